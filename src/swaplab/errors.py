@@ -1,0 +1,34 @@
+"""What swaplab raises when the input, not the code, is at fault.
+
+```
+SwaplabError            anything a user can cause and mend; the command line prints it and exits with status 2
+├── InputError          a file, key, row or byte of the input is not what it has to be
+└── UnsupportedError    the input is right, but this engine does not model it (yet)
+```
+"""
+
+from __future__ import annotations
+
+__all__ = ["InputError", "SwaplabError", "UnsupportedError"]
+
+
+class SwaplabError(Exception):
+    """A problem the user can mend."""
+
+
+class InputError(SwaplabError):
+    """Bad input: where it is, what was expected there and what was found.
+
+    Args:
+        where: file, with the key, row or byte offset inside it (``"a.toml: machine.memory"``).
+        expected: what would have been right.
+        found: what was there.
+    """
+
+    def __init__(self, where: object, expected: str, found: object) -> None:
+        self.where, self.expected, self.found = str(where), expected, str(found)
+        super().__init__(f"{where}: expected {expected}, found {found}")
+
+
+class UnsupportedError(SwaplabError):
+    """Input that is right but that the chosen engine does not model."""

@@ -1,0 +1,1 @@
+"""The machine swaplab runs on: record a program, profile live memory, measure costs."""

@@ -1,0 +1,1 @@
+"""The system in the kernel's own shape and names."""

@@ -1,0 +1,1 @@
+"""The compiled simulator: reclaim and zswap over flat arrays."""

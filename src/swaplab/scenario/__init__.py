@@ -1,0 +1,1 @@
+"""What to run: scenarios, traces, access patterns and page contents. Knows no engine."""
