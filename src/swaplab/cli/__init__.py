@@ -1,1 +1,29 @@
 """The command line, one module per command."""
+
+from __future__ import annotations
+
+import sys
+
+import cyclopts
+
+from swaplab import __version__
+from swaplab.errors import SwaplabError
+
+__all__ = ["app", "main"]
+
+app = cyclopts.App(
+    name="swaplab",
+    help="A laboratory for Linux zswap: record a real program, replay it through zswap, read the answer.",
+    version=__version__,
+)
+
+
+def main() -> None:
+    """Run the command line: status 2 on what the user can mend, 130 on ctrl-C."""
+    try:
+        app()
+    except (SwaplabError, OSError) as error:
+        print(f"swaplab: {error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
