@@ -104,7 +104,7 @@ class Trace:
 
 
 def column_batches(file: pq.ParquetFile, rows: int, with_time: bool) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """Yield ``(stream, page, write, time)``, at most `rows` rows at a time, not copied where Arrow allows it."""
+    """Yield ``(stream, page, write, time)``, at most `rows` rows at a time, as views where possible."""
     columns = ["stream", "page", "write"] + (["time"] if with_time else [])
     for batch in file.iter_batches(rows, columns=columns, use_threads=False):
         stream, page, write, *time = batch.columns

@@ -1,7 +1,7 @@
 """Write a trace: batches in, one whole Parquet file out.
 
 Chosen by measurement (``docs/reference/traces.md``): pages are split by byte and packed by LZ4, which decodes
-twice as fast as Zstandard at little more than its size; streams are a dictionary, hence next to nothing; every
+twice as fast as Zstandard at little more than its size; streams are a dictionary, hence next to nothing; each
 Parquet page carries a checksum, for 0.4 ns a row.
 """
 
@@ -161,6 +161,7 @@ class TraceWriter:
     def finish(
         self,
         streams: Sequence[Stream],
+        *,
         source: str = "",
         window: int | None = None,
         command: Sequence[str] | None = None,
