@@ -1,0 +1,99 @@
+"""What things cost on the replay's virtual clock: mean nanoseconds of processor time.
+
+A cost file is TOML with the fields of `Cost` as keys; `swaplab calibrate -o FILE` measures and writes one.
+Device time is not here but in `Device`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from swaplab.compress import COMPRESSORS
+from swaplab.errors import InputError
+
+__all__ = ["DEFAULT_COST", "Cost", "load_cost"]
+
+COST_FILE_BYTES_MAX = 1 << 16
+# A second: nothing that happens to one page takes that long, and sums of it fit an int64.
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Costs of one machine, in whole nanoseconds.
+
+    Attributes:
+        access_ns: an access to a resident page.
+        fault_minor_ns: a first touch: fault, zeroed page, return.
+        fault_major_ns: a fault on a swapped page without what is counted apart: decompression, device.
+        compress_ns: a 4 KiB page, for every name in `COMPRESSORS`.
+        decompress_ns: likewise.
+        reclaim_page_ns: examining one page on an LRU list.
+        source: where and when this was measured.
+    """
+
+    access_ns: Nanoseconds
+    fault_minor_ns: Nanoseconds
+    fault_major_ns: Nanoseconds
+    compress_ns: dict[str, Nanoseconds]
+    decompress_ns: dict[str, Nanoseconds]
+    reclaim_page_ns: Nanoseconds
+    source: str = ""
+
+    def to_toml(self) -> str:
+        """Return the text of the file that `load_cost` reads back as this cost."""
+        fields = msgspec.to_builtins(self)
+        tables = {key: value for key, value in fields.items() if isinstance(value, dict)}
+        lines = [f"{key} = {_toml_value(value)}" for key, value in fields.items() if key not in tables]
+        for key, table in tables.items():
+            lines += ["", f"[{key}]", *(f"{name} = {value}" for name, value in table.items())]
+        return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: int | str) -> str:
+    """Return a number or a basic string: JSON's escapes are TOML's, but JSON leaves DEL as it is."""
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        data = file.read(COST_FILE_BYTES_MAX + 1)
+    if len(data) > COST_FILE_BYTES_MAX:
+        raise InputError(path, f"a cost file of at most {COST_FILE_BYTES_MAX} bytes", "a larger one")
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, "TOML", error) from None
+
+
+def load_cost(path: Path) -> Cost:
+    """Read a cost file.
+
+    Raises:
+        InputError: not TOML, a key missing, unknown or out of range, or a compressor missing or unknown.
+        OSError: the file cannot be read.
+    """
+    try:
+        cost = msgspec.convert(_read_toml(path), Cost)
+    except msgspec.ValidationError as error:
+        raise InputError(path, "the keys and values of a cost file", error) from None
+    for key, table in (("compress_ns", cost.compress_ns), ("decompress_ns", cost.decompress_ns)):
+        if set(table) != set(COMPRESSORS):
+            raise InputError(
+                f"{path}: {key}", f"exactly {', '.join(COMPRESSORS)}", ", ".join(table) or "nothing"
+            )
+    return cost
+
+
+DEFAULT_COST = Cost(
+    source="provisional",
+    access_ns=5,
+    fault_minor_ns=600,
+    fault_major_ns=1500,
+    reclaim_page_ns=150,
+    compress_ns={"lzo": 9000, "lzo-rle": 9000, "lz4": 6000, "zstd": 30000, "deflate": 100000},
+    decompress_ns={"lzo": 4000, "lzo-rle": 4000, "lz4": 1500, "zstd": 9000, "deflate": 25000},
+)
