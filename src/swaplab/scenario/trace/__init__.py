@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from swaplab.scenario.trace.convert import Format, convert, detect
 from swaplab.scenario.trace.layout import MAX_PAGES, MAX_STREAMS, Stream, TraceInfo
 from swaplab.scenario.trace.raw import RawTraceWriter
 from swaplab.scenario.trace.read import Chunk, Trace
@@ -17,9 +18,12 @@ __all__ = [
     "MAX_PAGES",
     "MAX_STREAMS",
     "Chunk",
+    "Format",
     "RawTraceWriter",
     "Stream",
     "Trace",
     "TraceInfo",
     "TraceWriter",
+    "convert",
+    "detect",
 ]

@@ -6,9 +6,9 @@ with RawTraceWriter(out.parent) as raw:
     info = raw.finish(out, ["python3:1"], source="swaplab record")
 ```
 
-The dense number of a page is its rank among the pages of its stream, in order of address, which is known only at
-the end. Until then the accesses wait in a nameless temporary file (2 to 3 bytes each); memory holds one batch and
-the set of pages touched.
+The dense number of a page is its rank among the pages of its stream, in order of address, which is known
+only at the end. Until then the accesses wait in a nameless temporary file (2 to 3 bytes each); memory holds
+one batch and the set of pages touched.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ class RawTraceWriter:
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    @property
+    def rows(self) -> int:
+        """Accesses appended so far."""
+        return self._columns.rows
 
     def append(
         self,

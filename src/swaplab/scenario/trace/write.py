@@ -1,8 +1,8 @@
 """Write a trace: batches in, one whole Parquet file out.
 
-Chosen by measurement (``docs/reference/traces.md``): pages are split by byte and packed by LZ4, which decodes
-twice as fast as Zstandard at little more than its size; streams are a dictionary, hence next to nothing; each
-Parquet page carries a checksum, for 0.4 ns a row.
+Chosen by measurement (``docs/reference/traces.md``): pages are split by byte and packed by LZ4, which
+decodes twice as fast as Zstandard at little more than its size; streams are a dictionary, hence next to
+nothing; each Parquet page carries a checksum, for 0.4 ns a row.
 """
 
 from __future__ import annotations
