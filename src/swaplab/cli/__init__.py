@@ -7,6 +7,7 @@ import sys
 import cyclopts
 
 from swaplab import __version__
+from swaplab.cli.trace import trace_app
 from swaplab.errors import SwaplabError
 
 __all__ = ["app", "main"]
@@ -16,6 +17,7 @@ app = cyclopts.App(
     help="A laboratory for Linux zswap: record a real program, replay it through zswap, read the answer.",
     version=__version__,
 )
+app.command(trace_app)
 
 
 def main() -> None:

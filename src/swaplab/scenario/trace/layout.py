@@ -17,6 +17,7 @@ __all__ = [
     "ROW_GROUP_ROWS",
     "Stream",
     "TraceInfo",
+    "check_info",
     "decode_info",
     "encode_info",
     "schema",
@@ -27,6 +28,7 @@ VERSION: Final = 1
 MAX_PAGES: Final = (
     1 << 31
 )  # all streams together: 8 TiB of memory; keeps page numbers within int32 for the engines
+_FREE_PAGES: Final = 1 << 24  # without an access each: readers may take tens of bytes of memory a page
 MAX_STREAMS: Final = 1 << 16  # what the uint16 column can name
 ROW_GROUP_ROWS: Final = 1 << 20  # about 7 MB a group in memory, whatever the length of the trace
 
@@ -112,11 +114,16 @@ def decode_info(path: Path, data: bytes) -> TraceInfo:
         raise InputError(where, "the description of a trace", error) from None
     if version != VERSION:
         raise InputError(f"{where}: version", str(VERSION), version)
-    _check(where, info)
+    check_info(where, info)
     return info
 
 
-def _check(where: str, info: TraceInfo) -> None:
+def check_info(where: str, info: TraceInfo) -> None:
+    """Check that the numbers of `info` agree.
+
+    Raises:
+        InputError: they contradict each other or go beyond the limits.
+    """
     if info.accesses <= 0:
         raise InputError(f"{where}: accesses", "at least one access", info.accesses)
     if not 0 < len(info.streams) <= MAX_STREAMS:
@@ -125,8 +132,12 @@ def _check(where: str, info: TraceInfo) -> None:
         raise InputError(f"{where}: streams", "a name of its own for each stream", "a name twice")
     for number, stream in enumerate(info.streams):
         _check_stream(f"{where}: streams[{number}]", stream)
-    if info.pages > MAX_PAGES:
-        raise InputError(f"{where}: streams", f"at most {MAX_PAGES} pages in all", info.pages)
+    # Dense page numbers need an access each: whoever declares many pages has to bring as many rows.
+    most = min(MAX_PAGES, max(info.accesses, _FREE_PAGES))
+    if info.pages > most:
+        raise InputError(
+            f"{where}: streams", f"at most {most} pages in all for {info.accesses} accesses", info.pages
+        )
     if sum(stream.accesses for stream in info.streams) != info.accesses:
         raise InputError(f"{where}: accesses", "the accesses of all streams together", info.accesses)
 

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.scenario.trace.layout import (
-    MAX_PAGES,
     MAX_STREAMS,
     METADATA_KEY,
     ROW_GROUP_ROWS,
     Stream,
     TraceInfo,
+    check_info,
     encode_info,
     schema,
 )
@@ -170,7 +170,7 @@ class TraceWriter:
         """Say what was written; the accesses of each stream are counted here, whatever `streams` says.
 
         Raises:
-            InputError: no access at all, a stream or a page that `streams` does not have, too many pages.
+            InputError: no access, a stream or a page that `streams` does not have, or see `check_info`.
         """
         self._check(streams)
         counted = [
@@ -179,6 +179,7 @@ class TraceWriter:
         ]
         command = None if command is None else list(command)
         info = TraceInfo(self._columns.rows, counted, source, window, command, dict(extra or {}))
+        check_info(str(self._path), info)
         self._columns.close({METADATA_KEY: encode_info(info)})
         self._info = info
         return info
@@ -196,12 +197,8 @@ class TraceWriter:
     def _check(self, streams: Sequence[Stream]) -> None:
         if not self._columns.rows:
             raise InputError(self._path, "at least one access", "none")
-        if len(streams) > MAX_STREAMS or np.any(self._highest[len(streams) :] >= 0):
+        if np.any(self._highest[len(streams) :] >= 0):
             raise InputError(self._path, "a description of each stream", f"{len(streams)} descriptions")
-        if sum(stream.pages for stream in streams) > MAX_PAGES:
-            raise InputError(
-                self._path, f"at most {MAX_PAGES} pages", sum(stream.pages for stream in streams)
-            )
         for stream, highest in zip(streams, self._highest, strict=False):
             if highest >= stream.pages:
                 raise InputError(

@@ -1,0 +1,179 @@
+"""``swaplab trace``: look into page traces, make them of other tools' traces."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from swaplab.scenario.trace import Format, Trace, TraceInfo
+from swaplab.scenario.trace import convert as convert_trace
+from swaplab.scenario.trace.summary import TraceSummary, summarize
+
+__all__ = ["trace_app"]
+
+trace_app = cyclopts.App(name="trace", help="Look into page traces; convert those of other tools.")
+
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+@trace_app.command
+def info(file: Path, /, *, json: Json = False) -> None:
+    """Say what a trace holds: streams, pages, accesses, working set.
+
+    Example: swaplab trace info app.parquet
+
+    Args:
+        file: A trace.
+        json: Print JSON instead of tables.
+    """
+    trace = Trace.open(file)
+    summary = summarize(trace)
+    if json:
+        data = {"file": str(file), "bytes": file.stat().st_size} | msgspec.to_builtins(summary)
+        _print_json(data | {"metadata": msgspec.to_builtins(trace.info)})
+    else:
+        _print_info(trace, summary)
+
+
+@trace_app.command
+def convert(
+    file: Path,
+    out: Path,
+    /,
+    *,
+    format: Format | None = None,
+    columns: str = "",
+    window: int | None = None,
+    limit: int | None = None,
+    json: Json = False,
+) -> None:
+    r"""Convert a trace of libCacheSim, damo or valgrind's lackey.
+
+    Example: swaplab trace convert requests.csv app.parquet --columns "time-col=1, obj-id-col=2"
+
+    Args:
+        file: The trace to read, also compressed with zstd, gzip or zlib.
+        out: The trace to write.
+        format: What FILE is; found out by default.
+        columns: Where a CSV file keeps what, in libCacheSim's words, by number from 1 or by name: time-col,
+            obj-id-col, write-col, stream-col, obj-id-is-num, has-header, delimiter.
+        window: Drop accesses to any of the last N pages that their stream used (the first write is kept).
+        limit: Read the first N accesses only.
+        json: Print the new trace's metadata as JSON.
+    """
+    with _progress() as progress:
+        made = convert_trace(
+            file, out, format, columns=columns, window=window, limit=limit, progress=progress
+        )
+    if json:
+        _print_json(msgspec.to_builtins(made))
+    else:
+        Console().print(
+            f"{out}: {made.accesses:,} accesses to {made.pages:,} pages, {_bytes(out.stat().st_size)}"
+        )
+
+
+@trace_app.command
+def head(
+    file: Path, /, *, rows: Annotated[int, Parameter(name=["--rows", "-n"])] = 20, json: Json = False
+) -> None:
+    """Show the first accesses of a trace.
+
+    Example: swaplab trace head app.parquet -n 5
+
+    Args:
+        file: A trace.
+        rows: How many accesses.
+        json: Print one JSON object a line.
+    """
+    trace = Trace.open(file)
+    accesses = list(islice(_accesses(trace), max(rows, 0)))
+    if json:
+        for access in accesses:
+            _print_json(access)
+        return
+    table = Table("stream", "page", "access", *(["time (ns)"] if trace.has_time else []))
+    for access in accesses:
+        kind = "write" if access["write"] else "read"
+        times = [str(access["time"])] if trace.has_time else []
+        table.add_row(str(access["stream"]), str(access["page"]), kind, *times)
+    Console().print(table)
+
+
+def _accesses(trace: Trace) -> Iterator[dict[str, object]]:
+    for chunk in trace.chunks(rows=1024, with_time=trace.has_time):
+        for row in range(len(chunk.page)):
+            name = trace.info.streams[chunk.stream[row]].name
+            access = {"stream": name, "page": int(chunk.page[row]), "write": bool(chunk.write[row])}
+            yield access if chunk.time is None else access | {"time": int(chunk.time[row])}
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each stage on a terminal, and nothing elsewhere."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bars:
+        tasks = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        yield update
+
+
+def _print_info(trace: Trace, summary: TraceSummary) -> None:
+    console = Console()
+    streams = Table("stream", "pages", "touched", "accesses", "writes", title=str(trace.path))
+    for stream in summary.streams:
+        share = f"{stream.writes / max(stream.accesses, 1):.0%}"
+        streams.add_row(
+            stream.name, f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share
+        )
+    console.print(streams)
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(trace.info, summary, trace.path.stat().st_size):
+        facts.add_row(name, value)
+    console.print(facts)
+
+
+def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[str, str]]:
+    parts = summary.working_set
+    yield "accesses", f"{summary.accesses:,}, {summary.writes / summary.accesses:.0%} writes"
+    yield "size", f"{_bytes(size)}, {size / summary.accesses:.2f} B an access"
+    yield "memory", f"{info.pages:,} pages, {_bytes(info.pages * 4096)}"
+    yield "hot", f"{summary.hot_pages:,} pages take 90% of the accesses"
+    yield (
+        "working set",
+        f"{sum(parts) // len(parts):,} pages on average of {len(parts)} parts, {max(parts):,} at most",
+    )
+    if info.source:
+        yield "source", info.source
+    if info.command:
+        yield "command", " ".join(info.command)
+    if info.window is not None:
+        yield "window", f"repeats within {info.window} pages are left out"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def _print_json(data: object) -> None:
+    sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
