@@ -7,7 +7,6 @@ import sys
 import cyclopts
 
 from swaplab import __version__
-from swaplab.cli.trace import trace_app
 from swaplab.errors import SwaplabError
 
 __all__ = ["app", "main"]
@@ -17,7 +16,10 @@ app = cyclopts.App(
     help="A laboratory for Linux zswap: record a real program, replay it through zswap, read the answer.",
     version=__version__,
 )
-app.command(trace_app)
+# By name, so that only the command that runs pays for its imports.
+app.command(
+    "swaplab.cli.trace:trace_app", name="trace", help="Look into page traces; convert those of other tools."
+)
 
 
 def main() -> None:
