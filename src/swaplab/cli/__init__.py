@@ -20,6 +20,11 @@ app = cyclopts.App(
 app.command(
     "swaplab.cli.trace:trace_app", name="trace", help="Look into page traces; convert those of other tools."
 )
+app.command(
+    "swaplab.cli.record:record",
+    name="record",
+    help="Record which pages a program touches, and what they hold. It needs no privileges.",
+)
 
 
 def main() -> None:
