@@ -216,16 +216,12 @@ def _batches(
     data: Input, blocks: Iterator[tuple[int, bytes]], layout: _Layout, streams: list[str]
 ) -> Iterator[RawBatch]:
     numbers = {name: number for number, name in enumerate(streams)}
-    skip = layout.skip_lines
     for line, text in blocks:
-        body = text
-        for _ in range(skip):
-            body = body.partition(b"\n")[2]
-        table = _parse(data, line + skip, body, layout)
-        skip = 0
-        if len(table):
-            where = _Where(data, line + text[: len(text) - len(body)].count(b"\n"), body)
-            yield _batch(table, layout, numbers, where)
+        skipped = layout.skip_lines if line == 1 else 0
+        body = b"\n".join(text.split(b"\n", skipped)[skipped:])
+        if body.strip():
+            where = _Where(data, line + skipped, body)
+            yield _batch(_parse(body, layout, where), layout, numbers, where)
             streams[:] = numbers
 
 
@@ -242,7 +238,7 @@ class _Where:
         return InputError(f"{self._data.path}: line {at}", expected, found)
 
 
-def _parse(data: Input, line: int, text: bytes, layout: _Layout) -> pa.Table:
+def _parse(text: bytes, layout: _Layout, where: _Where) -> pa.Table:
     kinds = (
         (layout.id, pa.uint64() if layout.is_number else pa.string()),
         (layout.time, pa.float64()),
@@ -262,9 +258,7 @@ def _parse(data: Input, line: int, text: bytes, layout: _Layout) -> pa.Table:
     except pa.ArrowInvalid as error:
         row = _ROW.search(str(error))
         found = (row[2] if row else str(error)).strip()
-        raise _Where(data, line, text).error(
-            int(row[1]) - 1 if row else 0, "a row like the first", found
-        ) from None
+        raise where.error(int(row[1]) - 1 if row else 0, "a row like the first", found) from None
 
 
 def _batch(table: pa.Table, layout: _Layout, numbers: dict[str, int], where: _Where) -> RawBatch:

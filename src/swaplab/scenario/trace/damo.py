@@ -26,6 +26,7 @@ __all__ = ["read_damo"]
 _MAX_VALUE: Final = (
     1 << 26
 )  # characters of one snapshot; DAMON's own limit of 1000 regions needs half a million
+_READ_CHARACTERS: Final = 1 << 16
 _SPACES: Final = " \t\r\n"
 _PAGE: Final = 4096
 
@@ -226,7 +227,7 @@ class _Scanner:
             return False
         if rest > _MAX_VALUE:
             self.fail(f"values of at most {_MAX_VALUE} characters", "a longer one")
-        block = self._data.read(max(1 << 16, rest))
+        block = self._data.read(max(_READ_CHARACTERS, rest))
         self._ended = not block
         try:
             text = self._decode(block, self._ended)

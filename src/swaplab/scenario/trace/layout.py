@@ -106,14 +106,12 @@ def decode_info(path: Path, data: bytes) -> TraceInfo:
     where = f"{path}: metadata {METADATA_KEY.decode()}"
     try:
         raw = msgspec.json.decode(data, type=dict[str, Any])
+        if raw.get("version") != VERSION:
+            raise InputError(f"{where}: version", str(VERSION), raw.get("version"))
         extra = {key: value for key, value in raw.items() if key not in _KNOWN}
-        known = {key: value for key, value in raw.items() if key in _KNOWN}
-        version = known.pop("version", None)
-        info = msgspec.convert(known | {"extra": extra}, TraceInfo)
+        info = msgspec.convert({key: raw[key] for key in raw.keys() & _KNOWN} | {"extra": extra}, TraceInfo)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(where, "the description of a trace", error) from None
-    if version != VERSION:
-        raise InputError(f"{where}: version", str(VERSION), version)
     check_info(where, info)
     return info
 

@@ -106,16 +106,13 @@ class Trace:
 def column_batches(file: pq.ParquetFile, rows: int, with_time: bool) -> Iterator[tuple[Any, Any, Any, Any]]:
     """Yield ``(stream, page, write, time)``, at most `rows` rows at a time, as views where possible."""
     columns = ["stream", "page", "write"] + (["time"] if with_time else [])
-    for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-        stream, page, write, *time = batch.columns
-        if any(column.null_count for column in batch.columns):
-            raise pa.ArrowInvalid("null where a number must be")
-        yield (
-            stream.to_numpy(),
-            page.to_numpy(),
-            _booleans(write),
-            time[0].to_numpy() if time else None,
-        )
+    for group in range(file.num_row_groups):
+        # Group by group: over several, iter_batches keeps the buffers of all.
+        for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
+            if any(column.null_count for column in batch.columns):
+                raise pa.ArrowInvalid("null where a number must be")
+            stream, page, write, *time = batch.columns
+            yield stream.to_numpy(), page.to_numpy(), _booleans(write), time[0].to_numpy() if time else None
 
 
 class _Limits:

@@ -141,6 +141,8 @@ def line_blocks(data: Input) -> Iterator[tuple[int, bytes]]:
     """
     line, rest = 1, b""
     while piece := data.read(_BLOCK_BYTES):
+        if len(piece) < _BLOCK_BYTES and not piece.endswith(b"\n"):
+            piece += b"\n"
         whole, newline, tail = piece.rpartition(b"\n")
         if newline:
             text = rest + whole + newline
