@@ -44,6 +44,7 @@ __all__ = [
     "SameFilled",
     "Samples",
     "Zero",
+    "content_from_toml",
     "sample_hash",
     "write_profile",
 ]
@@ -122,21 +123,6 @@ class Samples:
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the pages of a workload hold; the classes below say how."""
 
-    @classmethod
-    def from_toml(cls, value: object, where: object = "content") -> Content:
-        """Return the content that a scenario's string or table means.
-
-        Args:
-            value: as the module's docstring shows.
-            where: file and key, for errors.
-
-        Raises:
-            InputError: no such content, or a number out of range. Files are not looked at yet.
-        """
-        if isinstance(value, dict) and set(value) == {"mix"}:
-            return _decode_mix(value["mix"], f"{where}.mix")
-        return _decode(value, str(where))
-
     def resolve(self, seed: int, base: Path, where: object = "content") -> Samples:
         """Make every sample page.
 
@@ -205,6 +191,10 @@ class Ratio(Content, frozen=True, forbid_unknown_fields=True):
     """
 
     ratio: float | dict[str, float]
+
+    def __hash__(self) -> int:
+        """Hash the table as well: contents are looked up by value."""
+        return hash(frozenset(self.targets.items()))
 
     @property
     def targets(self) -> dict[str, float]:
@@ -312,3 +302,18 @@ def _decode_mix(value: object, where: str) -> Mix:
     if not isinstance(value, list) or not 1 <= len(value) <= COMPONENTS_MAX:
         raise InputError(where, f"a list of 1 to {COMPONENTS_MAX} tables", repr(value)[:80])
     return Mix(tuple(_decode_part(part, f"{where}[{number}]") for number, part in enumerate(value)))
+
+
+def content_from_toml(value: object, where: object = "content") -> Content:
+    """Return the content that a scenario's string or table means.
+
+    Args:
+        value: as the module's docstring shows.
+        where: file and key, for errors.
+
+    Raises:
+        InputError: no such content, or a number out of range. Files are not looked at yet.
+    """
+    if isinstance(value, dict) and set(value) == {"mix"}:
+        return _decode_mix(value["mix"], f"{where}.mix")
+    return _decode(value, str(where))

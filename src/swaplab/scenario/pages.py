@@ -123,7 +123,7 @@ def ratio_pages(targets: Mapping[str, float], where: object) -> Pages:
     Raises:
         InputError: no such page can be made; it says which comes closest.
     """
-    pages = _fit(tuple(targets.items()))
+    pages = _fit(tuple(sorted(targets.items())))
     reached = {name: _ratio(name, pages) for name in targets}
     if any(abs(reached[name] / target - 1) > TOLERANCE for name, target in targets.items()):
         raise InputError(
