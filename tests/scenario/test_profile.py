@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from collections import Counter
 from pathlib import Path
@@ -147,6 +148,10 @@ def test_damaged_files_are_errors(tmp_path: Path) -> None:
         (tmp_path / "p").write_bytes(bad)
         with pytest.raises(InputError, match="content profile"):
             read_profile(tmp_path / "p", "x")
-    (tmp_path / "p").unlink()
-    with pytest.raises(InputError, match="content profile"):
-        read_profile(tmp_path / "p", "x")
+
+
+def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "missing", ""):
+        with pytest.raises(InputError, match="content profile, found no such file"):
+            read_profile(tmp_path / name, "x")

@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -35,8 +35,9 @@ ENTROPY_COMPRESSORS: Final = ("zstd", "deflate")
 Pages = NDArray[np.uint8]
 
 
+@cache
 def _noise(label: str) -> Pages:
-    """Return uint8[64, 4096] that depend on the label alone."""
+    """Return uint8[64, 4096], read-only, that depend on the label alone."""
     data = hashlib.shake_256(f"swaplab {label}".encode()).digest(SYNTHETIC_SAMPLES * PAGE_SIZE)
     return np.frombuffer(data, np.uint8).reshape(SYNTHETIC_SAMPLES, PAGE_SIZE)
 
@@ -62,6 +63,7 @@ def _dense_pages(dense: int, letters: int) -> Pages:
     pages = np.tile(_noise("words")[:, :8], PAGE_SIZE // 8)
     pages[:, PAGE_SIZE - dense :] = _noise("bytes")[:, :dense]
     pages[:, PAGE_SIZE - letters :] = _noise("letters")[:, :letters] % ALPHABET
+    pages.flags.writeable = False
     return pages
 
 

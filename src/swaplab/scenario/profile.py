@@ -103,7 +103,7 @@ def _check(file: pq.ParquetFile, where: object) -> _Metadata:
     """Check everything that the metadata says before any page is read."""
     if not file.schema_arrow.remove_metadata().equals(SCHEMA):
         raise InputError(where, "columns data: binary(4096), weight: int64", _columns(file.schema_arrow))
-    rows = file.metadata.num_rows
+    rows = sum(file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups))
     if not 1 <= rows <= PROFILE_SAMPLES_MAX:
         raise InputError(where, f"1 to {PROFILE_SAMPLES_MAX} samples", rows)
     described = (file.metadata.metadata or {}).get(METADATA_KEY)
@@ -128,8 +128,8 @@ def _data(file: pq.ParquetFile, where: object) -> Iterator[NDArray[np.uint8]]:
         column = batch.column(0)
         if column.null_count:
             raise InputError(where, "no nulls in column data", column.null_count)
-        values = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, PAGE_SIZE)
-        yield values[column.offset : column.offset + len(column)]
+        size, offset = len(column) * PAGE_SIZE, column.offset * PAGE_SIZE
+        yield np.frombuffer(column.buffers()[1], np.uint8, size, offset).reshape(-1, PAGE_SIZE)
 
 
 def _weights(file: pq.ParquetFile, where: object) -> NDArray[np.int64]:
@@ -174,6 +174,8 @@ def read_profile(path: Path, where: object) -> Profile:
         InputError: not a profile, damaged, too many samples, a weight out of range.
     """
     where = f"{where}: {path}"
+    if not path.is_file():  # opening a pipe would block
+        raise InputError(where, "a content profile", "no such file")
     with _input_errors(where), pq.ParquetFile(path, page_checksum_verification=True) as file:
         metadata = _check(file, where)
         weights = _weights(file, where)
