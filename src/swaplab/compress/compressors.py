@@ -1,8 +1,8 @@
 """The five compressors that Linux 6.12 offers zswap, by the names of its crypto API.
 
-lzo, lzo-rle and lz4 are written for this package, deflate is Python's zlib: over 6000 varied pages all four
-gave exactly the bytes of the kernel's own C code. zstd is the `zstandard` library with the kernel's
-parameters.
+lzo, lzo-rle and lz4 are written for this package, deflate is Python's zlib: these four gave exactly the
+bytes of the kernel's own C code, over thousands of varied pages. zstd is the `zstandard` library with the
+kernel's parameters.
 
 Differs: that library holds a newer zstd than the kernel's 1.5.2. Over those pages three quarters came out the
 same, the mean length differed by 0.02 %, and 98.5 % of the pages went to the same zsmalloc class.
