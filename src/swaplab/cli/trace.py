@@ -13,6 +13,7 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -79,9 +80,8 @@ def convert(
     if json:
         _print_json(msgspec.to_builtins(made))
     else:
-        Console().print(
-            f"{out}: {made.accesses:,} accesses to {made.pages:,} pages, {_bytes(out.stat().st_size)}"
-        )
+        size = _bytes(out.stat().st_size)
+        sys.stdout.write(f"{out}: {made.accesses:,} accesses to {made.pages:,} pages, {size}\n")
 
 
 @trace_app.command
@@ -107,7 +107,7 @@ def head(
     for access in accesses:
         kind = "write" if access["write"] else "read"
         times = [str(access["time"])] if trace.has_time else []
-        table.add_row(str(access["stream"]), str(access["page"]), kind, *times)
+        table.add_row(escape(str(access["stream"])), str(access["page"]), kind, *times)
     Console().print(table)
 
 
@@ -136,16 +136,16 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def _print_info(trace: Trace, summary: TraceSummary) -> None:
     console = Console()
-    streams = Table("stream", "pages", "touched", "accesses", "writes", title=str(trace.path))
+    streams = Table("stream", "pages", "touched", "accesses", "writes", title=escape(str(trace.path)))
     for stream in summary.streams:
         share = f"{stream.writes / max(stream.accesses, 1):.0%}"
         streams.add_row(
-            stream.name, f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share
+            escape(stream.name), f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share
         )
     console.print(streams)
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(trace.info, summary, trace.path.stat().st_size):
-        facts.add_row(name, value)
+        facts.add_row(name, escape(value))
     console.print(facts)
 
 
