@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.host.space import AddressSpace, What, parse_maps
+from swaplab.host.space import AddressSpace, What
 
 __all__ = ["PAGE", "Accesses", "Counters", "Sample", "accesses", "counters", "process_names", "read_samples"]
 
@@ -28,7 +28,6 @@ BLOCK: Final = np.dtype(
 )
 SAMPLE: Final = np.dtype([("data", "u1", (PAGE,)), ("page", "<u8")])
 BATCH_BLOCKS: Final = 256  # a million words, 8 MB; memory holds a few times that
-NOBODY: Final = 0xFFFFFFFF  # the parent of a process that was not forked
 
 _MARK, _RANGE, _LENGTH = 1, 2, 3
 _VALUE: Final = np.uint64((1 << 62) - 1)
@@ -114,8 +113,8 @@ def process_names(directory: Path) -> list[str]:
 def accesses(directory: Path, progress: Callable[[int, int], None] | None = None) -> Iterator[Accesses]:
     """Yield accesses to anonymous memory, of all processes in one order; tell `progress` of blocks done.
 
-    The order is that of the clock, to 16 ns; what is equally old is in order of blocks. A page is anonymous
-    unless a file backs it; a page of a private file mapping is from the first write on.
+    The order is that of the clock, to 16 ns; of two equally old, the one whose block began first is first. A
+    page is anonymous unless a file backs it; a page of a private file mapping is from the first write on.
     """
     blocks = _blocks(directory)
     spaces: dict[int, AddressSpace] = {}
@@ -123,7 +122,8 @@ def accesses(directory: Path, progress: Callable[[int, int], None] | None = None
     for words in _in_order(blocks, progress):
         for process in np.unique(words.process).tolist():
             if process not in spaces:
-                spaces[process] = _space(directory, process, spaces.get(parents[process]))
+                maps = _read(directory / f"maps.{process}").decode(errors="replace")
+                spaces[process] = AddressSpace.from_maps(maps, spaces.get(parents[process]))
         yield _anonymous(words, spaces)
 
 
@@ -153,13 +153,6 @@ def _blocks(directory: Path) -> NDArray[np.void]:
     if count <= 0:
         return np.empty(0, BLOCK)
     return np.memmap(path, BLOCK, "r", offset=PAGE, shape=(count,))
-
-
-def _space(directory: Path, process: int, parent: AddressSpace | None) -> AddressSpace:
-    space = AddressSpace(parent.written if parent else None)
-    for first, pages, what in parse_maps(_read(directory / f"maps.{process}").decode(errors="replace")):
-        space.change(first, pages, what)
-    return space
 
 
 def _in_order(blocks: NDArray[np.void], progress: Callable[[int, int], None] | None) -> Iterator[_Words]:

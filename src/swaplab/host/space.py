@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from enum import IntEnum
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +25,22 @@ class What(IntEnum):
 
 
 class AddressSpace:
-    """What each page of a process is, by ranges; what no file is known to back is anonymous.
+    """What each page of a process is, by ranges; what no file is known to back is anonymous."""
 
-    Args:
-        written: pages of private file mappings that are anonymous already (of a process that was forked).
-    """
-
-    def __init__(self, written: NDArray[np.uint64] | None = None) -> None:
-        self.written: NDArray[np.uint64] = np.empty(0, np.uint64) if written is None else written
+    def __init__(self) -> None:
+        self._written: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._starts, self._what = [0], [What.ANONYMOUS]
         self._arrays: tuple[NDArray[np.uint64], NDArray[np.uint8]] | None = None
+
+    @classmethod
+    def from_maps(cls, text: str, parent: AddressSpace | None = None) -> Self:
+        """Start with a ``/proc/PID/maps``, and with the pages that the `parent` wrote before the fork."""
+        space = cls()
+        for first, pages, what in parse_maps(text):
+            space.change(first, pages, what)
+        if parent is not None:
+            space._written = parent._written
+        return space
 
     def change(self, first: int, pages: int, what: What) -> None:
         """From now on `pages` pages from `first` on are `what`, and fresh."""
@@ -45,8 +52,8 @@ class AddressSpace:
         self._starts[low:high] = [first, end]
         self._what[low:high] = [what, after]
         self._arrays = None
-        if len(self.written):
-            self.written = self.written[(self.written < first) | (self.written >= end)]
+        if len(self._written):
+            self._written = self._written[(self._written < first) | (self._written >= end)]
 
     def anonymous(self, page: NDArray[np.uint64], write: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Tell which accesses are to anonymous memory; a write makes a private page of a file so."""
@@ -64,13 +71,13 @@ class AddressSpace:
         return what[np.searchsorted(starts, page, side="right") - 1]
 
     def _copied(self, page: NDArray[np.uint64], write: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        copied: NDArray[np.bool_] = np.isin(page, self.written)
+        copied: NDArray[np.bool_] = np.isin(page, self._written)
         writes = np.flatnonzero(write)
         if not len(writes):
             return copied
         pages, first = np.unique(page[writes], return_index=True)
         at = np.minimum(np.searchsorted(pages, page), len(pages) - 1)
-        self.written = np.union1d(self.written, pages)
+        self._written = np.union1d(self._written, pages)
         late: NDArray[np.bool_] = (pages[at] == page) & (np.arange(len(page)) >= writes[first[at]])
         return copied | late
 

@@ -1,0 +1,93 @@
+"""``swaplab record`` from outside: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from swaplab.cli import app
+from swaplab.cli.record import record
+
+SWAPLAB = [sys.executable, "-c", "import swaplab.cli; swaplab.cli.main()"]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cli-record-cache"))
+    (tmp_path_factory.getbasetemp() / "cli-record-cache").mkdir(exist_ok=True)
+
+
+def test_the_summary_says_what_to_do_next(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    record("sh", "-c", "echo hello; exit 3", output=tmp_path / "out")
+    out, err = capfd.readouterr()
+    assert out == "hello\n"
+    assert "exited with status 3" in err
+    assert err.endswith(f"next: swaplab run {tmp_path}/out/scenario.toml --compare\n")
+
+
+def test_json_follows_what_the_program_prints(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    record("echo", "hello", output=tmp_path / "out", json=True)
+    first, second = capfd.readouterr().out.splitlines()
+    summary = msgspec.json.decode(second)
+    assert first == "hello"
+    assert summary["command"] == ["echo", "hello"]
+    assert summary["accesses"] > summary["recorded"] > summary["pages"] > 10
+
+
+def test_the_directory_is_named_after_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    app(["record", "--", "true", "-o", "x"], result_action="return_value")
+    assert [path.name for path in tmp_path.iterdir()] == ["true.recording"]
+
+
+def test_a_python_program_is_recorded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    python = str(Path(sys.executable).resolve())
+    record(python, "-S", "-c", "print(len(bytearray(8 << 20)))", output=tmp_path / "out", json=True)
+    printed, summary = capfd.readouterr().out.splitlines()
+    assert printed == str(8 << 20)
+    assert msgspec.json.decode(summary)["pages"] > 2048
+
+
+def start(tmp_path: Path) -> subprocess.Popen[str]:
+    """`swaplab record` of a shell that says its process id and then sleeps, in a process group of its own."""
+    command = [
+        *SWAPLAB,
+        "record",
+        "-o",
+        str(tmp_path / "out"),
+        "--",
+        "sh",
+        "-c",
+        "echo $$; while :; do sleep 9; done",
+    ]
+    return subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def test_ctrl_c_ends_the_program_and_keeps_the_recording(tmp_path: Path) -> None:
+    with start(tmp_path) as process:
+        assert process.stdout
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
+    assert (process.returncode, "ended by SIGINT" in err) == (0, True)
+    assert (tmp_path / "out" / "trace.parquet").exists()
+
+
+def test_a_kill_ends_the_program_and_leaves_nothing(tmp_path: Path) -> None:
+    with start(tmp_path) as process:
+        assert process.stdout
+        program = int(process.stdout.readline())
+        process.terminate()
+        process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.kill(program, 0)

@@ -1,0 +1,227 @@
+"""Recordings of programs whose accesses are known by construction (programs.c)."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from tests.host.conftest import SOURCE, Recorded
+
+from swaplab.errors import InputError, SwaplabError
+from swaplab.host.record import record
+from swaplab.scenario.profile import read_profile
+from swaplab.scenario.trace import Trace
+
+Record = Callable[..., Recorded]
+
+
+def w(*pages: int) -> list[str]:
+    return [f"w{page}" for page in pages]
+
+
+def test_a_walk_is_recorded_access_by_access_without_a_window(recorded: Record) -> None:
+    walk = ["w0", "w3", "r3", "w1", "r0", "r0", "w0", "w999", "r2"]
+    assert recorded("walk", *walk, window=0).walk() == walk
+
+
+def test_a_static_program_is_recorded(programs: Path, tmp_path: Path) -> None:
+    static = tmp_path / "static"
+    subprocess.run(["cc", "-static", "-no-pie", "-pthread", "-o", static, SOURCE], check=True)  # noqa: S603, S607
+    summary = record([str(static), "walk", "w4", "r5"], tmp_path / "out", window=0)
+    assert Recorded(summary, tmp_path / "out").walk() == ["w4", "r5"]
+
+
+def test_a_store_over_a_page_boundary_touches_both_pages(recorded: Record) -> None:
+    assert recorded("straddle").walk() == w(0, 1)
+
+
+def test_an_atomic_operation_writes(recorded: Record) -> None:
+    assert recorded("add").walk()[-1] == "w0"
+
+
+def test_a_window_drops_repeats_but_not_the_first_write(recorded: Record) -> None:
+    assert recorded("again", "8").walk() == ["r0", "w0", *w(*range(1, 9))]
+
+
+def test_a_window_ends(recorded: Record) -> None:
+    assert recorded("again", "100").walk() == ["r0", "w0", *w(*range(1, 101)), "r0"]
+
+
+def test_a_page_in_use_is_recorded_again_and_again(recorded: Record) -> None:
+    accesses = 10 << 20
+    assert 4 <= len(recorded("spin", str(accesses)).walk()) <= 12
+
+
+def test_threads_share_a_stream(recorded: Record) -> None:
+    result = recorded("threads")
+    (walk,) = result.streams().values()
+    pages = [int(access[1:]) for access in walk]
+    assert [page for page in pages if page < 50] == list(range(50))
+    assert [page for page in pages if page >= 50] == list(range(50, 100))
+    assert len(result.summary.streams) == 1
+
+
+def test_forks_and_executed_scripts_are_streams_in_one_order(
+    recorded: Record, programs: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"#! {programs} walk \n")
+    script.chmod(0o755)
+    result = recorded("forks", str(script))
+    as_walk_sees_it = ["r0", "w10"]  # the path of the script comes first
+    assert result.walk() == [*w(*range(10)), *as_walk_sees_it]
+    assert result.streams() == {
+        "programs:1": w(*range(5)),
+        "programs:0": w(*range(5, 10)),
+        "programs:2": as_walk_sees_it,
+    }
+    assert result.summary.unfollowed == 0
+
+
+def test_spawned_programs_are_recorded_and_foreign_ones_counted(recorded: Record, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(b"\x7fELF\x01\x01\x01".ljust(18, b"\0") + b"\x28\0")
+    foreign.chmod(0o755)
+    result = recorded("spawns", str(foreign))
+    assert result.walk() == w(3)
+    assert result.summary.unfollowed == 1
+
+
+def test_memory_of_files_is_left_out_until_it_is_private(recorded: Record, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(4 * 4096))
+    result = recorded("files", str(file), window=0)
+    assert result.walk() == ["w1", "r1", "r2", "w0"]
+    assert result.summary.file_backed >= 5
+
+
+def test_system_calls_that_move_data_are_accesses(recorded: Record, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(4 * 4096))
+    assert recorded("kernel", str(file)).walk() == [*w(0, 1, 2), "r3"]
+
+
+def test_the_profile_holds_pages_of_the_program(recorded: Record) -> None:
+    result = recorded("fill", "3000", sample_pages=256)
+    path = result.directory / "content.parquet"
+    pages = read_profile(path, path).pages.view(np.uint32)
+    filled = pages[(pages[:, 0] >= 1000) & (pages[:, 0] < 4000)]
+    assert (
+        filled[:, :] == filled[:, :1]
+    ).mean() > 0.9  # sampled while it is being filled, a page may be torn
+    assert 0.9 * 256 <= result.summary.sampled <= 256
+    assert len(np.unique(filled[:, 0])) > 0.8 * 256
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_sample_stands_for_all_pages(recorded: Record) -> None:
+    result = recorded("fill", "500", sample_pages=16)
+    info = Trace.open(result.directory / "trace.parquet").info
+    assert result.summary.sampled == 16
+    assert result.summary.pages == info.pages > 500
+    assert info.command == result.summary.command
+    assert info.window == 64
+
+
+def test_a_recording_is_a_scenario_that_loads(recorded: Record) -> None:
+    result = recorded("fill", "500")
+    from swaplab.scenario.load import load_scenario
+
+    scenario = load_scenario(result.directory / "scenario.toml")
+    assert scenario.cgroups["app"].memory_max == result.summary.pages // 2 * 4096
+    assert sorted(path.name for path in result.directory.iterdir()) == [
+        "content.parquet",
+        "scenario.toml",
+        "trace.parquet",
+    ]
+
+
+def test_the_exit_status_is_told(recorded: Record) -> None:
+    assert recorded("fill", "1").summary.status == 7
+
+
+def test_a_killed_program_leaves_what_was_recorded(recorded: Record) -> None:
+    result = recorded("fill", "300", str(int(signal.SIGKILL)))
+    assert result.summary.status == -signal.SIGKILL
+    assert result.walk() == w(*range(300))
+
+
+def test_a_program_that_closes_all_descriptors_keeps_its_files(recorded: Record, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"....")
+    result = recorded("closes", str(file), window=0)
+    assert result.summary.status == 0
+    assert file.read_bytes() == b"kept"
+    assert result.walk() == w(1, 2, *(page % 1000 for page in range(20000)))
+
+
+def test_summary_and_trace_agree(recorded: Record) -> None:
+    result = recorded("walk", "w1")
+    info = Trace.open(result.directory / "trace.parquet").info
+    assert info.accesses == result.summary.recorded < result.summary.accesses
+    assert info.extra["accesses_seen"] == result.summary.accesses
+    assert msgspec.json.decode(msgspec.json.encode(result.summary))["status"] == 0
+
+
+def nothing_is_left(directory: Path) -> bool:
+    return not list(directory.iterdir())
+
+
+def test_an_existing_directory_is_an_error(programs: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError):
+        record([str(programs), "walk"], tmp_path)
+
+
+def test_a_full_disk_leaves_nothing(programs: Path, tmp_path: Path, recorded: Record) -> None:
+    recorded("walk")  # the plugin is compiled
+    directory = tmp_path / "small"
+    directory.mkdir()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            record([str(programs), "fill", "100000"], directory / "out", window=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert nothing_is_left(directory)
+
+
+def test_a_failure_of_the_last_file_leaves_nothing(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("swaplab.host.record.write_profile", full)
+    with pytest.raises(OSError, match="No space"):
+        record([str(programs), "walk", "w1"], tmp_path / "out")
+    assert nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"window": -1}, {"window": 1 << 40}, {"sample_pages": 1 << 40}])
+def test_options_are_bounded(options: dict[str, int], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a number from 0 to"):
+        record(["true"], tmp_path / "out", **options)
+
+
+def test_an_emulator_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swaplab.host.record.find_plugin", lambda _: tmp_path / "missing.so")
+    with pytest.raises(SwaplabError, match="did not start in the emulator"):
+        record(["true"], tmp_path / "out")
+    assert nothing_is_left(tmp_path)
+
+
+def test_no_sample_is_a_recording_too(recorded: Record) -> None:
+    result = recorded("walk", "w1", sample_pages=0)
+    assert result.summary.sampled == 0
+    assert not (result.directory / "content.parquet").exists()
+    from swaplab.scenario.load import load_scenario
+
+    load_scenario(result.directory / "scenario.toml")

@@ -1,0 +1,36 @@
+"""The scenario of a recording is TOML whatever the command was."""
+
+from __future__ import annotations
+
+import tomllib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swaplab.host.starter import scenario_text
+from swaplab.scenario.trace import Stream, TraceInfo
+
+INFO = TraceInfo(7, [Stream("a:0", 3000, 7)])
+
+
+@given(st.lists(st.text(), min_size=1, max_size=3))
+def test_any_command_gives_toml(command: list[str]) -> None:
+    table = tomllib.loads(scenario_text(INFO, command, 1))
+    assert table["name"] == command[0].rpartition("/")[2]
+
+
+def test_half_of_the_pages_fit() -> None:
+    table = tomllib.loads(scenario_text(INFO, ["a"], 1))
+    assert table["cgroup"]["app"]["memory"]["max"] == "6000K"
+    assert table["workload"] == [
+        {"name": "a", "cgroup": "app", "trace": "trace.parquet", "content": {"profile": "content.parquet"}}
+    ]
+
+
+def test_of_many_streams_the_largest_are_shown() -> None:
+    streams = [Stream(f"p:{number}", number + 1, 1) for number in range(30)]
+    text = scenario_text(TraceInfo(30, streams), ["a"], 0)
+    assert '"p:29": 30 pages' in text
+    assert '"p:9"' not in text
+    assert "and 10 smaller ones" in text
+    assert tomllib.loads(text)["workload"][0]["content"] == "random"
