@@ -16,6 +16,7 @@ from tests.host.conftest import SOURCE, Recorded
 
 from swaplab.errors import InputError, SwaplabError
 from swaplab.host.record import record
+from swaplab.scenario.load import load_scenario
 from swaplab.scenario.profile import read_profile
 from swaplab.scenario.trace import Trace
 
@@ -132,8 +133,6 @@ def test_the_sample_stands_for_all_pages(recorded: Record) -> None:
 
 def test_a_recording_is_a_scenario_that_loads(recorded: Record) -> None:
     result = recorded("fill", "500")
-    from swaplab.scenario.load import load_scenario
-
     scenario = load_scenario(result.directory / "scenario.toml")
     assert scenario.cgroups["app"].memory_max == result.summary.pages // 2 * 4096
     assert sorted(path.name for path in result.directory.iterdir()) == [
@@ -205,10 +204,10 @@ def test_a_failure_of_the_last_file_leaves_nothing(
     assert nothing_is_left(tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"window": -1}, {"window": 1 << 40}, {"sample_pages": 1 << 40}])
-def test_options_are_bounded(options: dict[str, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("window", "sample_pages"), [(-1, 0), (1 << 40, 0), (0, 1 << 40)])
+def test_options_are_bounded(window: int, sample_pages: int, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a number from 0 to"):
-        record(["true"], tmp_path / "out", **options)
+        record(["true"], tmp_path / "out", window=window, sample_pages=sample_pages)
 
 
 def test_an_emulator_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +221,4 @@ def test_no_sample_is_a_recording_too(recorded: Record) -> None:
     result = recorded("walk", "w1", sample_pages=0)
     assert result.summary.sampled == 0
     assert not (result.directory / "content.parquet").exists()
-    from swaplab.scenario.load import load_scenario
-
     load_scenario(result.directory / "scenario.toml")
