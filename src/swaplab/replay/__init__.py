@@ -1,1 +1,8 @@
 """The compiled simulator: reclaim and zswap over flat arrays."""
+
+from __future__ import annotations
+
+from swaplab.replay import reference as reference  # teaches the compiler what a Machine is
+from swaplab.replay.engine import Replay, replay
+
+__all__ = ["Replay", "replay"]

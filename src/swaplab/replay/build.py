@@ -1,0 +1,209 @@
+"""From a scenario to the state a replay starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swaplab.compress import compressed_lengths
+from swaplab.errors import UnsupportedError
+from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
+from swaplab.replay.state import (
+    CONTROL,
+    GROUPS,
+    LISTS_PER_MEMCG,
+    MEMCG,
+    NO_LIMIT,
+    OBJECTS_MAX,
+    PAGE,
+    SWAP_CLUSTER_MAX,
+    WRITES_IN_FLIGHT,
+    ZSPAGE,
+    Machine,
+    Records,
+    record,
+    records,
+)
+from swaplab.scenario.accesses import Accesses
+from swaplab.scenario.cost import Cost
+from swaplab.scenario.model import PAGE_SIZE, Cgroup, Scenario
+
+__all__ = ["build", "pages_of", "pre_order", "refuse"]
+
+
+def refuse(scenario: Scenario) -> None:
+    """Raise UnsupportedError for what the replay does not model."""
+    if scenario.machine.lru != "classic":
+        raise UnsupportedError('the replay models machine.lru = "classic" only; "mglru" is not modelled')
+    if scenario.machine.page_cluster:
+        raise UnsupportedError("the replay models no swap readahead: machine.page_cluster has to be 0")
+    if scenario.machine.nodes != 1:
+        raise UnsupportedError("the replay models one NUMA node: machine.nodes has to be 1")
+
+
+def pages_of(limit: int | None) -> int:
+    """Whole pages of a limit in bytes, as page_counter_memparse() rounds; no limit for None."""
+    return NO_LIMIT if limit is None else min(limit // PAGE_SIZE, NO_LIMIT)
+
+
+def pre_order(cgroups: dict[str, Cgroup]) -> list[str]:
+    """Paths as css_next_descendant_pre() visits them, the root's (empty) first; siblings in the scenario's order."""
+    children: dict[str, list[str]] = {"": []}
+    for path in cgroups:
+        children.setdefault(path, [])
+        children.setdefault(path.rpartition("/")[0], []).append(path)
+    order, stack = [], [""]
+    while stack:
+        path = stack.pop()
+        order.append(path)
+        stack.extend(reversed(children[path]))
+    return order
+
+
+def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
+    """Return a machine on which nothing has happened yet.
+
+    Raises:
+        UnsupportedError: the scenario asks for something that is not modelled.
+        InputError: contents cannot be made.
+    """
+    refuse(scenario)
+    order = pre_order(scenario.cgroups)
+    nr_pages = int(accesses.first[-1])
+    kind, first, count, lengths = _contents(scenario, accesses)
+    classes = _size_classes()
+    return Machine(
+        pages=_linked(PAGE, nr_pages, LISTS_PER_MEMCG * len(order)),
+        pte=np.zeros(nr_pages, np.uint8),
+        kind=kind,
+        memcgs=_memcgs(scenario, order),
+        zspages=_linked(ZSPAGE, nr_pages, GROUPS * len(SIZE_CLASSES)),
+        class_of_length=class_of_length(),
+        class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
+        **classes,
+        freed_slots=np.empty(max(1, pages_of(scenario.swap.size)), np.int32),
+        writes_page=np.zeros(WRITES_IN_FLIGHT, np.int32),
+        writes_done=np.zeros(WRITES_IN_FLIGHT, np.int64),
+        isolated=np.zeros(SWAP_CLUSTER_MAX, np.int32),
+        first=first,
+        count=count,
+        lengths=lengths,
+        workload_memcg=np.array([order.index(each.cgroup) for each in scenario.workloads], np.int32),
+        workload_first=accesses.first,
+        control=_control(scenario, nr_pages, len(order), cost),
+    )
+
+
+def _linked(dtype: np.dtype[Any], items: int, heads: int) -> Records:
+    """Records with empty lists behind the last item."""
+    array = records(dtype, items + heads)
+    head = np.arange(items, items + heads)
+    array.next[head] = head
+    array.prev[head] = head
+    return array
+
+
+def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
+    memcgs = records(MEMCG, len(order))
+    index = {path: i for i, path in enumerate(order)}
+    memcgs.objcg = np.arange(len(order))
+    memcgs.online = 1
+    memcgs.iterator = -1
+    for path, i in index.items():
+        limits = scenario.cgroups.get(path, Cgroup())
+        inside = [k for k, other in enumerate(order) if not path or other == path or other.startswith(path + "/")]
+        memcgs[i].parent = index[path.rpartition("/")[0]] if path else -1
+        memcgs[i].end = inside[-1] + 1
+        memcgs[i].writeback = limits.memory_zswap_writeback
+        memcgs[i].memory_max = pages_of(limits.memory_max)
+        memcgs[i].memory_high = pages_of(limits.memory_high)
+        memcgs[i].swap_max = pages_of(limits.memory_swap_max)
+        memcgs[i].zswap_max = pages_of(limits.memory_zswap_max)
+    return memcgs
+
+
+def _size_classes() -> dict[str, NDArray[Any]]:
+    groups = np.zeros((len(SIZE_CLASSES), OBJECTS_MAX), np.uint8)
+    for i, each in enumerate(SIZE_CLASSES):
+        inuse = np.arange(1, each.objs_per_zspage + 1)
+        group = 100 * inuse // each.objs_per_zspage // 10 + 1
+        groups[i, inuse] = np.where(inuse == each.objs_per_zspage, GROUPS + 1, group)
+    pages = np.array([each.pages_per_zspage for each in SIZE_CLASSES], np.int32)
+    return {"class_pages": pages, "group_of": groups.ravel()}
+
+
+def _contents(
+    scenario: Scenario, accesses: Accesses
+) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
+    """Component of every page (uint8), and first sample, samples and compressed lengths over all workloads' contents."""
+    kind = np.zeros(int(accesses.first[-1]), np.uint8)
+    firsts: list[int] = []
+    counts: list[int] = []
+    lengths: list[NDArray[np.int16]] = []
+    known: dict[Any, int] = {}
+    samples_before = 0
+    for i, workload in enumerate(scenario.workloads):
+        begin, end = int(accesses.first[i]), int(accesses.first[i + 1])
+        seed = scenario.machine.seed
+        samples = workload.content.resolve(seed, scenario.base, f"workload[{i}].content")
+        if workload.content not in known:
+            known[workload.content] = len(firsts)
+            firsts += (samples.first + samples_before).tolist()
+            counts += samples.count.tolist()
+            lengths.append(_lengths(scenario.zswap.compressor, samples.pages))
+            samples_before += len(samples.pages)
+        kind[begin:end] = samples.component_of(np.arange(begin, end)) + known[workload.content]
+    return kind, np.array(firsts, np.int32), np.array(counts, np.int32), np.concatenate(lengths)
+
+
+def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
+    lengths = compressed_lengths(compressor, pages).astype(np.int16)
+    lengths[~pages.any(axis=1)] = 0
+    return lengths
+
+
+def _control(scenario: Scenario, nr_pages: int, nr_memcgs: int, cost: Cost) -> Records:
+    control = record(CONTROL)
+    zram = scenario.swap.device == "zram"
+    control.nr_pages, control.nr_memcgs = nr_pages, nr_memcgs
+    control.swappiness = scenario.machine.swappiness
+    control.zswap_enabled = scenario.zswap.enabled
+    control.zswap_global_lru = scenario.zswap.lru == "global"
+    control.zswap_shrinker = scenario.zswap.shrinker_enabled and scenario.zswap.lru == "memcg"
+    control.zram = zram
+    control.next_shrink = control.free_zspage = -1
+    control.nr_slots = pages_of(scenario.swap.size)
+    _set_memory(control, scenario)
+    _set_costs(control, scenario, cost)
+    return control
+
+
+def _set_memory(control: Records, scenario: Scenario) -> None:
+    """Set watermarks as mm/page_alloc.c:init_per_zone_wmark_min and __setup_per_zone_wmarks do, 6.12, for one zone."""
+    total = scenario.machine.memory // PAGE_SIZE
+    control.totalram = control.free = total
+    minimum = min(max(isqrt(total * 4 * 16), 128), 262144) // 4
+    step = max(minimum // 4, total * 10 // 10_000)
+    control.watermark_min = minimum
+    control.watermark_low = minimum + step
+    control.watermark_high = minimum + 2 * step
+    control.zswap_max_pages = total * scenario.zswap.max_pool_percent // 100
+    control.zswap_accept_pages = int(control.zswap_max_pages) * scenario.zswap.accept_threshold_percent // 100
+
+
+def _set_costs(control: Records, scenario: Scenario, cost: Cost) -> None:
+    control.access_ns = cost.access_ns
+    control.fault_minor_ns, control.fault_major_ns = cost.fault_minor_ns, cost.fault_major_ns
+    control.reclaim_page_ns = cost.reclaim_page_ns
+    control.compress_ns = cost.compress_ns[scenario.zswap.compressor]
+    control.decompress_ns = cost.decompress_ns[scenario.zswap.compressor]
+    device = scenario.swap.device
+    if device != "zram":
+        control.rotational, control.seek_ns = device.rotational, device.seek_ns
+        control.read_latency_ns, control.write_latency_ns = device.read_latency_ns, device.write_latency_ns
+        control.read_page_ns = PAGE_SIZE * 1_000_000_000 // device.read_bandwidth
+        control.write_page_ns = PAGE_SIZE * 1_000_000_000 // device.write_bandwidth

@@ -1,0 +1,118 @@
+"""Writes to cgroup files and removal of a cgroup (mm/memcontrol.c, kernel/cgroup/cgroup.c, 6.12)."""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import entry, jit, wide
+from swaplab.replay.lists import lru_head
+from swaplab.replay.memcontrol import is_online, page_counter_charge
+from swaplab.replay.memory import MAX_RECLAIM_RETRIES, out_of_memory, run_background
+from swaplab.replay.state import LRU_ZSWAP, Machine
+from swaplab.replay.swap import wait_for_write
+from swaplab.replay.vmscan import try_to_free_pages
+
+__all__ = ["css_offline", "memory_high_write", "memory_max_write", "memory_reclaim"]
+
+
+@entry
+def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
+    """Set memory.max and reclaim, then kill, down to it (mm/memcontrol.c:memory_max_write, 6.12)."""
+    m.memcgs[memcg].memory_max = pages
+    retries = MAX_RECLAIM_RETRIES
+    while m.memcgs[memcg].usage > pages:
+        if try_to_free_pages(m, memcg, wide(m.memcgs[memcg].usage) - pages) or wait_for_write(m):
+            continue
+        retries -= 1
+        if retries < 0 and out_of_memory(m, memcg) < 0:
+            break
+    run_background(m)
+
+
+@entry
+def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
+    """Set memory.high and reclaim down to it as far as that goes (mm/memcontrol.c:memory_high_write, 6.12)."""
+    m.memcgs[memcg].memory_high = pages
+    retries = MAX_RECLAIM_RETRIES
+    while m.memcgs[memcg].usage > pages:
+        if not try_to_free_pages(m, memcg, wide(m.memcgs[memcg].usage) - pages) and not wait_for_write(m):
+            retries -= 1
+            if retries < 0:
+                break
+    run_background(m)
+
+
+@entry
+def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
+    """Reclaim `pages` from the subtree; how many came back, fewer if it gave up (mm/memcontrol.c:memory_reclaim, 6.12)."""
+    reclaimed = 0
+    retries = MAX_RECLAIM_RETRIES
+    while reclaimed < pages:
+        progress = try_to_free_pages(m, memcg, (pages - reclaimed) // 4)
+        if not progress and not wait_for_write(m):
+            retries -= 1
+            if retries < 0:
+                break
+        reclaimed += progress
+    run_background(m)
+    return reclaimed
+
+
+@jit
+def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
+    """Hand the cgroup's compressed bytes to its parent (mm/memcontrol.c:memcg_reparent_objcgs, 6.12).
+
+    Differs: the charge moves at once; the kernel's dead cgroup keeps it and the parent is uncharged for it later.
+    """
+    moved, had = wide(m.memcgs[memcg].objcg_bytes), wide(m.memcgs[parent].objcg_bytes)
+    pages_moved, pages_had = (moved + 4095) >> 12, (had + 4095) >> 12
+    m.memcgs[memcg].usage -= pages_moved
+    m.memcgs[memcg].objcg_bytes = 0
+    m.memcgs[memcg].zswap_bytes = 0
+    m.memcgs[memcg].zswapped = 0
+    if parent:
+        m.memcgs[parent].objcg_bytes = had + moved
+        page_counter_charge(m, parent, ((had + moved + 4095) >> 12) - pages_had - pages_moved)
+    else:
+        page_counter_charge(m, parent, -pages_moved)
+    for each in range(memcg, wide(m.memcgs[memcg].end)):
+        if m.memcgs[each].objcg == memcg:
+            m.memcgs[each].objcg = parent
+
+
+@jit
+def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
+    """Splice the cgroup's entries to the oldest end of its parent's (mm/list_lru.c:memcg_reparent_list_lru_node, 6.12)."""
+    source, target = lru_head(m, memcg, LRU_ZSWAP), lru_head(m, parent, LRU_ZSWAP)
+    first, last, oldest = wide(m.pages[source].next), wide(m.pages[source].prev), wide(m.pages[target].next)
+    if first == source:
+        return
+    m.pages[target].next = first
+    m.pages[first].prev = target
+    m.pages[last].next = oldest
+    m.pages[oldest].prev = last
+    m.pages[source].next = source
+    m.pages[source].prev = source
+    m.memcgs[parent].entries += m.memcgs[memcg].entries
+    m.memcgs[memcg].entries = 0
+
+
+@entry
+def css_offline(m: Machine, memcg: int) -> None:
+    """Remove a cgroup without children: its tasks move to the parent, its folios stay charged to it.
+
+    Models mm/memcontrol.c:mem_cgroup_css_offline, mm/zswap.c:zswap_memcg_offline_cleanup, mm/shrinker.c:
+    reparent_shrinker_deferred, 6.12.
+    """
+    parent = wide(m.memcgs[memcg].parent)
+    for workload in range(len(m.workload_memcg)):
+        if m.workload_memcg[workload] == memcg:
+            m.workload_memcg[workload] = parent
+    if m.control.next_shrink == memcg:
+        following = memcg + 1
+        while following < m.control.nr_memcgs and not is_online(m, following):
+            following += 1
+        m.control.next_shrink = following if following < m.control.nr_memcgs else -1
+    memcg_reparent_objcgs(m, memcg, parent)
+    memcg_reparent_list_lrus(m, memcg, parent)
+    m.memcgs[parent].nr_deferred += m.memcgs[memcg].nr_deferred
+    m.memcgs[memcg].nr_deferred = 0
+    m.memcgs[memcg].online = 0

@@ -1,0 +1,19 @@
+"""How many bytes a page compresses to: looked up, since every sample was compressed once, by the real compressor."""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.state import Machine
+from swaplab.scenario.content import sample_hash
+
+__all__ = ["compressed_length"]
+
+hash_of = jit(sample_hash)
+
+
+@jit
+def compressed_length(m: Machine, page: int) -> int:
+    """Compressed bytes of what `page` holds now (may exceed 4096); 0 for a zero-filled page."""
+    kind = wide(m.kind[page])
+    sample = hash_of(page, wide(m.pages[page].version)) % wide(m.count[kind])
+    return wide(m.lengths[wide(m.first[kind]) + sample])

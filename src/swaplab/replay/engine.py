@@ -1,0 +1,182 @@
+"""A replay from end to end: feed the accesses, fire the events, sample the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from swaplab.errors import InputError
+from swaplab.replay.build import build, pages_of, pre_order
+from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
+from swaplab.replay.memory import run, zap_workload
+from swaplab.replay.state import COUNTERS
+from swaplab.scenario.accesses import Accesses, Chunk
+from swaplab.scenario.cost import DEFAULT_COST, Cost
+from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
+from swaplab.scenario.result import EVENTS, MACHINE, SCHEMA, Result, RunInfo
+
+__all__ = ["Replay", "replay"]
+
+Progress = Callable[[int, int], None]
+
+
+class Replay:
+    """One run, step by step.
+
+    Attributes:
+        scenario: what is run.
+        accesses: the order of its accesses.
+        machine: the state, as `swaplab.replay.state` describes it.
+        position: accesses made so far.
+
+    Raises:
+        UnsupportedError: the scenario asks for something the replay does not model.
+        InputError: a trace or a content is broken.
+    """
+
+    def __init__(self, scenario: Scenario, cost: Cost = DEFAULT_COST) -> None:
+        self.scenario = scenario
+        self.accesses = Accesses(scenario)
+        self.machine = build(scenario, self.accesses, cost)
+        self.position = 0
+        self._order = pre_order(scenario.cgroups)
+        self._rows: list[pa.Table] = []
+
+    def access(self, chunk: Chunk) -> None:
+        """Make some accesses."""
+        run(self.machine, chunk)
+        self.position += len(chunk)
+
+    def fire(self, event: Event) -> None:
+        """Let an event happen."""
+        m, memcg = self.machine, self._order.index(event.cgroup)
+        for field, value in event.set.items():
+            self._write_limit(memcg, field, value)
+        if event.reclaim is not None:
+            memory_reclaim(m, memcg, event.reclaim // PAGE_SIZE)
+        if event.exit:
+            for workload in np.flatnonzero(m.workload_memcg == memcg):
+                zap_workload(m, int(workload))
+        if event.remove:
+            css_offline(m, memcg)
+
+    def _write_limit(self, memcg: int, field: str, value: int | bool | None) -> None:
+        m = self.machine
+        if field == "memory_zswap_writeback":
+            m.memcgs[memcg].writeback = bool(value)
+        elif field == "memory_max":
+            memory_max_write(m, memcg, pages_of(value))
+        elif field == "memory_high":
+            memory_high_write(m, memcg, pages_of(value))
+        else:
+            setattr(m.memcgs[memcg], field.removeprefix("memory_"), pages_of(value))
+
+    def sample(self) -> None:
+        """Read all counters now."""
+        columns: dict[str, Any] = {
+            "access": np.full(len(self._order), self.position),
+            "time_ns": np.full(len(self._order), int(self.machine.control.clock)),
+            "cgroup": self._order,
+        }
+        columns |= self._events() | self._levels() | self._machine_wide()
+        self._rows.append(pa.table(columns, SCHEMA))
+
+    def _subtree(self, field: str) -> Any:
+        """Sums over each cgroup and all below, int64 of shape (cgroups,)."""
+        memcgs = self.machine.memcgs
+        sums = np.concatenate(([0], np.cumsum(memcgs[field])))
+        return sums[memcgs["end"]] - sums[:-1]
+
+    def _events(self) -> dict[str, Any]:
+        return {name: self._subtree(field) for name, field in zip(EVENTS, COUNTERS, strict=True)}
+
+    def _levels(self) -> dict[str, Any]:
+        memcgs = self.machine.memcgs
+        return {
+            "memory.current": memcgs["usage"] * PAGE_SIZE,
+            "memory.swap.current": memcgs["swap"] * PAGE_SIZE,
+            "anon": self._subtree("anon") * PAGE_SIZE,
+            "inactive_anon": self._subtree("inactive") * PAGE_SIZE,
+            "active_anon": self._subtree("active") * PAGE_SIZE,
+            "swapcached": self._subtree("swapcached") * PAGE_SIZE,
+            "zswap": memcgs["zswap_bytes"].copy(),
+            "zswapped": memcgs["zswapped"] * PAGE_SIZE,
+        }
+
+    def _machine_wide(self) -> dict[str, Any]:
+        control = self.machine.control
+        values = {name: int(control[name]) for name in MACHINE if name in control.dtype.names}
+        values |= {
+            "free": int(control.free) * PAGE_SIZE,
+            "pool_total_size": int(control.pool_pages) * PAGE_SIZE,
+        }
+        nothing = [None] * (len(self._order) - 1)
+        return {name: [values[name], *nothing] for name in MACHINE}
+
+    def result(self, configuration: str = "") -> Result:
+        """What was sampled so far."""
+        info = RunInfo(
+            engine="replay",
+            scenario=self.scenario.name,
+            configuration=configuration,
+            accesses=self.position,
+            workload_accesses=self.accesses.by_workload(),
+        )
+        return Result(info, pa.concat_tables(self._rows))
+
+
+def replay(
+    scenario: Scenario,
+    cost: Cost = DEFAULT_COST,
+    configuration: str = "",
+    progress: Progress = lambda done, total: None,
+) -> Result:
+    """Run a scenario to its end.
+
+    Args:
+        cost: what things cost on the virtual clock.
+        configuration: a name for what was varied, for reports.
+        progress: called with accesses done and in all, now and then.
+
+    Raises:
+        UnsupportedError: the scenario asks for something the replay does not model.
+        InputError: a trace or a content is broken.
+    """
+    run_ = Replay(scenario, cost)
+    total = run_.accesses.total
+    events = _events_in_order(scenario, total)
+    at_sample = {total * (i + 1) // scenario.samples for i in range(scenario.samples)}
+    stops = sorted({event.at for event in events} | at_sample)
+    for piece in _pieces(run_.accesses.chunks(), stops):
+        if piece is not None:
+            run_.access(piece)
+            progress(run_.position, total)
+            continue
+        while events and events[0].at == run_.position:
+            run_.fire(events.pop(0))
+        if run_.position in at_sample:
+            run_.sample()
+    return run_.result(configuration)
+
+
+def _events_in_order(scenario: Scenario, total: int) -> list[Event]:
+    for i, event in enumerate(scenario.events):
+        if event.at > total:
+            raise InputError(f"event[{i}].at", f"at most {total}, the number of accesses", event.at)
+    return sorted(scenario.events, key=lambda event: event.at)
+
+
+def _pieces(chunks: Iterator[Chunk], stops: list[int]) -> Iterator[Chunk | None]:
+    """Yield the accesses, cut at every stop, and None when one is reached."""
+    position, rest = 0, np.empty(0, np.uint32)
+    for stop in stops:
+        while position < stop:
+            if not len(rest):
+                rest = next(chunks)
+            piece, rest = rest[: stop - position], rest[stop - position :]
+            position += len(piece)
+            yield piece
+        yield None

@@ -1,0 +1,200 @@
+"""Charges (mm/memcontrol.c, 6.12): who pays for folios, compressed bytes and swap slots.
+
+Differs: no per-CPU stocks, so a cgroup is charged page by page as it uses them, not 64 pages ahead.
+"""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.state import Machine
+
+__all__ = [
+    "charge_slot",
+    "charge_zswap",
+    "count_slot",
+    "is_online",
+    "may_zswap",
+    "over_limit",
+    "page_counter_charge",
+    "payer",
+    "slot_owner",
+    "spend",
+    "subtree_active",
+    "subtree_inactive",
+    "swap_full",
+    "swap_pages_left",
+    "uncharge_zswap",
+    "writeback_enabled",
+]
+
+PAGE_SHIFT = 12
+
+
+@jit
+def payer(m: Machine) -> int:
+    """Cgroup whose task runs now; kswapd's and the workers' time counts for the root."""
+    return 0 if m.control.background else wide(m.control.current)
+
+
+@jit
+def spend(m: Machine, nanoseconds: int) -> int:
+    """Let `nanoseconds` pass for the running task; kswapd and the workers run beside it, on other CPUs."""
+    if not m.control.background:
+        m.control.clock += nanoseconds
+    return nanoseconds
+
+
+@jit
+def is_online(m: Machine, memcg: int) -> bool:
+    """Whether the cgroup has not been removed (include/linux/memcontrol.h:mem_cgroup_online, 6.12)."""
+    return bool(m.memcgs[memcg].online)
+
+
+@jit
+def page_counter_charge(m: Machine, memcg: int, pages: int) -> None:
+    """Charge `pages` (may be negative) to `memcg` and its ancestors, limits or not (mm/page_counter.c, 6.12)."""
+    while memcg >= 0:
+        counter = m.memcgs[memcg]
+        counter.usage += pages
+        memcg = wide(counter.parent)
+
+
+@jit
+def over_limit(m: Machine, memcg: int) -> int:
+    """Nearest cgroup from `memcg` up that has no room for one more page, or -1 (mm/page_counter.c:page_counter_try_charge)."""
+    while memcg > 0:
+        counter = m.memcgs[memcg]
+        if counter.usage >= counter.memory_max:
+            return memcg
+        memcg = wide(counter.parent)
+    return -1
+
+
+@jit
+def subtree_inactive(m: Machine, memcg: int) -> int:
+    """Inactive folios of the cgroup and all below (lruvec_page_state(NR_INACTIVE_ANON))."""
+    total = 0
+    for each in range(memcg, wide(m.memcgs[memcg].end)):
+        total += wide(m.memcgs[each].inactive)
+    return total
+
+
+@jit
+def subtree_active(m: Machine, memcg: int) -> int:
+    """Active folios of the cgroup and all below (lruvec_page_state(NR_ACTIVE_ANON))."""
+    total = 0
+    for each in range(memcg, wide(m.memcgs[memcg].end)):
+        total += wide(m.memcgs[each].active)
+    return total
+
+
+# Compressed bytes -----------------------------------------------------------------------------------------------------
+
+
+@jit
+def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
+    """Charge `length` compressed bytes and count `entries` entries (mm/memcontrol.c:obj_cgroup_charge_zswap, 6.12).
+
+    Charges are made in whole pages of the objcg's sum. The root has no objcg: it counts, but is not charged.
+    """
+    if objcg > 0:
+        owner = m.memcgs[objcg]
+        before = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
+        owner.objcg_bytes += length
+        after = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
+        if after != before:
+            if after > before and over_limit(m, objcg) >= 0:
+                m.memcgs[over_limit(m, objcg)].max += 1
+            page_counter_charge(m, objcg, after - before)
+    while objcg >= 0:
+        memcg = m.memcgs[objcg]
+        memcg.zswap_bytes += length
+        memcg.zswapped += entries
+        objcg = wide(memcg.parent)
+
+
+@jit
+def uncharge_zswap(m: Machine, objcg: int, length: int) -> None:
+    """Take one entry of `length` bytes off again (mm/memcontrol.c:obj_cgroup_uncharge_zswap, 6.12)."""
+    charge_zswap(m, objcg, -length, -1)
+
+
+@jit
+def may_zswap(m: Machine, memcg: int) -> bool:
+    """Whether memory.zswap.max allows one more store, here and above (mm/memcontrol.c:obj_cgroup_may_zswap, 6.12)."""
+    while memcg > 0:
+        counter = m.memcgs[memcg]
+        if wide(counter.zswap_bytes) >> PAGE_SHIFT >= counter.zswap_max:
+            return False
+        memcg = wide(counter.parent)
+    return True
+
+
+@jit
+def writeback_enabled(m: Machine, memcg: int) -> bool:
+    """memory.zswap.writeback here and above (mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled, 6.12)."""
+    if not m.control.zswap_enabled:
+        return True
+    while memcg > 0:
+        if not m.memcgs[memcg].writeback:
+            return False
+        memcg = wide(m.memcgs[memcg].parent)
+    return True
+
+
+# Swap slots -----------------------------------------------------------------------------------------------------------
+
+
+@jit
+def slot_owner(m: Machine, memcg: int) -> int:
+    """Cgroup that is charged for a slot of `memcg`'s folio (mm/memcontrol.c:mem_cgroup_id_get_online, 6.12).
+
+    A removed cgroup keeps its ID, and goes on being charged, for as long as a slot holds it.
+    """
+    while memcg > 0 and not m.memcgs[memcg].online and m.memcgs[memcg].swap_local == 0:
+        memcg = wide(m.memcgs[memcg].parent)
+    return memcg
+
+
+@jit
+def charge_slot(m: Machine, memcg: int) -> bool:
+    """Charge a slot up the tree unless memory.swap.max forbids it (mm/memcontrol.c:__mem_cgroup_try_charge_swap, 6.12)."""
+    each = memcg
+    while each > 0:
+        if m.memcgs[each].swap >= m.memcgs[each].swap_max:
+            m.memcgs[each].swap_max_events += 1
+            return False
+        each = wide(m.memcgs[each].parent)
+    count_slot(m, memcg, 1)
+    return True
+
+
+@jit
+def count_slot(m: Machine, memcg: int, slots: int) -> None:
+    """Add `slots` to the cgroup's own count and to every count from it up."""
+    m.memcgs[memcg].swap_local += slots
+    while memcg >= 0:
+        m.memcgs[memcg].swap += slots
+        memcg = wide(m.memcgs[memcg].parent)
+
+
+@jit
+def swap_pages_left(m: Machine, memcg: int) -> int:
+    """Slots the cgroup can still get (mm/memcontrol.c:mem_cgroup_get_nr_swap_pages, 6.12)."""
+    left = wide(m.control.nr_slots) - wide(m.control.slots_used)
+    while memcg > 0:
+        left = min(left, wide(m.memcgs[memcg].swap_max) - wide(m.memcgs[memcg].swap))
+        memcg = wide(m.memcgs[memcg].parent)
+    return left
+
+
+@jit
+def swap_full(m: Machine, memcg: int) -> bool:
+    """Whether slots are worth freeing early: half are used (mm/memcontrol.c:mem_cgroup_swap_full, 6.12)."""
+    if 2 * m.control.slots_used > m.control.nr_slots:
+        return True
+    while memcg > 0:
+        if 2 * m.memcgs[memcg].swap >= m.memcgs[memcg].swap_max:
+            return True
+        memcg = wide(m.memcgs[memcg].parent)
+    return False

@@ -1,0 +1,280 @@
+"""What a replay knows: a few named groups of arrays.
+
+Every structured array is a record array, so ``pages[p].slot`` reads the same compiled and interpreted.
+
+- `PAGE`     one 32-byte record per page (and per list head), plus one byte of page-table entry per page
+- `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
+- `ZSPAGE`   one record per zspage, with the size classes beside them
+- `CONTROL`  scalars: zswap's parameters and counters, the device, the clock, the scan in progress
+- `Machine`  all of them together, with the rings of freed slots and of writes in flight
+
+A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
+(while an entry exists). List heads are records of `pages` behind the last page: three per cgroup.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CONTROL", "COUNTERS", "MEMCG", "NO_LIMIT", "PAGE", "ZSPAGE", "Machine", "record", "records"]
+
+Records = Any
+"""A `numpy.recarray`; a name for readers, since attribute access by field cannot be typed."""
+
+NO_LIMIT = 1 << 52
+"""``max`` in pages: larger than any count, small enough that sums do not overflow."""
+
+# Page-table entry (uint8).
+PRESENT, YOUNG, PTE_DIRTY = 1, 2, 4
+
+# Where a page is: the low three bits of `flags`.
+NONE, RESIDENT, IN_ZSWAP, ON_DISK, ZERO_FILLED, GONE = 0, 1, 2, 3, 4, 5
+STATE_MASK = 7
+
+# Folio and entry flags: the kernel's names where it has them.
+PG_ACTIVE = 1 << 3
+PG_REFERENCED = 1 << 4
+PG_WORKINGSET = 1 << 5
+PG_DIRTY = 1 << 6
+PG_SWAPCACHE = 1 << 7
+PG_WRITEBACK = 1 << 8
+PG_RECLAIM = 1 << 9
+ZEROMAP = 1 << 10
+"""The slot holds a zero-filled page (include/linux/swap.h: swap_info_struct.zeromap)."""
+ENTRY_REFERENCED = 1 << 11
+"""zswap_entry.referenced: the second chance is still to be spent."""
+SHADOW = 1 << 12
+"""The slot's swap-cache cell holds a shadow."""
+SHADOW_WORKINGSET = 1 << 13
+FOLIO_FLAGS = PG_ACTIVE | PG_REFERENCED | PG_WORKINGSET | PG_DIRTY | PG_SWAPCACHE | PG_WRITEBACK | PG_RECLAIM
+
+PAGE = np.dtype(
+    [
+        ("next", "i4"),  # links of the one list the page is on
+        ("prev", "i4"),
+        ("slot", "i4"),  # swap slot, -1 if none
+        ("zspage", "i4"),  # zspage that holds the compressed bytes, while in zswap
+        ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
+        ("version", "u4"),  # write accesses so far
+        ("memcg", "i2"),  # charged with the folio, or with the slot
+        (
+            "other_memcg",
+            "i2",
+        ),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
+        ("length", "i2"),  # compressed bytes, while in zswap
+        ("flags", "u2"),
+    ]
+)
+"""One page: 32 bytes, two to a cache line."""
+
+LRU_INACTIVE, LRU_ACTIVE, LRU_ZSWAP = 0, 1, 2
+LISTS_PER_MEMCG = 3
+
+GROUPS = 10
+"""Fullness groups of zspages that are neither empty nor full (mm/zsmalloc.c:enum fullness_group, 6.12)."""
+
+ISOLATED = -2
+"""`next` of a folio that a scan has taken off its list (PG_lru is clear, in the kernel)."""
+
+OBJECTS_MAX = 1024
+"""No zspage holds as many objects: 8 pages of objects of 32 bytes."""
+
+SWAP_CLUSTER_MAX = 32
+WRITES_IN_FLIGHT = 256
+"""Requests a device queue takes before the submitter sleeps (nr_requests of virtio-blk and of most SCSI disks)."""
+
+COUNTERS = (
+    "pgfault",
+    "pgmajfault",
+    "pgscan",
+    "pgsteal",
+    "pgactivate",
+    "pgdeactivate",
+    "pgrefill",
+    "workingset_refault_anon",
+    "workingset_activate_anon",
+    "workingset_restore_anon",
+    "pswpin",
+    "pswpout",
+    "swpin_zero",
+    "swpout_zero",
+    "zswpin",
+    "zswpout",
+    "zswpwb",
+    "high",
+    "max",
+    "oom",
+    "oom_kill",
+    "swap_max_events",
+    "compress_ns",
+    "decompress_ns",
+    "device_ns",
+    "reclaim_ns",
+    "fault_ns",
+    "throttle_ns",
+)
+"""Events of a cgroup itself (int64, never decreasing). The kernel's names; times are of the task that waited."""
+
+MEMCG = np.dtype(
+    [
+        ("parent", "i4"),  # -1 for the root
+        ("end", "i4"),  # one past the last descendant, in pre-order
+        ("online", "i4"),
+        ("objcg", "i4"),  # nearest online cgroup, which owns this one's zswap entries
+        ("iterator", "i4"),  # position of partial reclaim walks of this subtree, -1 before the first
+        ("writeback", "i4"),  # memory.zswap.writeback
+        ("memory_max", "i8"),  # pages
+        ("memory_high", "i8"),  # pages
+        ("swap_max", "i8"),  # pages
+        ("zswap_max", "i8"),  # pages
+        ("usage", "i8"),  # pages charged here and below: folios and compressed bytes
+        ("swap", "i8"),  # slots charged here and below
+        ("swap_local", "i8"),  # slots charged here
+        ("zswap_bytes", "i8"),  # compressed bytes here and below
+        ("zswapped", "i8"),  # entries here and below
+        ("objcg_bytes", "i8"),  # compressed bytes of this cgroup's own objcg
+        ("anon", "i8"),  # mapped folios charged here
+        ("swapcached", "i8"),  # folios in the swap cache charged here
+        ("inactive", "i8"),  # length of the inactive list
+        ("active", "i8"),  # length of the active list
+        ("entries", "i8"),  # length of the zswap LRU
+        ("nonresident_age", "i8"),
+        ("anon_cost", "i8"),
+        ("refaults", "i8"),  # activations at the last reclaim, for DEACTIVATE_ANON
+        ("nr_deferred", "i8"),  # of the zswap shrinker
+        ("nr_disk_swapins", "i8"),
+        *((name, "i8") for name in COUNTERS),
+    ],
+    align=True,
+)
+"""One cgroup."""
+
+ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i2"), ("inuse", "i2")])
+"""One zspage: 12 bytes. Lists hang off heads behind the last zspage, one per size class and fullness group."""
+
+CONTROL = np.dtype(
+    [
+        # sizes
+        ("nr_pages", "i8"),
+        ("nr_memcgs", "i8"),
+        ("totalram", "i8"),  # pages
+        ("free", "i8"),  # pages neither resident nor in the pool
+        ("watermark_min", "i8"),
+        ("watermark_low", "i8"),
+        ("watermark_high", "i8"),
+        ("swappiness", "i8"),
+        # zswap parameters
+        ("zswap_enabled", "i8"),
+        ("zswap_global_lru", "i8"),
+        ("zswap_shrinker", "i8"),
+        ("zswap_max_pages", "i8"),
+        ("zswap_accept_pages", "i8"),
+        ("zram", "i8"),
+        # zswap state and debugfs counters
+        ("pool_reached_full", "i8"),
+        ("shrink_queued", "i8"),
+        ("next_shrink", "i8"),  # zswap_next_shrink, -1 for none
+        ("stored_pages", "i8"),
+        ("pool_pages", "i8"),
+        ("free_zspage", "i8"),  # stack of freed zspages, linked by `next`, -1 at its end
+        ("fresh_zspage", "i8"),  # zspages that were never used: all from here up
+        ("pool_limit_hit", "i8"),
+        ("reject_reclaim_fail", "i8"),
+        ("reject_alloc_fail", "i8"),
+        ("reject_compress_fail", "i8"),
+        ("written_back_pages", "i8"),
+        # swap
+        ("nr_slots", "i8"),
+        ("slots_used", "i8"),
+        ("slots_fresh", "i8"),  # slots from here up were never used
+        ("slot_head", "i8"),  # ring of freed slots: first and count
+        ("slot_count", "i8"),
+        ("head_position", "i8"),  # slot after the last one the device touched
+        ("device_free_at", "i8"),  # ns
+        ("writes_head", "i8"),  # ring of writes in flight: first and count
+        ("writes_count", "i8"),
+        ("rotational", "i8"),
+        ("read_latency_ns", "i8"),
+        ("write_latency_ns", "i8"),
+        ("read_page_ns", "i8"),  # time on the wire for 4096 bytes
+        ("write_page_ns", "i8"),
+        ("seek_ns", "i8"),
+        # the clock and what things cost, ns
+        ("clock", "i8"),
+        ("access_ns", "i8"),
+        ("fault_minor_ns", "i8"),
+        ("fault_major_ns", "i8"),
+        ("reclaim_page_ns", "i8"),
+        ("compress_ns", "i8"),
+        ("decompress_ns", "i8"),
+        # the task that runs
+        ("current", "i8"),  # its cgroup
+        ("background", "i8"),  # kswapd or a worker: spends nobody's time
+        # struct scan_control
+        ("target", "i8"),
+        ("priority", "i8"),
+        ("nr_to_reclaim", "i8"),
+        ("nr_reclaimed", "i8"),
+        ("nr_scanned", "i8"),
+        ("nr_pageout", "i8"),
+        ("may_deactivate", "i8"),
+        ("force_deactivate", "i8"),
+        ("skipped_deactivate", "i8"),
+        ("full_walk", "i8"),
+        ("kswapd", "i8"),
+        ("file_is_tiny", "i8"),
+        ("scan_anon_cost", "i8"),
+    ]
+)
+"""Scalars, int64 all."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Machine:
+    """All state of one replay; what the compiled functions take, by reference (`swaplab.replay.reference`)."""
+
+    pages: Records  # PAGE[nr_pages + LISTS_PER_MEMCG * nr_memcgs]
+    pte: NDArray[np.uint8]  # [nr_pages]
+    kind: NDArray[np.uint8]  # [nr_pages] content component of a page, into `first` and `count`
+    memcgs: Records  # MEMCG[nr_memcgs]
+    zspages: Records  # ZSPAGE[nr_pages + heads]
+    class_of_length: NDArray[np.uint8]  # [4097] compressed bytes -> position among the size classes
+    class_pages: NDArray[np.int32]  # [classes] pages per zspage
+    class_groups: NDArray[np.int32]  # [classes] bit g: the list of fullness group g is not empty
+    group_of: NDArray[np.uint8]  # [classes * OBJECTS_MAX] class, objects in use -> fullness group
+    freed_slots: NDArray[np.int32]  # [nr_slots] ring
+    writes_page: NDArray[np.int32]  # [WRITES_IN_FLIGHT] ring
+    writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns
+    isolated: NDArray[np.int32]  # [SWAP_CLUSTER_MAX] folios off their list during a scan
+    first: NDArray[np.int32]  # [components] first sample
+    count: NDArray[np.int32]  # [components] samples
+    lengths: NDArray[np.int16]  # [samples] compressed bytes, 0 for a zero-filled page
+    workload_memcg: NDArray[np.int32]  # [workloads] cgroup the workload's task is in now
+    workload_first: NDArray[np.int64]  # [workloads + 1] first page of each workload
+    control: Records  # CONTROL scalar record
+
+    @cached_property
+    def table(self) -> NDArray[np.int64]:
+        """Address and length of every field, in order: int64 of shape (fields, 2)."""
+        arrays = [np.asarray(getattr(self, each.name)) for each in fields(self)]
+        return np.array([(array.ctypes.data, array.size) for array in arrays], np.int64)
+
+    @cached_property
+    def address(self) -> int:
+        """Address of `table`."""
+        return self.table.ctypes.data
+
+
+def records(dtype: np.dtype[Any], count: int) -> Records:
+    """`count` zeroed records of `dtype`."""
+    return np.zeros(count, dtype).view(np.recarray)
+
+
+def record(dtype: np.dtype[Any]) -> Records:
+    """One zeroed record of `dtype`."""
+    return records(dtype, 1)[0]

@@ -1,0 +1,167 @@
+"""Swap slots and the device behind them (mm/swapfile.c, mm/page_io.c, 6.12).
+
+Differs: slots are handed out in ascending order and reused oldest first; the kernel's clusters and per-CPU caches only
+change which number a slot has, which shows in seeks of a rotational device and nowhere else without readahead.
+"""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.lists import lru_add_tail, lru_del
+from swaplab.replay.memcontrol import charge_slot, count_slot, payer, slot_owner, spend
+from swaplab.replay.state import (
+    ISOLATED,
+    PG_ACTIVE,
+    PG_DIRTY,
+    PG_RECLAIM,
+    PG_SWAPCACHE,
+    PG_WRITEBACK,
+    PRESENT,
+    WRITES_IN_FLIGHT,
+    ZEROMAP,
+    Machine,
+)
+
+__all__ = [
+    "add_to_swap",
+    "alloc_slot",
+    "complete_writes",
+    "device_read",
+    "device_write",
+    "folio_free_swap",
+    "free_slot",
+    "wait_for_write",
+]
+
+
+@jit
+def alloc_slot(m: Machine) -> int:
+    """Take a free slot: the next never used, then the one freed longest ago (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+    control = m.control
+    control.slots_used += 1
+    if control.slots_fresh < control.nr_slots:
+        control.slots_fresh += 1
+        return wide(control.slots_fresh) - 1
+    slot = wide(m.freed_slots[wide(control.slot_head)])
+    control.slot_head = (wide(control.slot_head) + 1) % len(m.freed_slots)
+    control.slot_count -= 1
+    return slot
+
+
+@jit
+def free_slot(m: Machine, page: int, memcg: int) -> None:
+    """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot, 6.12)."""
+    control = m.control
+    tail = (wide(control.slot_head) + wide(control.slot_count)) % len(m.freed_slots)
+    m.freed_slots[tail] = m.pages[page].slot
+    control.slot_count += 1
+    control.slots_used -= 1
+    m.pages[page].slot = -1
+    count_slot(m, memcg, -1)
+
+
+@jit
+def add_to_swap(m: Machine, page: int) -> bool:
+    """Give a folio a slot and put it, dirty, into the swap cache (mm/swap_state.c:add_to_swap, 6.12)."""
+    folio = m.pages[page]
+    owner = slot_owner(m, wide(folio.memcg))
+    if m.control.slots_used == m.control.nr_slots or not charge_slot(m, owner):
+        return False
+    folio.slot = alloc_slot(m)
+    folio.other_memcg = owner
+    folio.flags = wide(folio.flags) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
+    m.memcgs[wide(folio.memcg)].swapcached += 1
+    return True
+
+
+@jit
+def folio_free_swap(m: Machine, page: int) -> bool:
+    """Drop the slot of a mapped folio, which so becomes the only copy (mm/swapfile.c:folio_free_swap, 6.12)."""
+    folio = m.pages[page]
+    flags = wide(folio.flags)
+    if not flags & PG_SWAPCACHE or flags & PG_WRITEBACK or not m.pte[page] & PRESENT:
+        return False
+    free_slot(m, page, wide(folio.other_memcg))
+    folio.flags = flags & ~(PG_SWAPCACHE | ZEROMAP) | PG_DIRTY
+    m.memcgs[wide(folio.memcg)].swapcached -= 1
+    return True
+
+
+# The device -----------------------------------------------------------------------------------------------------------
+
+
+@jit
+def device_start(m: Machine, slot: int, transfer_ns: int) -> int:
+    """Queue one page's transfer behind what is queued; the time it leaves the wire."""
+    control = m.control
+    start = max(wide(control.clock), wide(control.device_free_at))
+    if control.rotational and slot != control.head_position:
+        start += wide(control.seek_ns)
+    control.head_position = slot + 1
+    control.device_free_at = start + transfer_ns
+    return start + transfer_ns
+
+
+@jit
+def device_read(m: Machine, page: int) -> None:
+    """Read the page's slot and wait for it (mm/page_io.c:swap_read_folio, 6.12)."""
+    control = m.control
+    done = device_start(m, wide(m.pages[page].slot), wide(control.read_page_ns)) + wide(control.read_latency_ns)
+    memcg = m.memcgs[payer(m)]
+    memcg.pswpin += 1
+    memcg.device_ns += spend(m, done - wide(control.clock))
+
+
+@jit
+def device_write(m: Machine, page: int) -> None:
+    """Queue a write of the page's slot; the folio is under writeback until then (mm/page_io.c:__swap_writepage, 6.12)."""
+    control = m.control
+    if control.writes_count == WRITES_IN_FLIGHT:
+        wait_for_write(m)
+    done = device_start(m, wide(m.pages[page].slot), wide(control.write_page_ns)) + wide(control.write_latency_ns)
+    tail = (wide(control.writes_head) + wide(control.writes_count)) % WRITES_IN_FLIGHT
+    m.writes_page[tail] = page
+    m.writes_done[tail] = done
+    control.writes_count += 1
+    m.pages[page].flags = wide(m.pages[page].flags) & ~PG_DIRTY | PG_WRITEBACK | PG_RECLAIM
+    m.memcgs[wide(m.pages[page].memcg)].pswpout += 1
+
+
+@jit
+def end_writeback(m: Machine) -> None:
+    """Finish the oldest write: its folio is next to be reclaimed (mm/filemap.c:folio_end_writeback, 6.12)."""
+    control = m.control
+    page = wide(m.writes_page[wide(control.writes_head)])
+    control.writes_head = (wide(control.writes_head) + 1) % WRITES_IN_FLIGHT
+    control.writes_count -= 1
+    folio = m.pages[page]
+    flags = wide(folio.flags) & ~(PG_WRITEBACK | PG_RECLAIM)
+    if folio.next == ISOLATED:
+        folio.flags = flags  # a scan holds it and puts it back
+        return
+    lru_del(m, page)
+    folio.flags = flags & ~PG_ACTIVE
+    lru_add_tail(m, page)
+
+
+@jit
+def complete_writes(m: Machine) -> None:
+    """Finish all writes whose time has come."""
+    control = m.control
+    while control.writes_count and m.writes_done[wide(control.writes_head)] <= control.clock:
+        end_writeback(m)
+
+
+@jit
+def wait_for_write(m: Machine) -> bool:
+    """Sleep until the oldest write in flight is done; False when there is none.
+
+    Differs: a background task's sleep takes no time, since the clock is the workload's.
+    """
+    control = m.control
+    if not control.writes_count:
+        return False
+    wait = max(0, wide(m.writes_done[wide(control.writes_head)]) - wide(control.clock))
+    m.memcgs[payer(m)].throttle_ns += spend(m, wait)
+    end_writeback(m)
+    return True

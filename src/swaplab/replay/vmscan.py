@@ -1,0 +1,411 @@
+"""Reclaim with the classic active and inactive lists (mm/vmscan.c, 6.12), for anonymous memory.
+
+MGLRU will stand beside `shrink_lruvec`, which is the only function that decides what to evict.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from swaplab.replay.content import compressed_length
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.lists import lru_add, lru_del, lru_head
+from swaplab.replay.memcontrol import (
+    is_online,
+    page_counter_charge,
+    payer,
+    spend,
+    subtree_active,
+    subtree_inactive,
+    swap_full,
+    swap_pages_left,
+    writeback_enabled,
+)
+from swaplab.replay.state import (
+    FOLIO_FLAGS,
+    IN_ZSWAP,
+    ISOLATED,
+    LRU_ACTIVE,
+    LRU_INACTIVE,
+    ON_DISK,
+    PG_ACTIVE,
+    PG_DIRTY,
+    PG_RECLAIM,
+    PG_REFERENCED,
+    PG_SWAPCACHE,
+    PG_WORKINGSET,
+    PG_WRITEBACK,
+    PRESENT,
+    PTE_DIRTY,
+    STATE_MASK,
+    SWAP_CLUSTER_MAX,
+    YOUNG,
+    ZERO_FILLED,
+    ZEROMAP,
+    Machine,
+)
+from swaplab.replay.swap import add_to_swap, complete_writes, device_write, folio_free_swap
+from swaplab.replay.workingset import lru_note_cost, workingset_eviction
+from swaplab.replay.zswap import do_shrink_slab, zram_store, zswap_store
+
+__all__ = ["balance_pgdat", "try_to_free_pages"]
+
+DEF_PRIORITY = 12
+MAX_SWAPPINESS = 200
+PAGES_PER_GIB_SHIFT = 30 - 12
+KEEP, ACTIVATE, FREED = 0, 1, 2
+REDIRTIED, WRITING = -1, -2
+
+
+# One folio ------------------------------------------------------------------------------------------------------------
+
+
+@jit
+def swap_writepage(m: Machine, page: int) -> int:
+    """Write a dirty folio to swap: where it is now, WRITING or REDIRTIED (mm/page_io.c:swap_writepage, 6.12)."""
+    folio = m.pages[page]
+    memcg = m.memcgs[wide(folio.memcg)]
+    length = compressed_length(m, page)
+    if length == 0:
+        folio.flags |= ZEROMAP
+        memcg.swpout_zero += 1
+        return ZERO_FILLED
+    folio.flags = wide(folio.flags) & ~ZEROMAP
+    if m.control.zram:
+        return IN_ZSWAP if zram_store(m, page, length) else REDIRTIED
+    if zswap_store(m, page, length):
+        return IN_ZSWAP
+    if not writeback_enabled(m, wide(folio.memcg)):
+        return REDIRTIED
+    device_write(m, page)
+    return WRITING
+
+
+@jit
+def unmap(m: Machine, page: int) -> None:
+    """Replace the page-table entry by a swap entry (mm/rmap.c:try_to_unmap, 6.12)."""
+    entry = wide(m.pte[page])
+    if not entry & PRESENT:
+        return
+    if entry & PTE_DIRTY:
+        m.pages[page].flags |= PG_DIRTY
+    m.pte[page] = 0
+    m.memcgs[wide(m.pages[page].memcg)].anon -= 1
+
+
+@jit
+def remove_mapping(m: Machine, page: int, state: int) -> None:
+    """Free a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping, 6.12)."""
+    folio = m.pages[page]
+    memcg = wide(folio.memcg)
+    owner = wide(folio.other_memcg)
+    workingset_eviction(m, page, wide(m.control.target))
+    folio.flags = wide(folio.flags) & ~(STATE_MASK | FOLIO_FLAGS) | state
+    folio.memcg = owner
+    m.memcgs[memcg].swapcached -= 1
+    page_counter_charge(m, memcg, -1)
+    m.control.free += 1
+
+
+@jit
+def folio_check_references(m: Machine, page: int) -> int:
+    """KEEP or ACTIVATE what was used since the last scan, else FREED (mm/vmscan.c:folio_check_references, 6.12)."""
+    folio = m.pages[page]
+    flags = wide(folio.flags)
+    entry = wide(m.pte[page])
+    if not entry & YOUNG:
+        folio.flags = flags & ~PG_REFERENCED
+        return FREED
+    m.pte[page] = entry & ~YOUNG
+    folio.flags = flags | PG_REFERENCED
+    return ACTIVATE if flags & PG_REFERENCED else KEEP
+
+
+@jit
+def pageout(m: Machine, page: int) -> int:
+    """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout, 6.12)."""
+    folio = m.pages[page]
+    folio.flags = wide(folio.flags) & ~PG_DIRTY
+    state = swap_writepage(m, page)
+    if state == REDIRTIED:
+        folio.flags |= PG_DIRTY
+        return ACTIVATE
+    m.control.nr_pageout += 1
+    if state == WRITING:
+        return KEEP
+    remove_mapping(m, page, state)
+    return FREED
+
+
+@jit
+def shrink_folio(m: Machine, page: int) -> int:
+    """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop, 6.12)."""
+    folio = m.pages[page]
+    if wide(folio.flags) & PG_WRITEBACK:
+        folio.flags |= PG_RECLAIM
+        return ACTIVATE
+    references = folio_check_references(m, page)
+    if references != FREED:
+        return references
+    if not wide(folio.flags) & PG_SWAPCACHE and not add_to_swap(m, page):
+        return ACTIVATE
+    unmap(m, page)
+    if wide(folio.flags) & PG_DIRTY:
+        return pageout(m, page)
+    remove_mapping(m, page, ZERO_FILLED if wide(folio.flags) & ZEROMAP else ON_DISK)
+    return FREED
+
+
+@jit
+def activate(m: Machine, page: int) -> None:
+    """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked, 6.12)."""
+    memcg = wide(m.pages[page].memcg)
+    if wide(m.pages[page].flags) & PG_SWAPCACHE and swap_full(m, memcg):
+        folio_free_swap(m, page)
+    m.pages[page].flags |= PG_ACTIVE
+    m.memcgs[memcg].pgactivate += 1
+
+
+# The lists of one cgroup ----------------------------------------------------------------------------------------------
+
+
+@jit
+def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int:
+    """Move up to 32 of the oldest folios of a list to `m.isolated`; their number (mm/vmscan.c, 6.12)."""
+    head = lru_head(m, memcg, lru)
+    taken = 0
+    while taken < nr_to_scan:
+        page = wide(m.pages[head].prev)
+        if page == head:
+            break
+        lru_del(m, page)
+        m.pages[page].next = ISOLATED
+        m.isolated[taken] = page
+        taken += 1
+    m.memcgs[payer(m)].reclaim_ns += spend(m, taken * wide(m.control.reclaim_page_ns))
+    return taken
+
+
+@jit
+def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
+    """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list, 6.12)."""
+    complete_writes(m)
+    taken = isolate_lru_folios(m, memcg, LRU_INACTIVE, nr_to_scan)
+    if not taken:
+        return 0
+    m.control.nr_pageout = 0
+    kept = 0
+    for i in range(taken):
+        page = wide(m.isolated[i])
+        outcome = shrink_folio(m, page)
+        if outcome == ACTIVATE:
+            activate(m, page)
+        if outcome != FREED:
+            m.isolated[kept] = page
+            kept += 1
+    for i in range(kept):
+        lru_add(m, wide(m.isolated[i]))
+    m.control.nr_scanned += taken
+    m.memcgs[memcg].pgscan += taken
+    m.memcgs[memcg].pgsteal += taken - kept
+    lru_note_cost(m, memcg, wide(m.control.nr_pageout), kept)
+    return taken - kept
+
+
+@jit
+def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
+    """Deactivate up to 32 of the oldest active folios, used or not (mm/vmscan.c:shrink_active_list, 6.12)."""
+    taken = isolate_lru_folios(m, memcg, LRU_ACTIVE, nr_to_scan)
+    for i in range(taken):
+        page = wide(m.isolated[i])
+        m.pte[page] = wide(m.pte[page]) & ~YOUNG
+        m.pages[page].flags = wide(m.pages[page].flags) & ~PG_ACTIVE | PG_WORKINGSET
+        lru_add(m, page)
+    m.memcgs[memcg].pgrefill += taken
+    m.memcgs[memcg].pgdeactivate += taken
+
+
+@jit
+def inactive_is_low(m: Machine, memcg: int) -> bool:
+    """Whether too many folios are active for the size of the cgroup (mm/vmscan.c:inactive_is_low, 6.12)."""
+    inactive, active = subtree_inactive(m, memcg), subtree_active(m, memcg)
+    gib = (inactive + active) >> PAGES_PER_GIB_SHIFT
+    ratio = int(sqrt(10 * gib)) if gib else 1
+    return inactive * ratio < active
+
+
+@jit
+def scan_target(m: Machine, memcg: int, size: int) -> int:
+    """How many folios of a list of `size` to scan at this priority (mm/vmscan.c:get_scan_count, 6.12).
+
+    There is no file memory, so the share of anonymous memory is all that is computed.
+    """
+    control = m.control
+    if swap_pages_left(m, memcg) <= 0 or (control.target > 0 and not control.swappiness):
+        return 0
+    online = is_online(m, memcg)
+    scan = size >> wide(control.priority)
+    if not scan and not online:
+        scan = min(size, SWAP_CLUSTER_MAX)
+    if (not control.priority and control.swappiness) or control.file_is_tiny:
+        return scan
+    cost = wide(control.scan_anon_cost)
+    anon = wide(control.swappiness) * (3 * cost + 1) // (2 * cost + 1)
+    file = (MAX_SWAPPINESS - wide(control.swappiness)) * (3 * cost + 1) // (cost + 1)
+    if online:
+        return scan * anon // (anon + file)
+    return (scan * anon + anon + file - 1) // (anon + file)
+
+
+@jit
+def shrink_lruvec(m: Machine, memcg: int) -> None:
+    """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec, 6.12)."""
+    control = m.control
+    inactive = scan_target(m, memcg, wide(m.memcgs[memcg].inactive))
+    active = scan_target(m, memcg, wide(m.memcgs[memcg].active))
+    to_the_end = control.target == 0 and not control.kswapd and control.priority == DEF_PRIORITY
+    reclaimed = 0
+    while inactive:
+        chunk = min(inactive, SWAP_CLUSTER_MAX)
+        inactive -= chunk
+        reclaimed += shrink_inactive_list(m, memcg, chunk)
+        if active:
+            chunk = min(active, SWAP_CLUSTER_MAX)
+            active -= chunk
+            if control.may_deactivate:
+                shrink_active_list(m, memcg, chunk)
+            else:
+                control.skipped_deactivate = 1
+        if reclaimed >= control.nr_to_reclaim and not to_the_end:
+            break
+    control.nr_reclaimed += reclaimed
+    if inactive_is_low(m, memcg):
+        shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
+
+
+# The tree -------------------------------------------------------------------------------------------------------------
+
+
+@jit
+def subtree_activations(m: Machine, memcg: int) -> int:
+    """WORKINGSET_ACTIVATE_ANON of the cgroup and all below."""
+    total = 0
+    for each in range(memcg, wide(m.memcgs[memcg].end)):
+        total += wide(m.memcgs[each].workingset_activate_anon)
+    return total
+
+
+@jit
+def prepare_scan_control(m: Machine) -> None:
+    """Read the target's costs and decide whether to deactivate (mm/vmscan.c:prepare_scan_control, 6.12)."""
+    control = m.control
+    target = wide(control.target)
+    lruvec = m.memcgs[target]
+    control.scan_anon_cost = lruvec.anon_cost
+    refaulting = subtree_activations(m, target) != lruvec.refaults
+    control.may_deactivate = control.force_deactivate or refaulting or inactive_is_low(m, target)
+    control.file_is_tiny = 0
+    if target == 0:
+        few_free = control.free <= control.watermark_high
+        some_anon = subtree_inactive(m, 0) >> wide(control.priority)
+        control.file_is_tiny = few_free and not control.may_deactivate and some_anon > 0
+
+
+@jit
+def iterator_next(m: Machine, target: int) -> int:
+    """Next cgroup of the subtree's shared walk, or -1 when it is through (mm/memcontrol.c:mem_cgroup_iter, 6.12)."""
+    position = wide(m.memcgs[target].iterator)
+    following = target if position < 0 else position + 1
+    if following >= m.memcgs[target].end:
+        following = -1
+    m.memcgs[target].iterator = following
+    return following
+
+
+@jit
+def shrink_one(m: Machine, memcg: int) -> None:
+    """Reclaim folios, then compressed pages, of one cgroup."""
+    shrink_lruvec(m, memcg)
+    do_shrink_slab(m, memcg, wide(m.control.priority))
+
+
+@jit
+def shrink_node(m: Machine) -> None:
+    """One pass over the target's subtree (mm/vmscan.c:shrink_node, shrink_node_memcgs, 6.12).
+
+    Direct reclaim walks on where the last one stopped and stops when it has enough; kswapd and retries walk it all.
+    """
+    control = m.control
+    prepare_scan_control(m)
+    target = wide(control.target)
+    if control.kswapd or control.full_walk:
+        for memcg in range(target, wide(m.memcgs[target].end)):
+            shrink_one(m, memcg)
+        return
+    memcg = iterator_next(m, target)
+    if memcg < 0:
+        memcg = iterator_next(m, target)
+    while memcg >= 0:
+        shrink_one(m, memcg)
+        if control.nr_reclaimed >= control.nr_to_reclaim:
+            break
+        memcg = iterator_next(m, target)
+
+
+@jit
+def shrink_by_priority(m: Machine) -> None:
+    """Scan more and more of the subtree until enough is reclaimed (mm/vmscan.c:do_try_to_free_pages, 6.12)."""
+    control = m.control
+    control.priority = DEF_PRIORITY
+    while control.priority >= 0:
+        shrink_node(m)
+        if control.nr_reclaimed >= control.nr_to_reclaim:
+            break
+        control.priority -= 1
+    m.memcgs[wide(control.target)].refaults = subtree_activations(m, wide(control.target))
+
+
+@jit
+def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
+    """Reclaim at least 32 pages from a subtree, the root's for the machine; how many came back.
+
+    Models mm/vmscan.c:try_to_free_mem_cgroup_pages, try_to_free_pages, do_try_to_free_pages, 6.12.
+    """
+    control = m.control
+    control.target = target
+    control.nr_to_reclaim = max(pages, SWAP_CLUSTER_MAX)
+    control.nr_reclaimed = 0
+    control.nr_scanned = 0
+    control.kswapd = 0
+    control.full_walk = 0
+    control.force_deactivate = 0
+    control.skipped_deactivate = 0
+    shrink_by_priority(m)
+    if not control.nr_reclaimed:
+        control.full_walk = 1
+        shrink_by_priority(m)
+    if not control.nr_reclaimed and control.skipped_deactivate:
+        control.force_deactivate = 1
+        shrink_by_priority(m)
+    return wide(control.nr_reclaimed)
+
+
+@jit
+def balance_pgdat(m: Machine) -> None:
+    """kswapd: reclaim until the high watermark is free again (mm/vmscan.c:balance_pgdat, 6.12)."""
+    control = m.control
+    control.target = 0
+    control.nr_to_reclaim = max(wide(control.watermark_high), SWAP_CLUSTER_MAX)
+    control.nr_reclaimed = 0
+    control.kswapd = 1
+    control.full_walk = 1
+    control.force_deactivate = 0
+    control.priority = DEF_PRIORITY
+    while control.priority >= 1 and control.free < control.watermark_high:
+        before = wide(control.nr_reclaimed)
+        control.nr_scanned = 0
+        shrink_node(m)
+        progress = wide(control.nr_reclaimed) - before
+        if not progress or max(wide(control.nr_scanned), progress) < control.nr_to_reclaim:
+            control.priority -= 1
+    m.memcgs[0].refaults = subtree_activations(m, 0)

@@ -1,0 +1,84 @@
+"""Refault distance and the cost of reclaim (mm/workingset.c, mm/swap.c:lru_note_cost, 6.12)."""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.memcontrol import is_online, subtree_active, subtree_inactive, swap_pages_left
+from swaplab.replay.state import (
+    PG_ACTIVE,
+    PG_WORKINGSET,
+    SHADOW,
+    SHADOW_WORKINGSET,
+    SWAP_CLUSTER_MAX,
+    Machine,
+)
+
+__all__ = ["lru_note_cost", "workingset_eviction", "workingset_refault"]
+
+AGE_MASK = (1 << 31) - 1
+
+
+@jit
+def lru_note_cost(m: Machine, memcg: int, nr_io: int, nr_rotated: int) -> None:
+    """Note what reclaim of anonymous memory cost, here and above (mm/swap.c:lru_note_cost, 6.12)."""
+    cost = nr_io * SWAP_CLUSTER_MAX + nr_rotated
+    while memcg >= 0:
+        lruvec = m.memcgs[memcg]
+        lruvec.anon_cost += cost
+        if lruvec.anon_cost > (subtree_inactive(m, memcg) + subtree_active(m, memcg)) // 4:
+            lruvec.anon_cost //= 2
+        memcg = wide(lruvec.parent)
+
+
+@jit
+def workingset_age_nonresident(m: Machine, memcg: int) -> None:
+    """One eviction or activation ages what is not resident, here and above (mm/workingset.c, 6.12)."""
+    while memcg >= 0:
+        m.memcgs[memcg].nonresident_age += 1
+        memcg = wide(m.memcgs[memcg].parent)
+
+
+@jit
+def workingset_eviction(m: Machine, page: int, target: int) -> None:
+    """Leave a shadow in the folio's place (mm/workingset.c:workingset_eviction, 6.12)."""
+    folio = m.pages[page]
+    folio.shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
+    folio.other_memcg = target
+    flags = wide(folio.flags) & ~SHADOW_WORKINGSET | SHADOW
+    if flags & PG_WORKINGSET:
+        flags |= SHADOW_WORKINGSET
+    folio.flags = flags
+    workingset_age_nonresident(m, target)
+
+
+@jit
+def workingset_test_recent(m: Machine, page: int) -> bool:
+    """Whether the page would still be here if active anonymous memory had made room (mm/workingset.c, 6.12)."""
+    evictor = wide(m.pages[page].other_memcg)
+    if not is_online(m, evictor) and m.memcgs[evictor].swap_local == 0:
+        return False  # its ID, which the shadow names, is gone
+    distance = (wide(m.memcgs[evictor].nonresident_age) - wide(m.pages[page].shadow)) & AGE_MASK
+    workingset_size = subtree_active(m, evictor) if swap_pages_left(m, evictor) > 0 else 0
+    return distance <= workingset_size
+
+
+@jit
+def workingset_refault(m: Machine, page: int, memcg: int) -> None:
+    """Spend the shadow of a page coming back to `memcg`: activate it if it was evicted too early (mm/workingset.c, 6.12)."""
+    folio = m.pages[page]
+    flags = wide(folio.flags)
+    if not flags & SHADOW:
+        return
+    recent = workingset_test_recent(m, page)
+    folio.flags = flags & ~(SHADOW | SHADOW_WORKINGSET)
+    lruvec = m.memcgs[memcg]
+    lruvec.workingset_refault_anon += 1
+    if not recent:
+        return
+    folio.flags |= PG_ACTIVE
+    workingset_age_nonresident(m, memcg)
+    lruvec.workingset_activate_anon += 1
+    if flags & SHADOW_WORKINGSET:
+        folio.flags |= PG_WORKINGSET
+        lru_note_cost(m, memcg, 1, 0)
+        lruvec.workingset_restore_anon += 1

@@ -1,0 +1,117 @@
+"""The pool (mm/zsmalloc.c, 6.12): which zspage an object of some length goes to, and how many pages that takes.
+
+Differs: an object has no place inside its zspage, since only compaction, which memcg reclaim never starts, would look.
+"""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.lists import list_add, list_del
+from swaplab.replay.state import GROUPS, OBJECTS_MAX, Machine
+
+__all__ = ["zs_free", "zs_malloc"]
+
+FULL = 11  # ZS_INUSE_RATIO_100
+
+
+@jit
+def group_head(m: Machine, size_class: int, group: int) -> int:
+    """Record that heads the list of `size_class`'s zspages in fullness group `group` (1 to 10)."""
+    return wide(m.control.nr_pages) + size_class * GROUPS + group - 1
+
+
+@jit
+def insert_zspage(m: Machine, zspage: int, size_class: int, group: int) -> None:
+    """Link a zspage with free objects (mm/zsmalloc.c:insert_zspage, 6.12). Differs: a full one is on no list."""
+    if group != FULL:
+        list_add(m.zspages, group_head(m, size_class, group), zspage)
+        m.class_groups[size_class] |= 1 << group
+
+
+@jit
+def remove_zspage(m: Machine, zspage: int, size_class: int, group: int) -> None:
+    """Unlink a zspage (mm/zsmalloc.c:remove_zspage, 6.12)."""
+    if group != FULL:
+        list_del(m.zspages, zspage)
+        head = group_head(m, size_class, group)
+        if m.zspages[head].next == head:
+            m.class_groups[size_class] &= ~(1 << group)
+
+
+@jit
+def find_zspage(m: Machine, size_class: int) -> int:
+    """First zspage of the fullest group that has room, or -1 (mm/zsmalloc.c:find_get_zspage, 6.12)."""
+    groups = wide(m.class_groups[size_class])
+    if not groups:
+        return -1
+    group = FULL - 1
+    while not groups >> group & 1:
+        group -= 1
+    return wide(m.zspages[group_head(m, size_class, group)].next)
+
+
+@jit
+def alloc_zspage(m: Machine, size_class: int) -> int:
+    """Take an empty zspage and its pages, or -1 when the machine has none left (mm/zsmalloc.c:alloc_zspage, 6.12)."""
+    control = m.control
+    pages = wide(m.class_pages[size_class])
+    if control.free < pages:
+        return -1
+    control.free -= pages
+    control.pool_pages += pages
+    zspage = wide(control.free_zspage)
+    if zspage >= 0:
+        control.free_zspage = m.zspages[zspage].next
+    else:
+        zspage = wide(control.fresh_zspage)
+        control.fresh_zspage += 1
+    m.zspages[zspage].size_class = size_class
+    m.zspages[zspage].inuse = 0
+    return zspage
+
+
+@jit
+def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
+    """Give an empty zspage and its pages back (mm/zsmalloc.c:free_zspage, 6.12)."""
+    pages = wide(m.class_pages[size_class])
+    m.control.free += pages
+    m.control.pool_pages -= pages
+    m.zspages[zspage].next = m.control.free_zspage
+    m.control.free_zspage = zspage
+
+
+@jit
+def zs_malloc(m: Machine, length: int) -> int:
+    """Zspage that took an object of `length` bytes (1 to 4096), or -1 (mm/zsmalloc.c:zs_malloc, 6.12)."""
+    size_class = wide(m.class_of_length[length])
+    zspage = find_zspage(m, size_class)
+    if zspage < 0:
+        zspage = alloc_zspage(m, size_class)
+        if zspage < 0:
+            return -1
+        old = 0
+    else:
+        old = wide(m.group_of[size_class * OBJECTS_MAX + wide(m.zspages[zspage].inuse)])
+    m.zspages[zspage].inuse += 1
+    new = wide(m.group_of[size_class * OBJECTS_MAX + wide(m.zspages[zspage].inuse)])
+    if new != old:
+        if old:
+            remove_zspage(m, zspage, size_class, old)
+        insert_zspage(m, zspage, size_class, new)
+    return zspage
+
+
+@jit
+def zs_free(m: Machine, zspage: int) -> None:
+    """Take one object out of `zspage` (mm/zsmalloc.c:zs_free, 6.12)."""
+    size_class = wide(m.zspages[zspage].size_class)
+    old = wide(m.group_of[size_class * OBJECTS_MAX + wide(m.zspages[zspage].inuse)])
+    m.zspages[zspage].inuse -= 1
+    new = wide(m.group_of[size_class * OBJECTS_MAX + wide(m.zspages[zspage].inuse)])
+    if new == old:
+        return
+    remove_zspage(m, zspage, size_class, old)
+    if new:
+        insert_zspage(m, zspage, size_class, new)
+    else:
+        free_zspage(m, zspage, size_class)

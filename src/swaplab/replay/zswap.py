@@ -1,0 +1,287 @@
+"""zswap (mm/zswap.c, 6.12): store, load, writeback, the shrinker and the global limit's worker.
+
+An entry is a page whose state is IN_ZSWAP. Its objcg is looked up through ``memcgs[page.memcg].objcg``, which removal of
+the cgroup retargets, as ``objcg->memcg`` in the kernel.
+"""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add, lru_head
+from swaplab.replay.memcontrol import (
+    charge_zswap,
+    is_online,
+    may_zswap,
+    page_counter_charge,
+    payer,
+    spend,
+    uncharge_zswap,
+    writeback_enabled,
+)
+from swaplab.replay.state import (
+    ENTRY_REFERENCED,
+    LRU_ZSWAP,
+    PG_SWAPCACHE,
+    RESIDENT,
+    STATE_MASK,
+    Machine,
+)
+from swaplab.replay.swap import device_write
+from swaplab.replay.workingset import workingset_refault
+from swaplab.replay.zsmalloc import zs_free, zs_malloc
+
+__all__ = [
+    "do_shrink_slab",
+    "shrink_memcg",
+    "zram_free",
+    "zram_load",
+    "zram_store",
+    "zswap_entry_free",
+    "zswap_load",
+    "zswap_store",
+]
+
+PAGE_SIZE = 4096
+SHRINK_BATCH = 128
+ENOENT, EAGAIN = 2, 11
+LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY = 1, 2, 4  # include/linux/list_lru.h:enum lru_status
+
+
+# Storing and loading --------------------------------------------------------------------------------------------------
+
+
+@jit
+def check_limits(m: Machine) -> bool:
+    """Whether the pool is full, or not yet below the accept threshold again (mm/zswap.c:zswap_check_limits, 6.12)."""
+    control = m.control
+    if control.pool_pages >= control.zswap_max_pages:
+        control.pool_limit_hit += 1
+        control.pool_reached_full = 1
+    elif control.pool_reached_full and control.pool_pages <= control.zswap_accept_pages:
+        control.pool_reached_full = 0
+    return bool(control.pool_reached_full)
+
+
+@jit
+def compress(m: Machine, page: int, length: int) -> bool:
+    """Compress and place a page (mm/zswap.c:zswap_compress, 6.12).
+
+    A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its siblings, 6.12).
+    """
+    control = m.control
+    m.memcgs[payer(m)].compress_ns += spend(m, wide(control.compress_ns))
+    if length > PAGE_SIZE:
+        control.reject_compress_fail += 1
+        return False
+    zspage = zs_malloc(m, length)
+    if zspage < 0:
+        control.reject_alloc_fail += 1
+        return False
+    entry = m.pages[page]
+    entry.zspage = zspage
+    entry.length = length
+    return True
+
+
+@jit
+def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
+    """The steps of a store that a failure of any of them ends (mm/zswap.c:zswap_store, 6.12)."""
+    if objcg and not may_zswap(m, objcg) and (m.control.zswap_global_lru or shrink_memcg(m, objcg)):
+        return False
+    if check_limits(m) or not compress(m, page, length):
+        return False
+    m.pages[page].flags |= ENTRY_REFERENCED
+    charge_zswap(m, objcg, length, 1)
+    m.memcgs[objcg].zswpout += 1
+    entry_add(m, page, objcg)
+    m.control.stored_pages += 1
+    return True
+
+
+@jit
+def zswap_store(m: Machine, page: int, length: int) -> bool:
+    """Take a folio's `length` compressed bytes instead of the device (mm/zswap.c:zswap_store, 6.12).
+
+    Differs: the objcg is that of the slot's owner, which differs from the folio's only after the owner was removed.
+    Not modelled: failing allocation of an entry (reject_kmemcache_fail) or an xarray node, whose memory is not simulated.
+    """
+    if not m.control.zswap_enabled:
+        return False
+    stored = zswap_store_checked(m, page, length, wide(m.memcgs[wide(m.pages[page].other_memcg)].objcg))
+    if not stored and m.control.pool_reached_full:
+        m.control.shrink_queued = 1
+    return stored
+
+
+@jit
+def zswap_entry_free(m: Machine, page: int) -> None:
+    """Free the entry of `page` (mm/zswap.c:zswap_entry_free, 6.12)."""
+    entry = m.pages[page]
+    objcg = wide(m.memcgs[wide(entry.memcg)].objcg)
+    entry_del(m, page, objcg)
+    zs_free(m, wide(entry.zspage))
+    uncharge_zswap(m, objcg, wide(entry.length))
+    entry.zspage = -1
+    entry.length = 0
+    entry.flags = wide(entry.flags) & ~ENTRY_REFERENCED
+    m.control.stored_pages -= 1
+
+
+@jit
+def zswap_load(m: Machine, page: int) -> None:
+    """Decompress the entry of `page` and free it (mm/zswap.c:zswap_load, 6.12)."""
+    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
+    m.memcgs[wide(m.memcgs[wide(m.pages[page].memcg)].objcg)].zswpin += 1
+    zswap_entry_free(m, page)
+
+
+@jit
+def zram_store(m: Machine, page: int, length: int) -> bool:
+    """Write a folio to zram (drivers/block/zram/zram_drv.c:zram_write_page, 6.12); False when memory is out.
+
+    Charged to nobody, without limit but the machine's memory; what does not compress below the huge class is kept whole.
+    """
+    control = m.control
+    m.memcgs[payer(m)].compress_ns += spend(m, wide(control.compress_ns))
+    zspage = zs_malloc(m, min(length, PAGE_SIZE))
+    if zspage < 0:
+        control.reject_alloc_fail += 1
+        return False
+    entry = m.pages[page]
+    entry.zspage = zspage
+    entry.length = min(length, PAGE_SIZE)
+    m.memcgs[wide(entry.memcg)].pswpout += 1
+    control.stored_pages += 1
+    return True
+
+
+@jit
+def zram_load(m: Machine, page: int) -> None:
+    """Read a page back from zram and free its slot's memory (drivers/block/zram/zram_drv.c:zram_read_page, 6.12)."""
+    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
+    entry = m.pages[page]
+    m.memcgs[wide(entry.memcg)].pswpin += 1
+    zram_free(m, page)
+
+
+@jit
+def zram_free(m: Machine, page: int) -> None:
+    """Free what zram holds for the page's slot (drivers/block/zram/zram_drv.c:zram_free_page, 6.12)."""
+    entry = m.pages[page]
+    zs_free(m, wide(entry.zspage))
+    entry.zspage = -1
+    entry.length = 0
+    m.control.stored_pages -= 1
+
+
+# Writeback ------------------------------------------------------------------------------------------------------------
+
+
+@jit
+def zswap_writeback_entry(m: Machine, page: int) -> bool:
+    """Decompress an entry into a folio in the swap cache and write that out (mm/zswap.c:zswap_writeback_entry, 6.12).
+
+    The folio is charged, over the limit if need be, until reclaim frees it after the write.
+    """
+    if m.control.free <= 0:
+        return False
+    m.control.free -= 1
+    entry = m.pages[page]
+    owner = wide(entry.memcg)
+    folio_memcg = owner if is_online(m, owner) else payer(m)
+    objcg = wide(m.memcgs[owner].objcg)
+    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
+    m.memcgs[objcg].zswpwb += 1
+    zswap_entry_free(m, page)
+    page_counter_charge(m, folio_memcg, 1)
+    workingset_refault(m, page, folio_memcg)
+    entry.memcg = folio_memcg
+    entry.other_memcg = owner
+    entry.flags = wide(entry.flags) & ~STATE_MASK | RESIDENT | PG_SWAPCACHE
+    m.memcgs[folio_memcg].swapcached += 1
+    lru_add(m, page)
+    device_write(m, page)
+    return True
+
+
+@jit
+def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
+    """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb, 6.12)."""
+    list_del(m.pages, page)
+    list_add_tail(m.pages, head, page)
+    entry = m.pages[page]
+    if wide(entry.flags) & ENTRY_REFERENCED and not m.control.zswap_global_lru:
+        entry.flags = wide(entry.flags) & ~ENTRY_REFERENCED
+        return LRU_ROTATE
+    if zswap_writeback_entry(m, page):
+        m.control.written_back_pages += 1
+        return LRU_REMOVED_RETRY
+    m.control.reject_reclaim_fail += 1
+    return LRU_RETRY
+
+
+@jit
+def list_lru_walk(m: Machine, memcg: int, nr_to_walk: int) -> int:
+    """Offer the oldest entries of one cgroup to the callback; how many were written (mm/list_lru.c, 6.12).
+
+    The callback leaves what it keeps at the tail, so the walk always goes on with the head and may meet an entry again.
+    """
+    head = lru_head(m, memcg, LRU_ZSWAP)
+    isolated = 0
+    while nr_to_walk:
+        page = wide(m.pages[head].next)
+        if page == head:
+            break
+        nr_to_walk -= 1
+        status = shrink_memcg_cb(m, page, head)
+        if status == LRU_REMOVED_RETRY:
+            isolated += 1
+        elif status == LRU_ROTATE and m.pages[head].next == page:
+            break  # the end of a list of one
+    return isolated
+
+
+@jit
+def shrink_memcg(m: Machine, memcg: int) -> int:
+    """Write back one entry of `memcg`: 0, ENOENT or EAGAIN (mm/zswap.c:shrink_memcg, 6.12)."""
+    if not writeback_enabled(m, memcg) or not is_online(m, memcg) or not m.memcgs[memcg].entries:
+        return ENOENT
+    return 0 if list_lru_walk(m, memcg, 1) else EAGAIN
+
+
+# The shrinker ---------------------------------------------------------------------------------------------------------
+
+
+@jit
+def zswap_shrinker_count(m: Machine, memcg: int) -> int:
+    """Entries worth writing back (mm/zswap.c:zswap_shrinker_count, 6.12)."""
+    if not m.control.zswap_shrinker or not writeback_enabled(m, memcg):
+        return 0
+    lruvec = m.memcgs[memcg]
+    stored, freeable = wide(lruvec.zswapped), wide(lruvec.entries)
+    if not stored or not freeable:
+        return 0
+    protected = min(freeable, wide(lruvec.nr_disk_swapins))
+    lruvec.nr_disk_swapins -= protected
+    return (freeable - protected) * (wide(lruvec.zswap_bytes) >> 12) // stored
+
+
+@jit
+def do_shrink_slab(m: Machine, memcg: int, priority: int) -> None:
+    """Let zswap's shrinker do its share at this priority (mm/shrinker.c:do_shrink_slab, 6.12)."""
+    if memcg and not is_online(m, memcg):
+        return
+    freeable = zswap_shrinker_count(m, memcg)
+    if not freeable:
+        return
+    deferred = wide(m.memcgs[memcg].nr_deferred)
+    delta = (freeable >> priority) * 4 // 2
+    total_scan = min((deferred >> priority) + delta, 2 * freeable)
+    scanned = 0
+    while total_scan >= SHRINK_BATCH or total_scan >= freeable:
+        batch = min(SHRINK_BATCH, total_scan)
+        if not list_lru_walk(m, memcg, batch):
+            break  # SHRINK_STOP: this batch stays deferred
+        total_scan -= batch
+        scanned += batch
+    m.memcgs[memcg].nr_deferred = min(max(deferred + delta - scanned, 0), 2 * freeable)

@@ -1,0 +1,245 @@
+"""Scenario files: TOML in, `Scenario` out, and a clear word on whatever is wrong with it.
+
+The keys are those of `Scenario`'s parts, but for these: ``[cgroup."a/b"]``, ``[[workload]]`` and ``[[event]]`` are
+singular; limits are called as cgroup v2's files (``memory.max``); sizes are bytes or ``64M``; limits may be ``max``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from swaplab.errors import InputError
+from swaplab.scenario.content import content_from_toml
+from swaplab.scenario.device import Device
+from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.units import parse_size
+from swaplab.scenario.validate import validate
+
+__all__ = ["load_scenario", "parse_scenario"]
+
+SCENARIO_BYTES_MAX = 1 << 20
+TOP = (
+    "name",
+    "description",
+    "machine",
+    "zswap",
+    "swap",
+    "cgroup",
+    "workload",
+    "event",
+    "interleave",
+    "samples",
+)
+LIMITS = {
+    "memory.max": "memory_max",
+    "memory.high": "memory_high",
+    "memory.swap.max": "memory_swap_max",
+    "memory.zswap.max": "memory_zswap_max",
+    "memory.zswap.writeback": "memory_zswap_writeback",
+}
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+Table = dict[str, Any]
+
+
+def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Read and check a scenario file.
+
+    Args:
+        overrides: ``KEY=VALUE`` each, KEY as TOML would have it (``zswap.compressor=zstd``, ``workload.0.pages=9``).
+
+    Raises:
+        InputError: what is wrong, with file and key.
+        OSError: the file cannot be read.
+    """
+    if path.stat().st_size > SCENARIO_BYTES_MAX:
+        raise InputError(path, f"a scenario of at most {SCENARIO_BYTES_MAX} bytes", f"{path.stat().st_size}")
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start}", "UTF-8 text", error.reason) from None
+    return parse_scenario(text, str(path), path.parent, overrides)
+
+
+def parse_scenario(text: str, where: str, base: Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Decode and check a scenario's text; file names in it are relative to `base`.
+
+    Raises:
+        InputError: what is wrong, with `where` and key.
+    """
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(where, "TOML", error) from None
+    for override in overrides:
+        _merge(table, _parse_override(override), where)
+    scenario = _scenario(table, where, base)
+    validate(scenario, where)
+    return scenario
+
+
+# Overrides ------------------------------------------------------------------------------------------------------------
+
+
+def _parse_override(override: str) -> Table:
+    key, equals, value = override.partition("=")
+    for line in (f"{key} = {value}", f'{key} = "{value}"'):
+        try:
+            return tomllib.loads(line)
+        except tomllib.TOMLDecodeError:
+            continue
+    raise InputError("--set", "KEY=VALUE with a key as in the scenario file", override)
+
+
+def _merge(table: Table | list[Any], changes: Table, where: str) -> None:
+    for key, value in changes.items():
+        target: Any = table
+        index: Any = key
+        if isinstance(table, list):
+            if not key.isdecimal() or int(key) >= len(table):
+                raise InputError(f"{where}: --set", f"a number below {len(table)}", key)
+            index = int(key)
+        present = target[index] if isinstance(table, list) or key in table else None
+        if isinstance(value, dict) and isinstance(present, dict | list):
+            _merge(present, value, where)
+        else:
+            target[index] = value
+
+
+# Decoding -------------------------------------------------------------------------------------------------------------
+
+
+def _check_keys(table: object, known: Sequence[str], where: str) -> Table:
+    if not isinstance(table, dict):
+        raise InputError(where, "a table", repr(table))
+    for key in table:
+        if key not in known:
+            close = get_close_matches(str(key), known, 1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(where, f"only the keys {', '.join(known)}", f"{key}{hint}")
+    return table
+
+
+def _convert(table: object, kind: type[Struct], where: str, extra: Mapping[str, Any] | None = None) -> Struct:
+    """Decode a table into a struct; fields in `extra` are decoded already."""
+    fields = kind.__struct_fields__
+    plain = _check_keys(table, fields, where)
+    try:
+        converted: Struct = msgspec.convert(plain, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        key = path.rstrip("`")
+        expected, _, found = message.removeprefix("Expected ").partition(", got ")
+        raise InputError(f"{where}{key}", expected, found or repr(_lookup(plain, key))) from None
+    return msgspec.structs.replace(converted, **extra) if extra else converted
+
+
+def _lookup(table: Table, path: str) -> object:
+    value: Any = table
+    for key in path.replace("[", ".").replace("]", "").split("."):
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+    return value
+
+
+def _sized(table: object, keys: Sequence[str], where: str) -> object:
+    """The table with its sizes in bytes."""
+    if not isinstance(table, dict):
+        return table
+    return {key: parse_size(value, f"{where}.{key}") if key in keys else value for key, value in table.items()}
+
+
+def _flatten(table: Table, prefix: str = "") -> Table:
+    """Join the keys of nested tables with dots: ``memory.max = 1`` is a table ``memory`` to TOML."""
+    flat: Table = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _limit(key: str, value: object, where: str) -> int | bool | None:
+    if key == "memory.zswap.writeback":
+        if value not in (True, False, 0, 1):
+            raise InputError(f"{where}.{key}", "true or false", repr(value))
+        return bool(value)
+    return None if value == "max" else parse_size(value, f"{where}.{key}")
+
+
+def _cgroup(table: object, where: str) -> Cgroup:
+    if not isinstance(table, dict):
+        raise InputError(where, "a table", repr(table))
+    flat = _check_keys(_flatten(table), tuple(LIMITS), where)
+    limits: Any = {LIMITS[key]: _limit(key, value, where) for key, value in flat.items()}
+    return Cgroup(**limits)
+
+
+def _event(table: object, where: str) -> Event:
+    if not isinstance(table, dict):
+        raise InputError(where, "a table", repr(table))
+    known = ("at", "cgroup", "memory.reclaim", "exit", "remove", *LIMITS)
+    flat = _check_keys(_flatten(table), known, where)
+    limits = {LIMITS[key]: _limit(key, value, where) for key, value in flat.items() if key in LIMITS}
+    rest = {key: value for key, value in flat.items() if key in ("at", "cgroup", "exit", "remove")}
+    if "memory.reclaim" in flat:
+        rest["reclaim"] = parse_size(flat["memory.reclaim"], f"{where}.memory.reclaim")
+    for key in ("at", "cgroup"):
+        if key not in rest:
+            raise InputError(where, f"the key {key}", "an event without it")
+    return _convert(rest, Event, where, {"set": limits})
+
+
+def _workload(table: object, where: str) -> Workload:
+    plain = _check_keys(table, Workload.__struct_fields__, where)
+    rest = {key: value for key, value in plain.items() if key != "content"}
+    if isinstance(rest.get("pattern"), str):
+        rest["pattern"] = {"kind": rest["pattern"]}
+    extra = {"content": content_from_toml(plain["content"], f"{where}.content")} if "content" in plain else None
+    return _convert(rest, Workload, where, extra)
+
+
+def _swap(table: object, where: str) -> Swap:
+    plain = _check_keys(table, Swap.__struct_fields__, where)
+    device = plain.get("device", "nvme")
+    rest = {key: value for key, value in plain.items() if key != "device"}
+    decoded = "zram" if device == "zram" else Device.from_toml(device, f"{where}.device")
+    return _convert(_sized(rest, ("size",), where), Swap, where, {"device": decoded})
+
+
+def _list(value: object, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError(where, "an array of tables ([[...]])", repr(value))
+    return value
+
+
+def _scenario(table: Table, where: str, base: Path) -> Scenario:
+    _check_keys(table, TOP, where)
+    where = f"{where}: "
+    cgroups = table.get("cgroup", {})
+    if not isinstance(cgroups, dict):
+        raise InputError(f"{where}cgroup", 'tables such as [cgroup."a/b"]', repr(cgroups))
+    parts = {
+        "machine": _convert(
+            _sized(table.get("machine", {}), ("memory",), f"{where}machine"), Machine, f"{where}machine"
+        ),
+        "zswap": _convert(table.get("zswap", {}), Zswap, f"{where}zswap"),
+        "swap": _swap(table.get("swap", {}), f"{where}swap"),
+        "cgroups": {path: _cgroup(each, f'{where}cgroup."{path}"') for path, each in cgroups.items()},
+        "workloads": tuple(
+            _workload(each, f"{where}workload[{i}]")
+            for i, each in enumerate(_list(table.get("workload", []), f"{where}workload"))
+        ),
+        "events": tuple(
+            _event(each, f"{where}event[{i}]") for i, each in enumerate(_list(table.get("event", []), f"{where}event"))
+        ),
+        "base": base,
+    }
+    rest = {key: table[key] for key in ("name", "description", "interleave", "samples") if key in table}
+    return _convert(rest | {"workloads": []}, Scenario, where.removesuffix(": ") + ":", parts)

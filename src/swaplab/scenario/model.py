@@ -1,0 +1,208 @@
+"""A scenario: which cgroups exist, how memory and zswap are configured, what the workloads touch.
+
+The same thing as TOML (`swaplab.scenario.load`) and as these objects. Sizes are bytes; a limit of None is ``max``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from swaplab.scenario.content import Content, Random
+from swaplab.scenario.device import DEVICES, Device
+from swaplab.scenario.patterns import Pattern, Uniform
+
+__all__ = [
+    "BASELINES",
+    "PAGE_SIZE",
+    "Baseline",
+    "Cgroup",
+    "Event",
+    "Machine",
+    "Scenario",
+    "Swap",
+    "Workload",
+    "Zswap",
+    "with_baseline",
+]
+
+PAGE_SIZE = 4096
+GIB = 1 << 30
+
+Compressor = Literal["lzo", "lzo-rle", "lz4", "zstd", "deflate"]
+Baseline = Literal["off", "global-lru", "memcg", "shrinker", "no-writeback", "zram"]
+Bytes = Annotated[int, Meta(ge=0, lt=1 << 62)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine.
+
+    Attributes:
+        memory: bytes that the workloads and the compressed pool share.
+        lru: which reclaim runs.
+        page_cluster: log2 of the pages that swap readahead reads (vm.page-cluster). The default is 0, none; Linux has 3.
+        swappiness: vm.swappiness.
+        nodes: NUMA nodes.
+        seed: what every random choice of the scenario derives from.
+    """
+
+    memory: Bytes = GIB
+    lru: Literal["classic", "mglru"] = "classic"
+    page_cluster: Annotated[int, Meta(ge=0, le=5)] = 0
+    swappiness: Annotated[int, Meta(ge=0, le=200)] = 60
+    nodes: Annotated[int, Meta(ge=1, le=64)] = 1
+    seed: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+
+
+class Zswap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """zswap's module parameters with the kernel's names and defaults (mm/Kconfig, mm/zswap.c, 6.12).
+
+    Attributes:
+        enabled: whether pages are stored.
+        compressor: as the kernel's crypto API names it.
+        max_pool_percent: of memory, where stores end.
+        accept_threshold_percent: of that limit, where they begin again.
+        shrinker_enabled: whether memory pressure writes cold entries back.
+        lru: ``memcg``, or ``global`` for the one list of before Linux 6.8.
+    """
+
+    enabled: bool = False
+    compressor: Compressor = "lzo"
+    max_pool_percent: Percent = 20
+    accept_threshold_percent: Percent = 90
+    shrinker_enabled: bool = False
+    lru: Literal["memcg", "global"] = "memcg"
+
+
+class Swap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The swap device.
+
+    Attributes:
+        size: bytes.
+        device: what a read and a write cost, or ``zram``: compressed memory with nothing behind it.
+    """
+
+    size: Bytes = GIB
+    device: Device | Literal["zram"] = DEVICES["nvme"]
+
+
+class Cgroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one cgroup, named as cgroup v2's files; None is ``max``.
+
+    Attributes:
+        memory_max: bytes; reclaim, then OOM.
+        memory_high: bytes; reclaim, then throttling.
+        memory_swap_max: bytes of swap.
+        memory_zswap_max: compressed bytes.
+        memory_zswap_writeback: whether zswap may write to the device.
+    """
+
+    memory_max: Bytes | None = None
+    memory_high: Bytes | None = None
+    memory_swap_max: Bytes | None = None
+    memory_zswap_max: Bytes | None = None
+    memory_zswap_writeback: bool = True
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one task touches: a pattern over `pages`, or streams of a trace.
+
+    Attributes:
+        name: for reports.
+        cgroup: path of the cgroup it runs in; empty for the root.
+        pages: anonymous pages of 4096 bytes; of a trace, the streams' own.
+        accesses: how many; of a trace, all it has or the first so many.
+        pattern: which page comes next.
+        write_fraction: share of accesses that write; of a trace, its own.
+        trace: Parquet file.
+        streams: names of the trace's streams that belong to this workload; empty for all.
+        content: what the pages hold.
+    """
+
+    name: str = ""
+    cgroup: str = ""
+    pages: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
+    accesses: Annotated[int, Meta(ge=1)] | None = None
+    pattern: Pattern = Uniform()
+    write_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    trace: str | None = None
+    streams: tuple[str, ...] = ()
+    content: Content = Random()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that happens to a cgroup before access number `at` (0 is before the first).
+
+    Attributes:
+        at: place in the order of all accesses.
+        cgroup: path.
+        set: limits to write, by field name of `Cgroup`; bytes, None for ``max``, or a bool.
+        reclaim: bytes to write to memory.reclaim.
+        exit: the workloads that run in it exit; their memory is freed.
+        remove: rmdir. Its workloads move to the parent, and what they had stays charged to the dead cgroup.
+    """
+
+    at: Annotated[int, Meta(ge=0)]
+    cgroup: str
+    set: dict[str, int | bool | None] = {}
+    reclaim: Bytes | None = None
+    exit: bool = False
+    remove: bool = False
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of it.
+
+    Attributes:
+        cgroups: by path (``a/b``); every parent is there.
+        interleave: accesses each workload makes in its turn, or ``trace``: the order of the one trace they share.
+        samples: how many times along the run counters are read.
+        base: directory that file names are relative to.
+    """
+
+    name: str = ""
+    description: str = ""
+    machine: Machine = Machine()
+    zswap: Zswap = Zswap()
+    swap: Swap = Swap()
+    cgroups: dict[str, Cgroup] = {}
+    workloads: tuple[Workload, ...]
+    events: tuple[Event, ...] = ()
+    interleave: Annotated[int, Meta(ge=1)] | Literal["trace"] = 1000
+    samples: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    base: Path = Path()
+
+
+BASELINES: dict[Baseline, str] = {
+    "off": "no zswap: every swapped page goes to the device",
+    "global-lru": "zswap with one LRU for all cgroups, as before Linux 6.8",
+    "memcg": "zswap with an LRU per cgroup, no shrinker",
+    "shrinker": "zswap with an LRU per cgroup and the dynamic shrinker",
+    "no-writeback": "zswap that never writes to the device (memory.zswap.writeback=0)",
+    "zram": "swap on zram: compressed memory with nothing behind it, charged to no cgroup",
+}
+"""Configurations that `with_baseline` makes, and what they are."""
+
+
+def with_baseline(scenario: Scenario, baseline: Baseline) -> Scenario:
+    """Return the same workloads and limits under another kind of compressed swap; all else stays."""
+    replace = msgspec.structs.replace
+    if baseline == "off":
+        return replace(scenario, zswap=replace(scenario.zswap, enabled=False))
+    if baseline == "zram":
+        zswap = replace(scenario.zswap, enabled=False)
+        return replace(scenario, zswap=zswap, swap=replace(scenario.swap, device="zram"))
+    zswap = replace(
+        scenario.zswap,
+        enabled=True,
+        lru="global" if baseline == "global-lru" else "memcg",
+        shrinker_enabled=baseline == "shrinker",
+    )
+    cgroups = scenario.cgroups
+    if baseline == "no-writeback":
+        cgroups = {path: replace(each, memory_zswap_writeback=False) for path, each in cgroups.items()}
+    return replace(scenario, zswap=zswap, cgroups=cgroups)

@@ -1,0 +1,153 @@
+"""What a run returns, whichever machine ran it: the kernel's counters per cgroup, sampled along the way.
+
+`Result.samples` is an Arrow table of int64 columns, one row per sample and cgroup (``""`` is the root: the machine):
+
+- ``access``: accesses made so far; ``time_ns``: on the engine's clock; ``cgroup``: path
+- `EVENTS`: counted since the start, of the cgroup and all below, as ``memory.stat`` and ``memory.events`` have them.
+  ``pswpin``, ``pswpout``, ``swpin_zero`` and ``swpout_zero`` are per cgroup as well, unlike in Linux 6.12. The six times
+  are what the cgroup's tasks spent: compressing, decompressing, waiting for the device, scanning, faulting, throttled.
+- `LEVELS`: bytes now, of the cgroup and all below
+- `MACHINE`: zswap's debugfs and the free memory, in the root's rows; null elsewhere
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from swaplab.errors import InputError
+from swaplab.files import write_whole
+
+__all__ = ["EVENTS", "LEVELS", "MACHINE", "SCHEMA", "TIMES", "Result", "RunInfo"]
+
+TIMES = ("compress_ns", "decompress_ns", "device_ns", "reclaim_ns", "fault_ns", "throttle_ns")
+EVENTS = (
+    "pgfault",
+    "pgmajfault",
+    "pgscan",
+    "pgsteal",
+    "pgactivate",
+    "pgdeactivate",
+    "pgrefill",
+    "workingset_refault_anon",
+    "workingset_activate_anon",
+    "workingset_restore_anon",
+    "pswpin",
+    "pswpout",
+    "swpin_zero",
+    "swpout_zero",
+    "zswpin",
+    "zswpout",
+    "zswpwb",
+    "memory.events.high",
+    "memory.events.max",
+    "memory.events.oom",
+    "memory.events.oom_kill",
+    "memory.swap.events.max",
+    *TIMES,
+)
+LEVELS = (
+    "memory.current",
+    "memory.swap.current",
+    "anon",
+    "inactive_anon",
+    "active_anon",
+    "swapcached",
+    "zswap",
+    "zswapped",
+)
+MACHINE = (
+    "free",
+    "pool_total_size",
+    "stored_pages",
+    "pool_limit_hit",
+    "written_back_pages",
+    "reject_reclaim_fail",
+    "reject_alloc_fail",
+    "reject_compress_fail",
+)
+SCHEMA = pa.schema(
+    [("access", pa.int64()), ("time_ns", pa.int64()), ("cgroup", pa.string())]
+    + [(name, pa.int64()) for name in (*EVENTS, *LEVELS, *MACHINE)]
+)
+METADATA_KEY = b"swaplab.result"
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What was run.
+
+    Attributes:
+        engine: ``replay``.
+        scenario: its name.
+        configuration: the baseline it was run under, empty for the scenario's own settings.
+        accesses: made in all.
+        workload_accesses: accesses of each workload, by its cgroup, name and number.
+        cost: where the costs of the clock were measured.
+    """
+
+    engine: str
+    scenario: str
+    configuration: str = ""
+    accesses: int
+    workload_accesses: dict[str, int] = {}
+    cost: str = ""
+
+
+class Result:
+    """Counters of one run.
+
+    Attributes:
+        info: what was run.
+        samples: Arrow table of `SCHEMA`, ordered by sample, then cgroup in pre-order.
+    """
+
+    def __init__(self, info: RunInfo, samples: pa.Table) -> None:
+        self.info = info
+        self.samples = samples
+
+    @property
+    def cgroups(self) -> list[str]:
+        """Paths in pre-order; the root's is empty."""
+        return list(dict.fromkeys(self.samples["cgroup"].to_pylist()))
+
+    def series(self, cgroup: str = "") -> pa.Table:
+        """Return the samples of one cgroup, in order."""
+        return self.samples.filter(pc.equal(self.samples["cgroup"], cgroup))
+
+    def final(self, cgroup: str = "") -> dict[str, Any]:
+        """Return the last sample of one cgroup by column name.
+
+        Raises:
+            KeyError: no such cgroup.
+        """
+        rows = self.series(cgroup)
+        if not len(rows):
+            raise KeyError(cgroup)
+        row: dict[str, Any] = rows.slice(len(rows) - 1).to_pylist()[0]
+        return {name: value for name, value in row.items() if value is not None}
+
+    def write(self, path: Path) -> None:
+        """Write a Parquet file, whole."""
+        metadata = {METADATA_KEY: msgspec.json.encode(self.info)}
+        with write_whole(path) as partial:
+            pq.write_table(self.samples.replace_schema_metadata(metadata), partial, compression="zstd")
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """Read what `write` wrote.
+
+        Raises:
+            InputError: not such a file.
+            OSError: it cannot be read.
+        """
+        try:
+            table = pq.read_table(path)
+            info = msgspec.json.decode((table.schema.metadata or {})[METADATA_KEY], type=RunInfo)
+        except (pa.ArrowInvalid, KeyError, msgspec.DecodeError) as error:
+            raise InputError(path, "a result written by swaplab", error) from None
+        return cls(info, table.replace_schema_metadata(None))
