@@ -17,6 +17,7 @@ app = cyclopts.App(
     version=__version__,
 )
 # By name, so that only the command that runs pays for its imports.
+app.command("swaplab.cli.run:run", name="run", help="Replay a scenario and say what zswap did for it.")
 app.command(
     "swaplab.cli.trace:trace_app", name="trace", help="Look into page traces; convert those of other tools."
 )
@@ -24,6 +25,13 @@ app.command(
     "swaplab.cli.record:record",
     name="record",
     help="Record which pages a program touches, and what they hold. It needs no privileges.",
+)
+app.command(
+    "swaplab.cli.profile:profile",
+    name="profile",
+    help="Sample the memory of running processes; say what zswap would save with each compressor.\n\n"
+    "Example: `swaplab profile --pid $$ --children`\n\n"
+    "It takes the right to trace the processes: they are your own, or you are root. They go on running.",
 )
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from swaplab.replay import reference as reference  # teaches the compiler what a Machine is
-from swaplab.replay.engine import Replay, replay
+from swaplab.replay.engine import Replay, is_compiled, replay
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "is_compiled", "replay"]

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.replay.build import build, pages_of, pre_order
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
+from swaplab.replay.jit import is_cached
 from swaplab.replay.memory import run, zap_workload
 from swaplab.replay.state import COUNTERS
 from swaplab.scenario.accesses import Accesses, Chunk
@@ -18,9 +20,14 @@ from swaplab.scenario.cost import DEFAULT_COST, Cost
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
 from swaplab.scenario.result import EVENTS, MACHINE, SCHEMA, Result, RunInfo
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "is_compiled", "replay"]
 
 Progress = Callable[[int, int], None]
+
+
+def is_compiled() -> bool:
+    """Whether a replay will start at once; compiling it takes about half a minute."""
+    return is_cached(run)
 
 
 class Replay:
@@ -28,6 +35,7 @@ class Replay:
 
     Attributes:
         scenario: what is run.
+        cost: what things cost on its clock.
         accesses: the order of its accesses.
         machine: the state, as `swaplab.replay.state` describes it.
         position: accesses made so far.
@@ -39,6 +47,7 @@ class Replay:
 
     def __init__(self, scenario: Scenario, cost: Cost = DEFAULT_COST) -> None:
         self.scenario = scenario
+        self.cost = cost
         self.accesses = Accesses(scenario)
         self.machine = build(scenario, self.accesses, cost)
         self.position = 0
@@ -84,11 +93,12 @@ class Replay:
         columns |= self._events() | self._levels() | self._machine_wide()
         self._rows.append(pa.table(columns, SCHEMA))
 
-    def _subtree(self, field: str) -> Any:
+    def _subtree(self, field: str) -> NDArray[np.int64]:
         """Sums over each cgroup and all below, int64 of shape (cgroups,)."""
         memcgs = self.machine.memcgs
         sums = np.concatenate(([0], np.cumsum(memcgs[field])))
-        return sums[memcgs["end"]] - sums[:-1]
+        subtree: NDArray[np.int64] = sums[memcgs["end"]] - sums[:-1]
+        return subtree
 
     def _events(self) -> dict[str, Any]:
         return {name: self._subtree(field) for name, field in zip(EVENTS, COUNTERS, strict=True)}
@@ -124,6 +134,8 @@ class Replay:
             configuration=configuration,
             accesses=self.position,
             workload_accesses=self.accesses.by_workload(),
+            cost=self.cost.source,
+            zram=self.scenario.swap.device == "zram",
         )
         return Result(info, pa.concat_tables(self._rows))
 

@@ -15,11 +15,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
-from numba.core.dispatcher import Dispatcher
 
 from swaplab.scenario import content
 
-__all__ = ["entry", "jit", "wide"]
+__all__ = ["entry", "is_cached", "jit", "wide"]
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -42,9 +41,14 @@ def fingerprint() -> str:
 def compiled(function: Any, options: dict[str, Any]) -> Any:
     """A dispatcher whose cache on disk is valid for this `fingerprint`; numba looks at the function's own file only."""
     dispatcher: Any = numba.njit(cache=True, **options)(function)
-    if isinstance(dispatcher, Dispatcher):
+    if hasattr(dispatcher, "_cache"):
         dispatcher._cache._cache_file._source_stamp = fingerprint()
     return dispatcher
+
+
+def is_cached(function: Any) -> bool:
+    """Whether calling an `entry` will load it, and not compile it."""
+    return not hasattr(function, "_cache") or bool(function._cache._cache_file._load_index())
 
 
 def jit(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:

@@ -409,7 +409,9 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     control.current = m.workload_memcg[workload_of(m, page)]
     current = m.memcgs[wide(control.current)]
     current.pgfault += 1
-    current.fault_ns += spend(m, wide(control.fault_minor_ns))
+    minor = spend(m, wide(control.fault_minor_ns))
+    if state != NONE:
+        current.fault_ns += minor  # a first touch costs as much with memory to spare
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
     if alive and over_high(m, wide(control.current)):
         handle_over_high(m, wide(control.current))

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from swaplab.errors import InputError
 from swaplab.files import write_whole
 
-__all__ = ["EVENTS", "LEVELS", "MACHINE", "SCHEMA", "TIMES", "Result", "RunInfo"]
+__all__ = ["EVENTS", "LEVELS", "MACHINE", "SCHEMA", "TIMES", "Result", "Row", "RunInfo"]
 
 TIMES = ("compress_ns", "decompress_ns", "device_ns", "reclaim_ns", "fault_ns", "throttle_ns")
 EVENTS = (
@@ -76,6 +76,7 @@ SCHEMA = pa.schema(
     + [(name, pa.int64()) for name in (*EVENTS, *LEVELS, *MACHINE)]
 )
 METADATA_KEY = b"swaplab.result"
+PAGE_SIZE = 4096
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +89,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         accesses: made in all.
         workload_accesses: accesses of each workload, by its cgroup, name and number.
         cost: where the costs of the clock were measured.
+        zram: whether the swap device is memory.
     """
 
     engine: str
@@ -96,6 +98,49 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     accesses: int
     workload_accesses: dict[str, int] = {}
     cost: str = ""
+    zram: bool = False
+
+
+class Row(dict[str, Any]):
+    """One sample of one cgroup by column name, and what follows from it.
+
+    Attributes:
+        zram: whether the swap device is memory, which ``pswpin`` and ``pswpout`` then count.
+    """
+
+    def __init__(self, values: dict[str, Any], zram: bool) -> None:
+        super().__init__(values)
+        self.zram = zram
+
+    @property
+    def time_lost(self) -> int:
+        """Nanoseconds that tasks would not have spent with memory to spare."""
+        return sum(self[name] for name in TIMES)
+
+    @property
+    def disk_reads(self) -> int:
+        """Pages read from a device that is not memory."""
+        return 0 if self.zram else int(self["pswpin"])
+
+    @property
+    def disk_writes(self) -> int:
+        """Pages written to a device that is not memory."""
+        return 0 if self.zram else int(self["pswpout"])
+
+    @property
+    def compressed_faults(self) -> int:
+        """Faults that compressed memory served: zswap or zram."""
+        return int(self["pswpin"] if self.zram else self["zswpin"])
+
+    @property
+    def compressed_pages(self) -> int:
+        """Bytes of the pages that compressed memory holds."""
+        return int(self.get("stored_pages", 0)) * PAGE_SIZE if self.zram else int(self["zswapped"])
+
+    @property
+    def compressed_bytes(self) -> int:
+        """Bytes that they take there; the pool's whole pages in the machine's row, the cgroup's bytes in others."""
+        return int(self.get("pool_total_size", self["zswap"]))
 
 
 class Result:
@@ -119,7 +164,7 @@ class Result:
         """Return the samples of one cgroup, in order."""
         return self.samples.filter(pc.equal(self.samples["cgroup"], cgroup))
 
-    def final(self, cgroup: str = "") -> dict[str, Any]:
+    def final(self, cgroup: str = "") -> Row:
         """Return the last sample of one cgroup by column name.
 
         Raises:
@@ -128,8 +173,8 @@ class Result:
         rows = self.series(cgroup)
         if not len(rows):
             raise KeyError(cgroup)
-        row: dict[str, Any] = rows.slice(len(rows) - 1).to_pylist()[0]
-        return {name: value for name, value in row.items() if value is not None}
+        row = rows.slice(len(rows) - 1).to_pylist()[0]
+        return Row({name: value for name, value in row.items() if value is not None}, self.info.zram)
 
     def write(self, path: Path) -> None:
         """Write a Parquet file, whole."""
