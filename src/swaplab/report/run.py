@@ -46,7 +46,7 @@ def heading(scenario: Scenario, result: Result) -> str:
 
 def _table(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True, title_justify="left")
-    table.add_column(headings[0], overflow="fold")
+    table.add_column(headings[0], overflow="fold", min_width=len(headings[0]))
     for each in headings[1:]:
         table.add_column(each, justify="right", no_wrap=True)
     return table
@@ -105,20 +105,19 @@ def fault_table(result: Result) -> Table:
 
 
 def comparison_table(results: Sequence[Result]) -> Table:
-    """One row for each configuration: the machine's totals."""
-    headings = ["", "resident", "compressed", "to", "memory faults", "disk faults", "time lost", "killed"]
+    """One row for each configuration: the machine's totals; no time where a workload was killed and so did less."""
+    headings = ["configuration", "compressed", "to", "memory faults", "disk faults", "writes", "time lost"]
     table = _table("The same accesses under other configurations", headings)
     for result in results:
         row = result.final()
         table.add_row(
             result.info.configuration or OWN,
-            _size(row["anon"]),
             _size(row.compressed_pages),
             _size(row.compressed_bytes),
             _count(row.compressed_faults),
             _count(row.disk_reads),
-            _time(row.time_lost),
-            _count(row["memory.events.oom_kill"]),
+            _count(row.disk_writes),
+            "killed" if row["memory.events.oom_kill"] else _time(row.time_lost),
         )
     return table
 
