@@ -1,0 +1,105 @@
+"""``swaplab profile``: what zswap would save now, on live memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.progress import Progress
+
+from swaplab.errors import InputError
+from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
+from swaplab.host.profile import Pages, Profile, write_pages
+from swaplab.host.profile import profile as make_profile
+from swaplab.report.profile import cgroup_table, compressor_table, notes
+from swaplab.scenario.profile import PROFILE_SAMPLES_MAX
+
+__all__ = ["profile"]
+
+Flag = Parameter(negative="")
+
+
+def profile(
+    *,
+    pid: Annotated[list[int] | None, Parameter(negative="")] = None,
+    children: Annotated[bool, Flag] = False,
+    cgroup: str | None = None,
+    all: Annotated[bool, Flag] = False,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    samples: Annotated[int, Parameter(validator=Number(gte=30, lte=PROFILE_SAMPLES_MAX))] = 2000,
+    seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Sample the anonymous memory of running processes; say what zswap would save with each compressor.
+
+    Parameters
+    ----------
+    pid
+        A process; may be repeated.
+    children
+        The descendants of these processes as well.
+    cgroup
+        All processes in this cgroup and below it.
+    all
+        All processes.
+    output
+        Write the sampled pages as a content profile for scenarios. It holds raw memory.
+    samples
+        Read at most so many pages of each cgroup.
+    seed
+        Choose another sample.
+    json
+        Print JSON instead of tables.
+    """
+    chosen = _choose(pid or [], children, cgroup, all)
+    kept: list[Pages] = []
+    with _progress(len(chosen)) as step:
+        keep = kept.append if output else _forget
+        result = make_profile(chosen, samples=samples, seed=seed, step=step, keep=keep)
+    if output:
+        write_pages(output, kept, f"{result.total.processes} running processes, seed {seed}")
+        sys.stderr.write(f"swaplab: {output} holds raw memory of these processes; only you may read it\n")
+    if json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        _print(result)
+
+
+def _forget(pages: Pages) -> None:
+    pass
+
+
+def _print(result: Profile) -> None:
+    console = Console()
+    console.print(cgroup_table(result), compressor_table(result))
+    for note in notes(result):
+        console.print(note, markup=False, highlight=False)
+
+
+def _choose(pids: list[int], children: bool, cgroup: str | None, every: bool) -> list[Process]:
+    """Return the processes that exactly one of the options selects."""
+    given = {"--pid": bool(pids), "--cgroup": cgroup is not None, "--all": every, "--children": children}
+    names = [name for name, is_given in given.items() if is_given]
+    if names not in (["--pid"], ["--pid", "--children"], ["--cgroup"], ["--all"]):
+        expected = "one of --pid PID (or --pid PID --children), --cgroup PATH and --all; try --pid $$ --children"
+        raise InputError("profile", expected, " ".join(names) or "none of them")
+    processes = list_processes()
+    if cgroup is not None:
+        return in_cgroup(processes, cgroup)
+    return with_pids(processes, pids, children=children) if pids else processes
+
+
+@contextmanager
+def _progress(processes: int) -> Iterator[Callable[[], None]]:
+    """Yield what to call after every process; it shows on a terminal only."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("reading memory", total=processes)
+        yield lambda: bars.advance(task)

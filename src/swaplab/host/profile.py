@@ -1,0 +1,324 @@
+"""What zswap would save now: live memory, sampled, compressed with every compressor, sized as zsmalloc does.
+
+The answer is for all anonymous pages of the processes in zswap at once. Pages are sampled per cgroup,
+and every number that rests on the sample has a confidence interval. Facts are those of 6.12: pages of zeros
+are a bit in the swap layer and never reach zswap (mm/page_io.c:swap_writepage), other same-filled pages are
+compressed like any page, and what compresses to more than a page is refused (mm/zswap.c:zswap_compress).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from swaplab.compress import COMPRESSORS, compress, decompress
+from swaplab.errors import InputError
+from swaplab.host.draw import Sample, Unreadable, draw
+from swaplab.host.estimate import Estimate, Stratum, add, quantiles
+from swaplab.host.processes import PROC, Process
+from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
+from swaplab.scenario.profile import PROFILE_SAMPLES_MAX, write_profile
+
+__all__ = ["CgroupProfile", "CompressorProfile", "Pages", "Profile", "Timing", "profile", "write_pages"]
+
+PAGE_SIZE = 4096
+PERCENTILES = (5, 25, 50, 75, 95)
+TIMED_PAGES_MAX = 256  # per cgroup, for decompression: enough for a mean
+
+
+class CompressorProfile(msgspec.Struct, frozen=True):
+    """What one compressor makes of a group's pages.
+
+    Attributes:
+        pool_bytes: of the total, a freshly filled pool in whole zspages; of a cgroup, its share of zspages,
+            since there is one pool for all.
+        saved_bytes: what zswap saves: all pages, less the pool and less the pages that it refuses.
+        ratio: bytes stored in the pool by bytes it takes; None if it takes none.
+        length_percentiles: compressed lengths in bytes of pages other than zero pages, by "p5" to "p95".
+        refused_pages: longer than a page when compressed; they go to the swap device (reject_compress_fail).
+        whole_pages: stored, but in a whole page, so nothing is gained.
+    """
+
+    pool_bytes: int
+    saved_bytes: Estimate
+    ratio: float | None
+    length_percentiles: dict[str, int]
+    refused_pages: Estimate
+    whole_pages: Estimate
+
+
+class CgroupProfile(msgspec.Struct, frozen=True):
+    """A cgroup's anonymous memory, or all of it.
+
+    Attributes:
+        cgroup: its path, or "total".
+        processes: how many were read.
+        resident_pages: anonymous, not mlocked; a page that k processes share counts 1/k in each.
+        locked_pages: mlocked ones, which never leave memory.
+        swapped_pages: already in swap, counted by each process.
+        sampled_pages: read.
+        lost_pages: chosen, but gone before they were read.
+        zero_pages: all zeros.
+        same_filled_pages: another machine word, repeated.
+        compressors: by name.
+    """
+
+    cgroup: str
+    processes: int
+    resident_pages: int
+    locked_pages: int
+    swapped_pages: int
+    sampled_pages: int
+    lost_pages: int
+    zero_pages: Estimate
+    same_filled_pages: Estimate
+    compressors: dict[str, CompressorProfile]
+
+
+class Timing(msgspec.Struct):
+    """Mean microseconds for a page other than a zero page, on this machine under its present load."""
+
+    compress_us: float
+    decompress_us: float
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """The answer.
+
+    Attributes:
+        cgroups: in order of path, those with anonymous pages.
+        total: all of them.
+        unreadable: processes that are missing from it, and why.
+        without_memory: kernel threads and zombies; they have no anonymous memory.
+        seed: of the sample.
+        timing: by compressor. Measured, so it differs from run to run, unlike the rest on the same memory.
+    """
+
+    cgroups: list[CgroupProfile]
+    total: CgroupProfile
+    unreadable: list[Unreadable]
+    without_memory: int
+    seed: int
+    timing: dict[str, Timing]
+
+
+class Pages(NamedTuple):
+    """Sampled pages for a content profile: uint8[n, 4096], and float64[n] pages that each stands for."""
+
+    data: NDArray[np.uint8]
+    weights: NDArray[np.float64]
+
+
+class _Group(NamedTuple):
+    """A sampled cgroup: lengths are int32[n] by compressor, 0 for a zero page."""
+
+    cgroup: str
+    sample: Sample
+    stratum: Stratum
+    same_filled: NDArray[np.bool_]
+    lengths: dict[str, NDArray[np.int32]]
+
+
+class _Clock:
+    """Adds up how long compressors take."""
+
+    def __init__(self) -> None:
+        self.seconds = {name: [0.0, 0.0] for name in COMPRESSORS}
+        self.pages = [0, 0]
+
+    def lengths(self, name: str, pages: list[bytes]) -> list[int]:
+        """Compress pages, and decompress some of them."""
+        start = time.perf_counter()
+        compressed = [compress(name, page) for page in pages]
+        middle = time.perf_counter()
+        for data in compressed[:TIMED_PAGES_MAX]:
+            decompress(name, data)
+        self.seconds[name][0] += middle - start
+        self.seconds[name][1] += time.perf_counter() - middle
+        return [len(data) for data in compressed]
+
+    def measure(self, pages: NDArray[np.uint8]) -> dict[str, NDArray[np.int32]]:
+        """Return the compressed lengths of pages, int32[n] by compressor; 0 for a zero page."""
+        stored = pages.any(axis=1)
+        data = [page.tobytes() for page in pages[stored]]
+        lengths = {name: np.zeros(len(pages), np.int32) for name in COMPRESSORS}
+        for name in COMPRESSORS:
+            lengths[name][stored] = self.lengths(name, data)
+        self.pages[0] += len(data)
+        self.pages[1] += min(len(data), TIMED_PAGES_MAX)
+        return lengths
+
+    def timing(self) -> dict[str, Timing]:
+        """Return the means, of nothing if there were no pages."""
+        if not self.pages[0]:
+            return {}
+        means = {
+            name: [1e6 * seconds / pages for seconds, pages in zip(times, self.pages, strict=True)]
+            for name, times in self.seconds.items()
+        }
+        return {name: Timing(round(times[0], 2), round(times[1], 2)) for name, times in means.items()}
+
+
+def _warm_up() -> None:
+    """Have everything compiled before it is timed."""
+    page = bytes(range(256)) * (PAGE_SIZE // 256)
+    for name in COMPRESSORS:
+        decompress(name, compress(name, page))
+
+
+def _same_filled(pages: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    words = pages.view(np.uint64)
+    same: NDArray[np.bool_] = (words == words[:, :1]).all(axis=1) & (words[:, 0] != 0)
+    return same
+
+
+def _costs() -> NDArray[np.float64]:
+    """Bytes of the pool by compressed length, float64[4097]: a share of a full zspage; 0 for a zero page."""
+    per_class = np.array([c.pages_per_zspage * PAGE_SIZE / c.objs_per_zspage for c in SIZE_CLASSES])
+    costs = per_class[class_of_length()]
+    costs[0] = 0.0
+    return costs
+
+
+def _saved(lengths: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Bytes saved by a page of each length; float64[n]."""
+    refused = lengths > PAGE_SIZE
+    costs = _costs()[np.where(refused, 0, lengths)]
+    return np.where(refused, 0.0, PAGE_SIZE - costs)
+
+
+def _zspage_bytes(lengths: NDArray[np.int32], expansion: NDArray[np.float64]) -> int:
+    """Size of the zspages of a pool that holds every page as often as it stands for others."""
+    stored = (lengths > 0) & (lengths <= PAGE_SIZE)
+    classes = class_of_length()[lengths[stored]]
+    objects = np.bincount(classes, expansion[stored], minlength=len(SIZE_CLASSES))
+    _, _, chain, capacity = np.array(SIZE_CLASSES).T
+    # Sums of shares are whole only up to rounding; that must not cost a zspage.
+    return int((np.ceil(objects / capacity - 1e-6) * chain).sum()) * PAGE_SIZE
+
+
+def _is_whole(lengths: NDArray[np.int32]) -> NDArray[np.bool_]:
+    costs = _costs()[np.minimum(lengths, PAGE_SIZE)]
+    whole: NDArray[np.bool_] = (lengths <= PAGE_SIZE) & (costs == PAGE_SIZE)
+    return whole
+
+
+def _compressor(groups: list[_Group], name: str, *, whole_zspages: bool) -> CompressorProfile:
+    lengths = np.concatenate([group.lengths[name] for group in groups])
+    expansion = np.concatenate([group.stratum.expansion() for group in groups])
+    refused, compressed = lengths > PAGE_SIZE, lengths > 0
+    stored = float(expansion[compressed & ~refused].sum()) * PAGE_SIZE
+    saved = add([group.stratum.total(_saved(group.lengths[name])) for group in groups])
+    kept = round(float(expansion[~refused].sum()) * PAGE_SIZE)
+    pool = kept - saved.value
+    if whole_zspages:
+        pool = _zspage_bytes(lengths, expansion)
+        saved = saved.moved_to(kept - pool)
+    percentiles = (
+        quantiles(lengths[compressed], expansion[compressed], [p / 100 for p in PERCENTILES])
+        if compressed.any()
+        else []
+    )
+    return CompressorProfile(
+        pool_bytes=pool,
+        saved_bytes=saved,
+        ratio=round(stored / pool, 3) if pool else None,
+        length_percentiles={f"p{p}": length for p, length in zip(PERCENTILES, percentiles, strict=False)},
+        refused_pages=add([group.stratum.pages_that(group.lengths[name] > PAGE_SIZE) for group in groups]),
+        whole_pages=add([group.stratum.pages_that(_is_whole(group.lengths[name])) for group in groups]),
+    )
+
+
+def _describe(cgroup: str, groups: list[_Group], *, whole_zspages: bool) -> CgroupProfile:
+    samples = [group.sample for group in groups]
+    return CgroupProfile(
+        cgroup=cgroup,
+        processes=sum(sample.processes for sample in samples),
+        resident_pages=sum(round(sample.population) for sample in samples),
+        locked_pages=sum(sample.locked for sample in samples),
+        swapped_pages=sum(sample.swapped for sample in samples),
+        sampled_pages=sum(len(sample.weights) for sample in samples),
+        lost_pages=sum(sample.lost for sample in samples),
+        zero_pages=add([group.stratum.pages_that(group.lengths[COMPRESSORS[0]] == 0) for group in groups]),
+        same_filled_pages=add([group.stratum.pages_that(group.same_filled) for group in groups]),
+        compressors={name: _compressor(groups, name, whole_zspages=whole_zspages) for name in COMPRESSORS},
+    )
+
+
+def _group(cgroup: str, sample: Sample, clock: _Clock) -> _Group:
+    stratum = Stratum(sample.weights, sample.population, sample.fraction)
+    return _Group(cgroup, sample, stratum, _same_filled(sample.pages), clock.measure(sample.pages))
+
+
+def profile(
+    processes: list[Process],
+    *,
+    samples: int,
+    seed: int,
+    proc: Path = PROC,
+    step: Callable[[], None] = lambda: None,
+    keep: Callable[[Pages], None] = lambda pages: None,
+) -> Profile:
+    """Sample processes and say what zswap would save.
+
+    Args:
+        processes: of any cgroups.
+        samples: pages to read per cgroup at most; fewer if that would be more than 65,536 in all.
+        seed: of the sample. The sample of a cgroup does not depend on what else is sampled.
+        proc: where /proc is.
+        step: called after every process.
+        keep: called with the pages of every cgroup.
+
+    Raises:
+        InputError: none of the processes has anonymous memory that may be read.
+    """
+    _warm_up()
+    with_memory = [process for process in processes if process.has_memory]
+    by_cgroup = groupby(sorted(with_memory, key=lambda p: (p.cgroup, p.pid)), key=lambda p: p.cgroup)
+    members = {cgroup: list(chosen) for cgroup, chosen in by_cgroup}
+    share = min(samples, PROFILE_SAMPLES_MAX // max(len(members), 1))
+    clock, groups, unreadable = _Clock(), [], []
+    for cgroup, chosen in members.items():
+        generator = np.random.default_rng([seed, *cgroup.encode()])
+        sample = draw(chosen, share, generator, proc, step)
+        unreadable += sample.unreadable
+        if len(sample.weights):
+            group = _group(cgroup, sample, clock)
+            keep(Pages(sample.pages, group.stratum.expansion()))
+            groups.append(group._replace(sample=sample._replace(pages=sample.pages[:0])))
+    if not groups:
+        raise _nothing(len(processes), unreadable)
+    return Profile(
+        cgroups=[_describe(group.cgroup, [group], whole_zspages=False) for group in groups],
+        total=_describe("total", groups, whole_zspages=True),
+        unreadable=unreadable,
+        without_memory=len(processes) - len(with_memory),
+        seed=seed,
+        timing=clock.timing(),
+    )
+
+
+def _nothing(processes: int, unreadable: list[Unreadable]) -> InputError:
+    denied = sum(process.reason == "no permission" for process in unreadable)
+    found = f"{processes} without" + (f" ({denied} may not be read by this user)" if denied else "")
+    return InputError("processes", "at least one with resident anonymous memory", found)
+
+
+def write_pages(path: Path, kept: list[Pages], source: str) -> None:
+    """Write the pages of all cgroups as a content profile, with mode 0600.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    # Rounding the running sum keeps the total; a page that then stands for none is left out.
+    reached = np.round(np.cumsum(np.concatenate([pages.weights for pages in kept])))
+    weights = np.diff(reached, prepend=0).astype(np.int64)
+    data = np.concatenate([pages.data for pages in kept])
+    write_profile(path, data[weights > 0], weights[weights > 0], source)
