@@ -44,9 +44,7 @@ def test_without_a_compiler_the_package_is_named(cache: Path, monkeypatch: pytes
         find_plugin(emulator)
 
 
-def test_what_the_compiler_says_is_shown(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_compiler_says_is_shown(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     emulator = find_emulator()
     compiler = tmp_path / "cc"
     compiler.write_text("#!/bin/sh\necho no header here >&2\nexit 1\n")

@@ -55,9 +55,7 @@ def test_a_mark_sets_the_time_of_what_follows(tmp_path: Path) -> None:
 
 
 def test_what_is_equally_old_is_in_order_of_blocks_that_begin_together(tmp_path: Path) -> None:
-    directory = directory_of(
-        tmp_path, *((process, [MARK | SECOND, access(0, process)]) for process in (2, 0, 1))
-    )
+    directory = directory_of(tmp_path, *((process, [MARK | SECOND, access(0, process)]) for process in (2, 0, 1)))
     assert [process for process, _, _ in merged(directory)] == [2, 0, 1]
 
 
@@ -96,8 +94,7 @@ def test_batches_do_not_show(
     blocks = [
         (
             number,
-            [MARK | SECOND + min(times) * 16]
-            + [access(time - min(times), time + 1) for time in sorted(times)],
+            [MARK | SECOND + min(times) * 16] + [access(time - min(times), time + 1) for time in sorted(times)],
         )
         for number, times in enumerate(starts)
     ]

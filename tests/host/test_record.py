@@ -56,8 +56,8 @@ def test_a_window_ends(recorded: Record) -> None:
 
 
 def test_a_page_in_use_is_recorded_again_and_again(recorded: Record) -> None:
-    accesses = 10 << 20
-    assert 4 <= len(recorded("spin", str(accesses)).walk()) <= 12
+    turns = 3 << 22  # a window forgets every 1 << 22 accesses; a turn is one or two
+    assert 4 <= len(recorded("spin", str(turns)).walk()) <= 7
 
 
 def test_threads_share_a_stream(recorded: Record) -> None:
@@ -69,9 +69,7 @@ def test_threads_share_a_stream(recorded: Record) -> None:
     assert len(result.summary.streams) == 1
 
 
-def test_forks_and_executed_scripts_are_streams_in_one_order(
-    recorded: Record, programs: Path, tmp_path: Path
-) -> None:
+def test_forks_and_executed_scripts_are_streams_in_one_order(recorded: Record, programs: Path, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(f"#! {programs} walk \n")
     script.chmod(0o755)
@@ -114,9 +112,7 @@ def test_the_profile_holds_pages_of_the_program(recorded: Record) -> None:
     path = result.directory / "content.parquet"
     pages = read_profile(path, path).pages.view(np.uint32)
     filled = pages[(pages[:, 0] >= 1000) & (pages[:, 0] < 4000)]
-    assert (
-        filled[:, :] == filled[:, :1]
-    ).mean() > 0.9  # sampled while it is being filled, a page may be torn
+    assert (filled[:, :] == filled[:, :1]).mean() > 0.9  # sampled while it is being filled, a page may be torn
     assert 0.9 * 256 <= result.summary.sampled <= 256
     assert len(np.unique(filled[:, 0])) > 0.8 * 256
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -42,9 +42,7 @@ def test_processes_win_in_proportion_to_their_pages(tmp_path: Path) -> None:
     for process in range(40):
         write_samples(tmp_path, process, list(range(1000, 1010)))
     write_samples(tmp_path, 40, list(range(1000, 1400)))
-    chosen = choose(
-        tmp_path, [stream(process, 10 if process < 40 else 400) for process in range(41)], BUCKETS
-    )
+    chosen = choose(tmp_path, [stream(process, 10 if process < 40 else 400) for process in range(41)], BUCKETS)
     assert 0 < np.count_nonzero(chosen.data[:, 0] == 41) < BUCKETS
     assert chosen.weight.sum() == 800
 

@@ -30,9 +30,6 @@ void qemu_plugin_register_vcpu_syscall_cb(
 void qemu_plugin_register_vcpu_syscall_ret_cb(
     qemu_plugin_id_t, void (*)(qemu_plugin_id_t, unsigned vcpu, int64_t number, int64_t result));
 
-// After so many accesses a window forgets, so that a page in use is recorded again and again and does not look cold.
-#define REFRESH (1ull << 20)
-
 struct seen { uint64_t access, at; };
 struct thread {
     struct writer writer;
@@ -81,10 +78,15 @@ static inline void touch(struct thread *t, uint64_t page, uint64_t write) {
     if (!known(t, pair, page, write)) missed(t, pair, page, write);
 }
 
+static __attribute__((noinline)) void refresh(struct thread *t) {
+    memset(t->window, 0, slots * sizeof(struct seen));
+    shared->accesses += REFRESH;
+}
+
 static void touched(unsigned vcpu, uint32_t info, uint64_t address, void *data) {
     struct thread *t = self ? self : enter();
     bool write = qemu_plugin_mem_is_store(info);
-    if (++t->writer.block->accesses % REFRESH == 0) memset(t->window, 0, slots * sizeof(struct seen));
+    if (++t->writer.block->accesses % REFRESH == 0) refresh(t);
     touch(t, address >> 12, write);
     uint64_t room = 4096 - (address & 4095);
     if (room < 64 && room < 1u << qemu_plugin_mem_size_shift(info)) touch(t, (address >> 12) + 1, write);

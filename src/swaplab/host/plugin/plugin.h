@@ -3,6 +3,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// After so many accesses a window forgets, so that a page in use is recorded again and again and does not look cold.
+#define REFRESH (1ull << 22)
+
 // store.c
 enum { WORDS = 4094, SLOT_BYTES = 4104 }; // of a block, which is 32 KiB with its header; of a sampled page and its number
 enum what { ANONYMOUS, PRIVATE_FILE, SHARED_FILE };

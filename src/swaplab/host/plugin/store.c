@@ -89,7 +89,7 @@ static void next_block(struct writer *w) {
 }
 
 void store_leave(struct writer *w) {
-    shared->accesses += w->block->accesses;
+    shared->accesses += w->block->accesses % REFRESH;
     w->block == &lost ? (void)(lost.accesses = 0) : (void)munmap(w->block, sizeof(struct block));
 }
 
