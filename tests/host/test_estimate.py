@@ -82,7 +82,6 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def test_errors_of_strata_add_in_squares() -> None:
     assert add([Estimate(10, 7, 13), Estimate(20, 16, 28)]) == Estimate(30, 25, 39)
     assert add([]) == Estimate(0, 0, 0)
-    assert Estimate(10, 7, 15).moved_to(20) == Estimate(20, 17, 25)
 
 
 def test_quantiles() -> None:

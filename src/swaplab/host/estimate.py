@@ -25,10 +25,6 @@ class Estimate(msgspec.Struct, frozen=True):
     low: int
     high: int
 
-    def moved_to(self, value: int) -> Estimate:
-        """Return another total that is as uncertain."""
-        return Estimate(value, value - (self.value - self.low), value + (self.high - self.value))
-
 
 class Stratum(NamedTuple):
     """What a sample says about.

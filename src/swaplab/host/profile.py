@@ -26,10 +26,21 @@ from swaplab.host.processes import PROC, Process
 from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.scenario.profile import PROFILE_SAMPLES_MAX, write_profile
 
-__all__ = ["CgroupProfile", "CompressorProfile", "Pages", "Profile", "Timing", "profile", "write_pages"]
+__all__ = [
+    "PARTIAL_BYTES_MAX",
+    "CgroupProfile",
+    "CompressorProfile",
+    "Pages",
+    "Profile",
+    "Timing",
+    "profile",
+    "write_pages",
+]
 
 PAGE_SIZE = 4096
 PERCENTILES = (5, 25, 50, 75, 95)
+# Of a pool from which nothing was freed: one zspage for each class that is not full.
+PARTIAL_BYTES_MAX = sum(size_class.pages_per_zspage for size_class in SIZE_CLASSES) * PAGE_SIZE
 TIMED_PAGES_MAX = 256  # per cgroup, for decompression: enough for a mean
 
 
@@ -37,8 +48,7 @@ class CompressorProfile(msgspec.Struct, frozen=True):
     """What one compressor makes of a group's pages.
 
     Attributes:
-        pool_bytes: of the total, a freshly filled pool in whole zspages; of a cgroup, its share of zspages,
-            since there is one pool for all.
+        pool_bytes: what the pool takes, all zspages being full.
         saved_bytes: what zswap saves: all pages, less the pool and less the pages that it refuses.
         ratio: bytes stored in the pool by bytes it takes; None if it takes none.
         length_percentiles: compressed lengths in bytes of pages other than zero pages, by "p5" to "p95".
@@ -180,7 +190,11 @@ def _same_filled(pages: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _costs() -> NDArray[np.float64]:
-    """Bytes of the pool by compressed length, float64[4097]: a share of a full zspage; 0 for a zero page."""
+    """Bytes of the pool by compressed length, float64[4097]: a share of a full zspage; 0 for a zero page.
+
+    What zspages that are not full take besides is no property of a page, and how many there are cannot be
+    estimated from a sample: each of the classes has one at most when nothing was freed yet.
+    """
     per_class = np.array([c.pages_per_zspage * PAGE_SIZE / c.objs_per_zspage for c in SIZE_CLASSES])
     costs = per_class[class_of_length()]
     costs[0] = 0.0
@@ -194,33 +208,19 @@ def _saved(lengths: NDArray[np.int32]) -> NDArray[np.float64]:
     return np.where(refused, 0.0, PAGE_SIZE - costs)
 
 
-def _zspage_bytes(lengths: NDArray[np.int32], expansion: NDArray[np.float64]) -> int:
-    """Size of the zspages of a pool that holds every page as often as it stands for others."""
-    stored = (lengths > 0) & (lengths <= PAGE_SIZE)
-    classes = class_of_length()[lengths[stored]]
-    objects = np.bincount(classes, expansion[stored], minlength=len(SIZE_CLASSES))
-    _, _, chain, capacity = np.array(SIZE_CLASSES).T
-    # Sums of shares are whole only up to rounding; that must not cost a zspage.
-    return int((np.ceil(objects / capacity - 1e-6) * chain).sum()) * PAGE_SIZE
-
-
 def _is_whole(lengths: NDArray[np.int32]) -> NDArray[np.bool_]:
     costs = _costs()[np.minimum(lengths, PAGE_SIZE)]
     whole: NDArray[np.bool_] = (lengths <= PAGE_SIZE) & (costs == PAGE_SIZE)
     return whole
 
 
-def _compressor(groups: list[_Group], name: str, *, whole_zspages: bool) -> CompressorProfile:
+def _compressor(groups: list[_Group], name: str) -> CompressorProfile:
     lengths = np.concatenate([group.lengths[name] for group in groups])
     expansion = np.concatenate([group.stratum.expansion() for group in groups])
     refused, compressed = lengths > PAGE_SIZE, lengths > 0
     stored = float(expansion[compressed & ~refused].sum()) * PAGE_SIZE
     saved = add([group.stratum.total(_saved(group.lengths[name])) for group in groups])
-    kept = round(float(expansion[~refused].sum()) * PAGE_SIZE)
-    pool = kept - saved.value
-    if whole_zspages:
-        pool = _zspage_bytes(lengths, expansion)
-        saved = saved.moved_to(kept - pool)
+    pool = round(float(expansion[~refused].sum()) * PAGE_SIZE) - saved.value
     percentiles = (
         quantiles(lengths[compressed], expansion[compressed], [p / 100 for p in PERCENTILES])
         if compressed.any()
@@ -236,7 +236,7 @@ def _compressor(groups: list[_Group], name: str, *, whole_zspages: bool) -> Comp
     )
 
 
-def _describe(cgroup: str, groups: list[_Group], *, whole_zspages: bool) -> CgroupProfile:
+def _describe(cgroup: str, groups: list[_Group]) -> CgroupProfile:
     samples = [group.sample for group in groups]
     return CgroupProfile(
         cgroup=cgroup,
@@ -248,7 +248,7 @@ def _describe(cgroup: str, groups: list[_Group], *, whole_zspages: bool) -> Cgro
         lost_pages=sum(sample.lost for sample in samples),
         zero_pages=add([group.stratum.pages_that(group.lengths[COMPRESSORS[0]] == 0) for group in groups]),
         same_filled_pages=add([group.stratum.pages_that(group.same_filled) for group in groups]),
-        compressors={name: _compressor(groups, name, whole_zspages=whole_zspages) for name in COMPRESSORS},
+        compressors={name: _compressor(groups, name) for name in COMPRESSORS},
     )
 
 
@@ -296,8 +296,8 @@ def profile(
     if not groups:
         raise _nothing(len(processes), unreadable)
     return Profile(
-        cgroups=[_describe(group.cgroup, [group], whole_zspages=False) for group in groups],
-        total=_describe("total", groups, whole_zspages=True),
+        cgroups=[_describe(group.cgroup, [group]) for group in groups],
+        total=_describe("total", groups),
         unreadable=unreadable,
         without_memory=len(processes) - len(with_memory),
         seed=seed,

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
-from swaplab.host.profile import CgroupProfile, Profile
+from swaplab.host.profile import PARTIAL_BYTES_MAX, CgroupProfile, Profile
 from swaplab.scenario.units import round_size
 
 __all__ = ["cgroup_table", "compressor_table", "notes"]
@@ -104,6 +104,7 @@ def notes(profile: Profile) -> Iterator[str]:
     """Say what the tables do not show: other kinds of pages, and processes that are missing."""
     total = profile.total
     yield "p5 to p95: compressed lengths; in, out: microseconds to compress and decompress a page, measured"
+    yield f"pool: of full zspages; others add at most {round_size(PARTIAL_BYTES_MAX)}, however large it is"
     yield "whole: pages that take a whole page of the pool; refused: pages that become longer than a page"
     yield f"pages resident: {total.resident_pages:,}, a shared one once; sampled: {total.sampled_pages:,}"
     yield f"zero pages, kept as a bit and not in zswap: {_interval(total.zero_pages)}"
