@@ -130,7 +130,7 @@ def test_the_sample_stands_for_all_pages(recorded: Record) -> None:
 def test_a_recording_is_a_scenario_that_loads(recorded: Record) -> None:
     result = recorded("fill", "500")
     scenario = load_scenario(result.directory / "scenario.toml")
-    assert scenario.cgroups["app"].memory_max == result.summary.pages // 2 * 4096
+    assert scenario.cgroups["app"].memory_max == result.summary.pages * 3 // 4 * 4096
     assert sorted(path.name for path in result.directory.iterdir()) == [
         "content.parquet",
         "scenario.toml",

@@ -19,9 +19,9 @@ def test_any_command_gives_toml(command: list[str]) -> None:
     assert table["name"] == command[0].rpartition("/")[2]
 
 
-def test_half_of_the_pages_fit() -> None:
+def test_three_quarters_of_the_pages_fit() -> None:
     table = tomllib.loads(scenario_text(INFO, ["a"], 1))
-    assert table["cgroup"]["app"]["memory"]["max"] == "6000K"
+    assert table["cgroup"]["app"]["memory"]["max"] == "9000K"
     assert table["workload"] == [
         {"name": "a", "cgroup": "app", "trace": "trace.parquet", "content": {"profile": "content.parquet"}}
     ]

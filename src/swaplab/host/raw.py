@@ -23,9 +23,7 @@ __all__ = ["PAGE", "Accesses", "Counters", "Sample", "accesses", "counters", "pr
 
 PAGE: Final = 4096
 WORDS: Final = 4094
-BLOCK: Final = np.dtype(
-    [("process", "<u4"), ("parent", "<u4"), ("accesses", "<u8"), ("words", "<u8", (WORDS,))]
-)
+BLOCK: Final = np.dtype([("process", "<u4"), ("parent", "<u4"), ("accesses", "<u8"), ("words", "<u8", (WORDS,))])
 SAMPLE: Final = np.dtype([("data", "u1", (PAGE,)), ("page", "<u8")])
 BATCH_BLOCKS: Final = 256  # a million words, 8 MB; memory holds a few times that
 
@@ -165,9 +163,7 @@ def _in_order(blocks: NDArray[np.void], progress: Callable[[int, int], None] | N
         words = waiting.and_then(_decode(blocks[order[at : at + BATCH_BLOCKS]]))
         words = words.take(np.argsort(words.time, kind="stable"))
         following = order[at + BATCH_BLOCKS : at + BATCH_BLOCKS + 1]
-        complete = (
-            int(np.searchsorted(words.time, starts[following[0]])) if len(following) else len(words.time)
-        )
+        complete = int(np.searchsorted(words.time, starts[following[0]])) if len(following) else len(words.time)
         waiting = words.take(slice(complete, None))
         yield words.take(slice(complete))
         if progress:
@@ -202,9 +198,7 @@ def _anonymous(words: _Words, spaces: dict[int, AddressSpace]) -> Accesses:
             part = mine[start:change]
             keep[part] = spaces[process].anonymous(page[part], write[part])
             word = int(words.word[mine[change]])
-            spaces[process].change(
-                word & ((1 << 56) - 1), int(words.pages[mine[change]]), What(word >> 56 & 63)
-            )
+            spaces[process].change(word & ((1 << 56) - 1), int(words.pages[mine[change]]), What(word >> 56 & 63))
             start = change + 1
         part = mine[start:]
         keep[part] = spaces[process].anonymous(page[part], write[part])

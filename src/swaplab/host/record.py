@@ -134,9 +134,7 @@ def _check_range(what: str, value: int, limit: int) -> None:
 @contextmanager
 def _raw_directory(out: Path) -> Iterator[Path]:
     # What the program left running may still write here; a recording that is complete must not fail for it.
-    with tempfile.TemporaryDirectory(
-        prefix=f".{out.name}.", dir=out.parent, ignore_cleanup_errors=True
-    ) as name:
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent, ignore_cleanup_errors=True) as name:
         directory = Path(name).absolute()
         directory.joinpath("blocks").write_bytes(bytes(raw.PAGE))
         yield directory
@@ -197,9 +195,7 @@ def _write(run: _Run, partial: Path, out: Path, merging: Callable[[str, int, int
     chosen = choose(run.raw, info.streams, run.sample_pages)
     if len(chosen.weight):
         write_profile(partial / "content.parquet", chosen.data, chosen.weight, _source(run))
-    (partial / "scenario.toml").write_text(
-        scenario_text(info, run.command, len(chosen.weight)), encoding="utf-8"
-    )
+    (partial / "scenario.toml").write_text(scenario_text(info, run.command, len(chosen.weight)), encoding="utf-8")
     return Recording(
         directory=str(out),
         command=run.command,

@@ -33,16 +33,15 @@ def page_hash(page: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def choose(directory: Path, streams: list[Stream], buckets: int) -> Chosen:
     """Choose at most one page for each bucket; it stands for all pages of that bucket, of all processes.
 
-    Each process wins with a chance in proportion to its pages in the bucket.
+    Each process wins with a chance in proportion to its pages in the bucket. A stream whose pages are too scattered
+    to have ranges takes no part.
     """
     best = np.full(buckets, -1.0)
     data = np.zeros((buckets, PAGE), np.uint8)
     weight = np.zeros(buckets, np.int64)
     for process, stream in enumerate(streams):
         footprint = _footprint(stream)
-        count = np.bincount(
-            (page_hash(footprint) % np.uint64(buckets or 1)).astype(np.int64), minlength=buckets
-        )
+        count = np.bincount((page_hash(footprint) % np.uint64(buckets or 1)).astype(np.int64), minlength=buckets)
         weight += count[:buckets]
         sample = _inside(read_samples(directory, process), footprint)
         draw = _draws(sample.page, process) ** (1 / count[sample.bucket])

@@ -34,7 +34,9 @@ size = "{swap}M"  # twice the footprint
 device = "nvme"
 
 [cgroup."app"]
-memory.max = "{limit}K"  # half of the {footprint} that the program touched
+# Three quarters of the {footprint} that the program touched. What zswap stores is charged too: if it compresses to
+# half, half of the pages stay resident. Below half of the footprint there is next to no room left for them.
+memory.max = "{limit}K"
 
 # All processes that were recorded, as one workload. To tell them apart, give several workloads `streams`, and
 # each the cgroup that it belongs to. The trace has:
@@ -55,7 +57,7 @@ def scenario_text(info: TraceInfo, command: Sequence[str], sampled: int) -> str:
         description=_quoted(shlex.join(command)),
         machine=max(256, 4 * mebibytes),
         swap=max(64, 2 * mebibytes),
-        limit=max(1, info.pages // 2) * PAGE // 1024,
+        limit=max(1, info.pages * 3 // 4) * PAGE // 1024,
         footprint=round_size(info.pages * PAGE),
         streams=_streams(info),
         content='{ profile = "content.parquet" }' if sampled else '"random"  # no contents were sampled',
