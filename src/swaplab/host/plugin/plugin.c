@@ -4,31 +4,13 @@
 // What is left goes to store.c. System calls tell which memory files back, and what else the kernel writes.
 #define _GNU_SOURCE
 #include "plugin.h"
+#include "qemu.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-
-// The little of QEMU's plugin interface that is needed; Debian ships no header.
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-enum { QEMU_PLUGIN_CB_NO_REGS = 0, QEMU_PLUGIN_MEM_RW = 3 };
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *,
-                                      void (*)(unsigned vcpu, uint32_t info, uint64_t address, void *data),
-                                      int flags, int rw, void *data);
-unsigned qemu_plugin_mem_size_shift(uint32_t info);
-bool qemu_plugin_mem_is_store(uint32_t info);
-void qemu_plugin_register_vcpu_syscall_cb(
-    qemu_plugin_id_t, void (*)(qemu_plugin_id_t, unsigned vcpu, int64_t number, uint64_t, uint64_t, uint64_t, uint64_t,
-                               uint64_t, uint64_t, uint64_t, uint64_t));
-void qemu_plugin_register_vcpu_syscall_ret_cb(
-    qemu_plugin_id_t, void (*)(qemu_plugin_id_t, unsigned vcpu, int64_t number, int64_t result));
 
 struct seen { uint64_t access, at; };
 struct thread {
