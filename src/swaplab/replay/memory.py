@@ -19,6 +19,7 @@ from swaplab.replay.memcontrol import (
     swap_full,
     writeback_enabled,
 )
+from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
     GONE,
     IN_ZSWAP,
@@ -49,6 +50,7 @@ MEMCG_CHARGE_BATCH = 64
 HZ = 250
 DELAY_PRECISION_SHIFT, DELAY_SCALING_SHIFT = 20, 14
 MAX_HIGH_DELAY_JIFFIES = 2 * HZ
+FAR, NEAR = 16, 8  # accesses ahead, about the time that memory takes to answer
 JIFFY_NS = 1_000_000_000 // HZ
 
 
@@ -419,13 +421,26 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
         run_background(m)
 
 
+@jit
+def look_ahead(m: Machine, far: int, near: int) -> None:
+    """Fetch what a fault on `far`, and soon after one on `near`, will need."""
+    if not m.pte[far] & PRESENT:
+        prefetch(m.pages, far)
+    if not m.pte[near] & PRESENT:
+        prefetch(m.pages, wide(m.pages[near].next))
+        prefetch(m.pages, wide(m.pages[near].prev))
+        prefetch(m.zspages, wide(m.pages[near].zspage))
+
+
 @entry
 def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
     """Replay `accesses` (page << 1 | write), in order."""
     pte, pages = m.pte, m.pages
     access_ns = wide(m.control.access_ns)
     accounted = 0
+    last = len(accesses) - 1
     for i in range(len(accesses)):
+        look_ahead(m, wide(accesses[min(i + FAR, last)]) >> 1, wide(accesses[min(i + NEAR, last)]) >> 1)
         access = wide(accesses[i])
         page, write = access >> 1, access & 1
         entry = wide(pte[page])

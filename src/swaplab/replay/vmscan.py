@@ -21,6 +21,7 @@ from swaplab.replay.memcontrol import (
     swap_pages_left,
     writeback_enabled,
 )
+from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
     FOLIO_FLAGS,
     IN_ZSWAP,
@@ -187,6 +188,15 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
 
 
 @jit
+def fetch_next(m: Machine, scout: int) -> int:
+    """Step once towards the young end of a list, and fetch what the step after that and a scan of this one need."""
+    scout = wide(m.pages[scout].prev)
+    prefetch(m.pages, wide(m.pages[scout].prev))
+    prefetch(m.pte, scout)
+    return scout
+
+
+@jit
 def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list, 6.12)."""
     complete_writes(m)
@@ -195,8 +205,10 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
         return 0
     m.control.nr_pageout = 0
     kept = 0
+    scout = lru_head(m, memcg, LRU_INACTIVE)
     for i in range(taken):
         page = wide(m.isolated[i])
+        scout = fetch_next(m, scout)
         outcome = shrink_folio(m, page)
         if outcome == ACTIVATE:
             activate(m, page)

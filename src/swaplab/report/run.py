@@ -106,7 +106,7 @@ def fault_table(result: Result) -> Table:
 
 def comparison_table(results: Sequence[Result]) -> Table:
     """One row for each configuration: the machine's totals; no time where a workload was killed and so did less."""
-    headings = ["configuration", "compressed", "to", "memory faults", "disk faults", "writes", "time lost"]
+    headings = ["baseline", "compressed", "to", "memory faults", "disk faults", "writes", "time lost"]
     table = _table("The same accesses under other configurations", headings)
     for result in results:
         row = result.final()
