@@ -12,9 +12,6 @@ import pytest
 
 from swaplab.cli import main
 
-# Under pytest, Cyclopts warns of words taken from sys.argv, which is the point of going through `main`.
-pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
-
 
 @pytest.fixture
 def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Sequence
 
 import cyclopts
 
@@ -13,18 +16,27 @@ __all__ = ["app", "main"]
 
 app = cyclopts.App(
     name="swaplab",
-    help="A laboratory for Linux zswap: record a real program, replay it through zswap, read the answer.",
+    help="A laboratory for Linux zswap: record a real program, replay it through zswap, read the answer.\n\n"
+    "Example: `swaplab run scenarios/demo.toml --compare`",
     version=__version__,
 )
-# By name, so that only the command that runs pays for its imports.
-app.command("swaplab.cli.run:run", name="run", help="Replay a scenario and say what zswap did for it.")
+# By name, so that only the command that runs pays for its imports. What stands here is shown instead of the docstring.
 app.command(
-    "swaplab.cli.trace:trace_app", name="trace", help="Look into page traces; convert those of other tools."
+    "swaplab.cli.run:run",
+    name="run",
+    help="Replay a scenario and say what zswap did for it.\n\n"
+    "Example: `swaplab run scenarios/demo.toml --compare --set zswap.compressor=zstd`",
+)
+app.command(
+    "swaplab.cli.trace:trace_app",
+    name="trace",
+    help="Look into page traces; convert those of other tools.\n\nExample: `swaplab trace info app.parquet`",
 )
 app.command(
     "swaplab.cli.record:record",
     name="record",
-    help="Record which pages a program touches, and what they hold. It needs no privileges.",
+    help="Record which pages a program touches, and what they hold. It needs no privileges.\n\n"
+    "Example: `swaplab record -o sorting -- sort -S 100M words.txt`",
 )
 app.command(
     "swaplab.cli.profile:profile",
@@ -36,11 +48,22 @@ app.command(
 
 
 def main() -> None:
-    """Run the command line: status 2 on what the user can mend, 130 on ctrl-C."""
+    """Run the command line: status 2 on what the user can mend, 130 on ctrl-C, 141 when nobody reads on."""
     try:
-        app()
+        _run(sys.argv[1:])
+    except BrokenPipeError:
+        # What is still buffered would be written, and fail, at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except (SwaplabError, OSError) as error:
         print(f"swaplab: {error}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _run(arguments: Sequence[str]) -> None:
+    try:
+        app(arguments)
+    finally:
+        sys.stdout.flush()
