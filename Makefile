@@ -1,0 +1,71 @@
+# Every target sets up what it needs first, in .venv, and may be repeated: what is there already is left alone.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+WORKERS ?= 2
+
+.PHONY: help demo test check format bench clean
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+help:
+	@echo "make demo     set up, then run scenarios/demo.toml under every kind of compressed swap"
+	@echo "make test     set up, then check style and types and run all tests"
+	@echo "make check    style and types only"
+	@echo "make format   put the source into shape"
+	@echo "make bench    run all benchmarks"
+	@echo "make clean    remove what the above have made"
+
+# Only recording a program takes the emulator, so a machine where it cannot be installed still gets its demo.
+demo: .venv/.demo
+	@tools/need "command -v qemu-x86_64" qemu-user || echo "going on: only 'swaplab record' needs it"
+	@echo "swaplab run scenarios/demo.toml --compare"
+	@$(BIN)/swaplab run scenarios/demo.toml --compare
+
+test: .venv/.test
+	@tools/need "command -v qemu-x86_64" qemu-user
+	@$(MAKE) check
+	@# Before there are several processes that would all compile the same thing.
+	@$(BIN)/swaplab run tests/warm_up.toml --json >/dev/null
+	@echo "pytest"
+	@$(BIN)/python -m pytest -q -n $(WORKERS)
+
+check: .venv/.test
+	@echo "ruff, mypy"
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+
+format: .venv/.test
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: .venv/.bench
+	@set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; $(BIN)/python $$each; done
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.made:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "swaplab needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@tools/need "$(PYTHON) -c 'import ensurepip'" python3-venv
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/.made
+	@echo "installing swaplab into .venv; this happens once and takes about a minute"
+	@$(PIP) -e .
+	@touch $@
+
+.venv/.test: pyproject.toml constraints.txt | .venv/.made
+	@echo "installing swaplab and its tools into .venv; this happens once and takes about a minute"
+	@$(PIP) -e ".[dev]"
+	@touch $@
+
+.venv/.bench: pyproject.toml constraints.txt | .venv/.made
+	@echo "installing swaplab and its peers into .venv; this happens once and takes about a minute"
+	@$(PIP) -e ".[bench]"
+	@touch $@
