@@ -75,7 +75,7 @@ def lru_account(m: Machine, memcg: int, active: int, count: int) -> None:
 def lru_add(m: Machine, page: int) -> None:
     """Put a folio at the young end of the list that PG_active says (include/linux/mm_inline.h:lruvec_add_folio, 6.12)."""
     folio = m.pages[page]
-    active = wide(folio.flags) & PG_ACTIVE
+    active = wide(folio.bits) & PG_ACTIVE
     memcg = wide(folio.memcg)
     list_add(m.pages, lru_head(m, memcg, LRU_ACTIVE if active else LRU_INACTIVE), page)
     lru_account(m, memcg, active, 1)
@@ -94,7 +94,7 @@ def lru_del(m: Machine, page: int) -> None:
     """Take a folio off its list (include/linux/mm_inline.h:lruvec_del_folio, 6.12)."""
     folio = m.pages[page]
     list_del(m.pages, page)
-    lru_account(m, wide(folio.memcg), wide(folio.flags) & PG_ACTIVE, -1)
+    lru_account(m, wide(folio.memcg), wide(folio.bits) & PG_ACTIVE, -1)
 
 
 @jit

@@ -104,7 +104,7 @@ def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
         after = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
         if after != before:
             if after > before and over_limit(m, objcg) >= 0:
-                m.memcgs[over_limit(m, objcg)].max += 1
+                m.memcgs[over_limit(m, objcg)].max_events += 1
             page_counter_charge(m, objcg, after - before)
     while objcg >= 0:
         memcg = m.memcgs[objcg]

@@ -61,15 +61,15 @@ JIFFY_NS = 1_000_000_000 // HZ
 def zap_page(m: Machine, page: int) -> None:
     """Free whatever a page has, wherever it is (mm/memory.c:zap_pte_range, 6.12)."""
     folio = m.pages[page]
-    state = wide(folio.flags) & STATE_MASK
-    while wide(folio.flags) & PG_WRITEBACK:
+    state = wide(folio.bits) & STATE_MASK
+    while wide(folio.bits) & PG_WRITEBACK:
         wait_for_write(m)
     memcg = wide(folio.memcg)
     if state == RESIDENT:
         lru_del(m, page)
         if m.pte[page] & PRESENT:
             m.memcgs[memcg].anon -= 1
-        if wide(folio.flags) & PG_SWAPCACHE:
+        if wide(folio.bits) & PG_SWAPCACHE:
             m.memcgs[memcg].swapcached -= 1
             free_slot(m, page, wide(folio.other_memcg))
         page_counter_charge(m, memcg, -1)
@@ -82,7 +82,7 @@ def zap_page(m: Machine, page: int) -> None:
                 zswap_entry_free(m, page)
         free_slot(m, page, memcg)
     m.pte[page] = 0
-    folio.flags = GONE
+    folio.bits = GONE
 
 
 @entry
@@ -95,7 +95,7 @@ def zap_workload(m: Machine, workload: int) -> None:
 @jit
 def is_killed(m: Machine, page: int) -> bool:
     """Whether the page's workload is gone."""
-    return wide(m.pages[page].flags) & STATE_MASK == GONE
+    return wide(m.pages[page].bits) & STATE_MASK == GONE
 
 
 @jit
@@ -121,7 +121,7 @@ def oom_badness(m: Machine, workload: int, memcg: int) -> int:
         return 0
     points = 1
     for page in range(first, wide(m.workload_first[workload + 1])):
-        if wide(m.pages[page].flags) & STATE_MASK != NONE:
+        if wide(m.pages[page].bits) & STATE_MASK != NONE:
             points += 1
     return points
 
@@ -157,7 +157,7 @@ def try_charge(m: Machine, memcg: int, page: int) -> bool:
         if limited < 0:
             page_counter_charge(m, memcg, 1)
             return True
-        m.memcgs[limited].max += 1
+        m.memcgs[limited].max_events += 1
         reclaimed = try_to_free_pages(m, limited, 1)
         if reclaimed or m.memcgs[limited].usage < m.memcgs[limited].memory_max or wait_for_write(m):
             continue
@@ -263,7 +263,7 @@ def make_room(m: Machine, memcg: int) -> None:
     owner = wide(m.pages[page].memcg)
     limited = over_limit(m, owner) if is_online(m, owner) else -1
     if limited >= 0:
-        m.memcgs[limited].max += 1
+        m.memcgs[limited].max_events += 1
         try_to_free_pages(m, limited, 1)
 
 
@@ -335,7 +335,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
         return False
     folio = m.pages[page]
     folio.memcg = memcg
-    folio.flags = RESIDENT
+    folio.bits = RESIDENT
     lru_add(m, page)
     map_page(m, page, 1)
     return True
@@ -369,7 +369,7 @@ def swapin(m: Machine, page: int) -> bool:
     memcg = owner if is_online(m, owner) else wide(m.control.current)
     if not alloc_charged(m, memcg, page):
         return False
-    state = wide(folio.flags) & STATE_MASK
+    state = wide(folio.bits) & STATE_MASK
     if state == RESIDENT:
         m.control.free += 1
         page_counter_charge(m, memcg, -1)
@@ -378,7 +378,7 @@ def swapin(m: Machine, page: int) -> bool:
     workingset_refault(m, page, memcg)
     folio.memcg = memcg
     folio.other_memcg = owner
-    folio.flags = wide(folio.flags) & ~(STATE_MASK | PG_DIRTY) | RESIDENT | PG_SWAPCACHE | dirty
+    folio.bits = wide(folio.bits) & ~(STATE_MASK | PG_DIRTY) | RESIDENT | PG_SWAPCACHE | dirty
     m.memcgs[memcg].swapcached += 1
     lru_add(m, page)
     return True
@@ -389,7 +389,7 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
     """Fault on a swapped-out page (mm/memory.c:do_swap_page, 6.12); False when the faulting task was killed."""
     folio = m.pages[page]
     current = m.memcgs[wide(m.control.current)]
-    if wide(folio.flags) & STATE_MASK != RESIDENT:
+    if wide(folio.bits) & STATE_MASK != RESIDENT:
         current.pgmajfault += 1
         current.fault_ns += spend(m, wide(m.control.fault_major_ns))
         if not swapin(m, page):
@@ -404,7 +404,7 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
 @jit
 def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     """One page fault, and what it wakes (mm/memory.c:handle_pte_fault, 6.12)."""
-    state = wide(m.pages[page].flags) & STATE_MASK
+    state = wide(m.pages[page].bits) & STATE_MASK
     if state == GONE:
         return
     control = m.control

@@ -38,4 +38,4 @@ def prefetch_element(_typing: Any, array: Any, index: Any) -> Any:
 @overload(prefetch, strict=False)
 def compiled_prefetch(array: Any, index: Any) -> Any:
     """What `prefetch` compiles to."""
-    return lambda array, index: prefetch_element(array, index)
+    return lambda array, index: prefetch_element(array, index)  # type: ignore[call-arg]

@@ -32,7 +32,7 @@ NO_LIMIT = 1 << 52
 # Page-table entry (uint8).
 PRESENT, YOUNG, PTE_DIRTY = 1, 2, 4
 
-# Where a page is: the low three bits of `flags`.
+# Where a page is: the low three of `bits`.
 NONE, RESIDENT, IN_ZSWAP, ON_DISK, ZERO_FILLED, GONE = 0, 1, 2, 3, 4, 5
 STATE_MASK = 7
 
@@ -67,7 +67,7 @@ PAGE = np.dtype(
             "i2",
         ),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
         ("length", "i2"),  # compressed bytes, while in zswap
-        ("flags", "u2"),
+        ("bits", "u2"),
     ]
 )
 """One page: 32 bytes, two to a cache line."""
@@ -107,7 +107,7 @@ COUNTERS = (
     "zswpout",
     "zswpwb",
     "high",
-    "max",
+    "max_events",
     "oom",
     "oom_kill",
     "swap_max_events",

@@ -69,7 +69,7 @@ def add_to_swap(m: Machine, page: int) -> bool:
         return False
     folio.slot = alloc_slot(m)
     folio.other_memcg = owner
-    folio.flags = wide(folio.flags) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
+    folio.bits = wide(folio.bits) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached += 1
     return True
 
@@ -78,11 +78,11 @@ def add_to_swap(m: Machine, page: int) -> bool:
 def folio_free_swap(m: Machine, page: int) -> bool:
     """Drop the slot of a mapped folio, which so becomes the only copy (mm/swapfile.c:folio_free_swap, 6.12)."""
     folio = m.pages[page]
-    flags = wide(folio.flags)
+    flags = wide(folio.bits)
     if not flags & PG_SWAPCACHE or flags & PG_WRITEBACK or not m.pte[page] & PRESENT:
         return False
     free_slot(m, page, wide(folio.other_memcg))
-    folio.flags = flags & ~(PG_SWAPCACHE | ZEROMAP) | PG_DIRTY
+    folio.bits = flags & ~(PG_SWAPCACHE | ZEROMAP) | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached -= 1
     return True
 
@@ -123,7 +123,7 @@ def device_write(m: Machine, page: int) -> None:
     m.writes_page[tail] = page
     m.writes_done[tail] = done
     control.writes_count += 1
-    m.pages[page].flags = wide(m.pages[page].flags) & ~PG_DIRTY | PG_WRITEBACK | PG_RECLAIM
+    m.pages[page].bits = wide(m.pages[page].bits) & ~PG_DIRTY | PG_WRITEBACK | PG_RECLAIM
     m.memcgs[wide(m.pages[page].memcg)].pswpout += 1
 
 
@@ -135,12 +135,12 @@ def end_writeback(m: Machine) -> None:
     control.writes_head = (wide(control.writes_head) + 1) % WRITES_IN_FLIGHT
     control.writes_count -= 1
     folio = m.pages[page]
-    flags = wide(folio.flags) & ~(PG_WRITEBACK | PG_RECLAIM)
+    flags = wide(folio.bits) & ~(PG_WRITEBACK | PG_RECLAIM)
     if folio.next == ISOLATED:
-        folio.flags = flags  # a scan holds it and puts it back
+        folio.bits = flags  # a scan holds it and puts it back
         return
     lru_del(m, page)
-    folio.flags = flags & ~PG_ACTIVE
+    folio.bits = flags & ~PG_ACTIVE
     lru_add_tail(m, page)
 
 

@@ -68,10 +68,10 @@ def swap_writepage(m: Machine, page: int) -> int:
     memcg = m.memcgs[wide(folio.memcg)]
     length = compressed_length(m, page)
     if length == 0:
-        folio.flags |= ZEROMAP
+        folio.bits |= ZEROMAP
         memcg.swpout_zero += 1
         return ZERO_FILLED
-    folio.flags = wide(folio.flags) & ~ZEROMAP
+    folio.bits = wide(folio.bits) & ~ZEROMAP
     if m.control.zram:
         return IN_ZSWAP if zram_store(m, page, length) else REDIRTIED
     if zswap_store(m, page, length):
@@ -89,7 +89,7 @@ def unmap(m: Machine, page: int) -> None:
     if not entry & PRESENT:
         return
     if entry & PTE_DIRTY:
-        m.pages[page].flags |= PG_DIRTY
+        m.pages[page].bits |= PG_DIRTY
     m.pte[page] = 0
     m.memcgs[wide(m.pages[page].memcg)].anon -= 1
 
@@ -101,7 +101,7 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
     memcg = wide(folio.memcg)
     owner = wide(folio.other_memcg)
     workingset_eviction(m, page, wide(m.control.target))
-    folio.flags = wide(folio.flags) & ~(STATE_MASK | FOLIO_FLAGS) | state
+    folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
     folio.memcg = owner
     m.memcgs[memcg].swapcached -= 1
     page_counter_charge(m, memcg, -1)
@@ -112,13 +112,13 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
 def folio_check_references(m: Machine, page: int) -> int:
     """KEEP or ACTIVATE what was used since the last scan, else FREED (mm/vmscan.c:folio_check_references, 6.12)."""
     folio = m.pages[page]
-    flags = wide(folio.flags)
+    flags = wide(folio.bits)
     entry = wide(m.pte[page])
     if not entry & YOUNG:
-        folio.flags = flags & ~PG_REFERENCED
+        folio.bits = flags & ~PG_REFERENCED
         return FREED
     m.pte[page] = entry & ~YOUNG
-    folio.flags = flags | PG_REFERENCED
+    folio.bits = flags | PG_REFERENCED
     return ACTIVATE if flags & PG_REFERENCED else KEEP
 
 
@@ -126,10 +126,10 @@ def folio_check_references(m: Machine, page: int) -> int:
 def pageout(m: Machine, page: int) -> int:
     """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout, 6.12)."""
     folio = m.pages[page]
-    folio.flags = wide(folio.flags) & ~PG_DIRTY
+    folio.bits = wide(folio.bits) & ~PG_DIRTY
     state = swap_writepage(m, page)
     if state == REDIRTIED:
-        folio.flags |= PG_DIRTY
+        folio.bits |= PG_DIRTY
         return ACTIVATE
     m.control.nr_pageout += 1
     if state == WRITING:
@@ -142,18 +142,18 @@ def pageout(m: Machine, page: int) -> int:
 def shrink_folio(m: Machine, page: int) -> int:
     """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop, 6.12)."""
     folio = m.pages[page]
-    if wide(folio.flags) & PG_WRITEBACK:
-        folio.flags |= PG_RECLAIM
+    if wide(folio.bits) & PG_WRITEBACK:
+        folio.bits |= PG_RECLAIM
         return ACTIVATE
     references = folio_check_references(m, page)
     if references != FREED:
         return references
-    if not wide(folio.flags) & PG_SWAPCACHE and not add_to_swap(m, page):
+    if not wide(folio.bits) & PG_SWAPCACHE and not add_to_swap(m, page):
         return ACTIVATE
     unmap(m, page)
-    if wide(folio.flags) & PG_DIRTY:
+    if wide(folio.bits) & PG_DIRTY:
         return pageout(m, page)
-    remove_mapping(m, page, ZERO_FILLED if wide(folio.flags) & ZEROMAP else ON_DISK)
+    remove_mapping(m, page, ZERO_FILLED if wide(folio.bits) & ZEROMAP else ON_DISK)
     return FREED
 
 
@@ -161,9 +161,9 @@ def shrink_folio(m: Machine, page: int) -> int:
 def activate(m: Machine, page: int) -> None:
     """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked, 6.12)."""
     memcg = wide(m.pages[page].memcg)
-    if wide(m.pages[page].flags) & PG_SWAPCACHE and swap_full(m, memcg):
+    if wide(m.pages[page].bits) & PG_SWAPCACHE and swap_full(m, memcg):
         folio_free_swap(m, page)
-    m.pages[page].flags |= PG_ACTIVE
+    m.pages[page].bits |= PG_ACTIVE
     m.memcgs[memcg].pgactivate += 1
 
 
@@ -231,7 +231,7 @@ def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
     for i in range(taken):
         page = wide(m.isolated[i])
         m.pte[page] = wide(m.pte[page]) & ~YOUNG
-        m.pages[page].flags = wide(m.pages[page].flags) & ~PG_ACTIVE | PG_WORKINGSET
+        m.pages[page].bits = wide(m.pages[page].bits) & ~PG_ACTIVE | PG_WORKINGSET
         lru_add(m, page)
     m.memcgs[memcg].pgrefill += taken
     m.memcgs[memcg].pgdeactivate += taken

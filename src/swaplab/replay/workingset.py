@@ -44,10 +44,10 @@ def workingset_eviction(m: Machine, page: int, target: int) -> None:
     folio = m.pages[page]
     folio.shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
     folio.other_memcg = target
-    flags = wide(folio.flags) & ~SHADOW_WORKINGSET | SHADOW
+    flags = wide(folio.bits) & ~SHADOW_WORKINGSET | SHADOW
     if flags & PG_WORKINGSET:
         flags |= SHADOW_WORKINGSET
-    folio.flags = flags
+    folio.bits = flags
     workingset_age_nonresident(m, target)
 
 
@@ -66,19 +66,19 @@ def workingset_test_recent(m: Machine, page: int) -> bool:
 def workingset_refault(m: Machine, page: int, memcg: int) -> None:
     """Spend the shadow of a page coming back to `memcg`: activate it if it was evicted too early (mm/workingset.c, 6.12)."""
     folio = m.pages[page]
-    flags = wide(folio.flags)
+    flags = wide(folio.bits)
     if not flags & SHADOW:
         return
     recent = workingset_test_recent(m, page)
-    folio.flags = flags & ~(SHADOW | SHADOW_WORKINGSET)
+    folio.bits = flags & ~(SHADOW | SHADOW_WORKINGSET)
     lruvec = m.memcgs[memcg]
     lruvec.workingset_refault_anon += 1
     if not recent:
         return
-    folio.flags |= PG_ACTIVE
+    folio.bits |= PG_ACTIVE
     workingset_age_nonresident(m, memcg)
     lruvec.workingset_activate_anon += 1
     if flags & SHADOW_WORKINGSET:
-        folio.flags |= PG_WORKINGSET
+        folio.bits |= PG_WORKINGSET
         lru_note_cost(m, memcg, 1, 0)
         lruvec.workingset_restore_anon += 1

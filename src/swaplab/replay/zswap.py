@@ -90,7 +90,7 @@ def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
         return False
     if check_limits(m) or not compress(m, page, length):
         return False
-    m.pages[page].flags |= ENTRY_REFERENCED
+    m.pages[page].bits |= ENTRY_REFERENCED
     charge_zswap(m, objcg, length, 1)
     m.memcgs[objcg].zswpout += 1
     entry_add(m, page, objcg)
@@ -123,7 +123,7 @@ def zswap_entry_free(m: Machine, page: int) -> None:
     uncharge_zswap(m, objcg, wide(entry.length))
     entry.zspage = -1
     entry.length = 0
-    entry.flags = wide(entry.flags) & ~ENTRY_REFERENCED
+    entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED
     m.control.stored_pages -= 1
 
 
@@ -197,7 +197,7 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     workingset_refault(m, page, folio_memcg)
     entry.memcg = folio_memcg
     entry.other_memcg = owner
-    entry.flags = wide(entry.flags) & ~STATE_MASK | RESIDENT | PG_SWAPCACHE
+    entry.bits = wide(entry.bits) & ~STATE_MASK | RESIDENT | PG_SWAPCACHE
     m.memcgs[folio_memcg].swapcached += 1
     lru_add(m, page)
     device_write(m, page)
@@ -210,8 +210,8 @@ def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
     list_del(m.pages, page)
     list_add_tail(m.pages, head, page)
     entry = m.pages[page]
-    if wide(entry.flags) & ENTRY_REFERENCED and not m.control.zswap_global_lru:
-        entry.flags = wide(entry.flags) & ~ENTRY_REFERENCED
+    if wide(entry.bits) & ENTRY_REFERENCED and not m.control.zswap_global_lru:
+        entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED
         return LRU_ROTATE
     if zswap_writeback_entry(m, page):
         m.control.written_back_pages += 1
