@@ -45,6 +45,12 @@ app.command(
     "Example: `swaplab profile --pid $$ --children`\n\n"
     "It takes the right to trace the processes: they are your own, or you are root. They go on running.",
 )
+app.command(
+    "swaplab.cli.calibrate:calibrate",
+    name="calibrate",
+    help="Measure this machine's processor, and with --device a disk, for the clock of the replay.\n\n"
+    "Example: `swaplab calibrate -o cost.toml --device /var/tmp`",
+)
 
 
 def main() -> None:

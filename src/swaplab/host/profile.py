@@ -8,7 +8,6 @@ compressed like any page, and what compresses to more than a page is refused (mm
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -18,11 +17,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.compress import COMPRESSORS, compress, decompress
+from swaplab.compress import COMPRESSORS, compress
 from swaplab.errors import InputError
 from swaplab.host.draw import Sample, Unreadable, draw
 from swaplab.host.estimate import Estimate, Stratum, add, quantiles
 from swaplab.host.processes import PROC, Process
+from swaplab.host.timing import compressor_times
 from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.scenario.profile import PROFILE_SAMPLES_MAX, write_profile
 
@@ -41,7 +41,8 @@ PAGE_SIZE = 4096
 PERCENTILES = (5, 25, 50, 75, 95)
 # Of a pool from which nothing was freed: one zspage for each class that is not full.
 PARTIAL_BYTES_MAX = sum(size_class.pages_per_zspage for size_class in SIZE_CLASSES) * PAGE_SIZE
-TIMED_PAGES_MAX = 256  # per cgroup, for decompression: enough for a mean
+TIMED_PAGES = 256
+TIMING_REPETITIONS = 3
 
 
 class CompressorProfile(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ class CgroupProfile(msgspec.Struct, frozen=True):
 
 
 class Timing(msgspec.Struct):
-    """Mean microseconds for a page other than a zero page, on this machine under its present load."""
+    """Mean microseconds for a page other than a zero page, on this machine; `host.timing` says how."""
 
     compress_us: float
     decompress_us: float
@@ -136,51 +137,24 @@ class _Group(NamedTuple):
     lengths: dict[str, NDArray[np.int32]]
 
 
-class _Clock:
-    """Adds up how long compressors take."""
+def _lengths(pages: NDArray[np.uint8]) -> dict[str, NDArray[np.int32]]:
+    """Compressed lengths by compressor, int32[n]; 0 for a zero page.
 
-    def __init__(self) -> None:
-        self.seconds = {name: [0.0, 0.0] for name in COMPRESSORS}
-        self.pages = [0, 0]
-
-    def lengths(self, name: str, pages: list[bytes]) -> list[int]:
-        """Compress pages, and decompress some of them."""
-        start = time.perf_counter()
-        compressed = [compress(name, page) for page in pages]
-        middle = time.perf_counter()
-        for data in compressed[:TIMED_PAGES_MAX]:
-            decompress(name, data)
-        self.seconds[name][0] += middle - start
-        self.seconds[name][1] += time.perf_counter() - middle
-        return [len(data) for data in compressed]
-
-    def measure(self, pages: NDArray[np.uint8]) -> dict[str, NDArray[np.int32]]:
-        """Return the compressed lengths of pages, int32[n] by compressor; 0 for a zero page."""
-        stored = pages.any(axis=1)
-        data = [page.tobytes() for page in pages[stored]]
-        lengths = {name: np.zeros(len(pages), np.int32) for name in COMPRESSORS}
-        for name in COMPRESSORS:
-            lengths[name][stored] = self.lengths(name, data)
-        self.pages[0] += len(data)
-        self.pages[1] += min(len(data), TIMED_PAGES_MAX)
-        return lengths
-
-    def timing(self) -> dict[str, Timing]:
-        """Return the means, of nothing if there were no pages."""
-        if not self.pages[0]:
-            return {}
-        means = {
-            name: [1e6 * seconds / pages for seconds, pages in zip(times, self.pages, strict=True)]
-            for name, times in self.seconds.items()
-        }
-        return {name: Timing(round(times[0], 2), round(times[1], 2)) for name, times in means.items()}
-
-
-def _warm_up() -> None:
-    """Have everything compiled before it is timed."""
-    page = bytes(range(256)) * (PAGE_SIZE // 256)
+    What `compressed_lengths` would remember on the disk is of no use: live pages are not seen twice.
+    """
+    stored = pages.any(axis=1)
+    data = [page.tobytes() for page in pages[stored]]
+    lengths = {name: np.zeros(len(pages), np.int32) for name in COMPRESSORS}
     for name in COMPRESSORS:
-        decompress(name, compress(name, page))
+        lengths[name][stored] = [len(compress(name, page)) for page in data]
+    return lengths
+
+
+def _timing(pages: list[bytes]) -> dict[str, Timing]:
+    if not pages:
+        return {}
+    times = compressor_times(pages, TIMING_REPETITIONS)
+    return {name: Timing(round(t.compress_ns / 1e3, 2), round(t.decompress_ns / 1e3, 2)) for name, t in times.items()}
 
 
 def _same_filled(pages: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -252,9 +226,9 @@ def _describe(cgroup: str, groups: list[_Group]) -> CgroupProfile:
     )
 
 
-def _group(cgroup: str, sample: Sample, clock: _Clock) -> _Group:
+def _group(cgroup: str, sample: Sample) -> _Group:
     stratum = Stratum(sample.weights, sample.population, sample.fraction)
-    return _Group(cgroup, sample, stratum, _same_filled(sample.pages), clock.measure(sample.pages))
+    return _Group(cgroup, sample, stratum, _same_filled(sample.pages), _lengths(sample.pages))
 
 
 def profile(
@@ -279,18 +253,19 @@ def profile(
     Raises:
         InputError: none of the processes has anonymous memory that may be read.
     """
-    _warm_up()
     with_memory = [process for process in processes if process.has_memory]
     by_cgroup = groupby(sorted(with_memory, key=lambda p: (p.cgroup, p.pid)), key=lambda p: p.cgroup)
     members = {cgroup: list(chosen) for cgroup, chosen in by_cgroup}
     share = min(samples, PROFILE_SAMPLES_MAX // max(len(members), 1))
-    clock, groups, unreadable = _Clock(), [], []
+    groups, unreadable, timed = [], [], []
     for cgroup, chosen in members.items():
         generator = np.random.default_rng([seed, *cgroup.encode()])
         sample = draw(chosen, share, generator, proc, step)
         unreadable += sample.unreadable
         if len(sample.weights):
-            group = _group(cgroup, sample, clock)
+            group = _group(cgroup, sample)
+            some = sample.pages[sample.pages.any(axis=1)][: max(1, TIMED_PAGES // len(members))]
+            timed += [page.tobytes() for page in some]
             keep(Pages(sample.pages, group.stratum.expansion()))
             groups.append(group._replace(sample=sample._replace(pages=sample.pages[:0])))
     if not groups:
@@ -301,7 +276,7 @@ def profile(
         unreadable=unreadable,
         without_memory=len(processes) - len(with_memory),
         seed=seed,
-        timing=clock.timing(),
+        timing=_timing(timed[:TIMED_PAGES]),
     )
 
 

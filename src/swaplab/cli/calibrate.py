@@ -1,0 +1,69 @@
+"""``swaplab calibrate``: what things cost on this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import Progress
+
+from swaplab.files import write_whole
+from swaplab.host.calibrate import STEPS, measure_cost
+from swaplab.host.disk import DISK_STEPS, measure_device
+from swaplab.report.calibrate import cost_table
+from swaplab.scenario.cost import Cost
+from swaplab.scenario.device import Device
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    device: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Measure this machine's processor, and with --device a disk, for the clock of the replay.
+
+    Parameters
+    ----------
+    output
+        Write the costs as a cost file.
+    device
+        A directory on the disk to measure; it takes 128 MiB there for some seconds.
+    json
+        Print JSON instead of a table.
+    """
+    with _progress(STEPS + DISK_STEPS * (device is not None)) as step:
+        cost = measure_cost(step=step)
+        disk = measure_device(device, step=step) if device else None
+    if output:
+        with write_whole(output) as partial:
+            partial.write_text(cost.to_toml())
+    if json:
+        sys.stdout.write(msgspec.json.encode({"cost": cost, "device": disk}).decode() + "\n")
+    else:
+        _print(cost, disk)
+
+
+def _print(cost: Cost, disk: Device | None) -> None:
+    console = Console()
+    console.print(cost_table(cost))
+    console.print(cost.source, markup=False, highlight=False)
+    if disk:
+        sys.stdout.write(f"device = {disk.to_toml()}\n")
+
+
+@contextmanager
+def _progress(steps: int) -> Iterator[Callable[[], None]]:
+    """Yield what to call after every measurement; it shows on a terminal only."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task("measuring", total=steps)
+        yield lambda: bars.advance(task)

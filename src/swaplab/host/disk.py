@@ -1,0 +1,146 @@
+"""Measure the device below a directory as a swap device: one request at a time, past the page cache."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from swaplab.errors import InputError
+from swaplab.scenario.device import Device
+
+__all__ = ["DISK_STEPS", "Times", "device_of", "measure_device"]
+
+PAGE_SIZE = 4096
+BLOCK = 1 << 20
+FILE_BYTES_MAX = 128 << 20
+SECONDS = 1.0  # for each of the measurements
+DISK_STEPS = 5
+BYPASS = os.O_DIRECT
+
+Step = Callable[[], None]
+Transfer = Callable[[int, list[memoryview], int], int]
+
+
+class Times(NamedTuple):
+    """Medians in nanoseconds: of a block of 1 MiB in order, and of a page in order and at random."""
+
+    write_block: float
+    read_block: float
+    read_page: float
+    read_random_page: float
+    write_random_page: float
+
+
+def measure_device(
+    directory: Path, *, size: int = FILE_BYTES_MAX, seconds: float = SECONDS, step: Step = lambda: None
+) -> Device:
+    """Measure with a temporary file, which has no name and so never stays behind.
+
+    Args:
+        directory: where; the file system has to allow O_DIRECT.
+        size: of the file, in bytes; less if the time does not suffice.
+        seconds: for each of five measurements.
+        step: called after each.
+
+    Raises:
+        InputError: it is no directory, or its file system does not allow O_DIRECT.
+        OSError: it is not writable, or full.
+    """
+    if not directory.is_dir():
+        raise InputError(f"--device {directory}", "a directory on the device", "none")
+    with tempfile.TemporaryFile(dir=directory) as file, _direct(file.fileno(), directory) as descriptor:
+        rotational = _is_rotational(os.fstat(descriptor).st_dev)
+        return device_of(_measure(descriptor, size, seconds, step), rotational=rotational)
+
+
+@contextmanager
+def _direct(descriptor: int, directory: Path) -> Iterator[int]:
+    """Open an open file once more, past the page cache."""
+    try:
+        direct = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC | BYPASS)
+    except OSError:
+        raise InputError(f"--device {directory}", "a file system that allows O_DIRECT", "another") from None
+    try:
+        yield direct
+    finally:
+        os.close(direct)
+
+
+def _measure(descriptor: int, size: int, seconds: float, step: Step) -> Times:
+    # Random bytes, since some devices compress.
+    generator = np.random.default_rng(0)
+    block = mmap.mmap(-1, BLOCK)  # aligned, as O_DIRECT wants it
+    block.write(generator.bytes(BLOCK))
+    page = memoryview(block)[:PAGE_SIZE]
+    offsets = range(0, max(size // BLOCK, 1) * BLOCK, BLOCK)
+    written, write_block = _time(os.pwritev, descriptor, memoryview(block), offsets, seconds)
+    step()
+    end = written * BLOCK
+    _, read_block = _time(os.preadv, descriptor, memoryview(block), range(0, end, BLOCK), seconds)
+    step()
+    _, read_page = _time(os.preadv, descriptor, page, range(0, end, PAGE_SIZE), seconds)
+    step()
+    scattered = [int(offset) for offset in generator.permutation(np.arange(0, end, PAGE_SIZE))]
+    _, read_random = _time(os.preadv, descriptor, page, scattered, seconds)
+    step()
+    _, write_random = _time(os.pwritev, descriptor, page, scattered, seconds)
+    step()
+    return Times(write_block, read_block, read_page, read_random, write_random)
+
+
+def _time(
+    transfer: Transfer, descriptor: int, buffer: memoryview, offsets: range | list[int], seconds: float
+) -> tuple[int, float]:
+    """Transfer at the offsets until the time is over: how many, and the median in nanoseconds."""
+    times: list[int] = []
+    end = time.perf_counter_ns() + round(seconds * 1e9)
+    for offset in offsets:
+        start = time.perf_counter_ns()
+        if times and start > end:
+            break
+        transfer(descriptor, [buffer], offset)
+        times.append(time.perf_counter_ns() - start)
+    return len(times), statistics.median(times)
+
+
+def device_of(times: Times, *, rotational: bool) -> Device:
+    """Take latency, transfer and seek apart.
+
+    On a rotational device a page in order shows the latency, and what one at random takes longer is the seek. A write
+    at random then has the same seek in it, if the disk does not hide it in its cache.
+    """
+    read_bandwidth, write_bandwidth = BLOCK * 1e9 / times.read_block, BLOCK * 1e9 / times.write_block
+    seek = max(0.0, times.read_random_page - times.read_page) if rotational else 0.0
+    read = times.read_page if rotational else times.read_random_page
+    write = max(times.write_random_page - seek, 0)
+    return Device(
+        read_latency_ns=_tidy(read - PAGE_SIZE * 1e9 / read_bandwidth, 1000),
+        write_latency_ns=_tidy(write - PAGE_SIZE * 1e9 / write_bandwidth, 1000),
+        read_bandwidth=_tidy(read_bandwidth, BLOCK),
+        write_bandwidth=_tidy(write_bandwidth, BLOCK),
+        rotational=rotational,
+        seek_ns=_tidy(seek, 1000) if rotational else 0,
+    )
+
+
+def _tidy(value: float, unit: int) -> int:
+    """Round to a unit, for people; what is not even one is one."""
+    return max(1, round(value / unit)) * unit
+
+
+def _is_rotational(device: int, sys: Path = Path("/sys")) -> bool:
+    """Whether the kernel says so of the disk; False if there is none below the file system."""
+    disk = sys / "dev/block" / f"{os.major(device)}:{os.minor(device)}"
+    for queue in (disk / "queue", disk.resolve().parent / "queue"):  # the latter of a partition
+        if (queue / "rotational").exists():
+            return (queue / "rotational").read_text().strip() == "1"
+    return False
