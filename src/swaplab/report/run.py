@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from swaplab.scenario.model import BASELINES, Scenario
+from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import Result, Row
 from swaplab.scenario.units import format_size, round_size
 
@@ -46,7 +46,7 @@ def heading(scenario: Scenario, result: Result) -> str:
 
 def _table(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True, title_justify="left")
-    table.add_column(headings[0], overflow="fold", min_width=len(headings[0]))
+    table.add_column(headings[0], overflow="fold", min_width=12)
     for each in headings[1:]:
         table.add_column(each, justify="right", no_wrap=True)
     return table
@@ -98,15 +98,13 @@ def fault_table(result: Result) -> Table:
         yield _count(row.disk_writes)
         yield _time(row.time_lost)
 
-    headings = ["cgroup", "memory faults", "disk faults", "written back", "disk writes", "time lost"]
-    return _cgroup_rows(
-        _table("Pages along the way: faults served by compressed memory and by disk", headings), result, cells
-    )
+    headings = ["cgroup", "from memory", "from disk", "written back", "writes", "time lost"]
+    return _cgroup_rows(_table("Faults along the way, from compressed memory and from disk", headings), result, cells)
 
 
 def comparison_table(results: Sequence[Result]) -> Table:
     """One row for each configuration: the machine's totals; no time where a workload was killed and so did less."""
-    headings = ["baseline", "compressed", "to", "memory faults", "disk faults", "writes", "time lost"]
+    headings = ["baseline", "compressed", "to", "from memory", "from disk", "writes", "time lost"]
     table = _table("The same accesses under other configurations", headings)
     for result in results:
         row = result.final()
@@ -134,37 +132,58 @@ def _lost(result: Result, cgroup: str = "") -> int:
     return result.final(cgroup).time_lost
 
 
-def _meaning(result: Result) -> str:
-    return next(meaning for name, meaning in BASELINES.items() if name == result.info.configuration)
+def _against(lost: int, reference: int) -> str:
+    """How much less or more than a reference, in words."""
+    if not lost or not reference:
+        return "where the other loses nothing" if lost else "nothing"
+    less = lost <= reference
+    return f"{max(lost, reference) / min(lost, reference):.1f} times {'less' if less else 'more'}"
 
 
-def _ratio(larger: float, smaller: float) -> str:
-    return f"{larger / smaller:.1f} times" if smaller else "any time"
+def _zswap_sentences(by_name: dict[str, Result]) -> Iterable[str]:
+    """No zswap against its best settings."""
+    zswap = [by_name[name] for name in ("global-lru", "memcg", "shrinker", "no-writeback") if name in by_name]
+    off = by_name.get("off")
+    if not zswap or off is None:
+        return
+    best = min(zswap, key=_lost)
+    yield (
+        f"Without zswap the workloads lose {duration(_lost(off))}; with it, at best ({best.info.configuration}), "
+        f"{duration(_lost(best))}, {_against(_lost(best), _lost(off))}."
+    )
+    per_cgroup = [
+        f"{path} {duration(_lost(off, path))} and {duration(_lost(best, path))}"
+        for path in best.cgroups
+        if path and best.final(path)["pgfault"] and len(best.cgroups) > 2
+    ]
+    if per_cgroup:
+        yield f"By cgroup: {'; '.join(per_cgroup)}."
 
 
-def _cgroup_sentences(best: Result, off: Result) -> Iterable[str]:
-    for path in best.cgroups:
-        if path and best.final(path)["pgfault"]:
-            yield f"{path} loses {duration(_lost(best, path))} instead of {duration(_lost(off, path))}"
+def _pair_sentences(by_name: dict[str, Result]) -> Iterable[str]:
+    """What each newer kind of zswap changes against the one before it."""
+    for name, before in (("memcg", "global-lru"), ("shrinker", "memcg")):
+        if name not in by_name or before not in by_name:
+            continue
+        new, old = by_name[name], by_name[before]
+        if _lost(new) == _lost(old):
+            yield f"{name} and {before} do the same here."
+        else:
+            written = new.final()["zswpwb"]
+            yield f"{name} loses {_against(_lost(new), _lost(old))} than {before}, and writes {written:,} pages back."
+
+
+def _zram_sentences(by_name: dict[str, Result]) -> Iterable[str]:
+    if "zram" in by_name:
+        row = by_name["zram"].final()
+        memory = round_size(row.compressed_bytes)
+        yield f"zram loses {duration(row.time_lost)}, but the {memory} that it ends with are charged to no cgroup."
 
 
 def comparison(results: Sequence[Result]) -> str:
-    """What a comparison says, in plain sentences. Configurations that killed a workload do not compete."""
-    alive = [result for result in results if not result.final()["memory.events.oom_kill"]]
-    dead = [result.info.configuration for result in results if result not in alive]
-    sentences = [f"Out of the comparison, since a workload was killed: {', '.join(dead)}."] if dead else []
-    by_name = {result.info.configuration: result for result in alive}
-    named = [by_name[name] for name in BASELINES if name in by_name]
-    if len(named) < 2:
-        return " ".join(sentences)
-    best, worst = min(named, key=_lost), max(named, key=_lost)
-    if _lost(best) == _lost(worst):
-        return " ".join([*sentences, "All configurations lose the same time: memory suffices."])
-    sentences.append(
-        f"{best.info.configuration} ({_meaning(best)}) loses least, {duration(_lost(best))}; "
-        f"{worst.info.configuration} loses most, {duration(_lost(worst))}, {_ratio(_lost(worst), _lost(best))} as much."
-    )
-    off = by_name.get("off")
-    if off is not None and off is not best:
-        sentences.append(f"Against no zswap: {'; '.join(_cgroup_sentences(best, off))}.")
+    """What a comparison of the baselines says, in plain sentences; where a workload was killed, there is no time."""
+    by_name = {each.info.configuration: each for each in results if not each.final()["memory.events.oom_kill"]}
+    dead = ", ".join(each.info.configuration or OWN for each in results if each.info.configuration not in by_name)
+    sentences = [f"Workloads were killed, for lack of memory or swap, under: {dead}."] if dead else []
+    sentences += [*_zswap_sentences(by_name), *_pair_sentences(by_name), *_zram_sentences(by_name)]
     return " ".join(sentences)
