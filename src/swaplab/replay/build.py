@@ -139,7 +139,7 @@ def _size_classes() -> dict[str, NDArray[Any]]:
 def _contents(
     scenario: Scenario, accesses: Accesses
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
-    """Component of every page (uint8), and first sample, samples and compressed lengths over all workloads' contents."""
+    """Component of every page, and first sample, samples and compressed lengths over all workloads' contents."""
     kind = np.zeros(int(accesses.first[-1]), np.uint8)
     firsts: list[int] = []
     counts: list[int] = []

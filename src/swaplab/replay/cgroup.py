@@ -19,10 +19,10 @@ def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
     m.memcgs[memcg].memory_max = pages
     retries = MAX_RECLAIM_RETRIES
     while m.memcgs[memcg].usage > pages:
-        if try_to_free_pages(m, memcg, wide(m.memcgs[memcg].usage) - pages) or wait_for_write(m):
-            continue
-        retries -= 1
-        if retries < 0 and out_of_memory(m, memcg) < 0:
+        if retries:
+            if not try_to_free_pages(m, memcg, wide(m.memcgs[memcg].usage) - pages) and not wait_for_write(m):
+                retries -= 1
+        elif out_of_memory(m, memcg) < 0:
             break
     run_background(m)
 
@@ -42,7 +42,7 @@ def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
 
 @entry
 def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
-    """Reclaim `pages` from the subtree; how many came back, fewer if it gave up (mm/memcontrol.c:memory_reclaim, 6.12)."""
+    """Reclaim `pages` from the subtree; how many came back, maybe fewer (mm/memcontrol.c:memory_reclaim, 6.12)."""
     reclaimed = 0
     retries = MAX_RECLAIM_RETRIES
     while reclaimed < pages:
@@ -80,7 +80,7 @@ def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
 
 @jit
 def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
-    """Splice the cgroup's entries to the oldest end of its parent's (mm/list_lru.c:memcg_reparent_list_lru_node, 6.12)."""
+    """Splice the cgroup's entries to its parent's oldest end (mm/list_lru.c:memcg_reparent_list_lru_node, 6.12)."""
     source, target = lru_head(m, memcg, LRU_ZSWAP), lru_head(m, parent, LRU_ZSWAP)
     first, last, oldest = wide(m.pages[source].next), wide(m.pages[source].prev), wide(m.pages[target].next)
     if first == source:

@@ -73,7 +73,7 @@ def lru_account(m: Machine, memcg: int, active: int, count: int) -> None:
 
 @jit
 def lru_add(m: Machine, page: int) -> None:
-    """Put a folio at the young end of the list that PG_active says (include/linux/mm_inline.h:lruvec_add_folio, 6.12)."""
+    """Put a folio at the young end of the list that PG_active says (mm_inline.h:lruvec_add_folio, 6.12)."""
     folio = m.pages[page]
     active = wide(folio.bits) & PG_ACTIVE
     memcg = wide(folio.memcg)
@@ -99,7 +99,7 @@ def lru_del(m: Machine, page: int) -> None:
 
 @jit
 def entry_add(m: Machine, page: int, objcg: int) -> None:
-    """Put an entry at the young end (mm/zswap.c:zswap_lru_add, 6.12): of its objcg's list, or of the one list for all."""
+    """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add, 6.12)."""
     memcg = 0 if m.control.zswap_global_lru else objcg
     list_add_tail(m.pages, lru_head(m, memcg, LRU_ZSWAP), page)
     m.memcgs[memcg].entries += 1

@@ -9,6 +9,7 @@ from swaplab.replay.jit import jit, wide
 from swaplab.replay.state import Machine
 
 __all__ = [
+    "charge_by_force",
     "charge_slot",
     "charge_zswap",
     "count_slot",
@@ -60,14 +61,23 @@ def page_counter_charge(m: Machine, memcg: int, pages: int) -> None:
 
 
 @jit
-def over_limit(m: Machine, memcg: int) -> int:
-    """Nearest cgroup from `memcg` up that has no room for one more page, or -1 (mm/page_counter.c:page_counter_try_charge)."""
+def over_limit(m: Machine, memcg: int, pages: int) -> int:
+    """Nearest cgroup up from `memcg` without room for `pages`, or -1 (mm/page_counter.c:page_counter_try_charge)."""
     while memcg > 0:
         counter = m.memcgs[memcg]
-        if counter.usage >= counter.memory_max:
+        if counter.usage + pages > counter.memory_max:
             return memcg
         memcg = wide(counter.parent)
     return -1
+
+
+@jit
+def charge_by_force(m: Machine, memcg: int, pages: int) -> None:
+    """Charge what reclaim itself needs, limits or not (mm/memcontrol.c:try_charge_memcg, label force, 6.12)."""
+    limited = over_limit(m, memcg, pages)
+    if limited >= 0:
+        m.memcgs[limited].max_events += 1
+    page_counter_charge(m, memcg, pages)
 
 
 @jit
@@ -103,9 +113,10 @@ def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
         owner.objcg_bytes += length
         after = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
         if after != before:
-            if after > before and over_limit(m, objcg) >= 0:
-                m.memcgs[over_limit(m, objcg)].max_events += 1
-            page_counter_charge(m, objcg, after - before)
+            if after > before:
+                charge_by_force(m, objcg, after - before)
+            else:
+                page_counter_charge(m, objcg, after - before)
     while objcg >= 0:
         memcg = m.memcgs[objcg]
         memcg.zswap_bytes += length
@@ -158,11 +169,11 @@ def slot_owner(m: Machine, memcg: int) -> int:
 
 @jit
 def charge_slot(m: Machine, memcg: int) -> bool:
-    """Charge a slot up the tree unless memory.swap.max forbids it (mm/memcontrol.c:__mem_cgroup_try_charge_swap, 6.12)."""
+    """Charge a slot unless memory.swap.max forbids it (mm/memcontrol.c:__mem_cgroup_try_charge_swap, 6.12)."""
     each = memcg
     while each > 0:
         if m.memcgs[each].swap >= m.memcgs[each].swap_max:
-            m.memcgs[each].swap_max_events += 1
+            m.memcgs[memcg].swap_max_events += 1
             return False
         each = wide(m.memcgs[each].parent)
     count_slot(m, memcg, 1)

@@ -33,6 +33,7 @@ from swaplab.replay.state import (
     PTE_DIRTY,
     RESIDENT,
     STATE_MASK,
+    SWAP_CLUSTER_MAX,
     WRITES_IN_FLIGHT,
     YOUNG,
     ZERO_FILLED,
@@ -59,7 +60,10 @@ JIFFY_NS = 1_000_000_000 // HZ
 
 @jit
 def zap_page(m: Machine, page: int) -> None:
-    """Free whatever a page has, wherever it is (mm/memory.c:zap_pte_range, 6.12)."""
+    """Free whatever a page has, wherever it is (mm/memory.c:zap_pte_range, 6.12).
+
+    Differs: waits for a write in flight, where the kernel leaves the folio to its end.
+    """
     folio = m.pages[page]
     state = wide(folio.bits) & STATE_MASK
     while wide(folio.bits) & PG_WRITEBACK:
@@ -74,7 +78,7 @@ def zap_page(m: Machine, page: int) -> None:
             free_slot(m, page, wide(folio.other_memcg))
         page_counter_charge(m, memcg, -1)
         m.control.free += 1
-    elif state != NONE and state != GONE:
+    elif state not in (NONE, GONE):
         if state == IN_ZSWAP:
             if m.control.zram:
                 zram_free(m, page)
@@ -128,7 +132,10 @@ def oom_badness(m: Machine, workload: int, memcg: int) -> int:
 
 @jit
 def out_of_memory(m: Machine, memcg: int) -> int:
-    """Kill the largest workload of the subtree; which one, or -1 (mm/oom_kill.c:out_of_memory, 6.12)."""
+    """Kill the largest workload of the subtree; which one, or -1 (mm/oom_kill.c:out_of_memory, 6.12).
+
+    Differs: its memory is free at once; a machine out of memory counts as the root's ``oom``.
+    """
     victim, most = -1, 0
     for workload in range(len(m.workload_memcg)):
         points = oom_badness(m, workload, memcg)
@@ -148,14 +155,16 @@ def out_of_memory(m: Machine, memcg: int) -> int:
 def try_charge(m: Machine, memcg: int, page: int) -> bool:
     """Charge one page, reclaiming at the limit and killing at the end of it (mm/memcontrol.c:try_charge_memcg, 6.12).
 
-    False when the task that faults on `page` was killed. Differs: a retry without progress sleeps until a write in flight
-    is done, where the kernel burns its retries.
+    False when the task that faults on `page` was killed. Differs: a retry without progress sleeps until a write in
+    flight is done, where the kernel burns its retries; and memory.high counts page by page, up to a batch of 64.
     """
     retries = MAX_RECLAIM_RETRIES
     while True:
-        limited = over_limit(m, memcg)
+        limited = over_limit(m, memcg, 1)
         if limited < 0:
             page_counter_charge(m, memcg, 1)
+            if over_high(m, memcg):
+                m.memcgs[wide(m.control.current)].over_high += 1
             return True
         m.memcgs[limited].max_events += 1
         reclaimed = try_to_free_pages(m, limited, 1)
@@ -212,13 +221,13 @@ def max_overage(m: Machine, memcg: int) -> int:
 
 
 @jit
-def reclaim_high(m: Machine, memcg: int) -> int:
+def reclaim_high(m: Machine, memcg: int, pages: int) -> int:
     """Reclaim from every cgroup above its memory.high (mm/memcontrol.c:reclaim_high, 6.12)."""
     reclaimed = 0
     while memcg > 0:
         if m.memcgs[memcg].usage > m.memcgs[memcg].memory_high:
             m.memcgs[memcg].high += 1
-            reclaimed += try_to_free_pages(m, memcg, 1)
+            reclaimed += try_to_free_pages(m, memcg, pages)
         memcg = wide(m.memcgs[memcg].parent)
     return reclaimed
 
@@ -226,12 +235,15 @@ def reclaim_high(m: Machine, memcg: int) -> int:
 @jit
 def handle_over_high(m: Machine, memcg: int) -> None:
     """Reclaim above memory.high, then sleep for what is left (mm/memcontrol.c:mem_cgroup_handle_over_high, 6.12)."""
+    pages = to_reclaim = wide(m.memcgs[memcg].over_high)
+    m.memcgs[memcg].over_high = 0
     retries = MAX_RECLAIM_RETRIES
     while True:
-        reclaimed = reclaim_high(m, memcg)
+        reclaimed = reclaim_high(m, memcg, to_reclaim)
+        to_reclaim = SWAP_CLUSTER_MAX
         overage = min(max_overage(m, memcg), 1 << 24)
         jiffies = (overage * overage * HZ) >> (DELAY_PRECISION_SHIFT + DELAY_SCALING_SHIFT)
-        jiffies = min(jiffies // MEMCG_CHARGE_BATCH, MAX_HIGH_DELAY_JIFFIES)
+        jiffies = min(jiffies * pages // MEMCG_CHARGE_BATCH, MAX_HIGH_DELAY_JIFFIES)
         if jiffies <= HZ // 100:
             return
         if not reclaimed:
@@ -251,17 +263,27 @@ def over_high(m: Machine, memcg: int) -> bool:
     return False
 
 
+@jit
+def must_handle_over_high(m: Machine, memcg: int) -> bool:
+    """Whether the task has charged a batch above memory.high; a single page is a batch where 64 do not fit."""
+    pages = m.memcgs[memcg].over_high
+    return bool(pages) and (pages >= MEMCG_CHARGE_BATCH or over_limit(m, memcg, MEMCG_CHARGE_BATCH) >= 0)
+
+
 # Background tasks -----------------------------------------------------------------------------------------------------
 
 
 @jit
 def make_room(m: Machine, memcg: int) -> None:
-    """Reclaim for the folio that writeback of `memcg`'s oldest entry will charge, as the worker's own charge does."""
+    """Reclaim for the folio that writeback of `memcg`'s oldest entry will charge, as the worker's own charge does.
+
+    Differs: tries once, then charges by force.
+    """
     page = wide(m.pages[lru_head(m, memcg, LRU_ZSWAP)].next)
     if page >= m.control.nr_pages:
         return
     owner = wide(m.pages[page].memcg)
-    limited = over_limit(m, owner) if is_online(m, owner) else -1
+    limited = over_limit(m, owner, 1) if is_online(m, owner) else -1
     if limited >= 0:
         m.memcgs[limited].max_events += 1
         try_to_free_pages(m, limited, 1)
@@ -281,7 +303,7 @@ def next_online(m: Machine) -> int:
 def shrink_worker(m: Machine) -> None:
     """Write entries back, one per cgroup in turn, down to the accept threshold (mm/zswap.c:shrink_worker, 6.12).
 
-    A device whose queue is full stops it; it goes on after the next fault.
+    Differs: a device whose queue is full stops it, and it begins anew after the next fault.
     """
     control = m.control
     failures = attempts = 0
@@ -305,6 +327,12 @@ def shrink_worker(m: Machine) -> None:
 
 
 @jit
+def kswapd_is_needed(m: Machine) -> bool:
+    """Whether an allocation wakes kswapd, which failed less than 16 times (mm/vmscan.c:wakeup_kswapd, 6.12)."""
+    return bool(m.control.free <= m.control.watermark_low and m.control.kswapd_failures < MAX_RECLAIM_RETRIES)
+
+
+@jit
 def run_background(m: Machine) -> None:
     """Let kswapd and the shrink worker do what they were woken for."""
     control = m.control
@@ -312,7 +340,7 @@ def run_background(m: Machine) -> None:
     control.background = 1
     if control.shrink_queued:
         shrink_worker(m)
-    if control.free < control.watermark_low:
+    if kswapd_is_needed(m):
         balance_pgdat(m)
     control.background = 0
 
@@ -343,7 +371,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
 
 @jit
 def fill_folio(m: Machine, page: int, state: int, memcg: int) -> int:
-    """Bring in the contents from where they are; whether the folio is dirty now (mm/page_io.c:swap_read_folio, 6.12)."""
+    """Bring the contents in from where they are; PG_DIRTY if that leaves it so (mm/page_io.c:swap_read_folio, 6.12)."""
     if state == ZERO_FILLED:
         m.memcgs[memcg].swpin_zero += 1
         return 0
@@ -415,9 +443,9 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     if state != NONE:
         current.fault_ns += minor  # a first touch costs as much with memory to spare
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
-    if alive and over_high(m, wide(control.current)):
+    if alive and must_handle_over_high(m, wide(control.current)):
         handle_over_high(m, wide(control.current))
-    if control.shrink_queued or control.free < control.watermark_low:
+    if control.shrink_queued or kswapd_is_needed(m):
         run_background(m)
 
 

@@ -1,7 +1,7 @@
 """A `Machine` as compiled code sees it: one pointer, to a table of where its arrays are.
 
 Passing some twenty arrays by value would cost more than most of the functions that take them; so `Machine` is a type of
-its own to the compiler, and ``m.pages`` a load from its table. The arrays are borrowed: whoever calls holds the machine.
+its own to the compiler, and ``m.pages`` a load from its table. The arrays are borrowed: the caller holds the machine.
 """
 
 from __future__ import annotations

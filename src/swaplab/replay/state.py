@@ -148,6 +148,7 @@ MEMCG = np.dtype(
         ("refaults", "i8"),  # activations at the last reclaim, for DEACTIVATE_ANON
         ("nr_deferred", "i8"),  # of the zswap shrinker
         ("nr_disk_swapins", "i8"),
+        ("over_high", "i8"),  # pages its tasks charged above memory.high and are yet to reclaim for
         *((name, "i8") for name in COUNTERS),
     ],
     align=True,
@@ -227,6 +228,7 @@ CONTROL = np.dtype(
         ("skipped_deactivate", "i8"),
         ("full_walk", "i8"),
         ("kswapd", "i8"),
+        ("kswapd_failures", "i8"),
         ("file_is_tiny", "i8"),
         ("scan_anon_cost", "i8"),
     ]

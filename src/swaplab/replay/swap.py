@@ -36,7 +36,7 @@ __all__ = [
 
 @jit
 def alloc_slot(m: Machine) -> int:
-    """Take a free slot: the next never used, then the one freed longest ago (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+    """Take a slot: the next never used, then the one freed longest ago (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
     control = m.control
     control.slots_used += 1
     if control.slots_fresh < control.nr_slots:
@@ -114,7 +114,7 @@ def device_read(m: Machine, page: int) -> None:
 
 @jit
 def device_write(m: Machine, page: int) -> None:
-    """Queue a write of the page's slot; the folio is under writeback until then (mm/page_io.c:__swap_writepage, 6.12)."""
+    """Queue a write of the page's slot, under writeback until it is done (mm/page_io.c:__swap_writepage, 6.12)."""
     control = m.control
     if control.writes_count == WRITES_IN_FLIGHT:
         wait_for_write(m)

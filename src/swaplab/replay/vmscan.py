@@ -291,7 +291,7 @@ def shrink_lruvec(m: Machine, memcg: int) -> None:
         if reclaimed >= control.nr_to_reclaim and not to_the_end:
             break
     control.nr_reclaimed += reclaimed
-    if inactive_is_low(m, memcg):
+    if control.nr_slots and inactive_is_low(m, memcg):
         shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
 
 
@@ -342,18 +342,9 @@ def shrink_one(m: Machine, memcg: int) -> None:
 
 
 @jit
-def shrink_node(m: Machine) -> None:
-    """One pass over the target's subtree (mm/vmscan.c:shrink_node, shrink_node_memcgs, 6.12).
-
-    Direct reclaim walks on where the last one stopped and stops when it has enough; kswapd and retries walk it all.
-    """
+def shrink_partially(m: Machine, target: int) -> None:
+    """Walk on where the last reclaim of `target` stopped, until there is enough or the tree ends."""
     control = m.control
-    prepare_scan_control(m)
-    target = wide(control.target)
-    if control.kswapd or control.full_walk:
-        for memcg in range(target, wide(m.memcgs[target].end)):
-            shrink_one(m, memcg)
-        return
     memcg = iterator_next(m, target)
     if memcg < 0:
         memcg = iterator_next(m, target)
@@ -362,6 +353,25 @@ def shrink_node(m: Machine) -> None:
         if control.nr_reclaimed >= control.nr_to_reclaim:
             break
         memcg = iterator_next(m, target)
+
+
+@jit
+def shrink_node(m: Machine) -> None:
+    """One pass over the target's subtree (mm/vmscan.c:shrink_node, shrink_node_memcgs, 6.12).
+
+    Direct reclaim walks on where the last one stopped and stops when it has enough; kswapd and retries walk it all.
+    """
+    control = m.control
+    prepare_scan_control(m)
+    before = wide(control.nr_reclaimed)
+    target = wide(control.target)
+    if control.full_walk:
+        for memcg in range(target, wide(m.memcgs[target].end)):
+            shrink_one(m, memcg)
+    else:
+        shrink_partially(m, target)
+    if control.nr_reclaimed > before:
+        control.kswapd_failures = 0
 
 
 @jit
@@ -403,8 +413,16 @@ def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
 
 
 @jit
+def kswapd_age_node(m: Machine) -> None:
+    """Deactivate some folios of every cgroup ahead of their scan (mm/vmscan.c:kswapd_age_node, 6.12)."""
+    if m.control.nr_slots and inactive_is_low(m, 0):
+        for memcg in range(wide(m.control.nr_memcgs)):
+            shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
+
+
+@jit
 def balance_pgdat(m: Machine) -> None:
-    """kswapd: reclaim until the high watermark is free again (mm/vmscan.c:balance_pgdat, 6.12)."""
+    """kswapd: reclaim until more than the high watermark is free (mm/vmscan.c:balance_pgdat, 6.12)."""
     control = m.control
     control.target = 0
     control.nr_to_reclaim = max(wide(control.watermark_high), SWAP_CLUSTER_MAX)
@@ -413,11 +431,14 @@ def balance_pgdat(m: Machine) -> None:
     control.full_walk = 1
     control.force_deactivate = 0
     control.priority = DEF_PRIORITY
-    while control.priority >= 1 and control.free < control.watermark_high:
+    while control.priority >= 1 and control.free <= control.watermark_high:
         before = wide(control.nr_reclaimed)
+        kswapd_age_node(m)
         control.nr_scanned = 0
         shrink_node(m)
         progress = wide(control.nr_reclaimed) - before
         if not progress or max(wide(control.nr_scanned), progress) < control.nr_to_reclaim:
             control.priority -= 1
+    if control.priority < 1 and not control.nr_reclaimed:
+        control.kswapd_failures += 1
     m.memcgs[0].refaults = subtree_activations(m, 0)

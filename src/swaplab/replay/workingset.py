@@ -64,7 +64,7 @@ def workingset_test_recent(m: Machine, page: int) -> bool:
 
 @jit
 def workingset_refault(m: Machine, page: int, memcg: int) -> None:
-    """Spend the shadow of a page coming back to `memcg`: activate it if it was evicted too early (mm/workingset.c, 6.12)."""
+    """Spend the shadow of a page coming back to `memcg`, active if evicted too early (mm/workingset.c, 6.12)."""
     folio = m.pages[page]
     flags = wide(folio.bits)
     if not flags & SHADOW:

@@ -1,7 +1,7 @@
 """zswap (mm/zswap.c, 6.12): store, load, writeback, the shrinker and the global limit's worker.
 
-An entry is a page whose state is IN_ZSWAP. Its objcg is looked up through ``memcgs[page.memcg].objcg``, which removal of
-the cgroup retargets, as ``objcg->memcg`` in the kernel.
+An entry is a page whose state is IN_ZSWAP. Its objcg is looked up through ``memcgs[page.memcg].objcg``, which removal
+of the cgroup retargets, as ``objcg->memcg`` in the kernel.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add, lru_head
 from swaplab.replay.memcontrol import (
+    charge_by_force,
     charge_zswap,
     is_online,
     may_zswap,
-    page_counter_charge,
     payer,
     spend,
     uncharge_zswap,
@@ -66,7 +66,7 @@ def check_limits(m: Machine) -> bool:
 def compress(m: Machine, page: int, length: int) -> bool:
     """Compress and place a page (mm/zswap.c:zswap_compress, 6.12).
 
-    A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its siblings, 6.12).
+    A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its like, 6.12).
     """
     control = m.control
     m.memcgs[payer(m)].compress_ns += spend(m, wide(control.compress_ns))
@@ -103,7 +103,7 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
     """Take a folio's `length` compressed bytes instead of the device (mm/zswap.c:zswap_store, 6.12).
 
     Differs: the objcg is that of the slot's owner, which differs from the folio's only after the owner was removed.
-    Not modelled: failing allocation of an entry (reject_kmemcache_fail) or an xarray node, whose memory is not simulated.
+    Not modelled: failing allocation of an entry (reject_kmemcache_fail) or an xarray node, whose memory is not either.
     """
     if not m.control.zswap_enabled:
         return False
@@ -139,7 +139,7 @@ def zswap_load(m: Machine, page: int) -> None:
 def zram_store(m: Machine, page: int, length: int) -> bool:
     """Write a folio to zram (drivers/block/zram/zram_drv.c:zram_write_page, 6.12); False when memory is out.
 
-    Charged to nobody, without limit but the machine's memory; what does not compress below the huge class is kept whole.
+    Charged to nobody, without limit but the machine's memory; what would go to the huge class is kept whole.
     """
     control = m.control
     m.memcgs[payer(m)].compress_ns += spend(m, wide(control.compress_ns))
@@ -181,7 +181,8 @@ def zram_free(m: Machine, page: int) -> None:
 def zswap_writeback_entry(m: Machine, page: int) -> bool:
     """Decompress an entry into a folio in the swap cache and write that out (mm/zswap.c:zswap_writeback_entry, 6.12).
 
-    The folio is charged, over the limit if need be, until reclaim frees it after the write.
+    The folio is charged, over the limit if need be, until reclaim frees it after the write. Differs: the page is never
+    met in the swap cache (EEXIST), since nobody swaps it in meanwhile.
     """
     if m.control.free <= 0:
         return False
@@ -193,7 +194,7 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
     m.memcgs[objcg].zswpwb += 1
     zswap_entry_free(m, page)
-    page_counter_charge(m, folio_memcg, 1)
+    charge_by_force(m, folio_memcg, 1)
     workingset_refault(m, page, folio_memcg)
     entry.memcg = folio_memcg
     entry.other_memcg = owner
@@ -253,17 +254,34 @@ def shrink_memcg(m: Machine, memcg: int) -> int:
 
 
 @jit
+def zswap_charged(m: Machine, memcg: int) -> tuple[int, int]:
+    """Entries and compressed bytes as memory.stat has them: the root's without its own, which have no objcg.
+
+    Differs: what a removed cgroup left to the root counts as the root's own.
+    """
+    if memcg:
+        return wide(m.memcgs[memcg].zswapped), wide(m.memcgs[memcg].zswap_bytes)
+    stored = bytes_stored = 0
+    for each in range(1, wide(m.control.nr_memcgs)):
+        if m.memcgs[each].parent == 0:
+            stored += wide(m.memcgs[each].zswapped)
+            bytes_stored += wide(m.memcgs[each].zswap_bytes)
+    return stored, bytes_stored
+
+
+@jit
 def zswap_shrinker_count(m: Machine, memcg: int) -> int:
     """Entries worth writing back (mm/zswap.c:zswap_shrinker_count, 6.12)."""
     if not m.control.zswap_shrinker or not writeback_enabled(m, memcg):
         return 0
     lruvec = m.memcgs[memcg]
-    stored, freeable = wide(lruvec.zswapped), wide(lruvec.entries)
+    stored, bytes_stored = zswap_charged(m, memcg)
+    freeable = wide(lruvec.entries)
     if not stored or not freeable:
         return 0
     protected = min(freeable, wide(lruvec.nr_disk_swapins))
     lruvec.nr_disk_swapins -= protected
-    return (freeable - protected) * (wide(lruvec.zswap_bytes) >> 12) // stored
+    return (freeable - protected) * (bytes_stored >> 12) // stored
 
 
 @jit
