@@ -1,8 +1,8 @@
 """The one door to the compiler.
 
 The same source runs compiled (the default) and interpreted (``NUMBA_DISABLE_JIT=1``): for debugging, for coverage and
-to test that both give the same bytes. Integers are read out of records with `wide`: compiled, every function then has one
-signature; interpreted, arithmetic does not wrap at a field's width.
+to test that both give the same bytes. Integers are read out of records with `wide`: compiled, every function then has
+one signature; interpreted, arithmetic does not wrap at the width of a field.
 """
 
 from __future__ import annotations
