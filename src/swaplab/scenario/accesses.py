@@ -6,10 +6,10 @@ Pages of all workloads are numbered through: workload ``w`` has ``first[w] .. fi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from swaplab.errors import InputError
 from swaplab.scenario.model import Scenario, Workload
 from swaplab.scenario.patterns import pattern_chunks
-from swaplab.scenario.trace import Trace
+from swaplab.scenario.trace import Stream, Trace
+from swaplab.scenario.validate import PAGES_MAX, some
 
 __all__ = ["Accesses", "Chunk"]
 
 CHUNK = 1 << 16
 DEFAULT_ROUNDS = 4
+TURNS = 1024
 Chunk = NDArray[np.uint32]
+Problems = Iterator[tuple[str, str, object]]
 
 
 class Accesses:
@@ -34,50 +37,76 @@ class Accesses:
         total: accesses in all.
 
     Raises:
-        InputError: a trace is broken or does not have a stream that a workload names.
+        InputError: a trace is broken, does not have a stream that a workload names, or has nothing for a workload;
+            an event comes after the last access.
         OSError: a trace cannot be read.
     """
 
-    def __init__(self, scenario: Scenario, where: str = "scenario") -> None:
+    def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._where = where
         self._traces = {name: Trace.open(scenario.base / name) for name in self._trace_names}
         self._streams = [self._stream_ids(i, each) for i, each in enumerate(scenario.workloads)]
         pages = [self._pages(i, each) for i, each in enumerate(scenario.workloads)]
         self.first = np.concatenate(([0], np.cumsum(pages, dtype=np.int64)))
         self.counts = [self._count(i, each) for i, each in enumerate(scenario.workloads)]
         self.total = sum(self.counts)
-        if self.first[-1] > 1 << 30:
-            raise InputError(f"{where}: workload", "at most 2**30 pages in all", int(self.first[-1]))
+        self._check()
 
     @cached_property
     def _trace_names(self) -> list[str]:
         return sorted({each.trace for each in self._scenario.workloads if each.trace is not None})
 
     def _stream_ids(self, i: int, workload: Workload) -> list[int]:
+        """Numbers of the streams that belong to a workload, in order."""
         if workload.trace is None:
             return []
-        names = [stream.name for stream in self._traces[workload.trace].info.streams]
+        streams = self._traces[workload.trace].info.streams
+        names = {stream.name: number for number, stream in enumerate(streams)}
         for name in workload.streams:
             if name not in names:
-                path = Path(self._scenario.base / workload.trace)
-                raise InputError(
-                    f"{self._where}: workload[{i}].streams", f"streams of {path} ({', '.join(names)})", name
-                )
-        return [k for k, name in enumerate(names) if not workload.streams or name in workload.streams]
+                expected = f"streams of {workload.trace} ({some(names)})"
+                raise InputError(f"{self._scenario.source}: workload[{i}].streams", expected, repr(name))
+        return sorted({names[name] for name in workload.streams or names})
+
+    def _own(self, i: int, workload: Workload) -> list[Stream]:
+        streams = self._traces[workload.trace].info.streams if workload.trace is not None else []
+        return [streams[number] for number in self._streams[i]]
 
     def _pages(self, i: int, workload: Workload) -> int:
-        if workload.trace is None:
-            return workload.pages or 0
-        streams = self._traces[workload.trace].info.streams
-        return sum(streams[k].pages for k in self._streams[i])
+        return workload.pages or sum(stream.pages for stream in self._own(i, workload))
 
     def _count(self, i: int, workload: Workload) -> int:
         if workload.trace is None:
             return workload.accesses or DEFAULT_ROUNDS * self._pages(i, workload)
-        streams = self._traces[workload.trace].info.streams
-        recorded = sum(streams[k].accesses for k in self._streams[i])
+        recorded = sum(stream.accesses for stream in self._own(i, workload))
         return min(recorded, workload.accesses or recorded)
+
+    def _check(self) -> None:
+        for place, expected, found in (*self._empty(), *self._shared(), *self._late()):
+            raise InputError(f"{self._scenario.source}: {place}", expected, found)
+        if self.first[-1] > PAGES_MAX:
+            place = f"{self._scenario.source}: workload"
+            raise InputError(place, f"at most {PAGES_MAX} pages in all", int(self.first[-1]))
+
+    def _empty(self) -> Problems:
+        for i, count in enumerate(self.counts):
+            if not count:
+                yield f"workload[{i}].streams", "streams that have accesses", some(self._scenario.workloads[i].streams)
+
+    def _shared(self) -> Problems:
+        """In the trace's own order each access is made once, by one workload."""
+        owners: dict[int, int] = {}
+        for i, streams in enumerate(self._streams if self._scenario.interleave == "trace" else []):
+            for number in streams:
+                owner = owners.setdefault(number, i)
+                if owner != i:
+                    name = self._own(i, self._scenario.workloads[i])[streams.index(number)].name
+                    yield f"workload[{i}].streams", f"streams that workload[{owner}] does not have", repr(name)
+
+    def _late(self) -> Problems:
+        for i, event in enumerate(self._scenario.events):
+            if event.at > self.total:
+                yield f"event[{i}].at", f"at most {self.total}, the number of accesses", event.at
 
     def by_workload(self) -> dict[str, int]:
         """Return the accesses of each workload, by ``cgroup:name`` and, where that is not unique, its number."""
@@ -153,12 +182,29 @@ class _Reader:
         while have < count and (chunk := next(self._chunks, None)) is not None:
             parts.append(chunk)
             have += len(chunk)
-        joined = np.concatenate(parts)
+        joined = np.concatenate(parts) if len(parts) > 1 else self._rest
         self._rest = joined[count:]
         return joined[:count]
 
 
 def _round_robin(readers: Sequence[_Reader], quantum: int) -> Iterator[Chunk]:
+    return _long_turns(readers, quantum) if quantum >= CHUNK else _short_turns(readers, quantum)
+
+
+def _long_turns(readers: Sequence[_Reader], quantum: int) -> Iterator[Chunk]:
+    """Give turns out in pieces: they may be longer than what fits in memory."""
+    active = deque(readers)
+    while active:
+        reader, left = active.popleft(), quantum
+        while left and len(piece := reader.take(min(left, CHUNK))):
+            yield piece
+            left -= len(piece)
+        if not left:
+            active.append(reader)
+
+
+def _short_turns(readers: Sequence[_Reader], quantum: int) -> Iterator[Chunk]:
+    """Take many turns from each reader at once."""
     rounds = max(1, CHUNK // (quantum * len(readers)))
     active = list(readers)
     while active:
@@ -172,5 +218,6 @@ def _interleave(blocks: list[Chunk], quantum: int, rounds: int) -> Iterator[Chun
         yield np.concatenate([block.reshape(rounds, quantum) for block in blocks], axis=1).ravel()
         return
     turns = (block[i * quantum : (i + 1) * quantum] for i in range(rounds) for block in blocks)
-    while batch := [turn for turn in islice(turns, 1024) if len(turn)]:
-        yield np.concatenate(batch)
+    while batch := list(islice(turns, TURNS)):
+        if any(map(len, batch)):
+            yield np.concatenate(batch)

@@ -6,11 +6,13 @@ singular; limits are called as cgroup v2's files (``memory.max``); sizes are byt
 
 from __future__ import annotations
 
+import re
+import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -24,6 +26,7 @@ from swaplab.scenario.validate import validate
 __all__ = ["load_scenario", "parse_scenario"]
 
 SCENARIO_BYTES_MAX = 1 << 20
+DEPTH_MAX = 12
 TOP = (
     "name",
     "description",
@@ -43,6 +46,8 @@ LIMITS = {
     "memory.zswap.max": "memory_zswap_max",
     "memory.zswap.writeback": "memory_zswap_writeback",
 }
+CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]")  # but for tabs and newlines, which a description may have
+WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "array": "an array"}
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 Table = dict[str, Any]
 
@@ -57,10 +62,12 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
         InputError: what is wrong, with file and key.
         OSError: the file cannot be read.
     """
-    if path.stat().st_size > SCENARIO_BYTES_MAX:
-        raise InputError(path, f"a scenario of at most {SCENARIO_BYTES_MAX} bytes", f"{path.stat().st_size}")
+    with path.open("rb") as file:
+        data = file.read(SCENARIO_BYTES_MAX + 1)
+    if len(data) > SCENARIO_BYTES_MAX:
+        raise InputError(path, f"a scenario of at most {SCENARIO_BYTES_MAX} bytes", "a larger file")
     try:
-        text = path.read_bytes().decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start}", "UTF-8 text", error.reason) from None
     return parse_scenario(text, str(path), path.parent, overrides)
@@ -74,13 +81,36 @@ def parse_scenario(text: str, where: str, base: Path, overrides: Sequence[str] =
     """
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not always TOMLDecodeError: Python has its own limit on digits
         raise InputError(where, "TOML", error) from None
+    _check_values(table, where)
     for override in overrides:
-        _merge(table, _parse_override(override), where)
+        changes = _parse_override(override)
+        _check_values(changes, "--set")
+        _merge(table, changes, where)
     scenario = _scenario(table, where, base)
-    validate(scenario, where)
+    validate(scenario)
     return scenario
+
+
+def _check_values(table: Table, where: str) -> None:
+    """Refuse what no key can mean, so that whoever looks at a value may print it, or descend into it."""
+    level: list[Any] = [table]
+    for _ in range(DEPTH_MAX):
+        level = [each for value in level for each in _inside(value)]
+        for value in level:
+            if isinstance(value, str) and (found := CONTROL.search(value)):
+                raise InputError(where, "text without control characters", repr(found[0]))
+            if isinstance(value, int) and value.bit_length() > 64:
+                raise InputError(where, "numbers of at most 64 bits", f"one of {value.bit_length()}")
+    if any(isinstance(value, dict | list) for value in level):
+        raise InputError(where, f"at most {DEPTH_MAX} tables and arrays inside each other", "more")
+
+
+def _inside(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return value if isinstance(value, list) else []
 
 
 # Overrides ------------------------------------------------------------------------------------------------------------
@@ -88,10 +118,10 @@ def parse_scenario(text: str, where: str, base: Path, overrides: Sequence[str] =
 
 def _parse_override(override: str) -> Table:
     key, equals, value = override.partition("=")
-    for line in (f"{key} = {value}", f'{key} = "{value}"'):
+    for right in (value, msgspec.json.encode(value).decode()) if equals else ():
         try:
-            return tomllib.loads(line)
-        except tomllib.TOMLDecodeError:
+            return tomllib.loads(f"{key} = {right}")
+        except (ValueError, RecursionError):
             continue
     raise InputError("--set", "KEY=VALUE with a key as in the scenario file", override)
 
@@ -116,13 +146,19 @@ def _merge(table: Table | list[Any], changes: Table, where: str) -> None:
 
 def _check_keys(table: object, known: Sequence[str], where: str) -> Table:
     if not isinstance(table, dict):
-        raise InputError(where, "a table", repr(table))
+        raise InputError(where, "a table", _shown(table))
     for key in table:
         if key not in known:
             close = get_close_matches(str(key), known, 1)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            raise InputError(where, f"only the keys {', '.join(known)}", f"{key}{hint}")
+            raise InputError(where, f"only the keys {', '.join(known)}", f"{_shown(key)}{hint}")
     return table
+
+
+def _shown(value: object) -> str:
+    """The value, cut short where it is long."""
+    text = reprlib.repr(value)
+    return text if isinstance(value, list | dict) else {"True": "true", "False": "false"}.get(text, text)
 
 
 def _convert(table: object, kind: type[Struct], where: str, extra: Mapping[str, Any] | None = None) -> Struct:
@@ -134,9 +170,32 @@ def _convert(table: object, kind: type[Struct], where: str, extra: Mapping[str, 
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         key = path.rstrip("`")
-        expected, _, found = message.removeprefix("Expected ").partition(", got ")
-        raise InputError(f"{where}{key}", expected, found or repr(_lookup(plain, key))) from None
+        found = _shown(_lookup(plain, key))
+        raise InputError(f"{where}{key}", _expected(message, kind, key), found) from None
     return msgspec.structs.replace(converted, **extra) if extra else converted
+
+
+def _expected(message: str, kind: type[msgspec.Struct], key: str) -> str:
+    """What was expected at `key`, given what msgspec says of it."""
+    if match := re.match("Object contains unknown field `(.*)`", message):
+        return f"no key {match[1]}"
+    if match := re.match("Object missing required field `(.*)`", message):
+        return f"the key {match[1]}"
+    if message.startswith(("Expected `object`", "Invalid")):
+        field = re.split(r"[.\[]", key)[1]
+        return " or ".join(_choices(get_type_hints(kind)[field]))
+    expected = message.removeprefix("Expected ").partition(", got ")[0].replace(" | null", "")
+    return re.sub("`(.*?)`", lambda match: WORDS.get(match[1], match[1]), expected)
+
+
+def _choices(hint: object) -> list[str]:
+    """What a value of that type may be, in words."""
+    if get_origin(hint) is Literal:
+        return [str(each) for each in get_args(hint)]
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return [str(hint.__struct_config__.tag)]
+    inside = [each for argument in get_args(hint) for each in _choices(argument)]
+    return ["a whole number", *inside] if int in get_args(hint) else inside
 
 
 def _lookup(table: Table, path: str) -> object:
@@ -144,6 +203,8 @@ def _lookup(table: Table, path: str) -> object:
     for key in path.replace("[", ".").replace("]", "").split("."):
         if isinstance(value, dict) and key in value:
             value = value[key]
+        elif isinstance(value, list) and key.isdecimal():
+            value = value[int(key)]
     return value
 
 
@@ -158,24 +219,24 @@ def _flatten(table: Table, prefix: str = "") -> Table:
     """Join the keys of nested tables with dots: ``memory.max = 1`` is a table ``memory`` to TOML."""
     flat: Table = {}
     for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
     return flat
 
 
 def _limit(key: str, value: object, where: str) -> int | bool | None:
     if key == "memory.zswap.writeback":
-        if value not in (True, False, 0, 1):
-            raise InputError(f"{where}.{key}", "true or false", repr(value))
+        if not isinstance(value, int) or value not in (0, 1):
+            raise InputError(f"{where}.{key}", "true or false", _shown(value))
         return bool(value)
     return None if value == "max" else parse_size(value, f"{where}.{key}")
 
 
 def _cgroup(table: object, where: str) -> Cgroup:
     if not isinstance(table, dict):
-        raise InputError(where, "a table", repr(table))
+        raise InputError(where, "a table", _shown(table))
+    nested = [key for key, value in table.items() if isinstance(value, dict) and key != "memory"]
+    if nested:
+        raise InputError(where, 'the cgroups in it as [cgroup."a/b"]', f"a table {nested[0]}")
     flat = _check_keys(_flatten(table), tuple(LIMITS), where)
     limits: Any = {LIMITS[key]: _limit(key, value, where) for key, value in flat.items()}
     return Cgroup(**limits)
@@ -183,7 +244,7 @@ def _cgroup(table: object, where: str) -> Cgroup:
 
 def _event(table: object, where: str) -> Event:
     if not isinstance(table, dict):
-        raise InputError(where, "a table", repr(table))
+        raise InputError(where, "a table", _shown(table))
     known = ("at", "cgroup", "memory.reclaim", "exit", "remove", *LIMITS)
     flat = _check_keys(_flatten(table), known, where)
     limits = {LIMITS[key]: _limit(key, value, where) for key, value in flat.items() if key in LIMITS}
@@ -201,6 +262,9 @@ def _workload(table: object, where: str) -> Workload:
     rest = {key: value for key, value in plain.items() if key != "content"}
     if isinstance(rest.get("pattern"), str):
         rest["pattern"] = {"kind": rest["pattern"]}
+    for key in ("pattern", "write_fraction"):
+        if key in rest and "trace" in rest:
+            raise InputError(f"{where}.{key}", "none with a trace, which has its own", _shown(plain[key]))
     extra = {"content": content_from_toml(plain["content"], f"{where}.content")} if "content" in plain else None
     return _convert(rest, Workload, where, extra)
 
@@ -215,16 +279,16 @@ def _swap(table: object, where: str) -> Swap:
 
 def _list(value: object, where: str) -> list[Any]:
     if not isinstance(value, list):
-        raise InputError(where, "an array of tables ([[...]])", repr(value))
+        raise InputError(where, "an array of tables ([[...]])", _shown(value))
     return value
 
 
-def _scenario(table: Table, where: str, base: Path) -> Scenario:
-    _check_keys(table, TOP, where)
-    where = f"{where}: "
+def _scenario(table: Table, source: str, base: Path) -> Scenario:
+    _check_keys(table, TOP, source)
+    where = f"{source}: "
     cgroups = table.get("cgroup", {})
     if not isinstance(cgroups, dict):
-        raise InputError(f"{where}cgroup", 'tables such as [cgroup."a/b"]', repr(cgroups))
+        raise InputError(f"{where}cgroup", 'tables such as [cgroup."a/b"]', _shown(cgroups))
     parts = {
         "machine": _convert(
             _sized(table.get("machine", {}), ("memory",), f"{where}machine"), Machine, f"{where}machine"
@@ -240,6 +304,10 @@ def _scenario(table: Table, where: str, base: Path) -> Scenario:
             _event(each, f"{where}event[{i}]") for i, each in enumerate(_list(table.get("event", []), f"{where}event"))
         ),
         "base": base,
+        "source": source,
     }
     rest = {key: table[key] for key in ("name", "description", "interleave", "samples") if key in table}
-    return _convert(rest | {"workloads": []}, Scenario, where.removesuffix(": ") + ":", parts)
+    try:
+        return _convert(rest | {"workloads": []}, Scenario, "", parts)
+    except InputError as error:
+        raise InputError(where + error.where.lstrip("."), error.expected, error.found) from None

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from swaplab.errors import InputError
 from swaplab.scenario.content import Content, Random
 from swaplab.scenario.device import DEVICES, Device
 from swaplab.scenario.patterns import Pattern, Uniform
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 PAGE_SIZE = 4096
+ACCESSES_MAX = 1 << 40  # of one workload; two days at the replay's best speed
 GIB = 1 << 30
 
 Compressor = Literal["lzo", "lzo-rle", "lz4", "zstd", "deflate"]
@@ -44,7 +46,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         memory: bytes that the workloads and the compressed pool share.
         lru: which reclaim runs.
-        page_cluster: log2 of the pages that swap readahead reads (vm.page-cluster). The default is 0, none; Linux has 3.
+        page_cluster: log2 of the pages that swap readahead reads (vm.page-cluster); 0, none, where Linux has 3.
         swappiness: vm.swappiness.
         nodes: NUMA nodes.
         seed: what every random choice of the scenario derives from.
@@ -126,7 +128,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: str = ""
     cgroup: str = ""
     pages: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
-    accesses: Annotated[int, Meta(ge=1)] | None = None
+    accesses: Annotated[int, Meta(ge=1, le=ACCESSES_MAX)] | None = None
     pattern: Pattern = Uniform()
     write_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
     trace: str | None = None
@@ -162,6 +164,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         interleave: accesses each workload makes in its turn, or ``trace``: the order of the one trace they share.
         samples: how many times along the run counters are read.
         base: directory that file names are relative to.
+        source: where this comes from, for errors: the file's name.
     """
 
     name: str = ""
@@ -175,6 +178,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     interleave: Annotated[int, Meta(ge=1)] | Literal["trace"] = 1000
     samples: Annotated[int, Meta(ge=1, le=100_000)] = 100
     base: Path = Path()
+    source: str = "scenario"
 
 
 BASELINES: dict[Baseline, str] = {
@@ -189,7 +193,13 @@ BASELINES: dict[Baseline, str] = {
 
 
 def with_baseline(scenario: Scenario, baseline: Baseline) -> Scenario:
-    """Return the same workloads and limits under another kind of compressed swap; all else stays."""
+    """Return the same workloads and limits under another kind of compressed swap; all else stays.
+
+    Raises:
+        InputError: the scenario swaps to zram, and has no device that another kind could use.
+    """
+    if scenario.swap.device == "zram" and baseline != "zram":
+        raise InputError(f"{scenario.source}: swap.device", f"a device for the baseline {baseline}", "zram")
     replace = msgspec.structs.replace
     if baseline == "off":
         return replace(scenario, zswap=replace(scenario.zswap, enabled=False))

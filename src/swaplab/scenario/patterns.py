@@ -18,6 +18,7 @@ __all__ = ["HotCold", "Pattern", "Phases", "Scan", "Uniform", "Zipf", "pattern_c
 
 CHUNK = 1 << 16
 WEIGHT_BITS = 40
+SUM_BITS = 62
 
 Share = Annotated[float, Meta(gt=0, le=1)]
 
@@ -57,7 +58,8 @@ Pages = NDArray[np.int64]
 def _zipf_table(exponent: float, pages: int) -> Pages:
     """Cumulative integer weights: rounding them hides the last bits in which math libraries differ."""
     weights = np.arange(1, pages + 1, dtype=np.float64) ** -exponent
-    return np.cumsum(np.maximum(np.rint(weights * 2**WEIGHT_BITS), 1).astype(np.int64))
+    bits = min(WEIGHT_BITS, SUM_BITS - pages.bit_length())
+    return np.cumsum(np.maximum(np.rint(weights * 2**bits), 1).astype(np.int64))
 
 
 def _below(random: np.random.Generator, bound: int, count: int) -> Pages:
@@ -88,22 +90,23 @@ def _zipf(random: np.random.Generator, pages: int, exponent: float) -> Iterator[
 
 
 def _phases(random: np.random.Generator, pages: int, pattern: Phases) -> Iterator[Pages]:
-    size = max(1, int(pattern.share * pages))
+    size = max(1, round(pattern.share * pages))
     position = 0
     while True:
-        start = np.arange(position, position + CHUNK, dtype=np.int64) // pattern.length * size
+        # The remainder first: the product could outgrow an int64.
+        start = np.arange(position, position + CHUNK, dtype=np.int64) // pattern.length % pages * size
         yield (start + _below(random, size, CHUNK)) % pages
         position += CHUNK
 
 
 def _hot_cold(random: np.random.Generator, pages: int, pattern: HotCold) -> Iterator[Pages]:
-    hot = min(pages, max(1, int(pattern.hot * pages)))
-    cold = max(1, pages - hot)
+    hot = max(1, round(pattern.hot * pages))
+    if hot == pages:
+        yield from _uniform(random, pages)
     order = random.permutation(pages)
     while True:
         is_hot = _is_hot(random, pattern.share, CHUNK)
-        rank = np.where(is_hot, _below(random, hot, CHUNK), (hot + _below(random, cold, CHUNK)) % pages)
-        yield order[rank]
+        yield order[np.where(is_hot, _below(random, hot, CHUNK), hot + _below(random, pages - hot, CHUNK))]
 
 
 def _pages(pattern: Pattern, random: np.random.Generator, pages: int) -> Iterator[Pages]:

@@ -3,9 +3,10 @@
 `Result.samples` is an Arrow table of int64 columns, one row per sample and cgroup (``""`` is the root: the machine):
 
 - ``access``: accesses made so far; ``time_ns``: on the engine's clock; ``cgroup``: path
-- `EVENTS`: counted since the start, of the cgroup and all below, as ``memory.stat`` and ``memory.events`` have them.
-  ``pswpin``, ``pswpout``, ``swpin_zero`` and ``swpout_zero`` are per cgroup as well, unlike in Linux 6.12. The six times
-  are what the cgroup's tasks spent: compressing, decompressing, waiting for the device, scanning, faulting, throttled.
+- `EVENTS`: counted since the start, of the cgroup and all below, as ``memory.stat`` and ``memory.events`` have
+  them. ``pswpin``, ``pswpout``, ``swpin_zero`` and ``swpout_zero`` are per cgroup as well, unlike in Linux 6.12. The
+  six times are what the cgroup's tasks spent: compressing, decompressing, waiting for the device, scanning, faulting,
+  throttled.
 - `LEVELS`: bytes now, of the cgroup and all below
 - `MACHINE`: zswap's debugfs and the free memory, in the root's rows; null elsewhere
 """
@@ -191,8 +192,11 @@ class Result:
             OSError: it cannot be read.
         """
         try:
+            schema = pq.read_schema(path)
+            info = msgspec.json.decode((schema.metadata or {})[METADATA_KEY], type=RunInfo)
+            if not schema.equals(SCHEMA):
+                raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
             table = pq.read_table(path)
-            info = msgspec.json.decode((table.schema.metadata or {})[METADATA_KEY], type=RunInfo)
-        except (pa.ArrowInvalid, KeyError, msgspec.DecodeError) as error:
+        except (pa.ArrowException, KeyError, msgspec.DecodeError) as error:
             raise InputError(path, "a result written by swaplab", error) from None
         return cls(info, table.replace_schema_metadata(None))

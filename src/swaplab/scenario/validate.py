@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from swaplab.errors import InputError
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
 
-__all__ = ["validate"]
+__all__ = ["PAGES_MAX", "some", "validate"]
 
-PAGES_MAX = 1 << 30
+# What a run holds in memory grows with these: some 50 bytes a page, one chunk of accesses a workload, 400 bytes a row.
+PAGES_MAX = 1 << 26
+SWAP_MAX = 1 << 40
+WORKLOADS_MAX = 1000
 CGROUPS_MAX = 10_000
+ROWS_MAX = 1_000_000
 
 
-def validate(scenario: Scenario, where: str = "scenario") -> None:
-    """Check a scenario as a whole.
+def validate(scenario: Scenario) -> None:
+    """Check a scenario as a whole, before anything of its size is made.
 
     Raises:
-        InputError: the first thing that is wrong; `where` begins its place.
+        InputError: the first thing that is wrong.
     """
     for check in (_check_machine, _check_cgroups, _check_workloads, _check_interleave, _check_events):
         for place, expected, found in check(scenario):
-            raise InputError(f"{where}: {place}", expected, found)
+            raise InputError(f"{scenario.source}: {place}", expected, found)
+
+
+def some(names: Iterable[str]) -> str:
+    """The names for a message: not all where they are many."""
+    first = list(islice(names, 11))
+    return ", ".join(first[:10] + ["..."] * (len(first) > 10)) or "none"
 
 
 Problems = Iterator[tuple[str, str, object]]
@@ -30,6 +41,8 @@ Problems = Iterator[tuple[str, str, object]]
 def _check_machine(scenario: Scenario) -> Problems:
     if scenario.machine.memory < 256 * PAGE_SIZE:
         yield "machine.memory", "at least 1M", scenario.machine.memory
+    if scenario.swap.size > SWAP_MAX:
+        yield "swap.size", "at most 1T", scenario.swap.size
     if scenario.swap.device == "zram" and scenario.zswap.enabled:
         yield "zswap.enabled", 'false with swap.device = "zram"', True
     if not scenario.workloads:
@@ -37,11 +50,14 @@ def _check_machine(scenario: Scenario) -> Problems:
 
 
 def _check_cgroups(scenario: Scenario) -> Problems:
-    if len(scenario.cgroups) > CGROUPS_MAX:
-        yield "cgroup", f"at most {CGROUPS_MAX} cgroups", len(scenario.cgroups)
+    cgroups = len(scenario.cgroups)
+    if cgroups > CGROUPS_MAX:
+        yield "cgroup", f"at most {CGROUPS_MAX} cgroups", cgroups
+    if scenario.samples * (cgroups + 1) > ROWS_MAX:
+        yield "samples", f"at most {ROWS_MAX // (cgroups + 1)} with {cgroups} cgroups", scenario.samples
     for path, limits in scenario.cgroups.items():
         parts = path.split("/")
-        if any(part in ("", ".", "..") for part in parts):
+        if any(part in ("", ".", "..") for part in parts) or not path.isprintable():
             yield f'cgroup."{path}"', "a path such as a/b, relative to the root", repr(path)
         parent = "/".join(parts[:-1])
         if parent and parent not in scenario.cgroups:
@@ -51,12 +67,13 @@ def _check_cgroups(scenario: Scenario) -> Problems:
 
 
 def _check_workloads(scenario: Scenario) -> Problems:
+    if len(scenario.workloads) > WORKLOADS_MAX:
+        yield "workload", f"at most {WORKLOADS_MAX} workloads", len(scenario.workloads)
     pages = 0
     for i, workload in enumerate(scenario.workloads):
         place = f"workload[{i}]"
         if workload.cgroup and workload.cgroup not in scenario.cgroups:
-            known = ", ".join(scenario.cgroups) or "none"
-            yield f"{place}.cgroup", f"a cgroup of this scenario ({known})", workload.cgroup
+            yield f"{place}.cgroup", f"a cgroup of this scenario ({some(scenario.cgroups)})", workload.cgroup
         if (workload.pages is None) == (workload.trace is None):
             found = "neither" if workload.pages is None else "both"
             yield place, "either pages and a pattern, or a trace", found
@@ -68,9 +85,14 @@ def _check_workloads(scenario: Scenario) -> Problems:
 
 
 def _check_interleave(scenario: Scenario) -> Problems:
-    traces = {workload.trace for workload in scenario.workloads}
-    if scenario.interleave == "trace" and (None in traces or len(traces) > 1):
-        yield "interleave", 'one trace that all workloads share for "trace"', sorted(map(str, traces))
+    if scenario.interleave != "trace":
+        return
+    traces = {workload.trace or "a workload without" for workload in scenario.workloads}
+    if len(traces) > 1 or scenario.workloads[0].trace is None:
+        yield "interleave", 'one trace that all workloads share for "trace"', some(sorted(traces))
+    for i, workload in enumerate(scenario.workloads):
+        if workload.accesses is not None:
+            yield f"workload[{i}].accesses", 'all that the trace has with interleave = "trace"', workload.accesses
 
 
 def _has_action(event: Event) -> bool:
@@ -83,13 +105,14 @@ def _check_events(scenario: Scenario) -> Problems:
     for i, event in sorted(enumerate(scenario.events), key=lambda each: each[1].at):
         place = f"event[{i}]"
         if event.cgroup not in there:
-            yield f"{place}.cgroup", "a cgroup that is there at that time", event.cgroup
+            yield f"{place}.cgroup", f"a cgroup that is there at that time ({some(sorted(there))})", repr(event.cgroup)
         if not _has_action(event):
             yield place, "a limit, memory.reclaim, exit or remove", "none"
-        if event.set.get("memory_max", None) == 0:
-            yield f"{place}.memory.max", "at least one page, 4096 bytes", 0
+        limit = event.set.get("memory_max")
+        if limit is not None and limit < PAGE_SIZE:
+            yield f"{place}.memory.max", "at least one page, 4096 bytes", limit
         if event.remove:
             children = [path for path in there if path.startswith(event.cgroup + "/")]
             if children:
-                yield f"{place}.remove", "a cgroup without children", ", ".join(sorted(children))
+                yield f"{place}.remove", "a cgroup without children", some(sorted(children))
             there.discard(event.cgroup)

@@ -158,6 +158,8 @@ class _arrow_errors:  # noqa: N801 (reads as the statement that it is)
 
 
 def _check_magic(path: Path) -> None:
+    if path.is_fifo():  # opening it would block
+        raise InputError(path, "a trace in Parquet", "a pipe")
     with path.open("rb") as file:
         head = file.read(len(_MAGIC))
         size = file.seek(0, 2)
