@@ -59,12 +59,14 @@ def run(
     """
     if output and compare:
         raise InputError("-o", "one run, so no --compare beside it", "both")
+    if output and (output.is_dir() or not output.parent.is_dir()):
+        raise InputError("-o", "a file's name in a directory that is there", output)
     path = scenario / "scenario.toml" if scenario.is_dir() else scenario
     loaded = load_scenario(path, set)
     costs = load_cost(cost) if cost else DEFAULT_COST
     plan = _plan(loaded, baseline, compare)
     with _progress() as bars:
-        results = [replay(each, costs, name, bars(f"{name or 'replay'}")) for name, each in plan.items()]
+        results = [replay(each, costs, name, bars(name or "replay")) for name, each in plan.items()]
     if output:
         results[0].write(output)
     if json:
@@ -90,16 +92,14 @@ def _summary(result: Result) -> dict[str, object]:
 
 
 def _show(results: list[Result], scenario: Scenario) -> None:
-    console = Console()
-    console.print(heading(scenario, results[0]), highlight=False)
-    console.print()
-    console.print(memory_table(results[0], scenario))
-    console.print(fault_table(results[0]))
-    if sentence := killed(results[0]):
-        console.print(sentence, highlight=False)
-    if len(results) > 1:
-        console.print(comparison_table(results))
-        console.print(comparison(results), highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # names are the user's, and mean what they say
+    parts = [heading(scenario, results[0]), memory_table(results[0], scenario), fault_table(results[0])]
+    parts += [sentence] if (sentence := killed(results[0])) else []
+    parts += [comparison_table(results), comparison(results)] if len(results) > 1 else []
+    for i, part in enumerate(parts):
+        if i:
+            console.print()
+        console.print(part)
 
 
 _Progress = Callable[[int, int], None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import Result, Row
@@ -16,6 +16,7 @@ __all__ = ["comparison", "comparison_table", "duration", "fault_table", "heading
 
 OWN = "as it is"
 NOTHING = "-"
+ABOUT = 0.05  # of a reference: no difference worth a word
 
 
 def duration(nanoseconds: float) -> str:
@@ -28,7 +29,7 @@ def duration(nanoseconds: float) -> str:
 
 
 def heading(scenario: Scenario, result: Result) -> str:
-    """One paragraph: what ran on what."""
+    """One paragraph: what ran on what, and whose costs moved the clock."""
     zswap, swap = scenario.zswap, scenario.swap
     if swap.device == "zram":
         kind = f"zram with {zswap.compressor}"
@@ -40,12 +41,14 @@ def heading(scenario: Scenario, result: Result) -> str:
         kind = "no zswap"
     return (
         f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {format_size(scenario.machine.memory)} "
-        f"of memory, {kind}, {format_size(swap.size)} of swap. Replayed by a model of Linux 6.12, not measured on one."
+        f"of memory, {kind}, {format_size(swap.size)} of swap. Replayed by a model of Linux 6.12, not measured on one. "
+        f"Costs: {result.info.cost or 'their file does not say where they were measured'}."
     )
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True)
+    table.show_edge = table.pad_edge = False
     table.add_column(headings[0], overflow="fold", min_width=12)
     for each in headings[1:]:
         table.add_column(each, justify="right", no_wrap=True)
@@ -67,7 +70,7 @@ def _time(value: int) -> str:
 def _cgroup_rows(table: Table, result: Result, cells: Callable[[str, Row], Iterable[str]]) -> Table:
     """Add a row for each cgroup, and the machine's apart."""
     for path in result.cgroups[1:]:
-        table.add_row(escape(path), *cells(path, result.final(path)))
+        table.add_row(Text(path), *cells(path, result.final(path)))
     table.add_section()
     table.add_row("machine", *cells("", result.final()))
     return table
@@ -132,52 +135,79 @@ def _lost(result: Result, cgroup: str = "") -> int:
     return result.final(cgroup).time_lost
 
 
+def _time_lost(lost: int) -> str:
+    return duration(lost) if lost else "nothing"
+
+
 def _against(lost: int, reference: int) -> str:
-    """How much less or more than a reference, in words."""
-    if not lost or not reference:
-        return "where the other loses nothing" if lost else "nothing"
-    less = lost <= reference
-    return f"{max(lost, reference) / min(lost, reference):.1f} times {'less' if less else 'more'}"
+    """How much less or more than a reference, neither of them 0, in words that "than" or "as" may follow."""
+    if abs(lost - reference) <= ABOUT * reference:
+        return "about as much"
+    factor = max(lost, reference) / min(lost, reference)
+    times = f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"
+    if factor >= 2:
+        return f"{times} times as much" if lost > reference else f"{times} times less"
+    return f"{abs(lost / reference - 1):.0%} {'more' if lost > reference else 'less'}"
 
 
 def _zswap_sentences(by_name: dict[str, Result]) -> Iterable[str]:
-    """No zswap against its best settings."""
-    zswap = [by_name[name] for name in ("global-lru", "memcg", "shrinker", "no-writeback") if name in by_name]
-    off = by_name.get("off")
-    if not zswap or off is None:
+    """No zswap against its best settings; of settings that are as good, those of today."""
+    zswap = [by_name[name] for name in ("memcg", "shrinker", "no-writeback", "global-lru") if name in by_name]
+    if not zswap:
         return
     best = min(zswap, key=_lost)
+    at_best, off = f"at best ({best.info.configuration})", by_name.get("off")
+    if off is None:
+        yield f"With zswap, {at_best}, the workloads lose {_time_lost(_lost(best))}."
+        return
+    compared = f", {_against(_lost(best), _lost(off))}" if _lost(best) and _lost(off) else ""
     yield (
-        f"Without zswap the workloads lose {duration(_lost(off))}; with it, at best ({best.info.configuration}), "
-        f"{duration(_lost(best))}, {_against(_lost(best), _lost(off))}."
+        f"Without zswap the workloads lose {_time_lost(_lost(off))}; with it, {at_best}, "
+        f"{_time_lost(_lost(best))}{compared}."
     )
     per_cgroup = [
-        f"{path} {duration(_lost(off, path))} and {duration(_lost(best, path))}"
+        f"{path} {_time_lost(_lost(off, path))} and {_time_lost(_lost(best, path))}"
         for path in best.cgroups
-        if path and best.final(path)["pgfault"] and len(best.cgroups) > 2
+        if path and (_lost(off, path) or _lost(best, path))
     ]
-    if per_cgroup:
+    if len(per_cgroup) > 1:
         yield f"By cgroup: {'; '.join(per_cgroup)}."
 
 
 def _pair_sentences(by_name: dict[str, Result]) -> Iterable[str]:
     """What each newer kind of zswap changes against the one before it."""
     for name, before in (("memcg", "global-lru"), ("shrinker", "memcg")):
-        if name not in by_name or before not in by_name:
-            continue
-        new, old = by_name[name], by_name[before]
-        if _lost(new) == _lost(old):
-            yield f"{name} and {before} do the same here."
-        else:
-            written = new.final()["zswpwb"]
-            yield f"{name} loses {_against(_lost(new), _lost(old))} than {before}, and writes {written:,} pages back."
+        if name in by_name and before in by_name:
+            new, old = by_name[name], by_name[before]
+            yield f"{_pair(name, _lost(new), before, _lost(old))}{_written_back(new, before, old)}."
+
+
+def _pair(name: str, new: int, before: str, old: int) -> str:
+    if new == old:
+        return f"{name} loses {'as much as' if new else 'nothing, like'} {before}"
+    if not new or not old:
+        return f"{name} loses {_time_lost(new)} where {before} loses {_time_lost(old)}"
+    words = _against(new, old)
+    return f"{name} loses {words} {'as' if words.endswith('as much') else 'than'} {before}"
+
+
+def _written_back(new: Result, before: str, old: Result) -> str:
+    """A clause on pages written back, empty where both wrote back as many."""
+    written, reference = new.final()["zswpwb"], old.final()["zswpwb"]
+    if written == reference:
+        return ""
+    pages = f"{written:,} page{'' if written == 1 else 's'}" if written else "no page"
+    return f", and writes {pages} back where {before} writes {f'{reference:,}' if reference else 'none'}"
 
 
 def _zram_sentences(by_name: dict[str, Result]) -> Iterable[str]:
     if "zram" in by_name:
         row = by_name["zram"].final()
         memory = round_size(row.compressed_bytes)
-        yield f"zram loses {duration(row.time_lost)}, but the {memory} that it ends with are charged to no cgroup."
+        held = (
+            f", but no cgroup is charged for the {memory} of memory that it ends with" if row.compressed_bytes else ""
+        )
+        yield f"zram loses {_time_lost(row.time_lost)}{held}."
 
 
 def comparison(results: Sequence[Result]) -> str:
@@ -185,5 +215,9 @@ def comparison(results: Sequence[Result]) -> str:
     by_name = {each.info.configuration: each for each in results if not each.final()["memory.events.oom_kill"]}
     dead = ", ".join(each.info.configuration or OWN for each in results if each.info.configuration not in by_name)
     sentences = [f"Workloads were killed, for lack of memory or swap, under: {dead}."] if dead else []
+    if by_name and not any(map(_lost, by_name.values())):
+        return " ".join(
+            [*sentences, f"The workloads lose no time under {'any' if not dead else 'any other'} of these."]
+        )
     sentences += [*_zswap_sentences(by_name), *_pair_sentences(by_name), *_zram_sentences(by_name)]
     return " ".join(sentences)
