@@ -10,6 +10,7 @@ import re
 import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -27,6 +28,7 @@ __all__ = ["load_scenario", "parse_scenario"]
 
 SCENARIO_BYTES_MAX = 1 << 20
 DEPTH_MAX = 12
+DOTS_MAX = 1000  # in a line: the parser's memory grows with the square of a key's parts
 TOP = (
     "name",
     "description",
@@ -79,18 +81,24 @@ def parse_scenario(text: str, where: str, base: Path, overrides: Sequence[str] =
     Raises:
         InputError: what is wrong, with `where` and key.
     """
+    table = _parse_toml(text, where)
+    for override in overrides:
+        _merge(table, _parse_override(override), where)
+    scenario = _scenario(table, where, base)
+    validate(scenario)
+    return scenario
+
+
+def _parse_toml(text: str, where: str) -> Table:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > DOTS_MAX:
+            raise InputError(f"{where}: line {number}", f"at most {DOTS_MAX} dots", line.count("."))
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not always TOMLDecodeError: Python has its own limit on digits
         raise InputError(where, "TOML", error) from None
     _check_values(table, where)
-    for override in overrides:
-        changes = _parse_override(override)
-        _check_values(changes, "--set")
-        _merge(table, changes, where)
-    scenario = _scenario(table, where, base)
-    validate(scenario)
-    return scenario
+    return table
 
 
 def _check_values(table: Table, where: str) -> None:
@@ -119,11 +127,10 @@ def _inside(value: object) -> list[Any]:
 def _parse_override(override: str) -> Table:
     key, equals, value = override.partition("=")
     for right in (value, msgspec.json.encode(value).decode()) if equals else ():
-        try:
-            return tomllib.loads(f"{key} = {right}")
-        except (ValueError, RecursionError):
-            continue
-    raise InputError("--set", "KEY=VALUE with a key as in the scenario file", override)
+        with suppress(InputError):
+            if table := _parse_toml(f"{key} = {right}", "--set"):
+                return table
+    raise InputError("--set", "KEY=VALUE with a key as in the scenario file", _shown(override))
 
 
 def _merge(table: Table | list[Any], changes: Table, where: str) -> None:
