@@ -1,0 +1,247 @@
+"""`swaplab run` from end to end, on scenarios of a few hundred pages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from swaplab.cli import main
+from swaplab.scenario.cost import DEFAULT_COST
+from swaplab.scenario.model import BASELINES
+from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, SCHEMA, Result
+from swaplab.scenario.trace import Stream, TraceWriter
+
+SCENARIO = """
+name = "tiny"
+samples = 4
+[machine]
+memory = "4M"
+[zswap]
+enabled = true
+[swap]
+size = "4M"
+[cgroup.a]
+memory.max = "400K"
+[[workload]]
+name = "one"
+cgroup = "a"
+pages = 200
+accesses = 3000
+write_fraction = 0.5
+content = { ratio = 3.0 }
+"""
+FROM_TRACE = (
+    'cgroup.a.memory.max = "400K"\nworkload = [{ cgroup = "a", trace = "t.parquet", content = { ratio = 3.0 } }]'
+)
+
+Shown = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scenario's file, alone in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("tiny.toml")
+    path.write_text(SCENARIO)
+    return path
+
+
+def run(*arguments: object) -> int:
+    """Exit status of ``swaplab run``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["swaplab", "run", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+    return int(stop.value.code or 0)
+
+
+def counters(capsys: Shown, *arguments: object) -> list[dict[str, Any]]:
+    assert run(*arguments, "--json") == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+# What it says ---------------------------------------------------------------------------------------------------------
+
+
+def test_for_people(tiny: Path, capsys: Shown) -> None:
+    assert run(tiny) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("tiny: 3,000 accesses on 4M of memory, zswap with lzo")
+    assert said.index("Memory at the end") < said.index("Faults along the way")
+    assert "other configurations" not in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_compared(tiny: Path, capsys: Shown) -> None:
+    assert run(tiny, "--compare") == 0
+    said = capsys.readouterr().out
+    names = [line.split("  ")[0] for line in said.partition("other configurations")[2].splitlines()]
+    assert [name for name in names if name in ("as it is", *BASELINES)] == ["as it is", *BASELINES]
+    assert "Without zswap the workloads lose" in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_what_was_killed_is_said(tiny: Path, capsys: Shown) -> None:
+    assert run(tiny, "--set", "swap.size=0") == 0
+    assert "Out of memory: 1 of the workloads killed (1 in a)." in capsys.readouterr().out
+
+
+def test_names_mean_what_they_say(tiny: Path, capsys: Shown) -> None:
+    assert run(tiny, "--set", "name=[red]x[/red] :heart:") == 0
+    assert capsys.readouterr().out.startswith("[red]x[/red] :heart:: 3,000 accesses")
+
+
+def test_json_has_the_kernels_counters(tiny: Path, capsys: Shown) -> None:
+    (one,) = counters(capsys, tiny)
+    assert one["run"] == {
+        "engine": "replay",
+        "scenario": "tiny",
+        "configuration": "",
+        "accesses": 3000,
+        "workload_accesses": {"a:one": 3000},
+        "cost": DEFAULT_COST.source,
+        "zram": False,
+    }
+    assert set(one["cgroups"]) == {"/", "a"}
+    assert set(one["cgroups"]["a"]) == {"access", "time_ns", "cgroup", *EVENTS, *LEVELS}
+    assert set(one["cgroups"]["/"]) == set(one["cgroups"]["a"]) | set(MACHINE)
+    assert one["cgroups"]["a"]["zswpin"] > 0
+
+
+def test_json_of_a_comparison(tiny: Path, capsys: Shown) -> None:
+    compared = {each["run"]["configuration"]: each for each in counters(capsys, tiny, "--compare")}
+    assert list(compared) == ["", *BASELINES]
+    assert compared["off"]["cgroups"]["a"]["zswpout"] == 0
+    assert compared["zram"]["run"]["zram"]
+
+
+def test_the_same_bytes_twice(tiny: Path, capsys: Shown) -> None:
+    shown, files = set(), set()
+    for _ in range(2):
+        run(tiny, "--json", "-o", "out.parquet")
+        shown.add(capsys.readouterr().out)
+        files.add(Path("out.parquet").read_bytes())
+    assert len(shown) == len(files) == 1
+
+
+def test_samples_are_written(tiny: Path, capsys: Shown) -> None:
+    (one,) = counters(capsys, tiny, "-o", "out.parquet")
+    result = Result.read(Path("out.parquet"))
+    assert msgspec.to_builtins(result.info) == one["run"]
+    assert result.samples.schema == SCHEMA
+    assert result.series("a")["access"].to_pylist() == [750, 1500, 2250, 3000]
+    assert {path or "/": result.final(path) for path in result.cgroups} == one["cgroups"]
+
+
+# What it runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_set(tiny: Path, capsys: Shown) -> None:
+    (roomy,) = counters(capsys, tiny, "--set", "cgroup.a.memory.max=2M", "--set", "workload.0.accesses=500")
+    assert roomy["run"]["accesses"] == 500
+    assert roomy["cgroups"]["a"]["zswpout"] == 0
+
+
+def test_a_baseline(tiny: Path, capsys: Shown) -> None:
+    (off,) = counters(capsys, tiny, "--baseline", "off")
+    assert off["run"]["configuration"] == "off"
+    assert off["cgroups"]["a"]["pswpin"] > off["cgroups"]["a"]["zswpin"] == 0
+
+
+def test_a_baseline_heads_the_comparison(tiny: Path, capsys: Shown) -> None:
+    compared = counters(capsys, tiny, "--baseline", "zram", "--compare")
+    assert sorted(each["run"]["configuration"] for each in compared) == sorted(BASELINES)
+    assert compared[0]["run"]["configuration"] == "zram"
+
+
+def test_costs_of_a_file(tiny: Path, capsys: Shown) -> None:
+    slow = msgspec.structs.replace(DEFAULT_COST, source="a slow machine", fault_major_ns=10**6)
+    Path("cost.toml").write_text(slow.to_toml())
+    (fast,), (other,) = counters(capsys, tiny), counters(capsys, tiny, "--cost", "cost.toml")
+    assert other["run"]["cost"] == "a slow machine"
+    more = other["cgroups"]["a"]["fault_ns"] - fast["cgroups"]["a"]["fault_ns"]
+    assert more == (10**6 - DEFAULT_COST.fault_major_ns) * fast["cgroups"]["a"]["pgmajfault"] > 0
+    run(tiny, "--cost", "cost.toml")
+    assert "Costs: a slow machine." in " ".join(capsys.readouterr().out.split())
+
+
+def write_trace(directory: Path) -> None:
+    pages = np.tile(np.arange(200, dtype=np.uint32), 3)
+    with TraceWriter(directory / "t.parquet") as writer:
+        writer.append(np.zeros(600, np.uint16), pages, np.ones(600, bool))
+        writer.finish([Stream("made", 200)], source="a test")
+
+
+def test_a_recording_is_a_directory(tmp_path: Path, capsys: Shown) -> None:
+    recording = tmp_path / "rec"
+    recording.mkdir()
+    write_trace(recording)
+    (recording / "scenario.toml").write_text(FROM_TRACE)
+    by_directory, by_file = counters(capsys, recording), counters(capsys, recording / "scenario.toml")
+    assert by_directory == by_file
+    assert by_directory[0]["run"]["accesses"] == 600
+    assert by_directory[0]["cgroups"]["a"]["pgmajfault"] > 0
+
+
+# What goes wrong ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nope.toml"], "No such file or directory: 'nope.toml'"),
+        (["."], "No such file or directory: 'scenario.toml'"),
+        (["tiny.toml", "--set", "zswap.compresor=lz4"], "tiny.toml: zswap: expected only the keys enabled"),
+        (["tiny.toml", "--set", "zswap"], "--set: expected KEY=VALUE with a key as in the scenario file"),
+        (["tiny.toml", "--set", "machine.lru=mglru"], "machine.lru"),
+        (["tiny.toml", "--set", "machine.page_cluster=3"], "machine.page_cluster"),
+        (["tiny.toml", "--set", "machine.nodes=2"], "nodes"),
+        (["tiny.toml", "--set", "workload=[{trace='t.parquet'}]"], "No such file or directory: 't.parquet'"),
+        (["tiny.toml", "--set", "workload=[{trace='tiny.toml'}]"], "tiny.toml: expected"),
+        (["tiny.toml", "--set", "workload.0.content={file='x.bin'}"], "x.bin"),
+        (["tiny.toml", "--cost", "nope.toml"], "No such file or directory: 'nope.toml'"),
+        (["tiny.toml", "--cost", "tiny.toml"], "tiny.toml: expected the keys and values of a cost file"),
+        (["tiny.toml", "--compare"], "-o: expected one run, so no --compare beside it, found both"),
+        (
+            ["tiny.toml", "--baseline", "off", "--set", "swap.device=zram", "--set", "zswap.enabled=false"],
+            "expected a device for the baseline off",
+        ),
+        (["tiny.toml", "--set", "event=[{at=3001,cgroup='a',exit=true}]"], "event[0].at: expected at most 3000"),
+    ],
+    ids=lambda each: each[-1] if isinstance(each, list) else "",
+)
+def test_one_line_and_nothing_written(arguments: list[str], said: str, tiny: Path, capsys: Shown) -> None:
+    assert run(*arguments, "-o", "out.parquet") == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = [line for line in shown.err.splitlines() if "compiling the replay" not in line]
+    assert line.startswith("swaplab: ")
+    assert said in line
+    assert [path.name for path in Path().iterdir()] == ["tiny.toml"]
+
+
+@pytest.mark.parametrize("output", ["nowhere/out.parquet", "", "/dev"])
+def test_where_nothing_can_be_written_nothing_runs(
+    output: str, tiny: Path, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swaplab.cli.run.replay", lambda *arguments: pytest.fail("it runs"))
+    assert run(tiny, "-o", output) == 2
+    assert "-o: expected a file's name in a directory that is there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--baseline", "zswap"], '"global-lru"'), (["--sett", "a=1"], "--set?")]
+)
+def test_what_the_command_line_does_not_know(arguments: list[str], said: str, tiny: Path, capsys: Shown) -> None:
+    assert run(tiny, *arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+    assert "Traceback" not in shown.err
