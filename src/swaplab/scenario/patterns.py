@@ -55,7 +55,7 @@ Pattern = Scan | Uniform | Zipf | Phases | HotCold
 Pages = NDArray[np.int64]
 
 
-def _zipf_table(exponent: float, pages: int) -> Pages:
+def zipf_table(exponent: float, pages: int) -> Pages:
     """Cumulative integer weights: rounding them hides the last bits in which math libraries differ."""
     weights = np.arange(1, pages + 1, dtype=np.float64) ** -exponent
     bits = min(WEIGHT_BITS, SUM_BITS - pages.bit_length())
@@ -83,7 +83,7 @@ def _uniform(random: np.random.Generator, pages: int) -> Iterator[Pages]:
 
 
 def _zipf(random: np.random.Generator, pages: int, exponent: float) -> Iterator[Pages]:
-    table = _zipf_table(exponent, pages)
+    table = zipf_table(exponent, pages)
     order = random.permutation(pages)
     while True:
         yield order[np.searchsorted(table, _below(random, int(table[-1]), CHUNK), side="right")]

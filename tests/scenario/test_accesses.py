@@ -1,0 +1,230 @@
+"""The one order of all accesses, against the plainest way to make it."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from swaplab.errors import InputError
+from swaplab.scenario.accesses import CHUNK, Accesses, _Reader, _round_robin
+from swaplab.scenario.model import Cgroup, Event, Scenario, Workload
+from swaplab.scenario.patterns import Scan, pattern_chunks
+from swaplab.scenario.trace import Stream, TraceWriter
+from swaplab.scenario.trace.layout import METADATA_KEY
+
+# Stream, page, write; streams "a", "b" and "c" have 3, 2 and 1 pages.
+ROWS = [(0, 0, 0), (1, 1, 1), (0, 2, 1), (2, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1)]
+STREAMS = [Stream("a", 3), Stream("b", 2), Stream("c", 1)]
+
+
+def write_trace(path: Path, rows: list[tuple[int, int, int]] = ROWS, streams: list[Stream] = STREAMS) -> None:
+    stream, page, write = np.array(rows).T
+    with TraceWriter(path) as writer:
+        writer.append(stream.astype(np.uint16), page.astype(np.uint32), write.astype(np.bool_))
+        writer.finish(streams)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("traces")
+    write_trace(path / "t.parquet")
+    return path
+
+
+def scenario(*workloads: Workload, **keys: Any) -> Scenario:
+    return Scenario(workloads=workloads, source="s.toml", **keys)
+
+
+def of_trace(*streams: str, **keys: Any) -> Workload:
+    return Workload(trace="t.parquet", streams=streams, **keys)
+
+
+def order(given_scenario: Scenario) -> list[tuple[int, int]]:
+    """All accesses as (page, write), and that they are as many as announced."""
+    accesses = Accesses(given_scenario)
+    chunks = list(accesses.chunks())
+    assert all(chunk.dtype == np.uint32 for chunk in chunks)
+    joined = np.concatenate(chunks)
+    assert len(joined) == accesses.total == sum(accesses.counts)
+    return [(int(access) >> 1, int(access) & 1) for access in joined]
+
+
+# Round robin ----------------------------------------------------------------------------------------------------------
+
+
+def naive(queues: list[list[int]], quantum: int) -> list[int]:
+    left, made = [list(queue) for queue in queues], []
+    while any(left):
+        for queue in left:
+            made += queue[:quantum]
+            del queue[:quantum]
+    return made
+
+
+def cut(queue: list[int], at: list[int]) -> list[NDArray[np.uint32]]:
+    return np.split(np.array(queue, np.uint32), sorted(min(each, len(queue)) for each in at))
+
+
+@settings(max_examples=150)
+@given(
+    lengths=st.lists(st.integers(0, 60), min_size=1, max_size=6),
+    quantum=st.integers(1, 70),
+    cuts=st.lists(st.integers(0, 60), max_size=4),
+    memory=st.integers(1, 64),
+)
+def test_turns_are_taken(lengths: list[int], quantum: int, cuts: list[int], memory: int) -> None:
+    """Whatever chunks the accesses come in, and however few of them fit in memory."""
+    queues = [[100 * i + k for k in range(length)] for i, length in enumerate(lengths)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("swaplab.scenario.accesses.CHUNK", memory)
+        patch.setattr("swaplab.scenario.accesses.TURNS", 3)
+        chunks = list(_round_robin([_Reader(iter(cut(queue, cuts))) for queue in queues], quantum))
+    assert [int(access) for chunk in chunks for access in chunk] == naive(queues, quantum)
+    assert all(map(len, chunks))
+
+
+def test_one_of_many_goes_on_alone() -> None:
+    readers = [_Reader(iter([np.array([i], np.uint32)])) for i in range(2999)]
+    readers.append(_Reader(iter([np.arange(5000, 9000, dtype=np.uint32)])))
+    made = np.concatenate(list(_round_robin(readers, 1)))
+    assert made.tolist() == [*range(2999), *range(5000, 9000)]
+
+
+@pytest.mark.parametrize("quantum", [1, 1000, CHUNK, 1 << 40])
+def test_a_turn_of_any_length_takes_little_memory(quantum: int) -> None:
+    workloads = [Workload(pages=10, accesses=1 << 40), Workload(pages=10, accesses=1 << 40)]
+    chunks = Accesses(scenario(*workloads, interleave=quantum)).chunks()
+    assert max(len(chunk) for chunk in islice(chunks, 8)) <= 2 * CHUNK
+
+
+def test_workloads_have_their_own_pages_and_random_numbers() -> None:
+    workloads = [Workload(pages=pages, accesses=5000, write_fraction=0.5) for pages in (1000, 1, 300)]
+    made = order(scenario(*workloads, interleave=1))
+    for i, (first, end) in enumerate([(0, 1000), (1000, 1001), (1001, 1301)]):
+        pages, writes = zip(*made[i::3], strict=True)
+        expected = next(pattern_chunks(workloads[i].pattern, workloads[i].pages or 0, 0.5, i << 1))
+        assert [page - first for page in pages] == expected[0][:5000].tolist()
+        assert [bool(write) for write in writes] == expected[1][:5000].tolist()
+        assert first <= min(pages) <= max(pages) < end
+
+
+def test_a_workload_touches_its_pages_four_times_unless_told() -> None:
+    made = order(scenario(Workload(pages=30_000, pattern=Scan())))
+    assert [page for page, _ in made] == 4 * list(range(30_000))
+    assert Accesses(scenario(Workload(pages=30_000, accesses=7))).total == 7
+
+
+# Traces ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_trace_alone(base: Path) -> None:
+    offsets = [0, 3, 5]
+    assert order(scenario(of_trace(), base=base)) == [(offsets[s] + page, write) for s, page, write in ROWS]
+
+
+@pytest.mark.parametrize("interleave", ["trace", 1000])
+def test_some_streams(base: Path, interleave: Any) -> None:
+    offsets = {0: 0, 2: 3}
+    expected = [(offsets[s] + page, write) for s, page, write in ROWS if s in offsets]
+    assert order(scenario(of_trace("c", "a"), base=base, interleave=interleave)) == expected
+
+
+def test_the_order_of_the_trace_across_workloads(base: Path) -> None:
+    made = order(scenario(of_trace("b"), of_trace("c", "a"), base=base, interleave="trace"))
+    offsets = [2, 0, 5]
+    assert made == [(offsets[s] + page, write) for s, page, write in ROWS]
+
+
+def test_turns_across_workloads(base: Path) -> None:
+    made = order(scenario(of_trace("b"), of_trace("a"), of_trace("a"), base=base, interleave=3))
+    b = [(page, write) for s, page, write in ROWS if s == 1]
+    a = [(2 + page, write) for s, page, write in ROWS if s == 0]
+    again = [(3 + page, write) for page, write in a]
+    assert made == b + a[:3] + again[:3] + a[3:] + again[3:]
+
+
+def test_the_first_accesses_of_a_trace(base: Path) -> None:
+    whole = order(scenario(of_trace("a"), base=base))
+    assert order(scenario(of_trace("a", accesses=2), base=base)) == whole[:2]
+    assert order(scenario(of_trace("a", accesses=99), base=base)) == whole
+
+
+def test_a_trace_beside_a_pattern(base: Path) -> None:
+    made = order(scenario(of_trace("c"), Workload(pages=2, accesses=3, pattern=Scan()), base=base, interleave=2))
+    assert made == [(0, 0), (1, 0), (2, 0), (1, 0)]
+
+
+def test_counts_by_workload(base: Path) -> None:
+    cgroups = {"x": Cgroup()}
+    workloads = (of_trace("a", name="n", cgroup="x"), of_trace("c", name="n", cgroup="x"), of_trace("b"))
+    assert Accesses(scenario(*workloads, cgroups=cgroups, base=base)).by_workload() == {"x:n": 4, "x:n#1": 1, ":": 3}
+
+
+@pytest.mark.parametrize(
+    ("workloads", "keys", "message"),
+    [
+        (
+            [of_trace("a"), of_trace("z")],
+            {},
+            r"s.toml: workload\[1\].streams: expected streams of t.parquet \(a, b, c\), found 'z'",
+        ),
+        (
+            [of_trace("b"), of_trace("a", "b")],
+            {"interleave": "trace"},
+            r"s.toml: workload\[1\].streams: expected streams that workload\[0\] does not have, found 'b'",
+        ),
+        ([of_trace("b"), of_trace()], {"interleave": "trace"}, r"streams that workload\[0\] does not have, found 'b'"),
+        (
+            [of_trace("a")],
+            {
+                "events": (Event(at=4, cgroup="x", exit=True), Event(at=5, cgroup="x", exit=True)),
+                "cgroups": {"x": Cgroup()},
+            },
+            r"s.toml: event\[1\].at: expected at most 4, the number of accesses, found 5",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_trace(base: Path, workloads: list[Workload], keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Accesses(scenario(*workloads, base=base, **keys))
+
+
+def test_a_stream_without_accesses(tmp_path: Path) -> None:
+    write_trace(tmp_path / "t.parquet", streams=[*STREAMS, Stream("idle", 4)])
+    with pytest.raises(InputError, match=r"workload\[0\].streams: expected streams that have accesses, found idle"):
+        Accesses(scenario(of_trace("idle"), base=tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "other", "missing", "pipe"])
+def test_a_broken_trace_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "t.parquet"
+    write_trace(path)
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "pipe":
+        os.mkfifo(path)
+    elif damage != "missing":
+        path.write_bytes({"empty": b"", "truncated": data[:-20], "other": b"time,page\n" * 9}[damage])
+    with pytest.raises((InputError, FileNotFoundError), match=str(path)):
+        Accesses(scenario(of_trace(), base=tmp_path))
+
+
+def test_a_page_out_of_range_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    write_trace(path)
+    table = pq.read_table(path)
+    page = table["page"].to_pylist()
+    page[4] = 2
+    changed = table.set_column(1, table.schema.field("page"), [np.array(page, np.uint32)])
+    pq.write_table(changed.replace_schema_metadata({METADATA_KEY: pq.read_metadata(path).metadata[METADATA_KEY]}), path)
+    with pytest.raises(InputError, match=rf"{path}: row 4: expected a page below 2, found 2"):
+        order(scenario(of_trace(), base=tmp_path))

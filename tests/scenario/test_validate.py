@@ -1,0 +1,150 @@
+"""What no single key says: which parts of a scenario fit each other, and how large it may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swaplab.errors import InputError
+from swaplab.scenario.load import parse_scenario
+from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.validate import CGROUPS_MAX, PAGES_MAX, WORKLOADS_MAX, some, validate
+
+ONE = (Workload(pages=1),)
+TREE = {"a": Cgroup(), "a/b": Cgroup(), "c": Cgroup()}
+
+
+def of_trace(**keys: Any) -> Workload:
+    return Workload(trace="t.parquet", **keys)
+
+
+def events(*happen: Event) -> Scenario:
+    return Scenario(workloads=ONE, cgroups=TREE, events=happen, source="s.toml")
+
+
+RIGHT = [
+    Scenario(workloads=ONE),
+    Scenario(workloads=ONE, machine=Machine(memory=1 << 20), swap=Swap(size=0)),
+    Scenario(workloads=ONE, swap=Swap(device="zram")),
+    Scenario(workloads=ONE, cgroups={"a": Cgroup(memory_max=4096, memory_high=1 << 60, memory_swap_max=0)}),
+    Scenario(workloads=(Workload(pages=PAGES_MAX),)),
+    Scenario(workloads=ONE * WORKLOADS_MAX),
+    Scenario(workloads=(of_trace(streams=("x",)), of_trace(streams=("y",))), interleave="trace"),
+    Scenario(workloads=(of_trace(accesses=3), *ONE)),
+    # A workload of a removed cgroup goes on in the parent.
+    Scenario(
+        workloads=(Workload(pages=1, cgroup="a/b"),), cgroups=TREE, events=(Event(at=1, cgroup="a/b", remove=True),)
+    ),
+    events(Event(at=2, cgroup="a", remove=True), Event(at=1, cgroup="a/b", remove=True)),
+    events(Event(at=1, cgroup="a/b", remove=True), Event(at=1, cgroup="a", remove=True)),
+    events(Event(at=1, cgroup="a", set={"memory_max": None}), Event(at=1, cgroup="a", reclaim=0)),
+]
+
+
+@pytest.mark.parametrize("scenario", RIGHT)
+def test_what_fits_is_taken(scenario: Scenario) -> None:
+    validate(scenario)
+
+
+WRONG = [
+    (Scenario(workloads=()), "workload: expected at least one [[workload]], found none"),
+    (Scenario(workloads=ONE, machine=Machine(memory=4096)), "machine.memory: expected at least 1M, found 4096"),
+    (Scenario(workloads=ONE, swap=Swap(size=1 << 41)), f"swap.size: expected at most 1T, found {1 << 41}"),
+    (
+        Scenario(workloads=ONE, swap=Swap(device="zram"), zswap=Zswap(enabled=True)),
+        'zswap.enabled: expected false with swap.device = "zram", found True',
+    ),
+    (
+        Scenario(workloads=(Workload(pages=10**9),)),
+        f"workload: expected at most {PAGES_MAX} pages in all, found 1000000000",
+    ),
+    (Scenario(workloads=(Workload(pages=PAGES_MAX), *ONE)), f"workload: expected at most {PAGES_MAX} pages"),
+    (Scenario(workloads=ONE * 10**6), "workload: expected at most 1000 workloads, found 1000000"),
+    (
+        Scenario(workloads=ONE, cgroups={str(i): Cgroup() for i in range(CGROUPS_MAX + 1)}),
+        "cgroup: expected at most 10000 cgroups, found 10001",
+    ),
+    (
+        Scenario(workloads=ONE, cgroups={str(i): Cgroup() for i in range(99)}, samples=10_001),
+        "samples: expected at most 10000 with 99 cgroups, found 10001",
+    ),
+    (Scenario(workloads=ONE, cgroups={"a/b": Cgroup()}), 'cgroup."a/b": expected its parent [cgroup."a"] as well'),
+    (
+        Scenario(workloads=ONE, cgroups={"a": Cgroup(memory_max=4095)}),
+        'cgroup."a".memory.max: expected at least one page, 4096 bytes, found 4095',
+    ),
+    (
+        Scenario(workloads=(Workload(pages=1, cgroup="b"),), cgroups=TREE),
+        "workload[0].cgroup: expected a cgroup of this scenario (a, a/b, c), found b",
+    ),
+    (Scenario(workloads=(Workload(pages=1, cgroup="b"),)), "expected a cgroup of this scenario (none), found b"),
+    (Scenario(workloads=(Workload(),)), "workload[0]: expected either pages and a pattern, or a trace, found neither"),
+    (
+        Scenario(workloads=(of_trace(pages=1),)),
+        "workload[0]: expected either pages and a pattern, or a trace, found both",
+    ),
+    (
+        Scenario(workloads=(*ONE, Workload(pages=1, streams=("x",)))),
+        "workload[1].streams: expected a trace that has them, found none",
+    ),
+    (
+        Scenario(workloads=ONE, interleave="trace"),
+        'interleave: expected one trace that all workloads share for "trace", found a workload without',
+    ),
+    (
+        Scenario(workloads=(of_trace(), Workload(trace="u.parquet")), interleave="trace"),
+        "found t.parquet, u.parquet",
+    ),
+    (Scenario(workloads=(of_trace(), *ONE), interleave="trace"), "found a workload without, t.parquet"),
+    (
+        Scenario(workloads=(of_trace(accesses=3),), interleave="trace"),
+        'workload[0].accesses: expected all that the trace has with interleave = "trace", found 3',
+    ),
+    (
+        events(Event(at=1, cgroup="b", exit=True)),
+        "event[0].cgroup: expected a cgroup that is there at that time (a, a/b, c)",
+    ),
+    (events(Event(at=1, cgroup="", remove=True)), "found ''"),
+    (events(Event(at=1, cgroup="a")), "event[0]: expected a limit, memory.reclaim, exit or remove, found none"),
+    (
+        events(Event(at=1, cgroup="a", set={"memory_max": 4095})),
+        "event[0].memory.max: expected at least one page, 4096 bytes, found 4095",
+    ),
+    (events(Event(at=1, cgroup="a", remove=True)), "event[0].remove: expected a cgroup without children, found a/b"),
+    (
+        events(Event(at=1, cgroup="c", remove=True), Event(at=1, cgroup="c", remove=True)),
+        "event[1].cgroup: expected a cgroup that is there at that time (a, a/b), found 'c'",
+    ),
+    (
+        events(Event(at=9, cgroup="c", exit=True), Event(at=8, cgroup="c", remove=True)),
+        "event[0].cgroup: expected a cgroup that is there at that time (a, a/b), found 'c'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scenario", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
+def test_what_does_not_fit_is_named(scenario: Scenario, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        validate(scenario)
+    assert str(caught.value).startswith(f"{scenario.source}: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["", "/", "..", ".", "/a", "a/", "a//b", "a/../a", "a\nb", "a\tb"])
+def test_paths_of_cgroups_stay_inside(path: str) -> None:
+    with pytest.raises(InputError, match="expected a path such as a/b, relative to the root"):
+        validate(Scenario(workloads=ONE, cgroups={"a": Cgroup(), path: Cgroup()}))
+
+
+def test_the_largest_file_is_judged_before_it_takes_memory() -> None:
+    many = "workload = [" + "{pages=1}," * 100_000 + "]"
+    with pytest.raises(InputError, match="at most 1000 workloads, found 100000"):
+        parse_scenario(many, "s.toml", Path())
+
+
+def test_messages_name_only_some() -> None:
+    assert some([]) == "none"
+    assert some(map(str, range(10))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert some(map(str, range(11))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."
