@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench readme clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -15,6 +15,7 @@ help:
 	@echo "make check    style and types only"
 	@echo "make format   put the source into shape"
 	@echo "make bench    run all benchmarks"
+	@echo "make readme   show in README.md what the demo prints now"
 	@echo "make clean    remove what the above have made"
 
 # Only recording a program takes the emulator, so a machine where it cannot be installed still gets its demo.
@@ -43,6 +44,9 @@ format: .venv/.test
 
 bench: .venv/.bench
 	@set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; $(BIN)/python $$each; done
+
+readme: .venv/.demo
+	@$(BIN)/python tools/readme.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

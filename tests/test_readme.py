@@ -1,0 +1,81 @@
+"""What the documents show and tell to type is so."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from swaplab.cli import app
+from swaplab.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "scenarios").rglob("*.md"))]
+SHELL = re.compile(r"^```(?:sh|console)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+
+def load_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "tools/readme.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = load_tool()
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Each command of ours that a document has in a shell's block, and that document's name."""
+    for document in DOCUMENTS:
+        for block in SHELL.findall(document.read_text()):
+            for line in block.replace("\\\n", " ").splitlines():
+                if (command := line.removeprefix("$ ")).startswith("swaplab "):
+                    yield name(document), command
+
+
+def test_the_demo_prints_what_the_readme_shows() -> None:
+    assert tool.block("demo", tool.output(tool.DEMO)) in README.read_text()
+
+
+def test_only_what_is_between_the_marks_changes() -> None:
+    before = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n<!-- y -->\n<!-- /y -->\n"
+    after = tool.filled(before, "x", r"new \1")
+    assert after == "a\n<!-- x -->\n```text\nnew \\1\n```\n<!-- /x -->\nb\n<!-- y -->\n<!-- /y -->\n"
+    assert tool.filled(after, "x", r"new \1") == after
+
+
+@pytest.mark.parametrize("text", ["", "<!-- x -->", "<!-- x --><!-- /x --><!-- x --><!-- /x -->"])
+def test_marks_are_there_once(text: str) -> None:
+    with pytest.raises(InputError, match="once"):
+        tool.filled(text, "x", "new")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_lead_to_files(document: Path) -> None:
+    links = [link for link in LINK.findall(document.read_text()) if "://" not in link]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(("document", "line"), list(commands()))
+def test_commands_are_ones_that_swaplab_takes(document: str, line: str) -> None:
+    """Raises whatever the command line would say; files need not be there."""
+    tokens = shlex.split(line.replace("$$", "1"), comments=True)[1:]
+    app.parse_args(tokens, exit_on_error=False, print_error=False)
+
+
+def test_commands_are_found() -> None:
+    found = {line.split()[1] for _, line in commands()}
+    assert found >= {"run", "record", "profile", "calibrate", "trace"}
