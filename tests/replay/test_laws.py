@@ -1,0 +1,89 @@
+"""Laws that hold in any scenario at any time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from swaplab.replay import replay
+from swaplab.replay.state import COUNTERS
+from tests.replay.scenarios import seeded_scenario, small_scenario
+from tests.replay.stepping import run_checked
+from tests.replay.validate import validate
+
+SEEDS = range(20)
+STEP = 11
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data(), st.integers(1, 9))
+def test_nothing_is_lost_or_counted_twice(data: st.DataObject, step: int) -> None:
+    run_checked(small_scenario(lambda bound: data.draw(st.integers(0, bound - 1))), step)
+
+
+def test_seeded_scenarios_keep_the_laws_and_reach_every_counter() -> None:
+    """Laws that nothing exercises would hold of themselves; so all that can happen has to."""
+    reached = np.zeros(len(COUNTERS), np.int64)
+    machine = dict.fromkeys(("pool_limit_hit", "written_back_pages", "reject_compress_fail"), 0)
+    for seed in range(100, 160):
+        m = run_checked(seeded_scenario(seed), STEP).machine
+        reached += [int(m.memcgs[name].sum()) for name in COUNTERS]
+        for name in machine:
+            machine[name] += int(m.control[name])
+    assert [name for name, count in zip(COUNTERS, reached, strict=True) if not count] == []
+    assert all(machine.values()), machine
+
+
+def test_the_laws_notice_a_lost_page() -> None:
+    m = run_checked(seeded_scenario(100), 50).machine
+    m.control.free += 1
+    with pytest.raises(AssertionError, match="free is"):
+        validate(m)
+
+
+RUN_SEEDS = """
+import sys
+from pathlib import Path
+from swaplab.replay import replay
+from tests.replay.scenarios import seeded_scenario
+for seed in map(int, sys.argv[2:]):
+    replay(seeded_scenario(seed)).write(Path(sys.argv[1], f"{seed}.parquet"))
+"""
+
+
+def results_of_process(directory: Path, seeds: range, **environment: str) -> list[bytes]:
+    """Files that another process writes for the scenarios of some seeds."""
+    directory.mkdir()
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", RUN_SEEDS, str(directory), *map(str, seeds)]
+    subprocess.run(command, env=os.environ | environment, cwd=root, check=True)  # noqa: S603
+    return [(directory / f"{seed}.parquet").read_bytes() for seed in seeds]
+
+
+def results_here(directory: Path, seeds: range) -> list[bytes]:
+    for seed in seeds:
+        replay(seeded_scenario(seed)).write(directory / f"{seed}.parquet")
+    return [(directory / f"{seed}.parquet").read_bytes() for seed in seeds]
+
+
+def test_interpreted_and_compiled_agree_byte_for_byte(tmp_path: Path) -> None:
+    interpreted = results_of_process(tmp_path / "interpreted", SEEDS, NUMBA_DISABLE_JIT="1")
+    assert interpreted == results_here(tmp_path, SEEDS)
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_same_seed_same_bytes_in_any_process(tmp_path: Path, hash_seed: str) -> None:
+    few = range(5)
+    assert results_of_process(tmp_path / "other", few, PYTHONHASHSEED=hash_seed) == results_here(tmp_path, few)
+
+
+def test_another_seed_gives_another_result(tmp_path: Path) -> None:
+    first, second, *_ = results_here(tmp_path, range(2))
+    assert first != second

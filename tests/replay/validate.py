@@ -1,0 +1,297 @@
+"""What must hold on a `Machine` after every step, whatever happened: nothing is lost, counted twice or on two lists.
+
+Each function checks one law in plain NumPy and Python and raises AssertionError naming what breaks it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swaplab.kernel.zsmalloc import SIZE_CLASSES
+from swaplab.replay.state import (
+    COUNTERS,
+    GONE,
+    GROUPS,
+    IN_ZSWAP,
+    LISTS_PER_MEMCG,
+    LRU_ACTIVE,
+    LRU_INACTIVE,
+    LRU_ZSWAP,
+    NONE,
+    ON_DISK,
+    PG_ACTIVE,
+    PG_SWAPCACHE,
+    PG_WRITEBACK,
+    PRESENT,
+    RESIDENT,
+    STATE_MASK,
+    WRITES_IN_FLIGHT,
+    ZERO_FILLED,
+    Machine,
+)
+
+__all__ = ["Counts", "check_no_counter_went_back", "counters", "validate"]
+
+Counts = NDArray[np.int64]
+SWAPPED = (IN_ZSWAP, ON_DISK, ZERO_FILLED)
+
+
+def validate(m: Machine) -> None:
+    """Check every law."""
+    validate_page_tables(m)
+    validate_lists(m)
+    validate_charges(m)
+    validate_swap_charges(m)
+    validate_zswap_charges(m)
+    validate_free_memory(m)
+    validate_pool(m)
+    validate_slots(m)
+    validate_writes(m)
+
+
+def counters(m: Machine) -> Counts:
+    """All `COUNTERS` of all cgroups and the machine's own, int64 of shape (n,)."""
+    machine = ("pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail", "reject_compress_fail")
+    of_cgroups = [np.asarray(m.memcgs[name]) for name in COUNTERS]
+    own = [int(m.control[name]) for name in (*machine, "written_back_pages", "clock")]
+    return np.concatenate([*of_cgroups, np.array(own, np.int64)])
+
+
+def check_no_counter_went_back(before: Counts, after: Counts) -> None:
+    """No counter ever decreases."""
+    assert (after >= before).all(), f"counters {np.flatnonzero(after < before)} went back"
+
+
+# What the pages say ---------------------------------------------------------------------------------------------------
+
+
+def states(m: Machine) -> NDArray[np.int64]:
+    """Where each page is."""
+    return np.asarray(m.pages["bits"][: m.control.nr_pages] & STATE_MASK, np.int64)
+
+
+def has_flag(m: Machine, flag: int) -> Any:
+    return (m.pages["bits"][: m.control.nr_pages] & flag) != 0
+
+
+def has_slot(m: Machine) -> Any:
+    state = states(m)
+    return np.isin(state, SWAPPED) | ((state == RESIDENT) & has_flag(m, PG_SWAPCACHE))
+
+
+def memcg_of(m: Machine) -> NDArray[np.int64]:
+    return np.asarray(m.pages["memcg"][: m.control.nr_pages], np.int64)
+
+
+def slot_owner_of(m: Machine) -> NDArray[np.int64]:
+    """Cgroup charged with each page's slot."""
+    other = m.pages["other_memcg"][: m.control.nr_pages]
+    return np.asarray(np.where(states(m) == RESIDENT, other, memcg_of(m)), np.int64)
+
+
+def is_entry(m: Machine) -> Any:
+    """Whether zswap (not zram) holds the page."""
+    return (states(m) == IN_ZSWAP) & (not m.control.zram)
+
+
+def objcg_of(m: Machine) -> NDArray[np.int64]:
+    return np.asarray(m.memcgs["objcg"][memcg_of(m)], np.int64)
+
+
+def count(m: Machine, owner: NDArray[np.int64], weights: Any = None) -> NDArray[np.int64]:
+    """Sum of `weights`, or number, by owning cgroup."""
+    return np.bincount(owner, weights, len(m.memcgs)).astype(np.int64)
+
+
+def in_subtree(m: Machine, own: NDArray[np.int64]) -> NDArray[np.int64]:
+    sums = np.concatenate(([0], np.cumsum(own)))
+    return np.asarray(sums[m.memcgs["end"]] - sums[:-1], np.int64)
+
+
+def assert_equal(name: str, found: Any, expected: Any) -> None:
+    assert np.array_equal(found, expected), f"{name}: {list(found)} where the pages say {list(expected)}"
+
+
+# Laws -----------------------------------------------------------------------------------------------------------------
+
+
+def validate_page_tables(m: Machine) -> None:
+    """Only a resident page is mapped; one that is not mapped is in the swap cache; a task that is gone has nothing."""
+    state = states(m)
+    present = (m.pte & PRESENT) != 0
+    assert (state[present] == RESIDENT).all(), "a page that is not resident is mapped"
+    assert (m.pte[~present] == 0).all(), "an entry that is not present is young or dirty"
+    unmapped = (state == RESIDENT) & ~present
+    assert has_flag(m, PG_SWAPCACHE)[unmapped].all(), "a folio is neither mapped nor in the swap cache"
+    assert np.isin(state, (NONE, RESIDENT, *SWAPPED, GONE)).all(), "unknown state"
+
+
+class Lists:
+    """The linked lists of some records."""
+
+    def __init__(self, records: Any) -> None:
+        self.next: list[int] = records["next"].tolist()
+        self.prev: list[int] = records["prev"].tolist()
+
+    def walk(self, head: int) -> list[int]:
+        """Items of a list from its head on, links checked both ways."""
+        items: list[int] = []
+        at = head
+        if self.next[head] == head == self.prev[head]:
+            return items
+        while True:
+            after = self.next[at]
+            assert self.prev[after] == at, f"list {head}: {after} does not point back to {at}"
+            if after == head:
+                return items
+            items.append(after)
+            assert len(items) <= len(self.next), f"list {head} never ends"
+            at = after
+
+
+def expected_lists(m: Machine) -> list[int]:
+    """Head of the list that each page must be on, -1 for none."""
+    folio_list = memcg_of(m) * LISTS_PER_MEMCG + np.where(has_flag(m, PG_ACTIVE), LRU_ACTIVE, LRU_INACTIVE)
+    owner = 0 * objcg_of(m) if m.control.zswap_global_lru else objcg_of(m)
+    entry_list = owner * LISTS_PER_MEMCG + LRU_ZSWAP
+    lists = np.where(states(m) == RESIDENT, folio_list, np.where(is_entry(m), entry_list, -1 - m.control.nr_pages))
+    return [int(head) for head in lists + m.control.nr_pages]
+
+
+def validate_lists(m: Machine) -> None:
+    """Every folio and every entry is on exactly the one list that its flags and charge say; lengths are right."""
+    nr_pages = int(m.control.nr_pages)
+    lists = Lists(m.pages)
+    found: dict[int, int] = {}
+    for head in range(nr_pages, len(m.pages)):
+        items = lists.walk(head)
+        for page in items:
+            assert page not in found, f"page {page} is on lists {found[page]} and {head}"
+            found[page] = head
+        memcg, lru = divmod(head - nr_pages, LISTS_PER_MEMCG)
+        field = {LRU_INACTIVE: "inactive", LRU_ACTIVE: "active", LRU_ZSWAP: "entries"}[lru]
+        assert m.memcgs[field][memcg] == len(items), f"{field} of {memcg} is {m.memcgs[field][memcg]}, not {len(items)}"
+    for page, expected in enumerate(expected_lists(m)):
+        assert found.get(page, -1) == expected, f"page {page} is on list {found.get(page)}, not {expected}"
+
+
+def validate_charges(m: Machine) -> None:
+    """A cgroup is charged for the folios in its subtree and, in whole pages, for each objcg's compressed bytes."""
+    state, memcg = states(m), memcg_of(m)
+    resident = state == RESIDENT
+    objcg_pages = (m.memcgs["objcg_bytes"] + 4095) >> 12
+    assert_equal("usage", m.memcgs["usage"], in_subtree(m, count(m, memcg[resident]) + objcg_pages))
+    mapped = (m.pte & PRESENT) != 0
+    assert_equal("anon", m.memcgs["anon"], count(m, memcg[mapped]))
+    cached = resident & has_flag(m, PG_SWAPCACHE)
+    assert_equal("swapcached", m.memcgs["swapcached"], count(m, memcg[cached]))
+
+
+def validate_swap_charges(m: Machine) -> None:
+    """Each slot is charged to one cgroup and all above it."""
+    local = count(m, slot_owner_of(m)[has_slot(m)])
+    assert_equal("swap_local", m.memcgs["swap_local"], local)
+    assert_equal("swap", m.memcgs["swap"], in_subtree(m, local))
+
+
+def validate_zswap_charges(m: Machine) -> None:
+    """Compressed bytes are those of the entries of each objcg; the root has no objcg of its own."""
+    entry = is_entry(m)
+    length = m.pages["length"][: m.control.nr_pages]
+    owner = objcg_of(m)[entry]
+    own = count(m, owner, length[entry])
+    assert_equal("zswap_bytes", m.memcgs["zswap_bytes"], in_subtree(m, own))
+    assert_equal("zswapped", m.memcgs["zswapped"], in_subtree(m, count(m, owner)))
+    own[0] = 0
+    assert_equal("objcg_bytes", m.memcgs["objcg_bytes"], own)
+    stored = int((states(m) == IN_ZSWAP).sum())
+    assert m.control.stored_pages == stored, f"stored_pages is {m.control.stored_pages}, not {stored}"
+    assert (length[states(m) == IN_ZSWAP] > 0).all(), "an entry has no length"
+
+
+def validate_free_memory(m: Machine) -> None:
+    """What is neither resident nor in the pool is free."""
+    resident = int((states(m) == RESIDENT).sum())
+    expected = int(m.control.totalram) - resident - int(m.control.pool_pages)
+    assert m.control.free == expected, f"free is {m.control.free}, not {expected}"
+    assert expected >= 0, f"{-expected} pages more than the machine has"
+
+
+def freed_zspages(m: Machine) -> Iterable[int]:
+    """The stack of zspages that were given back."""
+    zspage = int(m.control.free_zspage)
+    while zspage >= 0:
+        yield zspage
+        zspage = int(m.zspages["next"][zspage])
+
+
+def validate_pool(m: Machine) -> None:
+    """Zspages hold exactly the entries that say so, hang on the list of their fullness, and are the pool's pages."""
+    entry = states(m) == IN_ZSWAP
+    pages = m.pages[: m.control.nr_pages]
+    inuse = Counter(pages["zspage"][entry].tolist())
+    freed = list(freed_zspages(m))
+    assert len(freed) == len(set(freed)), "a zspage was freed twice"
+    live = set(range(int(m.control.fresh_zspage))) - set(freed)
+    assert set(inuse) == live, f"zspages {set(inuse) ^ live} are live without entries, or hold entries without living"
+    pool_pages = 0
+    for zspage in live:
+        size_class = SIZE_CLASSES[int(m.zspages["size_class"][zspage])]
+        pool_pages += size_class.pages_per_zspage
+        assert m.zspages["inuse"][zspage] == inuse[zspage], f"zspage {zspage} counts {m.zspages['inuse'][zspage]}"
+        assert inuse[zspage] <= size_class.objs_per_zspage, f"zspage {zspage} holds too much"
+    assert m.control.pool_pages == pool_pages, f"pool_pages is {m.control.pool_pages}, not {pool_pages}"
+    classes = m.class_of_length[pages["length"][entry]]
+    assert (m.zspages["size_class"][pages["zspage"][entry]] == classes).all(), "an entry is in a wrong size class"
+    validate_fullness(m, inuse)
+
+
+def fullness_group(objects: int, inuse: int) -> int | None:
+    """Group of a zspage, None of a full one, which is on no list."""
+    return None if inuse == objects else 100 * inuse // objects // 10 + 1
+
+
+def validate_fullness(m: Machine, inuse: Counter[int]) -> None:
+    """Lists of zspages match their fullness, and the bitmap says which are not empty."""
+    lists = Lists(m.zspages)
+    first = int(m.control.nr_pages)
+    found: dict[int, tuple[int, int]] = {}
+    groups = [0] * len(SIZE_CLASSES)
+    for head in range(first, first + GROUPS * len(SIZE_CLASSES)):
+        if items := lists.walk(head):
+            size_class, group = divmod(head - first, GROUPS)
+            found |= dict.fromkeys(items, (size_class, group + 1))
+            groups[size_class] |= 1 << group + 1
+    assert_equal("class_groups", m.class_groups, groups)
+    for zspage, used in inuse.items():
+        size_class = int(m.zspages["size_class"][zspage])
+        fullness = fullness_group(SIZE_CLASSES[size_class].objs_per_zspage, used)
+        expected = fullness and (size_class, fullness)
+        assert found.pop(zspage, None) == expected, f"zspage {zspage} is not on {expected}"
+    assert not found, f"zspages {list(found)} are on lists but not live"
+
+
+def validate_slots(m: Machine) -> None:
+    """Every slot is used by one page, free to be reused, or was never used."""
+    control = m.control
+    used = m.pages["slot"][: control.nr_pages][has_slot(m)].tolist()
+    ring = [(int(control.slot_head) + i) % len(m.freed_slots) for i in range(int(control.slot_count))]
+    known = used + m.freed_slots[ring].tolist()
+    assert control.slots_used == len(used), f"slots_used is {control.slots_used}, not {len(used)}"
+    assert sorted(known) == list(range(int(control.slots_fresh))), "a slot is lost or used twice"
+    assert control.slots_fresh <= control.nr_slots, "slots beyond the device"
+
+
+def validate_writes(m: Machine) -> None:
+    """The device's queue holds exactly the folios under writeback, in the order in which they will be done."""
+    control = m.control
+    ring = [(int(control.writes_head) + i) % WRITES_IN_FLIGHT for i in range(int(control.writes_count))]
+    queued = sorted(m.writes_page[ring].tolist())
+    assert queued == np.flatnonzero(has_flag(m, PG_WRITEBACK)).tolist(), "queue and PG_writeback differ"
+    assert (states(m)[queued] == RESIDENT).all(), "a page under writeback is not resident"
+    assert (np.diff(m.writes_done[ring]) >= 0).all(), "writes are not in order"
