@@ -101,6 +101,10 @@ def test_heading_without_a_name_or_a_source_of_costs() -> None:
     assert said.endswith("Costs: their file does not say where they were measured.")
 
 
+def test_a_source_of_costs_cannot_command_the_terminal() -> None:
+    assert heading(scenario(), make(cost="\x1b[31mred\n")).endswith("Costs: ?[31mred?.")
+
+
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 

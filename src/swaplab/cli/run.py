@@ -23,13 +23,13 @@ from swaplab.scenario.result import Result
 
 __all__ = ["run"]
 
-Flag = Parameter(negative="")
+Flag = Parameter(negative="", show_default=False)
 
 
 def run(
     scenario: Path,
     *,
-    set: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     baseline: Baseline | None = None,
     compare: Annotated[bool, Flag] = False,
     cost: Path | None = None,

@@ -42,8 +42,13 @@ def heading(scenario: Scenario, result: Result) -> str:
     return (
         f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {format_size(scenario.machine.memory)} "
         f"of memory, {kind}, {format_size(swap.size)} of swap. Replayed by a model of Linux 6.12, not measured on one. "
-        f"Costs: {result.info.cost or 'their file does not say where they were measured'}."
+        f"Costs: {_printable(result.info.cost) or 'their file does not say where they were measured'}."
     )
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would obey: a cost file may come from anywhere."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:
