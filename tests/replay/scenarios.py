@@ -37,11 +37,11 @@ MIXED = Mix(
     mix=(
         Part(weight=0.2, content=Zero()),
         Part(weight=0.2, content=Random()),
-        Part(weight=0.3, content=Ratio(ratio=3.0)),
+        Part(weight=0.3, content=Ratio(ratio={"lz4": 3.0})),
         Part(weight=0.3, content=SameFilled(same_filled=0x42)),
     )
 )
-CONTENTS: tuple[Content, ...] = (MIXED, Zero(), Random(), Ratio(ratio=2.0), SameFilled(same_filled=1))
+CONTENTS: tuple[Content, ...] = (MIXED, Zero(), Random(), Ratio(ratio={"lz4": 2.0}), SameFilled(same_filled=1))
 PATTERNS: tuple[Pattern, ...] = (Scan(), Uniform(), Zipf(), HotCold())
 
 
@@ -64,7 +64,12 @@ def small_scenario(below: Below) -> Scenario:
         machine=Machine(
             memory=(64 + below(160)) * PAGE_SIZE, seed=below(1000), swappiness=pick(below, (60, 0, 1, 100, 200))
         ),
-        zswap=Zswap(enabled=True, max_pool_percent=1 + below(30), accept_threshold_percent=50 + below(51)),
+        zswap=Zswap(
+            enabled=True,
+            compressor="lz4",  # a C library, so that interpreting the replay does not interpret LZO
+            max_pool_percent=1 + below(30),
+            accept_threshold_percent=50 + below(51),
+        ),
         swap=Swap(
             size=pick(below, (0, 9, 60, 300, 300, 300)) * PAGE_SIZE,
             device=pick(below, (DEVICES["nvme"], DEVICES["hdd"], SLOW)),

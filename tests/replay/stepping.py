@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from tests.replay.validate import check_no_counter_went_back, counters, validate
 
 from swaplab.replay import Replay
 from swaplab.scenario.model import Scenario
-from tests.replay.validate import check_no_counter_went_back, counters, validate
 
 __all__ = ["run_checked"]
 

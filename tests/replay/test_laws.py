@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from swaplab.replay import replay
-from swaplab.replay.state import COUNTERS
 from tests.replay.scenarios import seeded_scenario, small_scenario
 from tests.replay.stepping import run_checked
 from tests.replay.validate import validate
+
+from swaplab.replay import replay
+from swaplab.replay.state import COUNTERS
 
 SEEDS = range(20)
 STEP = 11

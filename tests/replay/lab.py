@@ -1,0 +1,142 @@
+"""A machine to experiment on: one workload in cgroup ``a``, touched page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from swaplab.replay import Replay
+from swaplab.replay.jit import entry
+from swaplab.replay.memory import shrink_worker
+from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY, PG_SWAPCACHE, STATE_MASK, Machine
+from swaplab.replay.vmscan import scan_target
+from swaplab.replay.zsmalloc import zs_free, zs_malloc
+from swaplab.replay.zswap import do_shrink_slab
+from swaplab.scenario.content import Content, SameFilled
+from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Machine as Hardware
+
+__all__ = ["Lab", "do_shrink_slab_of", "scan_target_of", "shrink_worker_of", "zs_free_of", "zs_malloc_of"]
+
+A = 1
+"""Number of cgroup ``a``, the root being 0."""
+
+
+class Lab(Replay):
+    """A replay whose accesses the test makes.
+
+    Args:
+        pages: of the workload, which are numbered from 0.
+        machine, swap_pages: sizes in pages, ample unless told.
+        cgroups: limits, in pages, by path; ``a`` has `a`'s.
+    """
+
+    def __init__(
+        self,
+        pages: int = 200,
+        *,
+        machine: int = 100_000,
+        swap_pages: int = 10_000,
+        content: Content | None = None,
+        cgroup: str = "a",
+        cgroups: dict[str, Cgroup] | None = None,
+        zswap: Zswap | None = None,
+        swappiness: int = 60,
+        **limits: Any,
+    ) -> None:
+        paged = {
+            name: value * PAGE_SIZE if name != "memory_zswap_writeback" else value for name, value in limits.items()
+        }
+        workload = Workload(cgroup=cgroup, pages=pages, accesses=1, content=content or SameFilled(same_filled=0x42))
+        super().__init__(
+            Scenario(
+                machine=Hardware(memory=machine * PAGE_SIZE, swappiness=swappiness),
+                zswap=zswap or Zswap(enabled=True),
+                swap=Swap(size=swap_pages * PAGE_SIZE),
+                cgroups={"a": Cgroup(**paged)} | (cgroups or {}),
+                workloads=(workload,),
+            )
+        )
+
+    def touch(self, pages: Iterable[int], write: bool = False) -> None:
+        """Access pages in order."""
+        self.access(np.array([page << 1 | write for page in pages], np.uint32))
+
+    def reclaim(self, pages: int, cgroup: str = "a") -> None:
+        """Write to memory.reclaim."""
+        self.fire(Event(at=0, cgroup=cgroup, reclaim=pages * PAGE_SIZE))
+
+    def remove(self, cgroup: str = "a") -> None:
+        """Remove a cgroup."""
+        self.fire(Event(at=0, cgroup=cgroup, remove=True))
+
+    def set(self, cgroup: str = "a", **limits: Any) -> None:
+        """Write limits, as they are."""
+        self.fire(Event(at=0, cgroup=cgroup, set=limits))
+
+    def state(self, page: int) -> int:
+        """Where a page is."""
+        return int(self.machine.pages["bits"][page] & STATE_MASK)
+
+    def where(self, state: int) -> list[int]:
+        """Pages that are there."""
+        bits = self.machine.pages["bits"][: self.machine.control.nr_pages]
+        return [int(page) for page in np.flatnonzero((bits & STATE_MASK) == state)]
+
+    def is_active(self, page: int) -> bool:
+        return bool(self.machine.pages["bits"][page] & PG_ACTIVE)
+
+    def is_dirty(self, page: int) -> bool:
+        return bool(self.machine.pages["bits"][page] & PG_DIRTY)
+
+    def has_slot(self, page: int) -> bool:
+        """Whether a resident page keeps its swap slot."""
+        return bool(self.machine.pages["bits"][page] & PG_SWAPCACHE)
+
+    def count(self, name: str, memcg: int = A) -> int:
+        """A field of a cgroup itself."""
+        return int(self.machine.memcgs[name][memcg])
+
+    def entries(self, memcg: int = A) -> list[int]:
+        """Pages on a cgroup's zswap LRU, the oldest first."""
+        head = int(self.machine.control.nr_pages) + memcg * LISTS_PER_MEMCG + LRU_ZSWAP
+        following = self.machine.pages["next"]
+        pages, page = [], int(following[head])
+        while page != head:
+            pages.append(page)
+            page = int(following[page])
+        return pages
+
+
+@entry
+def scan_target_of(m: Machine, memcg: int, size: int) -> int:
+    """`scan_target`, for Python to call."""
+    return scan_target(m, memcg, size)
+
+
+@entry
+def do_shrink_slab_of(m: Machine, memcg: int, priority: int) -> None:
+    """`do_shrink_slab`, for Python to call."""
+    do_shrink_slab(m, memcg, priority)
+
+
+@entry
+def shrink_worker_of(m: Machine) -> None:
+    """`shrink_worker`, for Python to call, as its kernel thread would."""
+    m.control.background = 1
+    shrink_worker(m)
+    m.control.background = 0
+
+
+@entry
+def zs_malloc_of(m: Machine, length: int) -> int:
+    """`zs_malloc`, for Python to call."""
+    return zs_malloc(m, length)
+
+
+@entry
+def zs_free_of(m: Machine, zspage: int) -> None:
+    """`zs_free`, for Python to call."""
+    zs_free(m, zspage)

@@ -1,0 +1,171 @@
+"""Cgroups: limits, reclaim on demand and removal, as mm/memcontrol.c of Linux 6.12 has them."""
+
+from __future__ import annotations
+
+from tests.replay.lab import A, Lab
+from tests.replay.validate import validate
+
+from swaplab.replay.state import GONE, IN_ZSWAP, NONE, ON_DISK, RESIDENT
+from swaplab.scenario.content import Random
+from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Zswap
+
+
+def test_memory_reclaim_frees_what_is_asked_for_and_not_much_more() -> None:
+    """memory_reclaim: batches of a quarter of the rest, at least 32 pages."""
+    lab = Lab(1000)
+    lab.touch(range(1000))
+    before = lab.count("pgsteal")
+    lab.reclaim(400)
+    assert 400 <= lab.count("pgsteal") - before < 400 + 64
+
+
+def test_a_lowered_limit_reclaims_down_to_it() -> None:
+    lab = Lab()
+    lab.touch(range(200))
+    lab.set(memory_max=50 * PAGE_SIZE)
+    assert lab.count("usage") <= 50
+    assert lab.count("oom_kill") == 0
+    validate(lab.machine)
+
+
+def test_a_lowered_limit_kills_when_nothing_can_be_reclaimed() -> None:
+    """memory_max_write: 16 tries, then the OOM killer."""
+    lab = Lab(swap_pages=0)
+    lab.touch(range(200))
+    lab.set(memory_max=50 * PAGE_SIZE)
+    assert lab.count("oom") == lab.count("oom_kill") == 1
+    assert lab.count("usage") == 0
+
+
+def test_the_limit_holds_and_every_hit_is_an_event() -> None:
+    lab = Lab(memory_max=64)
+    lab.touch(range(200))
+    assert lab.count("usage") <= 64
+    assert lab.count("max_events") >= (200 - 64) // 64
+
+
+def test_oom_kills_the_workload_that_gives_most_back() -> None:
+    """oom_badness: resident and swapped pages."""
+    lab = Lab(swap_pages=0, memory_max=100)
+    lab.touch(range(101))
+    assert lab.count("oom_kill") == 1
+    assert lab.state(0) == GONE
+    faults = lab.count("pgfault")
+    lab.touch(range(101))
+    assert lab.count("pgfault") == faults, "its further accesses do nothing"
+
+
+def test_memory_high_reclaims_a_batch_at_a_time() -> None:
+    """mem_cgroup_handle_over_high, after 64 pages were charged above the limit."""
+    lab = Lab(1000, memory_high=300)
+    lab.touch(range(300 + 63))
+    assert (lab.count("high"), lab.count("pgscan")) == (0, 0)
+    lab.touch([363])
+    assert lab.count("high") == 1
+    assert lab.count("usage") <= 300 + 8, "what was reclaimed is charged again, compressed"
+    lab.touch(range(364, 1000))
+    assert lab.count("usage") <= 300 + 64
+    assert lab.count("throttle_ns") == 0, "reclaim keeps up"
+
+
+def test_memory_high_throttles_when_nothing_can_be_reclaimed() -> None:
+    """calculate_high_delay: 2 s a batch at most, with no swap to reclaim to."""
+    lab = Lab(1000, memory_high=100, swap_pages=0)
+    lab.touch(range(100 + 64))
+    once = lab.count("throttle_ns")
+    overage = (64 << 20) // 100
+    jiffies = overage * overage * 250 >> 34
+    assert once == min(jiffies, 500) * 4_000_000 > 0
+    lab.touch(range(164, 1000))
+    assert lab.count("throttle_ns") <= 14 * 2_000_000_000
+
+
+def test_memory_high_is_handled_page_by_page_where_a_batch_does_not_fit() -> None:
+    """try_charge_memcg falls back to a single page near memory.max, before which memory.high still takes effect."""
+    lab = Lab(memory_high=30, memory_max=60)
+    lab.touch(range(200))
+    assert lab.count("max_events") == 0
+    assert lab.count("usage") <= 31
+
+
+def test_swap_max_keeps_the_rest_in_memory() -> None:
+    """The event is that of the cgroup whose page it was, though it is the parent's limit."""
+    lab = Lab(memory_swap_max=25, cgroups={"a/x": Cgroup()}, cgroup="a/x")
+    lab.touch(range(100))
+    lab.reclaim(100)
+    assert lab.count("swap") == 25
+    assert len(lab.where(RESIDENT)) == 75
+    assert lab.count("swap_max_events", 1) == 0
+    assert lab.count("swap_max_events", 2) > 0
+
+
+def test_entries_of_a_removed_cgroup_are_its_parents_oldest() -> None:
+    """memcg_reparent_list_lrus splices at the head."""
+    lab = Lab(cgroups={"a/x": Cgroup()}, cgroup="a/x")
+    lab.touch(range(50))
+    lab.reclaim(50)
+    lab.machine.workload_memcg[0] = A
+    lab.touch(range(50, 100))
+    lab.reclaim(50)
+    assert (lab.entries(2), lab.entries(A)) == (list(range(50)), list(range(50, 100)))
+    lab.remove("a/x")
+    assert lab.entries(A) == list(range(100))
+    assert lab.entries(2) == []
+    validate(lab.machine)
+    lab.touch(range(100))
+    assert lab.count("zswpin", A) == 100
+    validate(lab.machine)
+
+
+def test_folios_of_a_removed_cgroup_are_reclaimed_through_its_parent() -> None:
+    lab = Lab(cgroups={"a/x": Cgroup()}, cgroup="a/x")
+    lab.touch(range(100))
+    lab.remove("a/x")
+    assert lab.count("usage", 2) == 100, "they stay charged to the dead"
+    lab.reclaim(100)
+    assert lab.count("usage", 2) == 0
+    assert lab.where(IN_ZSWAP) == list(range(100))
+    assert lab.entries(A) == list(range(100)), "new entries go to the parent"
+    validate(lab.machine)
+
+
+def test_pages_of_a_removed_cgroup_come_back_to_the_parent() -> None:
+    """mem_cgroup_swapin_charge_folio: the owner of the slot is offline, so the faulting task's cgroup pays."""
+    lab = Lab(cgroups={"a/x": Cgroup()}, cgroup="a/x")
+    lab.touch(range(100))
+    lab.reclaim(100)
+    lab.remove("a/x")
+    assert lab.count("swap_local", 2) == 100
+    lab.touch(range(100), write=True)
+    assert lab.count("anon", A) == 100
+    assert lab.count("swap_local", 2) == 0
+
+
+def test_an_exit_frees_everything_everywhere() -> None:
+    lab = Lab(zswap=Zswap(enabled=True))
+    lab.touch(range(200))
+    lab.reclaim(100)
+    lab.fire(Event(at=0, cgroup="a", exit=True))
+    m = lab.machine
+    assert lab.where(GONE) == list(range(200))
+    assert (m.control.free, m.control.slots_used, m.control.pool_pages) == (m.control.totalram, 0, 0)
+    assert lab.count("usage") == 0
+    validate(m)
+
+
+def test_the_root_is_not_charged_for_compressed_bytes() -> None:
+    """The root has no objcg; every other cgroup pays in whole pages of its sum."""
+    lab = Lab()
+    lab.touch(range(100))
+    lab.reclaim(100)
+    assert lab.count("usage") == -(-lab.count("objcg_bytes") // PAGE_SIZE) > 0
+    assert lab.count("objcg_bytes", 0) == 0
+
+
+def test_disk_pages_are_what_swap_without_zswap_leaves() -> None:
+    lab = Lab(content=Random(), zswap=Zswap(enabled=False))
+    lab.touch(range(50))
+    lab.reclaim(50)
+    lab.reclaim(50)
+    assert lab.where(ON_DISK) == list(range(50))
+    assert lab.where(NONE) == list(range(50, 200))

@@ -1,0 +1,191 @@
+"""Classic reclaim: what mm/vmscan.c and mm/workingset.c of Linux 6.12 do, one behaviour a test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.replay.lab import A, Lab, scan_target_of
+
+from swaplab.replay.state import IN_ZSWAP, NO_LIMIT, NONE, ON_DISK, RESIDENT
+from swaplab.scenario.model import Cgroup, Zswap
+
+
+def test_a_first_touched_page_is_evicted_at_its_second_scan() -> None:
+    """folio_check_references: the first scan finds it young and keeps it, the second finds it old."""
+    lab = Lab(memory_max=40)
+    lab.touch(range(40))
+    assert lab.count("pgscan") == 0
+    lab.touch([40])
+    scanned, stolen = lab.count("pgscan"), lab.count("pgsteal")
+    assert stolen > 0
+    assert scanned >= stolen + 40
+
+
+def test_a_page_touched_between_two_scans_is_activated() -> None:
+    """folio_check_references: young and PG_referenced. What is not touched again goes first, though it is younger."""
+    lab = Lab(memory_max=64)
+    lab.touch(range(64))
+    lab.reclaim(1)
+    kept = lab.where(RESIDENT)
+    lab.touch(kept[:4])
+    active = lab.count("pgactivate")
+    lab.reclaim(1)
+    lab.touch(kept[:4])
+    lab.reclaim(1)
+    assert lab.count("pgactivate") > active
+    assert all(lab.state(page) == RESIDENT for page in kept[:4])
+
+
+@pytest.mark.parametrize("pages", [65, 80, 100])
+def test_a_cyclic_scan_larger_than_memory_always_misses(pages: int) -> None:
+    """The law of pure LRU, which reclaim keeps while nothing is active: each page is gone before its turn comes."""
+    lab = Lab(pages, memory_max=64, zswap=Zswap(enabled=False))
+    lab.touch(range(pages))
+    gone = lab.where(ON_DISK)
+    assert gone == list(range(len(gone))), "the oldest"
+    lab.touch(range(pages))
+    assert lab.count("pgmajfault") >= pages - 64
+
+
+def test_pages_that_come_back_soon_are_active_and_those_that_come_late_are_not() -> None:
+    """workingset_test_recent: a refault distance of at most the active list's length activates."""
+    lab = Lab(400)
+    lab.touch(range(300))
+    lab.reclaim(100)
+    gone = lab.where(IN_ZSWAP)
+    lab.touch([gone[0]])
+    assert not lab.is_active(gone[0]), "nothing was active, so any distance is too long"
+    assert lab.count("workingset_refault_anon") == 1
+    lab.machine.pages["shadow"][gone[1]] = lab.count("nonresident_age")
+    lab.touch([gone[1]])
+    assert lab.is_active(gone[1])
+    lab.machine.pages["shadow"][gone[2]] = lab.count("nonresident_age") - lab.count("active") - 1
+    lab.touch([gone[2]])
+    assert not lab.is_active(gone[2])
+    lab.machine.pages["shadow"][gone[3]] = lab.count("nonresident_age") - lab.count("active")
+    lab.touch([gone[3]])
+    assert lab.is_active(gone[3])
+    assert lab.count("workingset_activate_anon") == 2
+
+
+def test_a_clean_page_from_disk_is_dropped_without_io() -> None:
+    """The slot stays in use after a read fault, so what it holds need not be written again."""
+    lab = Lab(zswap=Zswap(enabled=False))
+    lab.touch(range(100))
+    lab.reclaim(100)
+    assert lab.where(NONE) == list(range(100, 200))
+    lab.reclaim(100)
+    written = lab.count("pswpout")
+    lab.touch(range(100))
+    assert lab.has_slot(0)
+    assert not lab.is_dirty(0)
+    lab.reclaim(100)
+    assert lab.state(0) == ON_DISK
+    assert lab.count("pswpout") == written
+
+
+def test_a_page_written_to_since_is_written_out_again() -> None:
+    lab = Lab(zswap=Zswap(enabled=False))
+    lab.touch(range(100))
+    lab.reclaim(100)
+    lab.reclaim(100)
+    written = lab.count("pswpout")
+    lab.touch(range(100))
+    lab.touch(range(100), write=True)
+    lab.reclaim(100)
+    assert lab.count("pswpout") == written + 100
+
+
+def test_swap_slots_are_freed_at_write_faults() -> None:
+    """should_try_to_free_swap: a write fault of the only user."""
+    lab = Lab()
+    lab.touch(range(100))
+    lab.reclaim(100)
+    lab.touch([0])
+    lab.touch([1], write=True)
+    assert (lab.has_slot(0), lab.has_slot(1)) == (True, False)
+    assert lab.machine.control.slots_used == 99
+
+
+@pytest.mark.parametrize(("swap_pages", "kept"), [(210, True), (190, False)])
+def test_swap_slots_are_freed_at_any_fault_when_half_are_used(swap_pages: int, kept: bool) -> None:
+    """vm_swap_full."""
+    lab = Lab(swap_pages=swap_pages)
+    lab.touch(range(100))
+    lab.reclaim(100)
+    lab.touch([0])
+    assert lab.has_slot(0) == kept
+
+
+@pytest.mark.parametrize(("swap_max", "kept"), [(201, True), (200, False)])
+def test_swap_slots_are_freed_when_half_of_the_cgroups_are_used(swap_max: int, kept: bool) -> None:
+    """mem_cgroup_swap_full: twice the usage reaches memory.swap.max."""
+    lab = Lab(memory_swap_max=swap_max)
+    lab.touch(range(100))
+    lab.reclaim(100)
+    lab.touch([0])
+    assert lab.has_slot(0) == kept
+
+
+@pytest.mark.parametrize(("cost", "share"), [(0, 0.300), (1, 0.222), (10, 0.180), (10_000_000, 0.1765)])
+def test_the_share_of_anonymous_memory_falls_with_its_cost(cost: int, share: float) -> None:
+    """get_scan_count at swappiness 60: 60 / 200 at no cost, towards 3 / 17."""
+    lab = Lab()
+    lab.machine.control.priority = 1
+    lab.machine.control.scan_anon_cost = cost
+    scanned = scan_target_of(lab.machine, A, 2_000_000)
+    assert scanned / 1_000_000 == pytest.approx(share, abs=0.01)
+
+
+def test_all_is_scanned_at_the_last_priority() -> None:
+    lab = Lab()
+    lab.machine.control.priority = 0
+    assert scan_target_of(lab.machine, A, 1000) == 1000
+
+
+def test_nothing_is_scanned_without_swap_or_swappiness() -> None:
+    """can_reclaim_anon_pages; swappiness 0 forbids swap to cgroups but not to the machine."""
+    without_swap = Lab(swap_pages=0)
+    assert scan_target_of(without_swap.machine, A, 1000) == 0
+    unwilling = Lab(swappiness=0)
+    unwilling.machine.control.target = A
+    assert scan_target_of(unwilling.machine, A, 1000) == 0
+
+
+def test_the_oldest_page_goes_first() -> None:
+    lab = Lab()
+    lab.touch(range(100))
+    lab.reclaim(32)
+    assert lab.where(IN_ZSWAP) == list(range(len(lab.where(IN_ZSWAP))))
+
+
+def test_kswapd_keeps_the_watermark_free() -> None:
+    lab = Lab(600, machine=500, cgroup="")
+    lab.touch(range(450))
+    control = lab.machine.control
+    assert control.free > control.watermark_low
+    lab.touch(range(450, 600))
+    assert control.free > control.watermark_min
+    assert lab.count("pgsteal", 0) > 0
+
+
+def test_reclaim_goes_round_the_subtree() -> None:
+    """mem_cgroup_iter: direct reclaim continues where the last one stopped, so all children pay."""
+    lab = Lab(cgroups={"a/x": Cgroup(), "a/y": Cgroup()}, cgroup="a/x")
+    lab.touch(range(100))
+    lab.machine.workload_memcg[0] = 3
+    lab.touch(range(100, 200))
+    for _ in range(4):
+        lab.reclaim(16)
+    stolen = [lab.count("pgsteal", memcg) for memcg in (2, 3)]
+    assert min(stolen) > 0
+    assert abs(stolen[0] - stolen[1]) <= 64
+
+
+def test_ample_memory_means_no_reclaim() -> None:
+    lab = Lab()
+    lab.touch(list(range(200)) * 3)
+    m = lab.machine
+    assert m.memcgs["memory_max"][A] == NO_LIMIT
+    assert lab.count("pgfault") == 200
+    assert np.all(m.memcgs["pgscan"] == 0)

@@ -1,0 +1,284 @@
+"""zswap: what mm/zswap.c of Linux 6.12 does, one behaviour a test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.replay.lab import A, Lab, do_shrink_slab_of, shrink_worker_of, zs_free_of, zs_malloc_of
+from tests.replay.validate import validate
+
+from swaplab.kernel.zsmalloc import pool_pages
+from swaplab.replay.state import ENTRY_REFERENCED, ON_DISK, RESIDENT, ZERO_FILLED
+from swaplab.scenario.content import Random, Zero
+from swaplab.scenario.model import Cgroup, Zswap
+
+PRIORITIES = range(12, -1, -1)
+
+
+def filled(**arguments: object) -> Lab:
+    """A lab with 100 pages in zswap, the first the oldest."""
+    lab = Lab(**arguments)  # type: ignore[arg-type]
+    lab.touch(range(100))
+    lab.reclaim(100)
+    assert lab.entries() == list(range(100))
+    return lab
+
+
+def unreference(lab: Lab, pages: list[int]) -> None:
+    """Let entries have had their second chance."""
+    lab.machine.pages["bits"][pages] &= ~np.uint16(ENTRY_REFERENCED)
+
+
+def shrink_as_if(lab: Lab, freeable: int, priority: int) -> None:
+    """Run the shrinker with so many compressed bytes in the cgroup that `freeable` pages seem worth the effort."""
+    m = lab.machine
+    pretended = freeable * 4096 - lab.count("zswap_bytes")
+    m.memcgs["zswap_bytes"][A] += pretended
+    m.control.zswap_shrinker = 1
+    do_shrink_slab_of(m, A, priority)
+    m.memcgs["zswap_bytes"][A] -= pretended
+
+
+def test_a_page_loaded_from_zswap_is_stored_again() -> None:
+    """zswap_load frees the entry and leaves the folio dirty."""
+    lab = filled()
+    lab.touch(range(100))
+    assert lab.count("zswpin") == 100
+    assert lab.machine.control.stored_pages == 0
+    assert lab.has_slot(0)
+    assert lab.is_dirty(0)
+    lab.reclaim(100)
+    assert lab.count("zswpout") == 200
+
+
+def test_zero_filled_pages_go_to_the_zeromap() -> None:
+    """swap_writepage: neither zswap nor the device sees them, and they come back clean."""
+    lab = Lab(content=Zero())
+    lab.touch(range(100))
+    lab.reclaim(100)
+    assert lab.where(ZERO_FILLED) == list(range(100))
+    lab.touch(range(100))
+    assert not lab.is_dirty(0)
+    lab.reclaim(100)
+    assert lab.where(ZERO_FILLED) == list(range(100))
+    assert (lab.count("swpout_zero"), lab.count("swpin_zero")) == (100, 100), "dropped the second time"
+    assert (lab.count("zswpout"), lab.count("pswpout")) == (0, 0)
+
+
+def test_pages_that_do_not_compress_are_written_to_disk() -> None:
+    lab = Lab(content=Random())
+    lab.touch(range(100))
+    lab.reclaim(100)
+    assert lab.machine.control.reject_compress_fail == 100
+    assert lab.count("pswpout") == 100
+
+
+def test_without_writeback_a_rejected_page_stays_and_is_active() -> None:
+    """memory.zswap.writeback = 0: AOP_WRITEPAGE_ACTIVATE."""
+    lab = Lab(content=Random(), memory_zswap_writeback=False)
+    lab.touch(range(100))
+    lab.reclaim(100)
+    assert lab.where(RESIDENT) == list(range(100))
+    assert lab.count("pswpout") == 0
+    assert lab.count("pgactivate") >= 100
+
+
+def test_zswap_max_zero_sends_everything_to_disk() -> None:
+    lab = Lab(memory_zswap_max=0)
+    lab.touch(range(100))
+    lab.reclaim(100)
+    assert lab.count("zswpout") == 0
+    assert lab.count("pswpout") == 100
+
+
+def test_zswap_max_writes_one_entry_back_per_store() -> None:
+    """zswap_store: over the limit it tries one entry, which the second chance saves the first time; it then rejects."""
+    lab = filled()
+    stored = lab.count("zswap_bytes")
+    lab.set(memory_zswap_max=4096)
+    assert stored < 2 * 4096, "so that the limit takes effect at a full page"
+    lab.machine.memcgs["zswap_max"][A] = stored >> 12
+    lab.touch([100])
+    lab.reclaim(1)
+    assert not lab.machine.pages["bits"][0] & ENTRY_REFERENCED
+    assert lab.count("zswpwb") == 0
+    assert lab.count("zswpout") == 100, "rejected"
+    assert lab.entries() == [*range(1, 100), 0]
+
+
+def test_an_entry_gets_a_second_chance() -> None:
+    """shrink_memcg_cb: a fresh entry is rotated once and written back when met again."""
+    lab = filled()
+    lab.machine.control.zswap_accept_pages = 0
+    shrink_worker_of(lab.machine)
+    assert lab.entries() == [*range(16, 100), *range(16)]
+    assert lab.count("zswpwb") == 0
+    unreference(lab, lab.entries())
+    shrink_worker_of(lab.machine)
+    assert lab.count("zswpwb") == 100
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3])
+def test_a_walk_meets_a_rotated_entry_again_unless_it_is_alone(entries: int) -> None:
+    """list_for_each_safe has the next entry in hand, which for a list of one is its head."""
+    lab = Lab()
+    lab.touch(range(entries))
+    lab.reclaim(entries)
+    shrink_as_if(lab, freeable=1000, priority=0)
+    assert lab.count("zswpwb") == (0 if entries == 1 else entries)
+
+
+def shrink_slab_model(freeable: int, priority: int, deferred: int) -> tuple[int, int]:
+    """Scans and what is deferred after them: do_shrink_slab, written from its description, when no scan stops."""
+    delta = 4 * (freeable >> priority) // 2
+    total = min((deferred >> priority) + delta, 2 * freeable)
+    scanned = 0
+    while total - scanned >= min(128, freeable):
+        scanned += min(128, total - scanned)
+    return scanned, max(0, min(deferred + delta - scanned, 2 * freeable))
+
+
+def test_the_model_of_the_shrinker_gives_what_was_worked_by_hand() -> None:
+    deferred, scans = 0, []
+    for priority in PRIORITIES:
+        scanned, deferred = shrink_slab_model(1000, priority, deferred)
+        scans.append(scanned)
+    assert scans == [0] * 8 + [128, 256, 512, 1024, 1920]
+    for freeable, first in ((10_000, 7), (100_000, 10)):
+        deferred, found = 0, []
+        for priority in PRIORITIES:
+            scanned, deferred = shrink_slab_model(freeable, priority, deferred)
+            found += [(priority, scanned)] * bool(scanned)
+        assert found[0] == (first, 128)
+
+
+@pytest.mark.parametrize("freeable", [100, 300, 1000, 4000])
+def test_the_shrinker_writes_back_what_the_model_says(freeable: int) -> None:
+    pages = 5 * freeable
+    lab = Lab(pages, swap_pages=2 * pages, zswap=Zswap(enabled=True, max_pool_percent=100))
+    lab.touch(range(pages))
+    lab.reclaim(pages)
+    unreference(lab, lab.entries())
+    deferred = 0
+    for priority in PRIORITIES:
+        before = lab.count("zswpwb")
+        scanned, deferred = shrink_slab_model(freeable, priority, deferred)
+        shrink_as_if(lab, freeable, priority)
+        assert (lab.count("zswpwb") - before, lab.count("nr_deferred")) == (scanned, deferred)
+    validate(lab.machine)
+
+
+def test_a_batch_that_writes_nothing_back_stays_deferred() -> None:
+    """SHRINK_STOP: fresh entries are only rotated, and what was to be scanned is left for the next time."""
+    lab = Lab(1000)
+    lab.touch(range(1000))
+    lab.reclaim(1000)
+    shrink_as_if(lab, freeable=1000, priority=1)
+    assert (lab.count("zswpwb"), lab.count("nr_deferred")) == (0, 1000)
+    assert lab.entries() == [*range(128, 1000), *range(128)]
+
+
+def test_pages_that_were_read_from_disk_protect_as_many_entries_once() -> None:
+    """zswap_shrinker_count consumes nr_disk_swapins."""
+    lab = filled()
+    unreference(lab, lab.entries())
+    lab.machine.memcgs["nr_disk_swapins"][A] = 150
+    shrink_as_if(lab, freeable=1000, priority=0)
+    assert (lab.count("zswpwb"), lab.count("nr_disk_swapins")) == (0, 50)
+
+
+def test_the_pool_limit_has_hysteresis() -> None:
+    """zswap_check_limits: full at the limit, accepting again at the threshold only."""
+    lab = filled(zswap=Zswap(enabled=True, max_pool_percent=50))
+    control = lab.machine.control
+    pool = int(control.pool_pages)
+    control.zswap_max_pages, control.zswap_accept_pages = pool, pool - 1
+    lab.touch(range(100, 110))
+    lab.set(memory_zswap_writeback=False)
+    lab.reclaim(1)
+    assert control.pool_limit_hit > 0
+    assert control.pool_reached_full == 1
+    stored = lab.count("zswpout")
+    control.zswap_max_pages = pool + 10
+    lab.reclaim(1)
+    assert lab.count("zswpout") == stored, "below the limit but above the threshold"
+    control.zswap_accept_pages = pool + 5
+    lab.machine.pte[100:110] = 1
+    lab.reclaim(200)
+    assert control.pool_reached_full == 0
+
+
+def test_the_worker_goes_round_the_cgroups_and_stops_after_16_failures() -> None:
+    """shrink_worker: fresh entries are rotated, which counts as a failure each."""
+    lab = Lab(cgroups={"b": Cgroup()})
+    lab.touch(range(60))
+    lab.machine.workload_memcg[0] = 2
+    lab.touch(range(60, 120))
+    lab.reclaim(60, "a")
+    lab.reclaim(60, "b")
+    lab.machine.control.zswap_accept_pages = 0
+    shrink_worker_of(lab.machine)
+    bits = lab.machine.pages["bits"]
+    rotated = [int(np.sum(bits[pages] & ENTRY_REFERENCED == 0)) for pages in (lab.entries(1), lab.entries(2))]
+    assert rotated == [8, 8]
+    assert (lab.count("zswpwb", 1), lab.count("zswpwb", 2)) == (0, 0)
+
+
+def test_the_worker_stops_after_16_walks_of_a_tree_without_candidates() -> None:
+    lab = Lab(memory_zswap_writeback=False)
+    lab.touch(range(60))
+    lab.reclaim(60)
+    lab.machine.control.zswap_accept_pages = 0
+    shrink_worker_of(lab.machine)
+    assert lab.count("zswpwb") == 0
+    assert lab.machine.control.next_shrink == -1
+
+
+def test_the_worker_writes_back_down_to_the_threshold() -> None:
+    lab = filled()
+    control = lab.machine.control
+    unreference(lab, lab.entries())
+    control.zswap_accept_pages = int(control.pool_pages) - 1
+    shrink_worker_of(lab.machine)
+    assert control.pool_pages == control.zswap_accept_pages
+    assert lab.count("zswpwb") == control.written_back_pages > 0
+    oldest = lab.count("zswpwb")
+    assert lab.entries() == list(range(oldest, 100)), "the oldest first"
+    validate(lab.machine)
+
+
+def test_what_was_written_back_is_read_from_disk() -> None:
+    lab = filled()
+    unreference(lab, lab.entries())
+    lab.machine.control.zswap_accept_pages = 0
+    shrink_worker_of(lab.machine)
+    lab.reclaim(100)
+    lab.reclaim(100)
+    assert lab.where(ON_DISK) == list(range(100))
+    lab.touch([0])
+    assert lab.count("pswpin") == 1
+    assert lab.count("nr_disk_swapins") == 1
+
+
+def test_the_shrinker_does_not_see_the_roots_own_entries() -> None:
+    """zswap_shrinker_count: entries without an objcg are in no cgroup's memory.stat, so there is nothing to free."""
+    lab = Lab(cgroup="", machine=300, pages=600, zswap=Zswap(enabled=True, shrinker_enabled=True, max_pool_percent=50))
+    lab.touch(range(600))
+    assert lab.count("entries", 0) > 0
+    assert lab.count("zswpwb", 0) == 0
+    assert not np.any(lab.machine.pages["bits"][lab.entries(0)] & ENTRY_REFERENCED == 0)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.lists(st.integers(1, 4096), max_size=150))
+def test_a_pool_that_is_only_filled_takes_what_packing_says(lengths: list[int]) -> None:
+    """zsmalloc, against the arithmetic of its size classes."""
+    lab = Lab(200)
+    zspages = [zs_malloc_of(lab.machine, length) for length in lengths]
+    assert lab.machine.control.pool_pages == pool_pages(lengths)
+    for zspage in zspages:
+        zs_free_of(lab.machine, zspage)
+    assert lab.machine.control.pool_pages == 0
+    assert lab.machine.control.free == lab.machine.control.totalram
