@@ -211,7 +211,7 @@ MISTAKES = [
     (f"[cgroup.a.b]\n{WORKLOAD}", 'cgroup."a": expected the cgroups in it as [cgroup."a/b"], found a table b'),
     (f"[cgroup.a]\nmemory.mxa = 1\n{WORKLOAD}", "found 'memory.mxa' (did you mean memory.max?)"),
     (f"[cgroup.a.memory]\n{WORKLOAD}", "found 'memory' (did you mean memory.max?)"),
-    (f"[cgroup.a]\nmemory.max = -1\n{WORKLOAD}", 'cgroup."a".memory.max: expected a size'),
+    (f"[cgroup.a]\nmemory.max = -1\n{WORKLOAD}", "powers of 1024 (such as 64M), found -1"),
     (f"[cgroup.a]\nmemory.zswap.writeback = 'max'\n{WORKLOAD}", "writeback: expected true or false, found 'max'"),
     (f"[cgroup.a]\nmemory.zswap.writeback = 1.0\n{WORKLOAD}", "writeback: expected true or false, found 1.0"),
     ("[workload]\npages = 1", "workload: expected an array of tables ([[...]]), found {'pages': 1}"),

@@ -33,7 +33,8 @@ def parse_size(value: object, where: object = "size") -> int:
     if size is None or not 0 <= size < LARGEST:
         expected = "a size, bytes or with K, M, G, T for powers of 1024 (such as 64M)"
         # A huge integer has no decimal text (sys.set_int_max_str_digits).
-        raise InputError(where, expected, hex(value) if isinstance(value, int) else repr(value))
+        is_huge = isinstance(value, int) and value.bit_length() > 64
+        raise InputError(where, expected, f"{value:#x}" if is_huge else repr(value))
     return size
 
 
