@@ -78,22 +78,22 @@ class Lab(Replay):
 
     def state(self, page: int) -> int:
         """Where a page is."""
-        return int(self.machine.pages["bits"][page] & STATE_MASK)
+        return int(self.machine.folios["bits"][page] & STATE_MASK)
 
     def where(self, state: int) -> list[int]:
         """Pages that are there."""
-        bits = self.machine.pages["bits"][: self.machine.control.nr_pages]
+        bits = self.machine.folios["bits"][: self.machine.control.nr_pages]
         return [int(page) for page in np.flatnonzero((bits & STATE_MASK) == state)]
 
     def is_active(self, page: int) -> bool:
-        return bool(self.machine.pages["bits"][page] & PG_ACTIVE)
+        return bool(self.machine.folios["bits"][page] & PG_ACTIVE)
 
     def is_dirty(self, page: int) -> bool:
-        return bool(self.machine.pages["bits"][page] & PG_DIRTY)
+        return bool(self.machine.folios["bits"][page] & PG_DIRTY)
 
     def has_slot(self, page: int) -> bool:
         """Whether a resident page keeps its swap slot."""
-        return bool(self.machine.pages["bits"][page] & PG_SWAPCACHE)
+        return bool(self.machine.folios["bits"][page] & PG_SWAPCACHE)
 
     def count(self, name: str, memcg: int = A) -> int:
         """A field of a cgroup itself."""
@@ -102,7 +102,7 @@ class Lab(Replay):
     def entries(self, memcg: int = A) -> list[int]:
         """Pages on a cgroup's zswap LRU, the oldest first."""
         head = int(self.machine.control.nr_pages) + memcg * LISTS_PER_MEMCG + LRU_ZSWAP
-        following = self.machine.pages["next"]
+        following = self.machine.folios["next"]
         pages, page = [], int(following[head])
         while page != head:
             pages.append(page)

@@ -37,11 +37,11 @@ MIXED = Mix(
     mix=(
         Part(weight=0.2, content=Zero()),
         Part(weight=0.2, content=Random()),
-        Part(weight=0.3, content=Ratio(ratio={"lz4": 3.0})),
+        Part(weight=0.3, content=Ratio(ratio={"zstd": 3.0})),
         Part(weight=0.3, content=SameFilled(same_filled=0x42)),
     )
 )
-CONTENTS: tuple[Content, ...] = (MIXED, Zero(), Random(), Ratio(ratio={"lz4": 2.0}), SameFilled(same_filled=1))
+CONTENTS: tuple[Content, ...] = (MIXED, Zero(), Random(), Ratio(ratio={"zstd": 2.0}), SameFilled(same_filled=1))
 PATTERNS: tuple[Pattern, ...] = (Scan(), Uniform(), Zipf(), HotCold())
 
 
@@ -66,7 +66,7 @@ def small_scenario(below: Below) -> Scenario:
         ),
         zswap=Zswap(
             enabled=True,
-            compressor="lz4",  # a C library, so that interpreting the replay does not interpret LZO
+            compressor="zstd",  # a C library, so that interpreting the replay interprets no compressor
             max_pool_percent=1 + below(30),
             accept_threshold_percent=50 + below(51),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from tests.replay.validate import validate
 from swaplab.replay import replay
 from swaplab.replay.state import COUNTERS
 
-SEEDS = range(20)
+# Scenarios in which much happens in few scans: interpreted, a scan takes a thousand times as long.
+SEEDS = (4, 6, 8, 9, 10, 11, 14, 16, 17, 18, 19, 20, 24, 25, 29, 35, 38, 49, 54, 57)
 STEP = 11
 
 
@@ -50,6 +52,7 @@ def test_the_laws_notice_a_lost_page() -> None:
 
 RUN_SEEDS = """
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from swaplab.replay import replay
 from tests.replay.scenarios import seeded_scenario
@@ -58,7 +61,7 @@ for seed in map(int, sys.argv[2:]):
 """
 
 
-def results_of_process(directory: Path, seeds: range, **environment: str) -> list[bytes]:
+def results_of_process(directory: Path, seeds: Sequence[int], **environment: str) -> list[bytes]:
     """Files that another process writes for the scenarios of some seeds."""
     directory.mkdir()
     root = Path(__file__).parents[2]
@@ -67,7 +70,7 @@ def results_of_process(directory: Path, seeds: range, **environment: str) -> lis
     return [(directory / f"{seed}.parquet").read_bytes() for seed in seeds]
 
 
-def results_here(directory: Path, seeds: range) -> list[bytes]:
+def results_here(directory: Path, seeds: Sequence[int]) -> list[bytes]:
     for seed in seeds:
         replay(seeded_scenario(seed)).write(directory / f"{seed}.parquet")
     return [(directory / f"{seed}.parquet").read_bytes() for seed in seeds]

@@ -28,7 +28,7 @@ def filled(**arguments: object) -> Lab:
 
 def unreference(lab: Lab, pages: list[int]) -> None:
     """Let entries have had their second chance."""
-    lab.machine.pages["bits"][pages] &= ~np.uint16(ENTRY_REFERENCED)
+    lab.machine.folios["bits"][pages] &= ~np.uint16(ENTRY_REFERENCED)
 
 
 def shrink_as_if(lab: Lab, freeable: int, priority: int) -> None:
@@ -102,7 +102,7 @@ def test_zswap_max_writes_one_entry_back_per_store() -> None:
     lab.machine.memcgs["zswap_max"][A] = stored >> 12
     lab.touch([100])
     lab.reclaim(1)
-    assert not lab.machine.pages["bits"][0] & ENTRY_REFERENCED
+    assert not lab.machine.folios["bits"][0] & ENTRY_REFERENCED
     assert lab.count("zswpwb") == 0
     assert lab.count("zswpout") == 100, "rejected"
     assert lab.entries() == [*range(1, 100), 0]
@@ -220,7 +220,7 @@ def test_the_worker_goes_round_the_cgroups_and_stops_after_16_failures() -> None
     lab.reclaim(60, "b")
     lab.machine.control.zswap_accept_pages = 0
     shrink_worker_of(lab.machine)
-    bits = lab.machine.pages["bits"]
+    bits = lab.machine.folios["bits"]
     rotated = [int(np.sum(bits[pages] & ENTRY_REFERENCED == 0)) for pages in (lab.entries(1), lab.entries(2))]
     assert rotated == [8, 8]
     assert (lab.count("zswpwb", 1), lab.count("zswpwb", 2)) == (0, 0)
@@ -268,7 +268,7 @@ def test_the_shrinker_does_not_see_the_roots_own_entries() -> None:
     lab.touch(range(600))
     assert lab.count("entries", 0) > 0
     assert lab.count("zswpwb", 0) == 0
-    assert not np.any(lab.machine.pages["bits"][lab.entries(0)] & ENTRY_REFERENCED == 0)
+    assert not np.any(lab.machine.folios["bits"][lab.entries(0)] & ENTRY_REFERENCED == 0)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

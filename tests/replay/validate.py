@@ -72,11 +72,11 @@ def check_no_counter_went_back(before: Counts, after: Counts) -> None:
 
 def states(m: Machine) -> NDArray[np.int64]:
     """Where each page is."""
-    return np.asarray(m.pages["bits"][: m.control.nr_pages] & STATE_MASK, np.int64)
+    return np.asarray(m.folios["bits"][: m.control.nr_pages] & STATE_MASK, np.int64)
 
 
 def has_flag(m: Machine, flag: int) -> Any:
-    return (m.pages["bits"][: m.control.nr_pages] & flag) != 0
+    return (m.folios["bits"][: m.control.nr_pages] & flag) != 0
 
 
 def has_slot(m: Machine) -> Any:
@@ -85,7 +85,7 @@ def has_slot(m: Machine) -> Any:
 
 
 def memcg_of(m: Machine) -> NDArray[np.int64]:
-    return np.asarray(m.pages["memcg"][: m.control.nr_pages], np.int64)
+    return np.asarray(m.folios["memcg"][: m.control.nr_pages], np.int64)
 
 
 def slot_owner_of(m: Machine) -> NDArray[np.int64]:
@@ -166,9 +166,9 @@ def expected_lists(m: Machine) -> list[int]:
 def validate_lists(m: Machine) -> None:
     """Every folio and every entry is on exactly the one list that its flags and charge say; lengths are right."""
     nr_pages = int(m.control.nr_pages)
-    lists = Lists(m.pages)
+    lists = Lists(m.folios)
     found: dict[int, int] = {}
-    for head in range(nr_pages, len(m.pages)):
+    for head in range(nr_pages, len(m.folios)):
         items = lists.walk(head)
         for page in items:
             assert page not in found, f"page {page} is on lists {found[page]} and {head}"
