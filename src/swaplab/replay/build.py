@@ -14,6 +14,7 @@ from swaplab.errors import UnsupportedError
 from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.replay.state import (
     CONTROL,
+    FOLIO,
     GROUPS,
     LISTS_PER_MEMCG,
     MEMCG,
@@ -27,6 +28,7 @@ from swaplab.replay.state import (
     Records,
     record,
     records,
+    zeros,
 )
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import Cost
@@ -77,8 +79,9 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     kind, first, count, lengths = _contents(scenario, accesses)
     classes = _size_classes()
     return Machine(
-        pages=_linked(PAGE, nr_pages, LISTS_PER_MEMCG * len(order)),
-        pte=np.zeros(nr_pages, np.uint8),
+        folios=_linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order)),
+        pages=records(PAGE, nr_pages),
+        pte=zeros(np.dtype(np.uint8), nr_pages),
         kind=kind,
         memcgs=_memcgs(scenario, order),
         zspages=_linked(ZSPAGE, nr_pages, GROUPS * len(SIZE_CLASSES)),
@@ -169,7 +172,7 @@ def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
 def _control(scenario: Scenario, nr_pages: int, nr_memcgs: int, cost: Cost) -> Records:
     control = record(CONTROL)
     zram = scenario.swap.device == "zram"
-    control.nr_pages, control.nr_memcgs = nr_pages, nr_memcgs
+    control.nr_pages, control.nr_memcgs, control.nr_workloads = nr_pages, nr_memcgs, len(scenario.workloads)
     control.swappiness = scenario.machine.swappiness
     control.zswap_enabled = scenario.zswap.enabled
     control.zswap_global_lru = scenario.zswap.lru == "global"

@@ -82,15 +82,15 @@ def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
 def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
     """Splice the cgroup's entries to its parent's oldest end (mm/list_lru.c:memcg_reparent_list_lru_node, 6.12)."""
     source, target = lru_head(m, memcg, LRU_ZSWAP), lru_head(m, parent, LRU_ZSWAP)
-    first, last, oldest = wide(m.pages[source].next), wide(m.pages[source].prev), wide(m.pages[target].next)
+    first, last, oldest = wide(m.folios[source].next), wide(m.folios[source].prev), wide(m.folios[target].next)
     if first == source:
         return
-    m.pages[target].next = first
-    m.pages[first].prev = target
-    m.pages[last].next = oldest
-    m.pages[oldest].prev = last
-    m.pages[source].next = source
-    m.pages[source].prev = source
+    m.folios[target].next = first
+    m.folios[first].prev = target
+    m.folios[last].next = oldest
+    m.folios[oldest].prev = last
+    m.folios[source].next = source
+    m.folios[source].prev = source
     m.memcgs[parent].entries += m.memcgs[memcg].entries
     m.memcgs[memcg].entries = 0
 
@@ -103,7 +103,7 @@ def css_offline(m: Machine, memcg: int) -> None:
     reparent_shrinker_deferred, 6.12.
     """
     parent = wide(m.memcgs[memcg].parent)
-    for workload in range(len(m.workload_memcg)):
+    for workload in range(wide(m.control.nr_workloads)):
         if m.workload_memcg[workload] == memcg:
             m.workload_memcg[workload] = parent
     if m.control.next_shrink == memcg:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.state import Machine
 from swaplab.scenario.content import sample_hash
 
@@ -11,7 +11,7 @@ __all__ = ["compressed_length"]
 hash_of = jit(sample_hash)
 
 
-@jit
+@inline
 def compressed_length(m: Machine, page: int) -> int:
     """Compressed bytes of what `page` holds now (may exceed 4096); 0 for a zero-filled page."""
     kind = wide(m.kind[page])

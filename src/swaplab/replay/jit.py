@@ -56,6 +56,11 @@ def jit(function: Callable[Parameters, Returned]) -> Callable[Parameters, Return
     return cast("Callable[Parameters, Returned]", compiled(function, INTERNAL))
 
 
+def inline(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """`jit` a function that runs on every fault right into its callers: numba's calls cost as much as what it does."""
+    return cast("Callable[Parameters, Returned]", compiled(function, INTERNAL | {"forceinline": True}))
+
+
 def entry(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Compile `function` for Python to call; the first call compiles, and all later processes load the result."""
     return cast("Callable[Parameters, Returned]", compiled(function, ENTRY))

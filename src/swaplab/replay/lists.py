@@ -74,26 +74,26 @@ def lru_account(m: Machine, memcg: int, active: int, count: int) -> None:
 @jit
 def lru_add(m: Machine, page: int) -> None:
     """Put a folio at the young end of the list that PG_active says (mm_inline.h:lruvec_add_folio, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     active = wide(folio.bits) & PG_ACTIVE
     memcg = wide(folio.memcg)
-    list_add(m.pages, lru_head(m, memcg, LRU_ACTIVE if active else LRU_INACTIVE), page)
+    list_add(m.folios, lru_head(m, memcg, LRU_ACTIVE if active else LRU_INACTIVE), page)
     lru_account(m, memcg, active, 1)
 
 
 @jit
 def lru_add_tail(m: Machine, page: int) -> None:
     """Put an inactive folio where reclaim looks next (include/linux/mm_inline.h:lruvec_add_folio_tail, 6.12)."""
-    memcg = wide(m.pages[page].memcg)
-    list_add_tail(m.pages, lru_head(m, memcg, LRU_INACTIVE), page)
+    memcg = wide(m.folios[page].memcg)
+    list_add_tail(m.folios, lru_head(m, memcg, LRU_INACTIVE), page)
     lru_account(m, memcg, 0, 1)
 
 
 @jit
 def lru_del(m: Machine, page: int) -> None:
     """Take a folio off its list (include/linux/mm_inline.h:lruvec_del_folio, 6.12)."""
-    folio = m.pages[page]
-    list_del(m.pages, page)
+    folio = m.folios[page]
+    list_del(m.folios, page)
     lru_account(m, wide(folio.memcg), wide(folio.bits) & PG_ACTIVE, -1)
 
 
@@ -101,12 +101,12 @@ def lru_del(m: Machine, page: int) -> None:
 def entry_add(m: Machine, page: int, objcg: int) -> None:
     """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add, 6.12)."""
     memcg = 0 if m.control.zswap_global_lru else objcg
-    list_add_tail(m.pages, lru_head(m, memcg, LRU_ZSWAP), page)
+    list_add_tail(m.folios, lru_head(m, memcg, LRU_ZSWAP), page)
     m.memcgs[memcg].entries += 1
 
 
 @jit
 def entry_del(m: Machine, page: int, objcg: int) -> None:
     """Take an entry off (mm/zswap.c:zswap_lru_del, 6.12)."""
-    list_del(m.pages, page)
+    list_del(m.folios, page)
     m.memcgs[0 if m.control.zswap_global_lru else objcg].entries -= 1

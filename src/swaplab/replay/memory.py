@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.replay.jit import entry, jit, wide
+from swaplab.replay.jit import entry, inline, jit, wide
 from swaplab.replay.lists import lru_add, lru_del, lru_head
 from swaplab.replay.memcontrol import (
     is_online,
@@ -64,7 +64,7 @@ def zap_page(m: Machine, page: int) -> None:
 
     Differs: waits for a write in flight, where the kernel leaves the folio to its end.
     """
-    folio = m.pages[page]
+    folio = m.folios[page]
     state = wide(folio.bits) & STATE_MASK
     while wide(folio.bits) & PG_WRITEBACK:
         wait_for_write(m)
@@ -75,7 +75,7 @@ def zap_page(m: Machine, page: int) -> None:
             m.memcgs[memcg].anon -= 1
         if wide(folio.bits) & PG_SWAPCACHE:
             m.memcgs[memcg].swapcached -= 1
-            free_slot(m, page, wide(folio.other_memcg))
+            free_slot(m, page, wide(m.pages[page].other_memcg))
         page_counter_charge(m, memcg, -1)
         m.control.free += 1
     elif state not in (NONE, GONE):
@@ -99,13 +99,13 @@ def zap_workload(m: Machine, workload: int) -> None:
 @jit
 def is_killed(m: Machine, page: int) -> bool:
     """Whether the page's workload is gone."""
-    return wide(m.pages[page].bits) & STATE_MASK == GONE
+    return wide(m.folios[page].bits) & STATE_MASK == GONE
 
 
 @jit
 def workload_of(m: Machine, page: int) -> int:
     """Workload that `page` belongs to."""
-    low, high = 0, len(m.workload_memcg)
+    low, high = 0, wide(m.control.nr_workloads)
     while high - low > 1:
         middle = (low + high) // 2
         if m.workload_first[middle] <= page:
@@ -125,7 +125,7 @@ def oom_badness(m: Machine, workload: int, memcg: int) -> int:
         return 0
     points = 1
     for page in range(first, wide(m.workload_first[workload + 1])):
-        if wide(m.pages[page].bits) & STATE_MASK != NONE:
+        if wide(m.folios[page].bits) & STATE_MASK != NONE:
             points += 1
     return points
 
@@ -137,7 +137,7 @@ def out_of_memory(m: Machine, memcg: int) -> int:
     Differs: its memory is free at once; a machine out of memory counts as the root's ``oom``.
     """
     victim, most = -1, 0
-    for workload in range(len(m.workload_memcg)):
+    for workload in range(wide(m.control.nr_workloads)):
         points = oom_badness(m, workload, memcg)
         if points > most:
             victim, most = workload, points
@@ -279,10 +279,10 @@ def make_room(m: Machine, memcg: int) -> None:
 
     Differs: tries once, then charges by force.
     """
-    page = wide(m.pages[lru_head(m, memcg, LRU_ZSWAP)].next)
+    page = wide(m.folios[lru_head(m, memcg, LRU_ZSWAP)].next)
     if page >= m.control.nr_pages:
         return
-    owner = wide(m.pages[page].memcg)
+    owner = wide(m.folios[page].memcg)
     limited = over_limit(m, owner, 1) if is_online(m, owner) else -1
     if limited >= 0:
         m.memcgs[limited].max_events += 1
@@ -352,7 +352,7 @@ def run_background(m: Machine) -> None:
 def map_page(m: Machine, page: int, write: int) -> None:
     """Point the page-table entry at the folio (the end of mm/memory.c:do_swap_page, do_anonymous_page, 6.12)."""
     m.pte[page] = PRESENT | YOUNG | (PTE_DIRTY if write else 0)
-    m.memcgs[wide(m.pages[page].memcg)].anon += 1
+    m.memcgs[wide(m.folios[page].memcg)].anon += 1
 
 
 @jit
@@ -361,7 +361,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
     memcg = wide(m.control.current)
     if not alloc_charged(m, memcg, page):
         return False
-    folio = m.pages[page]
+    folio = m.folios[page]
     folio.memcg = memcg
     folio.bits = RESIDENT
     lru_add(m, page)
@@ -369,7 +369,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
     return True
 
 
-@jit
+@inline
 def fill_folio(m: Machine, page: int, state: int, memcg: int) -> int:
     """Bring the contents in from where they are; PG_DIRTY if that leaves it so (mm/page_io.c:swap_read_folio, 6.12)."""
     if state == ZERO_FILLED:
@@ -386,13 +386,13 @@ def fill_folio(m: Machine, page: int, state: int, memcg: int) -> int:
     return PG_DIRTY
 
 
-@jit
+@inline
 def swapin(m: Machine, page: int) -> bool:
     """Read a page into a new folio in the swap cache (mm/swap_state.c:swap_cluster_readahead, 6.12, without readahead).
 
     False when the faulting task was killed. Reclaim for the folio may have brought the page in by writing it back.
     """
-    folio = m.pages[page]
+    folio = m.folios[page]
     owner = wide(folio.memcg)
     memcg = owner if is_online(m, owner) else wide(m.control.current)
     if not alloc_charged(m, memcg, page):
@@ -405,17 +405,17 @@ def swapin(m: Machine, page: int) -> bool:
     dirty = fill_folio(m, page, state, memcg)
     workingset_refault(m, page, memcg)
     folio.memcg = memcg
-    folio.other_memcg = owner
+    m.pages[page].other_memcg = owner
     folio.bits = wide(folio.bits) & ~(STATE_MASK | PG_DIRTY) | RESIDENT | PG_SWAPCACHE | dirty
     m.memcgs[memcg].swapcached += 1
     lru_add(m, page)
     return True
 
 
-@jit
+@inline
 def do_swap_page(m: Machine, page: int, write: int) -> bool:
     """Fault on a swapped-out page (mm/memory.c:do_swap_page, 6.12); False when the faulting task was killed."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     current = m.memcgs[wide(m.control.current)]
     if wide(folio.bits) & STATE_MASK != RESIDENT:
         current.pgmajfault += 1
@@ -432,7 +432,7 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
 @jit
 def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     """One page fault, and what it wakes (mm/memory.c:handle_pte_fault, 6.12)."""
-    state = wide(m.pages[page].bits) & STATE_MASK
+    state = wide(m.folios[page].bits) & STATE_MASK
     if state == GONE:
         return
     control = m.control
@@ -453,10 +453,11 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
 def look_ahead(m: Machine, far: int, near: int) -> None:
     """Fetch what a fault on `far`, and soon after one on `near`, will need."""
     if not m.pte[far] & PRESENT:
+        prefetch(m.folios, far)
         prefetch(m.pages, far)
     if not m.pte[near] & PRESENT:
-        prefetch(m.pages, wide(m.pages[near].next))
-        prefetch(m.pages, wide(m.pages[near].prev))
+        prefetch(m.folios, wide(m.folios[near].next))
+        prefetch(m.folios, wide(m.folios[near].prev))
         prefetch(m.zspages, wide(m.pages[near].zspage))
 
 

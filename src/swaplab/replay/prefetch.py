@@ -8,34 +8,33 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+from swaplab.replay.reference import element
+
 __all__ = ["prefetch"]
 
-INT8_POINTER, INT32, INT64 = ir.IntType(8).as_pointer(), ir.IntType(32), ir.IntType(64)
+INT8_POINTER, INT32 = ir.IntType(8).as_pointer(), ir.IntType(32)
 FOR_WRITING, KEEP, DATA = INT32(1), INT32(3), INT32(1)
 
 
-def prefetch(array: Any, index: int) -> None:
-    """Hint that ``array[index]`` will be used soon; any index will do. Interpreted, it does nothing."""
+def prefetch(column: Any, index: int) -> None:
+    """Hint that ``column[index]`` will be used soon; any index will do. Interpreted, it does nothing."""
 
 
 @intrinsic
-def prefetch_element(_typing: Any, array: Any, index: Any) -> Any:
+def prefetch_element(_typing: Any, column: Any, index: Any) -> Any:
     """Make a prefetch instruction for one element."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        data = context.make_array(kind)(context, builder, arguments[0]).data
-        itemsize = INT64(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-        address = builder.add(builder.ptrtoint(data, INT64), builder.mul(arguments[1], itemsize))
+        address = element(context, builder, signature.args[0], *arguments)
         hint = ir.FunctionType(ir.VoidType(), [INT8_POINTER, INT32, INT32, INT32])
         function = builder.module.declare_intrinsic("llvm.prefetch", [INT8_POINTER], hint)
-        builder.call(function, [builder.inttoptr(address, INT8_POINTER), FOR_WRITING, KEEP, DATA])
+        builder.call(function, [address, FOR_WRITING, KEEP, DATA])
         return context.get_dummy_value()
 
-    return types.void(array, types.int64), generate
+    return types.void(column, types.int64), generate
 
 
 @overload(prefetch, strict=False)
-def compiled_prefetch(array: Any, index: Any) -> Any:
+def compiled_prefetch(column: Any, index: Any) -> Any:
     """What `prefetch` compiles to."""
-    return lambda array, index: prefetch_element(array, index)  # type: ignore[call-arg]
+    return lambda column, index: prefetch_element(column, index)  # type: ignore[call-arg]  # noqa: PLW0108

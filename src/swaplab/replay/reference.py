@@ -1,26 +1,27 @@
 """A `Machine` as compiled code sees it: one pointer, to a table of where its arrays are.
 
-Passing some twenty arrays by value would cost more than most of the functions that take them; so `Machine` is a type of
-its own to the compiler, and ``m.pages`` a load from its table. The arrays are borrowed: the caller holds the machine.
+Passing some twenty arrays by value would cost more than most of the functions that take them: so `Machine` is a type of
+its own to the compiler, and ``m.pages`` a load from its table: a bare pointer, indexed without looking at signs or
+bounds, as nothing here counts from the end. The arrays are borrowed: the caller holds the machine.
 """
 
 from __future__ import annotations
 
+import operator
 from dataclasses import fields
 from typing import Any
 
 from llvmlite import ir
 from numba import typeof, types
-from numba.core.imputils import lower_getattr_generic
-from numba.core.typing.templates import AttributeTemplate
+from numba.core.imputils import lower_builtin, lower_getattr_generic
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global, signature
 from numba.extending import NativeValue, infer_getattr, models, register_model, typeof_impl, unbox
-from numba.np.arrayobj import populate_array
 
 from swaplab.replay.state import Machine
 
-__all__ = ["MachineType"]
+__all__ = ["Column", "MachineType", "element"]
 
-INT64 = ir.IntType(64)
+INT8, INT64 = ir.IntType(8), ir.IntType(64)
 
 
 class MachineType(types.Type):
@@ -31,13 +32,28 @@ class MachineType(types.Type):
         super().__init__(name=f"Machine({', '.join(f'{name}: {kind}' for name, kind in members)})")
 
 
+class Column(types.Type):
+    """Type of a field that is an array of `dtype`."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Column({dtype})")
+
+
 register_model(MachineType)(models.OpaqueModel)
+register_model(Column)(models.OpaqueModel)
+
+
+def member_type(value: Any) -> Any:
+    """Type of one field."""
+    kind = typeof(value)
+    return Column(kind.dtype) if isinstance(kind, types.Array) else kind
 
 
 @typeof_impl.register(Machine)
 def type_machine(machine: Machine, context: Any) -> MachineType:
     """Type a machine by its arrays."""
-    return MachineType(tuple((each.name, typeof(getattr(machine, each.name))) for each in fields(machine)))
+    return MachineType(tuple((each.name, member_type(getattr(machine, each.name))) for each in fields(machine)))
 
 
 @unbox(MachineType)
@@ -47,6 +63,9 @@ def unbox_machine(kind: MachineType, machine: Any, c: Any) -> Any:
     pointer = c.pyapi.long_as_voidptr(address)
     c.pyapi.decref(address)
     return NativeValue(pointer)
+
+
+# Fields ---------------------------------------------------------------------------------------------------------------
 
 
 @infer_getattr
@@ -60,31 +79,68 @@ class MachineAttributes(AttributeTemplate):
         return kind.members.get(name)
 
 
-def load_word(builder: Any, table: Any, index: int) -> Any:
-    """Load a word of the table, which never changes while compiled code runs."""
-    word = builder.load(builder.gep(table, [INT64(index)]))
-    word.set_metadata("invariant.load", builder.module.add_metadata([]))
-    return word
-
-
 @lower_getattr_generic(MachineType)
 def load_field(context: Any, builder: Any, kind: MachineType, machine: Any, name: str) -> Any:
-    """Load a field: a record is its address, an array is put together around it."""
-    index = 2 * list(kind.members).index(name)
-    field = kind.members[name]
+    """Load the address of a field; the table never changes while compiled code runs."""
     table = builder.bitcast(machine, INT64.as_pointer())
-    address = load_word(builder, table, index)
-    if isinstance(field, types.Record):
-        return builder.inttoptr(address, context.get_value_type(field))
-    array = context.make_array(field)(context, builder)
-    itemsize = INT64(context.get_abi_sizeof(context.get_data_type(field.dtype)))
-    populate_array(
-        array,
-        data=builder.inttoptr(address, array.data.type),
-        shape=[load_word(builder, table, index + 1)],
-        strides=[itemsize],
-        itemsize=itemsize,
-        meminfo=None,
-        parent=None,
-    )
-    return array._getvalue()
+    address = builder.load(builder.gep(table, [INT64(list(kind.members).index(name))]))
+    address.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return builder.inttoptr(address, context.get_value_type(kind.members[name]))
+
+
+# Elements -------------------------------------------------------------------------------------------------------------
+
+
+def element(context: Any, builder: Any, column: Column, pointer: Any, index: Any) -> Any:
+    """Address of one element, as a pointer to bytes."""
+    itemsize = INT64(context.get_abi_sizeof(context.get_data_type(column.dtype)))
+    return builder.gep(pointer, [builder.mul(index, itemsize)])
+
+
+@infer_global(operator.getitem)
+class ColumnGet(AbstractTemplate):
+    """``m.pages[i]`` is a record by reference, or a number."""
+
+    def generic(self, arguments: Any, _keywords: Any) -> Any:
+        """Return the signature for a column and an integer."""
+        column, index = arguments
+        if isinstance(column, Column) and isinstance(index, types.Integer):
+            return signature(column.dtype, column, types.intp)
+        return None
+
+
+@infer_global(operator.setitem)
+class ColumnSet(AbstractTemplate):
+    """``m.pte[i] = number``."""
+
+    def generic(self, arguments: Any, _keywords: Any) -> Any:
+        """Return the signature for a column, an integer and a number."""
+        column, index, value = arguments
+        if isinstance(column, Column) and isinstance(index, types.Integer) and isinstance(value, types.Number):
+            return signature(types.none, column, types.intp, column.dtype)
+        return None
+
+
+@lower_builtin(operator.getitem, Column, types.intp)
+def load_element(context: Any, builder: Any, kind: Any, arguments: Any) -> Any:
+    """Load a number, or take the address of a record."""
+    column = kind.args[0]
+    address = element(context, builder, column, *arguments)
+    if isinstance(column.dtype, types.Record):
+        return builder.bitcast(address, context.get_value_type(column.dtype))
+    return context.unpack_value(builder, column.dtype, typed(context, builder, column, address))
+
+
+@lower_builtin(operator.setitem, Column, types.intp, types.Any)
+def store_element(context: Any, builder: Any, kind: Any, arguments: Any) -> Any:
+    """Store a number."""
+    column = kind.args[0]
+    pointer, index, value = arguments
+    address = typed(context, builder, column, element(context, builder, column, pointer, index))
+    context.pack_value(builder, column.dtype, value, address)
+    return context.get_dummy_value()
+
+
+def typed(context: Any, builder: Any, column: Column, address: Any) -> Any:
+    """Turn a pointer to bytes into one to an element."""
+    return builder.bitcast(address, context.get_data_type(column.dtype).as_pointer())

@@ -2,18 +2,19 @@
 
 Every structured array is a record array, so ``pages[p].slot`` reads the same compiled and interpreted.
 
-- `PAGE`     one 32-byte record per page (and per list head), plus one byte of page-table entry per page
+- `FOLIO`, `PAGE`  two records per page, 32 bytes in all, plus one byte of page-table entry; a `FOLIO` per list head
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
 - `ZSPAGE`   one record per zspage, with the size classes beside them
 - `CONTROL`  scalars: zswap's parameters and counters, the device, the clock, the scan in progress
 - `Machine`  all of them together, with the rings of freed slots and of writes in flight
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
-(while an entry exists). List heads are records of `pages` behind the last page: three per cgroup.
+(while an entry exists). List heads are records of `folios` behind the last page: three per cgroup.
 """
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -21,10 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CONTROL", "COUNTERS", "MEMCG", "NO_LIMIT", "PAGE", "ZSPAGE", "Machine", "record", "records"]
+__all__ = ["CONTROL", "COUNTERS", "FOLIO", "MEMCG", "NO_LIMIT", "PAGE", "ZSPAGE", "Machine", "record", "records"]
 
 Records = Any
 """A `numpy.recarray`; a name for readers, since attribute access by field cannot be typed."""
+
+HUGE_PAGE = 1 << 21
 
 NO_LIMIT = 1 << 52
 """``max`` in pages: larger than any count, small enough that sums do not overflow."""
@@ -53,24 +56,27 @@ SHADOW = 1 << 12
 SHADOW_WORKINGSET = 1 << 13
 FOLIO_FLAGS = PG_ACTIVE | PG_REFERENCED | PG_WORKINGSET | PG_DIRTY | PG_SWAPCACHE | PG_WRITEBACK | PG_RECLAIM
 
-PAGE = np.dtype(
+FOLIO = np.dtype(
     [
         ("next", "i4"),  # links of the one list the page is on
         ("prev", "i4"),
+        ("memcg", "i2"),  # charged with the folio, or with the slot
+        ("bits", "u2"),  # where it is, and flags
+    ]
+)
+"""What lists and reclaim look at: 12 bytes a page, apart from the rest so that walking a list stays in the cache."""
+
+PAGE = np.dtype(
+    [
         ("slot", "i4"),  # swap slot, -1 if none
         ("zspage", "i4"),  # zspage that holds the compressed bytes, while in zswap
         ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
         ("version", "u4"),  # write accesses so far
-        ("memcg", "i2"),  # charged with the folio, or with the slot
-        (
-            "other_memcg",
-            "i2",
-        ),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
+        ("other_memcg", "i2"),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
         ("length", "i2"),  # compressed bytes, while in zswap
-        ("bits", "u2"),
     ]
 )
-"""One page: 32 bytes, two to a cache line."""
+"""Everything else about a page: 20 bytes."""
 
 LRU_INACTIVE, LRU_ACTIVE, LRU_ZSWAP = 0, 1, 2
 LISTS_PER_MEMCG = 3
@@ -163,6 +169,7 @@ CONTROL = np.dtype(
         # sizes
         ("nr_pages", "i8"),
         ("nr_memcgs", "i8"),
+        ("nr_workloads", "i8"),
         ("totalram", "i8"),  # pages
         ("free", "i8"),  # pages neither resident nor in the pool
         ("watermark_min", "i8"),
@@ -240,7 +247,8 @@ CONTROL = np.dtype(
 class Machine:
     """All state of one replay; what the compiled functions take, by reference (`swaplab.replay.reference`)."""
 
-    pages: Records  # PAGE[nr_pages + LISTS_PER_MEMCG * nr_memcgs]
+    folios: Records  # FOLIO[nr_pages + LISTS_PER_MEMCG * nr_memcgs]
+    pages: Records  # PAGE[nr_pages]
     pte: NDArray[np.uint8]  # [nr_pages]
     kind: NDArray[np.uint8]  # [nr_pages] content component of a page, into `first` and `count`
     memcgs: Records  # MEMCG[nr_memcgs]
@@ -262,9 +270,8 @@ class Machine:
 
     @cached_property
     def table(self) -> NDArray[np.int64]:
-        """Address and length of every field, in order: int64 of shape (fields, 2)."""
-        arrays = [np.asarray(getattr(self, each.name)) for each in fields(self)]
-        return np.array([(array.ctypes.data, array.size) for array in arrays], np.int64)
+        """Address of every field, in order: int64 of shape (fields,)."""
+        return np.array([np.asarray(getattr(self, each.name)).ctypes.data for each in fields(self)], np.int64)
 
     @cached_property
     def address(self) -> int:
@@ -272,9 +279,18 @@ class Machine:
         return self.table.ctypes.data
 
 
+def zeros(dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """`count` zeros on huge pages where there are any: random access to small ones waits for page tables as well."""
+    size = max(1, count * dtype.itemsize)
+    memory = mmap.mmap(-1, -(-size // HUGE_PAGE) * HUGE_PAGE if size >= HUGE_PAGE else size)
+    if size >= HUGE_PAGE:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype, count)
+
+
 def records(dtype: np.dtype[Any], count: int) -> Records:
     """`count` zeroed records of `dtype`."""
-    return np.zeros(count, dtype).view(np.recarray)
+    return zeros(dtype, count).view(np.recarray)
 
 
 def record(dtype: np.dtype[Any]) -> Records:

@@ -43,7 +43,7 @@ def alloc_slot(m: Machine) -> int:
         control.slots_fresh += 1
         return wide(control.slots_fresh) - 1
     slot = wide(m.freed_slots[wide(control.slot_head)])
-    control.slot_head = (wide(control.slot_head) + 1) % len(m.freed_slots)
+    control.slot_head = (wide(control.slot_head) + 1) % wide(control.nr_slots)
     control.slot_count -= 1
     return slot
 
@@ -52,7 +52,7 @@ def alloc_slot(m: Machine) -> int:
 def free_slot(m: Machine, page: int, memcg: int) -> None:
     """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot, 6.12)."""
     control = m.control
-    tail = (wide(control.slot_head) + wide(control.slot_count)) % len(m.freed_slots)
+    tail = (wide(control.slot_head) + wide(control.slot_count)) % wide(control.nr_slots)
     m.freed_slots[tail] = m.pages[page].slot
     control.slot_count += 1
     control.slots_used -= 1
@@ -63,12 +63,12 @@ def free_slot(m: Machine, page: int, memcg: int) -> None:
 @jit
 def add_to_swap(m: Machine, page: int) -> bool:
     """Give a folio a slot and put it, dirty, into the swap cache (mm/swap_state.c:add_to_swap, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     owner = slot_owner(m, wide(folio.memcg))
     if m.control.slots_used == m.control.nr_slots or not charge_slot(m, owner):
         return False
-    folio.slot = alloc_slot(m)
-    folio.other_memcg = owner
+    m.pages[page].slot = alloc_slot(m)
+    m.pages[page].other_memcg = owner
     folio.bits = wide(folio.bits) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached += 1
     return True
@@ -77,11 +77,11 @@ def add_to_swap(m: Machine, page: int) -> bool:
 @jit
 def folio_free_swap(m: Machine, page: int) -> bool:
     """Drop the slot of a mapped folio, which so becomes the only copy (mm/swapfile.c:folio_free_swap, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     flags = wide(folio.bits)
     if not flags & PG_SWAPCACHE or flags & PG_WRITEBACK or not m.pte[page] & PRESENT:
         return False
-    free_slot(m, page, wide(folio.other_memcg))
+    free_slot(m, page, wide(m.pages[page].other_memcg))
     folio.bits = flags & ~(PG_SWAPCACHE | ZEROMAP) | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached -= 1
     return True
@@ -123,8 +123,8 @@ def device_write(m: Machine, page: int) -> None:
     m.writes_page[tail] = page
     m.writes_done[tail] = done
     control.writes_count += 1
-    m.pages[page].bits = wide(m.pages[page].bits) & ~PG_DIRTY | PG_WRITEBACK | PG_RECLAIM
-    m.memcgs[wide(m.pages[page].memcg)].pswpout += 1
+    m.folios[page].bits = wide(m.folios[page].bits) & ~PG_DIRTY | PG_WRITEBACK | PG_RECLAIM
+    m.memcgs[wide(m.folios[page].memcg)].pswpout += 1
 
 
 @jit
@@ -134,7 +134,7 @@ def end_writeback(m: Machine) -> None:
     page = wide(m.writes_page[wide(control.writes_head)])
     control.writes_head = (wide(control.writes_head) + 1) % WRITES_IN_FLIGHT
     control.writes_count -= 1
-    folio = m.pages[page]
+    folio = m.folios[page]
     flags = wide(folio.bits) & ~(PG_WRITEBACK | PG_RECLAIM)
     if folio.next == ISOLATED:
         folio.bits = flags  # a scan holds it and puts it back

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import sqrt
 
 from swaplab.replay.content import compressed_length
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import lru_add, lru_del, lru_head
 from swaplab.replay.memcontrol import (
     is_online,
@@ -61,10 +61,10 @@ REDIRTIED, WRITING = -1, -2
 # One folio ------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@inline
 def swap_writepage(m: Machine, page: int) -> int:
     """Write a dirty folio to swap: where it is now, WRITING or REDIRTIED (mm/page_io.c:swap_writepage, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     memcg = m.memcgs[wide(folio.memcg)]
     length = compressed_length(m, page)
     if length == 0:
@@ -89,17 +89,17 @@ def unmap(m: Machine, page: int) -> None:
     if not entry & PRESENT:
         return
     if entry & PTE_DIRTY:
-        m.pages[page].bits |= PG_DIRTY
+        m.folios[page].bits |= PG_DIRTY
     m.pte[page] = 0
-    m.memcgs[wide(m.pages[page].memcg)].anon -= 1
+    m.memcgs[wide(m.folios[page].memcg)].anon -= 1
 
 
 @jit
 def remove_mapping(m: Machine, page: int, state: int) -> None:
     """Free a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     memcg = wide(folio.memcg)
-    owner = wide(folio.other_memcg)
+    owner = wide(m.pages[page].other_memcg)
     workingset_eviction(m, page, wide(m.control.target))
     folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
     folio.memcg = owner
@@ -111,7 +111,7 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
 @jit
 def folio_check_references(m: Machine, page: int) -> int:
     """KEEP or ACTIVATE what was used since the last scan, else FREED (mm/vmscan.c:folio_check_references, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     flags = wide(folio.bits)
     entry = wide(m.pte[page])
     if not entry & YOUNG:
@@ -122,10 +122,10 @@ def folio_check_references(m: Machine, page: int) -> int:
     return ACTIVATE if flags & PG_REFERENCED else KEEP
 
 
-@jit
+@inline
 def pageout(m: Machine, page: int) -> int:
     """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     folio.bits = wide(folio.bits) & ~PG_DIRTY
     state = swap_writepage(m, page)
     if state == REDIRTIED:
@@ -138,10 +138,10 @@ def pageout(m: Machine, page: int) -> int:
     return FREED
 
 
-@jit
+@inline
 def shrink_folio(m: Machine, page: int) -> int:
     """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     if wide(folio.bits) & PG_WRITEBACK:
         folio.bits |= PG_RECLAIM
         return ACTIVATE
@@ -160,10 +160,10 @@ def shrink_folio(m: Machine, page: int) -> int:
 @jit
 def activate(m: Machine, page: int) -> None:
     """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked, 6.12)."""
-    memcg = wide(m.pages[page].memcg)
-    if wide(m.pages[page].bits) & PG_SWAPCACHE and swap_full(m, memcg):
+    memcg = wide(m.folios[page].memcg)
+    if wide(m.folios[page].bits) & PG_SWAPCACHE and swap_full(m, memcg):
         folio_free_swap(m, page)
-    m.pages[page].bits |= PG_ACTIVE
+    m.folios[page].bits |= PG_ACTIVE
     m.memcgs[memcg].pgactivate += 1
 
 
@@ -176,11 +176,11 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
     head = lru_head(m, memcg, lru)
     taken = 0
     while taken < nr_to_scan:
-        page = wide(m.pages[head].prev)
+        page = wide(m.folios[head].prev)
         if page == head:
             break
         lru_del(m, page)
-        m.pages[page].next = ISOLATED
+        m.folios[page].next = ISOLATED
         m.isolated[taken] = page
         taken += 1
     m.memcgs[payer(m)].reclaim_ns += spend(m, taken * wide(m.control.reclaim_page_ns))
@@ -190,9 +190,10 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
 @jit
 def fetch_next(m: Machine, scout: int) -> int:
     """Step once towards the young end of a list, and fetch what the step after that and a scan of this one need."""
-    scout = wide(m.pages[scout].prev)
-    prefetch(m.pages, wide(m.pages[scout].prev))
+    scout = wide(m.folios[scout].prev)
+    prefetch(m.folios, wide(m.folios[scout].prev))
     prefetch(m.pte, scout)
+    prefetch(m.pages, scout)
     return scout
 
 
@@ -231,7 +232,7 @@ def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
     for i in range(taken):
         page = wide(m.isolated[i])
         m.pte[page] = wide(m.pte[page]) & ~YOUNG
-        m.pages[page].bits = wide(m.pages[page].bits) & ~PG_ACTIVE | PG_WORKINGSET
+        m.folios[page].bits = wide(m.folios[page].bits) & ~PG_ACTIVE | PG_WORKINGSET
         lru_add(m, page)
     m.memcgs[memcg].pgrefill += taken
     m.memcgs[memcg].pgdeactivate += taken

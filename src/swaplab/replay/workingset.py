@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.memcontrol import is_online, subtree_active, subtree_inactive, swap_pages_left
 from swaplab.replay.state import (
     PG_ACTIVE,
@@ -41,9 +41,9 @@ def workingset_age_nonresident(m: Machine, memcg: int) -> None:
 @jit
 def workingset_eviction(m: Machine, page: int, target: int) -> None:
     """Leave a shadow in the folio's place (mm/workingset.c:workingset_eviction, 6.12)."""
-    folio = m.pages[page]
-    folio.shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
-    folio.other_memcg = target
+    folio = m.folios[page]
+    m.pages[page].shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
+    m.pages[page].other_memcg = target
     flags = wide(folio.bits) & ~SHADOW_WORKINGSET | SHADOW
     if flags & PG_WORKINGSET:
         flags |= SHADOW_WORKINGSET
@@ -51,7 +51,7 @@ def workingset_eviction(m: Machine, page: int, target: int) -> None:
     workingset_age_nonresident(m, target)
 
 
-@jit
+@inline
 def workingset_test_recent(m: Machine, page: int) -> bool:
     """Whether the page would still be here if active anonymous memory had made room (mm/workingset.c, 6.12)."""
     evictor = wide(m.pages[page].other_memcg)
@@ -65,7 +65,7 @@ def workingset_test_recent(m: Machine, page: int) -> bool:
 @jit
 def workingset_refault(m: Machine, page: int, memcg: int) -> None:
     """Spend the shadow of a page coming back to `memcg`, active if evicted too early (mm/workingset.c, 6.12)."""
-    folio = m.pages[page]
+    folio = m.folios[page]
     flags = wide(folio.bits)
     if not flags & SHADOW:
         return

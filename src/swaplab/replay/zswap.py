@@ -6,7 +6,7 @@ of the cgroup retargets, as ``objcg->memcg`` in the kernel.
 
 from __future__ import annotations
 
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add, lru_head
 from swaplab.replay.memcontrol import (
     charge_by_force,
@@ -62,7 +62,7 @@ def check_limits(m: Machine) -> bool:
     return bool(control.pool_reached_full)
 
 
-@jit
+@inline
 def compress(m: Machine, page: int, length: int) -> bool:
     """Compress and place a page (mm/zswap.c:zswap_compress, 6.12).
 
@@ -77,20 +77,19 @@ def compress(m: Machine, page: int, length: int) -> bool:
     if zspage < 0:
         control.reject_alloc_fail += 1
         return False
-    entry = m.pages[page]
-    entry.zspage = zspage
-    entry.length = length
+    m.pages[page].zspage = zspage
+    m.pages[page].length = length
     return True
 
 
-@jit
+@inline
 def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
     """The steps of a store that a failure of any of them ends (mm/zswap.c:zswap_store, 6.12)."""
     if objcg and not may_zswap(m, objcg) and (m.control.zswap_global_lru or shrink_memcg(m, objcg)):
         return False
     if check_limits(m) or not compress(m, page, length):
         return False
-    m.pages[page].bits |= ENTRY_REFERENCED
+    m.folios[page].bits |= ENTRY_REFERENCED
     charge_zswap(m, objcg, length, 1)
     m.memcgs[objcg].zswpout += 1
     entry_add(m, page, objcg)
@@ -98,7 +97,7 @@ def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
     return True
 
 
-@jit
+@inline
 def zswap_store(m: Machine, page: int, length: int) -> bool:
     """Take a folio's `length` compressed bytes instead of the device (mm/zswap.c:zswap_store, 6.12).
 
@@ -116,22 +115,22 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
 @jit
 def zswap_entry_free(m: Machine, page: int) -> None:
     """Free the entry of `page` (mm/zswap.c:zswap_entry_free, 6.12)."""
-    entry = m.pages[page]
+    entry = m.folios[page]
     objcg = wide(m.memcgs[wide(entry.memcg)].objcg)
     entry_del(m, page, objcg)
-    zs_free(m, wide(entry.zspage))
-    uncharge_zswap(m, objcg, wide(entry.length))
-    entry.zspage = -1
-    entry.length = 0
+    zs_free(m, wide(m.pages[page].zspage))
+    uncharge_zswap(m, objcg, wide(m.pages[page].length))
+    m.pages[page].zspage = -1
+    m.pages[page].length = 0
     entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED
     m.control.stored_pages -= 1
 
 
-@jit
+@inline
 def zswap_load(m: Machine, page: int) -> None:
     """Decompress the entry of `page` and free it (mm/zswap.c:zswap_load, 6.12)."""
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
-    m.memcgs[wide(m.memcgs[wide(m.pages[page].memcg)].objcg)].zswpin += 1
+    m.memcgs[wide(m.memcgs[wide(m.folios[page].memcg)].objcg)].zswpin += 1
     zswap_entry_free(m, page)
 
 
@@ -147,9 +146,9 @@ def zram_store(m: Machine, page: int, length: int) -> bool:
     if zspage < 0:
         control.reject_alloc_fail += 1
         return False
-    entry = m.pages[page]
-    entry.zspage = zspage
-    entry.length = min(length, PAGE_SIZE)
+    entry = m.folios[page]
+    m.pages[page].zspage = zspage
+    m.pages[page].length = min(length, PAGE_SIZE)
     m.memcgs[wide(entry.memcg)].pswpout += 1
     control.stored_pages += 1
     return True
@@ -159,7 +158,7 @@ def zram_store(m: Machine, page: int, length: int) -> bool:
 def zram_load(m: Machine, page: int) -> None:
     """Read a page back from zram and free its slot's memory (drivers/block/zram/zram_drv.c:zram_read_page, 6.12)."""
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
-    entry = m.pages[page]
+    entry = m.folios[page]
     m.memcgs[wide(entry.memcg)].pswpin += 1
     zram_free(m, page)
 
@@ -167,10 +166,9 @@ def zram_load(m: Machine, page: int) -> None:
 @jit
 def zram_free(m: Machine, page: int) -> None:
     """Free what zram holds for the page's slot (drivers/block/zram/zram_drv.c:zram_free_page, 6.12)."""
-    entry = m.pages[page]
-    zs_free(m, wide(entry.zspage))
-    entry.zspage = -1
-    entry.length = 0
+    zs_free(m, wide(m.pages[page].zspage))
+    m.pages[page].zspage = -1
+    m.pages[page].length = 0
     m.control.stored_pages -= 1
 
 
@@ -187,7 +185,7 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     if m.control.free <= 0:
         return False
     m.control.free -= 1
-    entry = m.pages[page]
+    entry = m.folios[page]
     owner = wide(entry.memcg)
     folio_memcg = owner if is_online(m, owner) else payer(m)
     objcg = wide(m.memcgs[owner].objcg)
@@ -197,7 +195,7 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     charge_by_force(m, folio_memcg, 1)
     workingset_refault(m, page, folio_memcg)
     entry.memcg = folio_memcg
-    entry.other_memcg = owner
+    m.pages[page].other_memcg = owner
     entry.bits = wide(entry.bits) & ~STATE_MASK | RESIDENT | PG_SWAPCACHE
     m.memcgs[folio_memcg].swapcached += 1
     lru_add(m, page)
@@ -208,9 +206,9 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
 @jit
 def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
     """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb, 6.12)."""
-    list_del(m.pages, page)
-    list_add_tail(m.pages, head, page)
-    entry = m.pages[page]
+    list_del(m.folios, page)
+    list_add_tail(m.folios, head, page)
+    entry = m.folios[page]
     if wide(entry.bits) & ENTRY_REFERENCED and not m.control.zswap_global_lru:
         entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED
         return LRU_ROTATE
@@ -230,14 +228,14 @@ def list_lru_walk(m: Machine, memcg: int, nr_to_walk: int) -> int:
     head = lru_head(m, memcg, LRU_ZSWAP)
     isolated = 0
     while nr_to_walk:
-        page = wide(m.pages[head].next)
+        page = wide(m.folios[head].next)
         if page == head:
             break
         nr_to_walk -= 1
         status = shrink_memcg_cb(m, page, head)
         if status == LRU_REMOVED_RETRY:
             isolated += 1
-        elif status == LRU_ROTATE and m.pages[head].next == page:
+        elif status == LRU_ROTATE and m.folios[head].next == page:
             break  # the end of a list of one
     return isolated
 
