@@ -96,16 +96,27 @@ def test_zswap_max_zero_sends_everything_to_disk() -> None:
 def test_zswap_max_writes_one_entry_back_per_store() -> None:
     """zswap_store: over the limit it tries one entry, which the second chance saves the first time; it then rejects."""
     lab = filled()
-    stored = lab.count("zswap_bytes")
     lab.set(memory_zswap_max=4096)
-    assert stored < 2 * 4096, "so that the limit takes effect at a full page"
-    lab.machine.memcgs["zswap_max"][A] = stored >> 12
+    assert lab.count("zswap_bytes") >= 4096
     lab.touch([100])
     lab.reclaim(1)
     assert not lab.machine.folios["bits"][0] & ENTRY_REFERENCED
     assert lab.count("zswpwb") == 0
     assert lab.count("zswpout") == 100, "rejected"
     assert lab.entries() == [*range(1, 100), 0]
+
+
+def test_zswap_max_stores_when_an_entry_was_written_back() -> None:
+    """zswap_store goes on after one writeback, without looking at the limit again."""
+    lab = filled()
+    unreference(lab, lab.entries())
+    lab.touch([100])
+    lab.set(memory_zswap_max=4096)
+    assert lab.count("zswap_bytes") >= 4096
+    lab.reclaim(1)
+    assert (lab.count("zswpwb"), lab.count("zswpout")) == (1, 101)
+    assert lab.entries() == list(range(1, 101))
+    validate(lab.machine)
 
 
 def test_an_entry_gets_a_second_chance() -> None:
@@ -191,23 +202,25 @@ def test_pages_that_were_read_from_disk_protect_as_many_entries_once() -> None:
 
 def test_the_pool_limit_has_hysteresis() -> None:
     """zswap_check_limits: full at the limit, accepting again at the threshold only."""
-    lab = filled(zswap=Zswap(enabled=True, max_pool_percent=50))
+    lab = filled()
+    lab.set(memory_zswap_writeback=False)
+    lab.touch(range(100, 110))
     control = lab.machine.control
     pool = int(control.pool_pages)
-    control.zswap_max_pages, control.zswap_accept_pages = pool, pool - 1
-    lab.touch(range(100, 110))
-    lab.set(memory_zswap_writeback=False)
-    lab.reclaim(1)
+
+    def stored_within(limit: int, threshold: int) -> int:
+        control.zswap_max_pages, control.zswap_accept_pages = limit, threshold
+        before = lab.count("zswpout")
+        lab.reclaim(10)
+        return lab.count("zswpout") - before
+
+    assert stored_within(pool, pool - 1) == 0
     assert control.pool_limit_hit > 0
-    assert control.pool_reached_full == 1
-    stored = lab.count("zswpout")
-    control.zswap_max_pages = pool + 10
-    lab.reclaim(1)
-    assert lab.count("zswpout") == stored, "below the limit but above the threshold"
-    control.zswap_accept_pages = pool + 5
-    lab.machine.pte[100:110] = 1
-    lab.reclaim(200)
-    assert control.pool_reached_full == 0
+    hits = int(control.pool_limit_hit)
+    assert stored_within(pool + 10, pool - 1) == 0, "below the limit, above the threshold"
+    assert control.pool_limit_hit == hits
+    assert stored_within(pool + 10, pool) == 10
+    validate(lab.machine)
 
 
 def test_the_worker_goes_round_the_cgroups_and_stops_after_16_failures() -> None:

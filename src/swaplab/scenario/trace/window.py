@@ -48,7 +48,7 @@ def _filtered(batches: Iterable[RawBatch], window: int) -> Iterator[RawBatch]:
 
 
 @nb.njit(cache=True)
-def _mark(  # noqa: PLR0917 (numba compiles positional arguments)
+def _mark(
     stream: NDArray[np.uint16],
     page: NDArray[np.uint64],
     write: NDArray[np.bool_],
