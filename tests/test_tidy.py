@@ -90,10 +90,3 @@ def test_files_hold_nothing_banned() -> None:
                 f"{path.relative_to(ROOT)}:{number}: {what}" for what, banned in BANNED.items() if banned.search(line)
             ]
     assert not found
-
-
-def test_links_in_documents_lead_somewhere() -> None:
-    for path in tracked():
-        if path.suffix == ".md":
-            for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
-                assert (path.parent / link).exists(), f"{path}: {link}"
