@@ -75,10 +75,12 @@ def test_memory_only_read_is_not_anonymous(tmp_path: Path) -> None:
     assert found.weights[~zeros].sum() == pytest.approx(1.0)
 
 
-def test_nothing_but_memory_only_read(tmp_path: Path) -> None:
-    areas = [Area([PRESENT] * 4 + [RESIDENT], numbered([0, 0, 0, 0, 7]), surplus=4)]
+@pytest.mark.parametrize(("read", "written"), [(4, 1), (7, 18), (29, 6)])
+def test_nothing_but_memory_only_read(tmp_path: Path, read: int, written: int) -> None:
+    data = list(range(1, written + 1))
+    areas = [Area([PRESENT] * read + [RESIDENT] * written, numbered([0] * read + data), surplus=read)]
     add_process(tmp_path, 4, areas)
-    assert numbers(sample(tmp_path, 100)) == [7]
+    assert numbers(sample(tmp_path, 100)) == data
 
 
 def test_locked_memory_is_left_out(tmp_path: Path) -> None:

@@ -206,6 +206,8 @@ def _weights(rows: Rows, pages: NDArray[np.uint8], counts: list[_Counts]) -> NDA
     weights: NDArray[np.float64] = np.where(rows["exclusive"], 1.0, share)
     suspects = ~rows["exclusive"] & (surplus[rows["process"]] > 0) & ~pages.any(axis=1)
     if suspects.any():
-        everywhere = suspects.sum() / len(rows) * sum(count.candidates for count in counts)
-        weights[suspects] *= max(0.0, 1 - surplus.sum() / everywhere)
+        # Whole numbers first: where all suspects are surplus, what is left of them has to be zero, and not almost.
+        candidates = sum(count.candidates for count in counts)
+        found = int(surplus.sum()) * len(rows) / (int(suspects.sum()) * candidates)
+        weights[suspects] *= max(0.0, 1 - found)
     return weights
