@@ -38,9 +38,7 @@ def runs(label: str, scale: int) -> bytes:
     page, source = b"", noise(label, 8192)
     for kind, value, size in zip(source[0::3], source[1::3], source[2::3], strict=False):
         length = 1 + size * scale // 64
-        page += (
-            bytes([value * (kind % 3 == 1)]) * length if kind % 3 else noise(f"{label}{len(page)}", length)
-        )
+        page += bytes([value * (kind % 3 == 1)]) * length if kind % 3 else noise(f"{label}{len(page)}", length)
     return page[:4096].ljust(4096, b"\1")
 
 

@@ -224,9 +224,7 @@ def test_threads_share_nothing(varied_pages: dict[str, bytes]) -> None:
     together: list[dict[str, list[bytes]]] = []
 
     def work() -> None:
-        together.append(
-            {name: [compress(name, page) for page in varied_pages.values()] for name in COMPRESSORS}
-        )
+        together.append({name: [compress(name, page) for page in varied_pages.values()] for name in COMPRESSORS})
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

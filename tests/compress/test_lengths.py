@@ -48,9 +48,7 @@ def test_order_of_the_pages_is_kept(pages: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_the_second_call_compresses_nothing(
-    pages: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_call_compresses_nothing(pages: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
     first = compressed_lengths("lzo", pages)
     no_compressor(monkeypatch)
     assert compressed_lengths("lzo", pages.copy()) is first
@@ -115,9 +113,7 @@ def test_no_pages_have_no_lengths() -> None:
     assert compressed_lengths("lz4", np.empty((0, 4096), np.uint8)).shape == (0,)
 
 
-@pytest.mark.parametrize(
-    "bad", [np.zeros(4096, np.uint8), np.zeros((1, 4095), np.uint8), np.zeros((1, 4096))]
-)
+@pytest.mark.parametrize("bad", [np.zeros(4096, np.uint8), np.zeros((1, 4095), np.uint8), np.zeros((1, 4096))])
 def test_other_arrays_are_errors(bad: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="4096"):
         compressed_lengths("lz4", bad)

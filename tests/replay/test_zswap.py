@@ -10,9 +10,10 @@ from tests.replay.lab import A, Lab, do_shrink_slab_of, shrink_worker_of, zs_fre
 from tests.replay.validate import validate
 
 from swaplab.kernel.zsmalloc import pool_pages
+from swaplab.replay import replay
 from swaplab.replay.state import ENTRY_REFERENCED, ON_DISK, RESIDENT, ZERO_FILLED
 from swaplab.scenario.content import Random, Zero
-from swaplab.scenario.model import Cgroup, Zswap
+from swaplab.scenario.model import Cgroup, Machine, Scenario, Workload, Zswap, with_baseline
 
 PRIORITIES = range(12, -1, -1)
 
@@ -295,3 +296,14 @@ def test_a_pool_that_is_only_filled_takes_what_packing_says(lengths: list[int]) 
         zs_free_of(lab.machine, zspage)
     assert lab.machine.control.pool_pages == 0
     assert lab.machine.control.free == lab.machine.control.totalram
+
+
+def test_no_writeback_holds_for_workloads_in_the_root_as_well() -> None:
+    root = Scenario(
+        machine=Machine(memory=4 << 20),
+        zswap=Zswap(enabled=True, max_pool_percent=1),
+        workloads=(Workload(pages=1200, accesses=4800, content=Random()),),
+        samples=1,
+    )
+    assert replay(with_baseline(root, "memcg")).final()["pswpout"] > 0
+    assert replay(with_baseline(root, "no-writeback")).final()["pswpout"] == 0

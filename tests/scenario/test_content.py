@@ -245,9 +245,7 @@ def test_seeds_choose_other_components() -> None:
     one, two = (resolve(BLEND, seed).component_of(pages) for seed in (1, 2))
     # Independent choices agree with probability 1/64 + 1/16 + 1/64 + 1/4.
     assert 0.25 < float(np.mean(one == two)) < 0.45
-    assert (
-        resolve(BLEND, 1 << 32).component_of(pages).tolist() != resolve(BLEND, 0).component_of(pages).tolist()
-    )
+    assert resolve(BLEND, 1 << 32).component_of(pages).tolist() != resolve(BLEND, 0).component_of(pages).tolist()
 
 
 def test_a_mix_cannot_take_all_memory(tmp_path: Path) -> None:

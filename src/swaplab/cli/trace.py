@@ -74,9 +74,7 @@ def convert(
         json: Print the new trace's metadata as JSON.
     """
     with _progress() as progress:
-        made = convert_trace(
-            file, out, format, columns=columns, window=window, limit=limit, progress=progress
-        )
+        made = convert_trace(file, out, format, columns=columns, window=window, limit=limit, progress=progress)
     if json:
         _print_json(msgspec.to_builtins(made))
     else:
@@ -85,9 +83,7 @@ def convert(
 
 
 @trace_app.command
-def head(
-    file: Path, /, *, rows: Annotated[int, Parameter(name=["--rows", "-n"])] = 20, json: Json = False
-) -> None:
+def head(file: Path, /, *, rows: Annotated[int, Parameter(name=["--rows", "-n"])] = 20, json: Json = False) -> None:
     """Show the first accesses of a trace.
 
     Example: swaplab trace head app.parquet -n 5
@@ -139,9 +135,7 @@ def _print_info(trace: Trace, summary: TraceSummary) -> None:
     streams = Table("stream", "pages", "touched", "accesses", "writes", title=escape(str(trace.path)))
     for stream in summary.streams:
         share = f"{stream.writes / max(stream.accesses, 1):.0%}"
-        streams.add_row(
-            escape(stream.name), f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share
-        )
+        streams.add_row(escape(stream.name), f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share)
     console.print(streams)
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(trace.info, summary, trace.path.stat().st_size):

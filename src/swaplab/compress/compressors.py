@@ -59,9 +59,7 @@ _zstd = _ZstdContexts()
 
 
 def _compress_deflate(page: bytes) -> bytes:
-    stream = zlib.compressobj(
-        zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -DEFLATE_WINDOW_BITS, DEFLATE_MEMORY_LEVEL
-    )
+    stream = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -DEFLATE_WINDOW_BITS, DEFLATE_MEMORY_LEVEL)
     return stream.compress(page) + stream.flush()
 
 

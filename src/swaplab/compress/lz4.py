@@ -81,9 +81,7 @@ def _put_literals(out: NDArray[np.uint8], end: int, literals: NDArray[np.uint8],
 
 
 @compiled
-def _put_sequence(
-    out: NDArray[np.uint8], end: int, literals: NDArray[np.uint8], distance: int, length: int
-) -> int:
+def _put_sequence(out: NDArray[np.uint8], end: int, literals: NDArray[np.uint8], distance: int, length: int) -> int:
     """Append the literals and the match of `length` bytes that follows them."""
     end = _put_literals(out, end, literals, length - MATCH_MIN)
     out[end] = distance & 0xFF

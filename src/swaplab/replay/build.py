@@ -38,7 +38,7 @@ __all__ = ["build", "pages_of", "pre_order", "refuse"]
 
 
 def refuse(scenario: Scenario) -> None:
-    """Raise UnsupportedError for what the replay does not model."""
+    """Raise UnsupportedError for what the replay does not model, by the scenario's keys."""
     if scenario.machine.lru != "classic":
         raise UnsupportedError('the replay models machine.lru = "classic" only; "mglru" is not modelled')
     if scenario.machine.page_cluster:
@@ -55,7 +55,7 @@ def pages_of(limit: int | None) -> int:
 def pre_order(cgroups: dict[str, Cgroup]) -> list[str]:
     """Paths as css_next_descendant_pre() visits them, the root's (empty) first; siblings in the scenario's order."""
     children: dict[str, list[str]] = {"": []}
-    for path in cgroups:
+    for path in filter(None, cgroups):
         children.setdefault(path, [])
         children.setdefault(path.rpartition("/")[0], []).append(path)
     order, stack = [], [""]

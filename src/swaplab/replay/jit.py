@@ -28,7 +28,7 @@ wide = cast("Callable[[Any], int]", np.int64)
 
 
 INTERNAL = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
-ENTRY = {"error_model": "numpy", "no_cfunc_wrapper": True}
+ENTRY = {"error_model": "numpy", "no_cfunc_wrapper": True, "nogil": True}
 
 
 @cache

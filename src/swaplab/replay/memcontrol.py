@@ -146,7 +146,7 @@ def writeback_enabled(m: Machine, memcg: int) -> bool:
     """memory.zswap.writeback here and above (mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled, 6.12)."""
     if not m.control.zswap_enabled:
         return True
-    while memcg > 0:
+    while memcg >= 0:
         if not m.memcgs[memcg].writeback:
             return False
         memcg = wide(m.memcgs[memcg].parent)

@@ -52,8 +52,13 @@ def member_type(value: Any) -> Any:
 
 @typeof_impl.register(Machine)
 def type_machine(machine: Machine, context: Any) -> MachineType:
-    """Type a machine by its arrays."""
-    return MachineType(tuple((each.name, member_type(getattr(machine, each.name))) for each in fields(machine)))
+    """Type a machine by its arrays; once, since numba asks at every call."""
+    known = vars(machine)
+    if "kind_of_machine" not in known:
+        members = tuple((each.name, member_type(getattr(machine, each.name))) for each in fields(machine))
+        known["kind_of_machine"] = MachineType(members)
+    kind: MachineType = known["kind_of_machine"]
+    return kind
 
 
 @unbox(MachineType)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
 
@@ -117,7 +118,15 @@ class Accesses:
         return counts
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield all accesses in order, in chunks of no fixed size."""
+        """Yield all accesses in order, in chunks of no fixed size; another thread makes the next one meanwhile."""
+        chunks = self._chunks()
+        with ThreadPoolExecutor(1) as thread:
+            following = thread.submit(next, chunks, None)
+            while (chunk := following.result()) is not None:
+                following = thread.submit(next, chunks, None)
+                yield chunk
+
+    def _chunks(self) -> Iterator[Chunk]:
         if self._scenario.interleave == "trace":
             yield from self._in_trace_order()
         elif len(self._scenario.workloads) == 1:

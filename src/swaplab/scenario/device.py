@@ -67,9 +67,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
         _check_keys(value, where)
         device = msgspec.convert(dict(_decode(key, value[key], f"{where}.{key}") for key in value), cls)
         if device.rotational != (device.seek_ns > 0):
-            raise InputError(
-                f"{where}.seek", "a seek time exactly when rotational is true", value.get("seek", "none")
-            )
+            raise InputError(f"{where}.seek", "a seek time exactly when rotational is true", value.get("seek", "none"))
         return device
 
     def to_toml(self) -> str:

@@ -160,7 +160,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """All of it.
 
     Attributes:
-        cgroups: by path (``a/b``); every parent is there.
+        cgroups: by path (``a/b``); every parent is there. The root, ``""``, need not be, and has only
+            memory.zswap.writeback.
         interleave: accesses each workload makes in its turn, or ``trace``: the order of the one trace they share.
         samples: how many times along the run counters are read.
         base: directory that file names are relative to.
@@ -214,5 +215,7 @@ def with_baseline(scenario: Scenario, baseline: Baseline) -> Scenario:
     )
     cgroups = scenario.cgroups
     if baseline == "no-writeback":
-        cgroups = {path: replace(each, memory_zswap_writeback=False) for path, each in cgroups.items()}
+        cgroups = {
+            path: replace(each, memory_zswap_writeback=False) for path, each in ({"": Cgroup()} | cgroups).items()
+        }
     return replace(scenario, zswap=zswap, cgroups=cgroups)

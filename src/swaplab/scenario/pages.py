@@ -128,9 +128,7 @@ def ratio_pages(targets: Mapping[str, float], where: object) -> Pages:
     pages = _fit(tuple(sorted(targets.items())))
     reached = {name: _ratio(name, pages) for name in targets}
     if any(abs(reached[name] / target - 1) > TOLERANCE for name, target in targets.items()):
-        raise InputError(
-            where, f"ratios that a page can have (closest: {_format(reached)})", _format(targets)
-        )
+        raise InputError(where, f"ratios that a page can have (closest: {_format(reached)})", _format(targets))
     return pages
 
 

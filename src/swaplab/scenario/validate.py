@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from swaplab.errors import InputError
-from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
+from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario
 
 __all__ = ["PAGES_MAX", "some", "validate"]
 
@@ -55,7 +55,12 @@ def _check_cgroups(scenario: Scenario) -> Problems:
         yield "cgroup", f"at most {CGROUPS_MAX} cgroups", cgroups
     if scenario.samples * (cgroups + 1) > ROWS_MAX:
         yield "samples", f"at most {ROWS_MAX // (cgroups + 1)} with {cgroups} cgroups", scenario.samples
+    root = scenario.cgroups.get("", Cgroup())
+    if root != Cgroup(memory_zswap_writeback=root.memory_zswap_writeback):
+        yield 'cgroup.""', "memory.zswap.writeback only, since the root has no limits", "limits"
     for path, limits in scenario.cgroups.items():
+        if not path:
+            continue
         parts = path.split("/")
         if any(part in ("", ".", "..") for part in parts) or not path.isprintable():
             yield f'cgroup."{path}"', "a path such as a/b, relative to the root", repr(path)
@@ -101,7 +106,7 @@ def _has_action(event: Event) -> bool:
 
 def _check_events(scenario: Scenario) -> Problems:
     """Events must name cgroups that are there at that time."""
-    there = set(scenario.cgroups)
+    there = set(scenario.cgroups) - {""}
     for i, event in sorted(enumerate(scenario.events), key=lambda each: each[1].at):
         place = f"event[{i}]"
         if event.cgroup not in there:

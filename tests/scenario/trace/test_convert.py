@@ -31,9 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("convert")
 
 
-def converted(
-    folder: Path, content: bytes, name: str = "input", **options: Any
-) -> tuple[list[Row], TraceInfo]:
+def converted(folder: Path, content: bytes, name: str = "input", **options: Any) -> tuple[list[Row], TraceInfo]:
     """Convert `content`; return rows of (stream name, page, write, time) and the metadata."""
     path, out = folder / name, folder / "out.parquet"
     path.write_bytes(content)
@@ -118,9 +116,7 @@ def test_oracle_general_truncated_at_every_byte(folder: Path) -> None:
     delimiter=st.sampled_from(",;\t|"),
     ending=st.sampled_from(["\n", "\r\n", "\n\n"]),
 )
-def test_csv_with_a_header(
-    folder: Path, rows: list[tuple[int, int, str, str]], delimiter: str, ending: str
-) -> None:
+def test_csv_with_a_header(folder: Path, rows: list[tuple[int, int, str, str]], delimiter: str, ending: str) -> None:
     lines = [
         ["time", "obj_id", "op", "stream", "size"],
         *([str(cell) for cell in row] + ["1"] for row in rows),
@@ -209,11 +205,7 @@ LACKEY_ACCESS = st.tuples(
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    accesses=st.lists(LACKEY_ACCESS, min_size=1, max_size=40).filter(
-        lambda rows: any(r[0] != "I" for r in rows)
-    )
-)
+@given(accesses=st.lists(LACKEY_ACCESS, min_size=1, max_size=40).filter(lambda rows: any(r[0] != "I" for r in rows)))
 def test_lackey(folder: Path, accesses: list[tuple[str, int, int]]) -> None:
     accesses = [(kind, address, min(size, 2**64 - address)) for kind, address, size in accesses]
     lines = [
@@ -300,9 +292,7 @@ SNAPSHOT = st.tuples(st.integers(0, 10**18), st.lists(REGION, max_size=4))
 )
 def test_damo(folder: Path, snapshots: list[list[Any]], indent: int | None, packed: bool) -> None:
     records = [
-        record(
-            number, [(time, [region(a, a + size, n) for a, size, n in regions]) for time, regions in taken]
-        )
+        record(number, [(time, [region(a, a + size, n) for a, size, n in regions]) for time, regions in taken])
         for number, taken in enumerate(snapshots)
     ]
     expected = [
@@ -327,9 +317,7 @@ def test_damo_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(damo, "BATCH_ROWS", 7)
     monkeypatch.setattr(damo, "_READ_CHARACTERS", 1)
-    snapshots = [
-        (time, [region(0, 20 * 4096, 1), region(4096, 8192, 0), region(0, 3 * 4096, 2)]) for time in (5, 6)
-    ]
+    snapshots = [(time, [region(0, 20 * 4096, 1), region(4096, 8192, 0), region(0, 3 * 4096, 2)]) for time in (5, 6)]
     rows, info = converted(folder, json.dumps([record(1, snapshots), record(1, snapshots)]).encode())
     once = [("target1", page, False, time) for time in (5, 6) for page in (*range(20), *range(3))]
     assert rows == once + [("target1#1", *row[1:]) for row in once]
@@ -446,9 +434,7 @@ def test_limit_and_window(folder: Path) -> None:
     assert info.window == 2
 
 
-@pytest.mark.parametrize(
-    "options", [{"limit": 0}, {"window": 0}, {"columns": "obj-id-col=1", "format": "lackey"}]
-)
+@pytest.mark.parametrize("options", [{"limit": 0}, {"window": 0}, {"columns": "obj-id-col=1", "format": "lackey"}])
 def test_options_that_are_wrong(folder: Path, options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         converted(folder, b"1\n", **options)

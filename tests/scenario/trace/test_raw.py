@@ -25,9 +25,7 @@ def append(writer: RawTraceWriter, rows: list[Access]) -> None:
 
 def rows_of(path: Path) -> list[Access]:
     trace = Trace.open(path)
-    return [
-        row for chunk in trace.chunks() for row in zip(*(array.tolist() for array in chunk[:3]), strict=True)
-    ]
+    return [row for chunk in trace.chunks() for row in zip(*(array.tolist() for array in chunk[:3]), strict=True)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -86,9 +84,7 @@ def test_too_many_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_metadata_and_progress(tmp_path: Path) -> None:
     seen = []
     with RawTraceWriter(tmp_path, with_time=True) as writer:
-        writer.append(
-            np.zeros(3, np.uint16), np.arange(3, dtype=np.uint64), np.ones(3, np.bool_), np.arange(3)
-        )
+        writer.append(np.zeros(3, np.uint16), np.arange(3, dtype=np.uint64), np.ones(3, np.bool_), np.arange(3))
         writer.finish(
             tmp_path / "t.parquet",
             ["python3:1"],

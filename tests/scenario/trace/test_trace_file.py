@@ -57,9 +57,7 @@ def read(trace: Trace, **options: Any) -> list[Access]:
 def rewritten(path: Path, table: pa.Table | None = None, metadata: object = None) -> Path:
     """Write a Parquet file as another program would."""
     if table is None:
-        table = pa.table(
-            {"stream": pa.array([0], pa.uint16()), "page": pa.array([0], pa.uint32()), "write": [True]}
-        )
+        table = pa.table({"stream": pa.array([0], pa.uint16()), "page": pa.array([0], pa.uint32()), "write": [True]})
     if metadata is None:
         metadata = {
             "version": 1,
@@ -80,9 +78,7 @@ def test_what_is_written_is_read(
     with TraceWriter(path, with_time=True) as writer:
         writer.append(*columns(rows[:cut]))
         writer.append(*columns(rows[cut:]))
-        info = writer.finish(
-            streams(), source="made up", window=3, command=["a", "b"], extra={"more": [1, None]}
-        )
+        info = writer.finish(streams(), source="made up", window=3, command=["a", "b"], extra={"more": [1, None]})
     trace = Trace.open(path)
     assert trace.info == info
     assert trace.info.extra == {"more": [1, None]}
@@ -92,14 +88,10 @@ def test_what_is_written_is_read(
 
 @settings(max_examples=20, deadline=None)
 @given(rows=st.lists(ACCESS, min_size=1, max_size=60), kept=st.sets(st.integers(0, 3)))
-def test_streams_can_be_selected(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[Access], kept: set[int]
-) -> None:
+def test_streams_can_be_selected(tmp_path_factory: pytest.TempPathFactory, rows: list[Access], kept: set[int]) -> None:
     path = tmp_path_factory.mktemp("trace") / "t.parquet"
     write(path, rows)
-    assert read(Trace.open(path), rows=7, streams=kept, with_time=True) == [
-        row for row in rows if row[0] in kept
-    ]
+    assert read(Trace.open(path), rows=7, streams=kept, with_time=True) == [row for row in rows if row[0] in kept]
 
 
 def test_more_rows_than_a_row_group_holds(tmp_path: Path) -> None:
@@ -251,9 +243,7 @@ def test_metadata_that_lies(tmp_path: Path, metadata: Any, expected: str) -> Non
     [
         pa.table({"page": pa.array([0], pa.uint32())}),
         pa.table({"stream": pa.array([0], pa.uint16()), "page": pa.array([0], pa.uint64()), "write": [True]}),
-        pa.table(
-            {"stream": pa.array([0], pa.uint16()), "page": pa.array([0], pa.uint32()), "write": [1], "x": [1]}
-        ),
+        pa.table({"stream": pa.array([0], pa.uint16()), "page": pa.array([0], pa.uint32()), "write": [1], "x": [1]}),
     ],
 )
 def test_other_columns(tmp_path: Path, table: pa.Table) -> None:
@@ -262,9 +252,7 @@ def test_other_columns(tmp_path: Path, table: pa.Table) -> None:
 
 
 def test_nulls(tmp_path: Path) -> None:
-    table = pa.table(
-        {"stream": pa.array([0], pa.uint16()), "page": pa.array([None], pa.uint32()), "write": [True]}
-    )
+    table = pa.table({"stream": pa.array([0], pa.uint16()), "page": pa.array([None], pa.uint32()), "write": [True]})
     with pytest.raises(InputError, match="null"):
         list(Trace.open(rewritten(tmp_path / "t.parquet", table)).chunks())
 

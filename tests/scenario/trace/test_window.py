@@ -24,9 +24,7 @@ def model(rows: list[Access], window: int) -> list[Access]:
         written = next((was for known, was in latest if known == page), None)
         if written is None or (write and not written):
             kept.append((stream, page, write))
-        latest[:] = [(page, write or bool(written)), *(entry for entry in latest if entry[0] != page)][
-            :window
-        ]
+        latest[:] = [(page, write or bool(written)), *(entry for entry in latest if entry[0] != page)][:window]
     return kept
 
 

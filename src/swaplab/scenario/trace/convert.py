@@ -39,9 +39,7 @@ def detect(path: Path) -> Format:
     if not head:
         raise InputError(path, "a trace", "an empty file")
     if head.startswith(b"PAR1"):
-        raise InputError(
-            path, "a trace of another tool", "Parquet, which needs no conversion if it is swaplab's"
-        )
+        raise InputError(path, "a trace of another tool", "Parquet, which needs no conversion if it is swaplab's")
     if "oraclegeneral" in path.name.lower():
         return "oracle-general"
     if b"\0" in head:
@@ -125,12 +123,6 @@ def _limited(batches: Iterable[RawBatch], limit: int) -> Iterator[RawBatch]:
 
 def _detect_binary(path: Path, head: bytes) -> Format:
     rows = np.frombuffer(head[: len(head) // RECORD.itemsize * RECORD.itemsize], RECORD)
-    if (
-        len(rows)
-        and bool((rows["next"] >= -1).all())
-        and bool((np.diff(rows["time"].astype(np.int64)) >= 0).all())
-    ):
+    if len(rows) and bool((rows["next"] >= -1).all()) and bool((np.diff(rows["time"].astype(np.int64)) >= 0).all()):
         return "oracle-general"
-    raise InputError(
-        path, "oracleGeneral, CSV, damo's JSON or lackey's text (tell which with --format)", head[:8]
-    )
+    raise InputError(path, "oracleGeneral, CSV, damo's JSON or lackey's text (tell which with --format)", head[:8])

@@ -138,9 +138,7 @@ def read_csv(data: Input, told: CsvColumns) -> Source:
     if first is None:
         raise InputError(data.path, "at least one line", "an empty file")
     layout = _detect(data, first[1], told)
-    source = Source(
-        iter(()), with_time=layout.time is not None, addresses=layout.is_address or layout.is_page
-    )
+    source = Source(iter(()), with_time=layout.time is not None, addresses=layout.is_address or layout.is_page)
     if layout.stream is None:
         source.streams.append("requests")
     source.batches = _batches(data, chain([first], blocks), layout, source.streams)
@@ -163,9 +161,7 @@ def _detect(data: Input, text: bytes, told: CsvColumns) -> _Layout:
     if id_at is None and len(fields) == 1:
         id_at = 0
     if id_at is None:
-        raise InputError(
-            f"{data.path}: line 1", "a column of pages (tell it with --columns obj-id-col=N)", repr(head)
-        )
+        raise InputError(f"{data.path}: line 1", "a column of pages (tell it with --columns obj-id-col=N)", repr(head))
     name = names[id_at] if names else ""
     return _Layout(
         delimiter=delimiter,
@@ -175,9 +171,7 @@ def _detect(data: Input, text: bytes, told: CsvColumns) -> _Layout:
         time=find(told.time, _TIME_NAMES),
         write=find(told.write, _WRITE_NAMES),
         stream=find(told.stream, _STREAM_NAMES),
-        is_number=_is_number(lines[has_header:], delimiter, id_at)
-        if told.is_number is None
-        else told.is_number,
+        is_number=_is_number(lines[has_header:], delimiter, id_at) if told.is_number is None else told.is_number,
         is_address=name in _ADDRESS_NAMES,
         is_page=name == "page" or (not names and len(fields) == 1),
     )
@@ -187,9 +181,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
     return [field.strip().strip('"') for field in line.split(delimiter)]
 
 
-def _finder(
-    data: Input, fields: list[str], names: list[str]
-) -> Callable[[str | None, tuple[str, ...]], int | None]:
+def _finder(data: Input, fields: list[str], names: list[str]) -> Callable[[str | None, tuple[str, ...]], int | None]:
     def find(told: str | None, usual: tuple[str, ...]) -> int | None:
         """Return the position of the column that was told, or else of the first with a usual name."""
         if told is None:
@@ -198,9 +190,7 @@ def _finder(
             return fields.index(told)
         if told.isdecimal() and 1 <= int(told) <= len(fields):
             return int(told) - 1
-        raise InputError(
-            f"{data.path}: line 1", f"a column {told}", f"{len(fields)} columns: {', '.join(fields)}"
-        )
+        raise InputError(f"{data.path}: line 1", f"a column {told}", f"{len(fields)} columns: {', '.join(fields)}")
 
     return find
 
@@ -271,17 +261,13 @@ def _batch(table: pa.Table, layout: _Layout, numbers: dict[str, int], where: _Wh
         page = page >> np.uint64(12)
     write = np.zeros(rows, np.bool_) if layout.write is None else _writes(column(layout.write), where)
     time = None if layout.time is None else _times(column(layout.time), where)
-    stream = (
-        constant_stream(0, rows) if layout.stream is None else _streams(column(layout.stream), numbers, where)
-    )
+    stream = constant_stream(0, rows) if layout.stream is None else _streams(column(layout.stream), numbers, where)
     return RawBatch(stream, page, write, time)
 
 
 def _hashes(texts: pa.Array) -> NDArray[np.uint64]:
     coded = texts.dictionary_encode()
-    digests = (
-        hashlib.blake2b(text.encode(), digest_size=8).digest() for text in coded.dictionary.to_pylist()
-    )
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in coded.dictionary.to_pylist())
     values: NDArray[np.uint64] = np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
     indices: NDArray[np.int32] = coded.indices.to_numpy()
     return values[indices]
@@ -293,9 +279,7 @@ def _writes(texts: pa.Array, where: _Where) -> NDArray[np.bool_]:
     indices: NDArray[np.int32] = coded.indices.to_numpy()
     for number, word in enumerate(words):
         if word not in _READS | _WRITES:
-            raise where.error(
-                int((indices == number).argmax()), "read or write (0, 1, r, w, get, set ...)", repr(word)
-            )
+            raise where.error(int((indices == number).argmax()), "read or write (0, 1, r, w, get, set ...)", repr(word))
     return np.array([word in _WRITES for word in words], np.bool_)[indices]
 
 

@@ -23,9 +23,7 @@ from swaplab.scenario.trace.source import BATCH_ROWS, Input, RawBatch, Source, c
 
 __all__ = ["read_damo"]
 
-_MAX_VALUE: Final = (
-    1 << 26
-)  # characters of one snapshot; DAMON's own limit of 1000 regions needs half a million
+_MAX_VALUE: Final = 1 << 26  # characters of one snapshot; DAMON's own limit of 1000 regions needs half a million
 _READ_CHARACTERS: Final = 1 << 16
 _SPACES: Final = " \t\r\n"
 _PAGE: Final = 4096
@@ -158,9 +156,7 @@ def _batch(stream: int, time: int, runs: list[tuple[int, int]]) -> RawBatch:
     first = np.array([first for first, _ in runs], np.uint64)
     page = page_runs(first, np.array([pages for _, pages in runs], np.int64))
     rows = len(page)
-    return RawBatch(
-        constant_stream(stream, rows), page, np.zeros(rows, np.bool_), np.full(rows, time, np.int64)
-    )
+    return RawBatch(constant_stream(stream, rows), page, np.zeros(rows, np.bool_), np.full(rows, time, np.int64))
 
 
 class _Scanner:

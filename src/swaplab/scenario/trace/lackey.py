@@ -23,9 +23,7 @@ _MAX_SIZE: Final = 1 << 16  # bytes of one access; the widest instructions save 
 
 _NEWLINE, _SPACE, _COMMA, _RETURN = (ord(character) for character in "\n ,\r")
 _FETCH, _LOAD, _STORE, _MODIFY = (ord(character) for character in "ILSM")
-_REMARKS: Final = tuple(
-    ord(character) for character in "=-*"
-)  # "==pid==", "--pid--" and "**pid**" open remarks
+_REMARKS: Final = tuple(ord(character) for character in "=-*")  # "==pid==", "--pid--" and "**pid**" open remarks
 
 
 def read_lackey(data: Input) -> Source:
@@ -72,11 +70,7 @@ def _parse(
             value, digits = _hexadecimal(text, at + 3)
             length, end = _decimal(text, digits + 1)
             good = digits > at + 3 and text[digits] == _COMMA and end > digits + 1 and _ends(text, end)
-            if (
-                not good
-                or not 0 < length <= _MAX_SIZE
-                or value > np.uint64(2**64 - 1) - np.uint64(length - 1)
-            ):
+            if not good or not 0 < length <= _MAX_SIZE or value > np.uint64(2**64 - 1) - np.uint64(length - 1):
                 return count, line, at
             address[count], size[count], write[count] = value, length, text[at + 1] != _LOAD
             count += 1

@@ -25,12 +25,10 @@ __all__ = [
 
 METADATA_KEY: Final = b"swaplab.trace"
 VERSION: Final = 1
-MAX_PAGES: Final = (
-    1 << 31
-)  # all streams together: 8 TiB of memory; keeps page numbers within int32 for the engines
+MAX_PAGES: Final = 1 << 31  # all streams together: 8 TiB of memory; keeps page numbers within int32 for the engines
 _FREE_PAGES: Final = 1 << 24  # without an access each: readers may take tens of bytes of memory a page
 MAX_STREAMS: Final = 1 << 16  # what the uint16 column can name
-ROW_GROUP_ROWS: Final = 1 << 20  # about 7 MB a group in memory, whatever the length of the trace
+ROW_GROUP_ROWS: Final = 1 << 17  # about 1 MB a group in memory: what reads it keeps the caches to itself
 
 
 class Stream(msgspec.Struct, omit_defaults=True):
@@ -133,9 +131,7 @@ def check_info(where: str, info: TraceInfo) -> None:
     # Dense page numbers need an access each: whoever declares many pages has to bring as many rows.
     most = min(MAX_PAGES, max(info.accesses, _FREE_PAGES))
     if info.pages > most:
-        raise InputError(
-            f"{where}: streams", f"at most {most} pages in all for {info.accesses} accesses", info.pages
-        )
+        raise InputError(f"{where}: streams", f"at most {most} pages in all for {info.accesses} accesses", info.pages)
     if sum(stream.accesses for stream in info.streams) != info.accesses:
         raise InputError(f"{where}: accesses", "the accesses of all streams together", info.accesses)
 
@@ -147,13 +143,9 @@ def _check_stream(where: str, stream: Stream) -> None:
     if stream.ranges is None:
         return
     if any(first < 0 or pages <= 0 for first, pages in stream.ranges):
-        raise InputError(
-            f"{where}.ranges", "pages at addresses that are not negative", "negative numbers or no pages"
-        )
+        raise InputError(f"{where}.ranges", "pages at addresses that are not negative", "negative numbers or no pages")
     if sum(pages for _, pages in stream.ranges) != stream.pages:
         raise InputError(f"{where}.ranges", f"{stream.pages} pages in all", sum(p for _, p in stream.ranges))
     ends = [first + pages for first, pages in stream.ranges]
     if any(after[0] < end for end, after in zip(ends, stream.ranges[1:], strict=False)):
-        raise InputError(
-            f"{where}.ranges", "ranges in order of address that do not overlap", "ranges out of order"
-        )
+        raise InputError(f"{where}.ranges", "ranges in order of address that do not overlap", "ranges out of order")

@@ -38,7 +38,5 @@ def _batches(data: Input) -> Iterator[RawBatch]:
             raise InputError(where, f"a record of {RECORD.itemsize} bytes", f"{over} bytes")
         rows = np.frombuffer(block, RECORD)
         time = rows["time"].astype(np.int64) * _NS
-        yield RawBatch(
-            constant_stream(0, len(rows)), rows["id"].astype(np.uint64), np.zeros(len(rows), np.bool_), time
-        )
+        yield RawBatch(constant_stream(0, len(rows)), rows["id"].astype(np.uint64), np.zeros(len(rows), np.bool_), time)
         offset += len(block)

@@ -193,9 +193,7 @@ def _split(stream: NDArray[np.uint16], page: NDArray[np.uint64]) -> list[tuple[i
     return [(int(number), page[stream == number]) for number in np.unique(stream)]
 
 
-def _rank(
-    stream: NDArray[np.uint16], page: NDArray[np.uint64], ranked: Mapping[int, _Ranks]
-) -> NDArray[np.uint32]:
+def _rank(stream: NDArray[np.uint16], page: NDArray[np.uint64], ranked: Mapping[int, _Ranks]) -> NDArray[np.uint32]:
     if (stream == stream[0]).all():
         return ranked[int(stream[0])].rank(page)
     ranks = np.empty(len(page), np.uint32)

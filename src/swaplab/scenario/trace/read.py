@@ -17,9 +17,7 @@ from swaplab.scenario.trace.layout import METADATA_KEY, TraceInfo, decode_info, 
 
 __all__ = ["Chunk", "Trace", "column_batches"]
 
-_READ_BYTES: Final = (
-    1 << 18
-)  # at a time and column, so that one huge row group does not come into memory whole
+_READ_BYTES: Final = 1 << 18  # at a time and column, so that one huge row group does not come into memory whole
 _MAGIC: Final = b"PAR1"
 
 
@@ -59,9 +57,7 @@ class Trace:
             raise InputError(path, f"metadata under {METADATA_KEY.decode()}", "none")
         info = decode_info(path, described)
         if not rows == groups == info.accesses:
-            raise InputError(
-                path, f"{info.accesses} rows, as its metadata says", f"{rows} ({groups} in row groups)"
-            )
+            raise InputError(path, f"{info.accesses} rows, as its metadata says", f"{rows} ({groups} in row groups)")
         return cls(path, info, has_time)
 
     def chunks(
@@ -149,10 +145,7 @@ class _arrow_errors:  # noqa: N801 (reads as the statement that it is)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         unreadable = isinstance(error, OSError) and error.errno is not None
-        if (
-            isinstance(error, (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError))
-            and not unreadable
-        ):
+        if isinstance(error, (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError)) and not unreadable:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(self._path, "an undamaged Parquet file", first) from None
 
@@ -168,9 +161,7 @@ def _check_magic(path: Path) -> None:
     if not size:
         raise InputError(path, "a trace in Parquet", "an empty file")
     if head != _MAGIC:
-        raise InputError(
-            path, "a trace in Parquet (`swaplab trace convert` makes one of other formats)", head
-        )
+        raise InputError(path, "a trace in Parquet (`swaplab trace convert` makes one of other formats)", head)
     if tail != _MAGIC:
         raise InputError(f"{path}: byte {size}", "the end of a Parquet file", "a truncated one")
 
@@ -181,9 +172,7 @@ def _check_columns(path: Path, found: pa.Schema) -> bool:
         if found.names == wanted.names and found.types == wanted.types:
             return with_time
     expected = "columns stream: uint16, page: uint32, write: bool, optionally time: int64"
-    raise InputError(
-        path, expected, ", ".join(f"{field.name}: {field.type}" for field in found) or "no columns"
-    )
+    raise InputError(path, expected, ", ".join(f"{field.name}: {field.type}" for field in found) or "no columns")
 
 
 def _booleans(bits: pa.BooleanArray) -> NDArray[np.bool_]:

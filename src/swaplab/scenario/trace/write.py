@@ -52,9 +52,7 @@ class ColumnWriter:
         with_time: whether there is a time column.
     """
 
-    def __init__(
-        self, where: Path | IO[bytes], page: type[np.uint32] | type[np.uint64], with_time: bool
-    ) -> None:
+    def __init__(self, where: Path | IO[bytes], page: type[np.uint32] | type[np.uint64], with_time: bool) -> None:
         self.rows = 0
         self._schema = schema(pa.from_numpy_dtype(page), with_time)
         self._filled = 0
@@ -201,6 +199,4 @@ class TraceWriter:
             raise InputError(self._path, "a description of each stream", f"{len(streams)} descriptions")
         for stream, highest in zip(streams, self._highest, strict=False):
             if highest >= stream.pages:
-                raise InputError(
-                    f"{self._path}: stream {stream.name}", f"pages below {stream.pages}", highest
-                )
+                raise InputError(f"{self._path}: stream {stream.name}", f"pages below {stream.pages}", highest)
