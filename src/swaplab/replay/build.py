@@ -39,12 +39,15 @@ __all__ = ["build", "pages_of", "pre_order", "refuse"]
 
 def refuse(scenario: Scenario) -> None:
     """Raise UnsupportedError for what the replay does not model, by the scenario's keys."""
-    if scenario.machine.lru != "classic":
-        raise UnsupportedError('the replay models machine.lru = "classic" only; "mglru" is not modelled')
-    if scenario.machine.page_cluster:
-        raise UnsupportedError("the replay models no swap readahead: machine.page_cluster has to be 0")
-    if scenario.machine.nodes != 1:
-        raise UnsupportedError("the replay models one NUMA node: machine.nodes has to be 1")
+    machine, where = scenario.machine, f"{scenario.source}: machine"
+    if machine.lru != "classic":
+        raise UnsupportedError(f'{where}.lru: the replay models "classic" only, found "{machine.lru}"')
+    if machine.page_cluster:
+        raise UnsupportedError(
+            f"{where}.page_cluster: the replay has no readahead, so 0, not {machine.page_cluster}"
+        )
+    if machine.nodes != 1:
+        raise UnsupportedError(f"{where}.nodes: the replay models one NUMA node, found {machine.nodes}")
 
 
 def pages_of(limit: int | None) -> int:
@@ -112,21 +115,25 @@ def _linked(dtype: np.dtype[Any], items: int, heads: int) -> Records:
 
 def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
     memcgs = records(MEMCG, len(order))
-    index = {path: i for i, path in enumerate(order)}
     memcgs.objcg = np.arange(len(order))
+    memcgs.end = np.arange(1, len(order) + 1)
     memcgs.online = 1
     memcgs.iterator = -1
-    for path, i in index.items():
-        limits = scenario.cgroups.get(path, Cgroup())
-        inside = [k for k, other in enumerate(order) if not path or other == path or other.startswith(path + "/")]
-        memcgs[i].parent = index[path.rpartition("/")[0]] if path else -1
-        memcgs[i].end = inside[-1] + 1
-        memcgs[i].writeback = limits.memory_zswap_writeback
-        memcgs[i].memory_max = pages_of(limits.memory_max)
-        memcgs[i].memory_high = pages_of(limits.memory_high)
-        memcgs[i].swap_max = pages_of(limits.memory_swap_max)
-        memcgs[i].zswap_max = pages_of(limits.memory_zswap_max)
+    index = {path: i for i, path in enumerate(order)}
+    for path, i in reversed(index.items()):
+        memcgs[i].parent = parent = index[path.rpartition("/")[0]] if path else -1
+        if path:
+            memcgs[parent].end = max(memcgs[parent].end, memcgs[i].end)
+        _set_limits(memcgs[i], scenario.cgroups.get(path, Cgroup()))
     return memcgs
+
+
+def _set_limits(memcg: Records, limits: Cgroup) -> None:
+    memcg.writeback = limits.memory_zswap_writeback
+    memcg.memory_max = pages_of(limits.memory_max)
+    memcg.memory_high = pages_of(limits.memory_high)
+    memcg.swap_max = pages_of(limits.memory_swap_max)
+    memcg.zswap_max = pages_of(limits.memory_zswap_max)
 
 
 def _size_classes() -> dict[str, NDArray[Any]]:
@@ -152,7 +159,7 @@ def _contents(
     for i, workload in enumerate(scenario.workloads):
         begin, end = int(accesses.first[i]), int(accesses.first[i + 1])
         seed = scenario.machine.seed
-        samples = workload.content.resolve(seed, scenario.base, f"workload[{i}].content")
+        samples = workload.content.resolve(seed, scenario.base, f"{scenario.source}: workload[{i}].content")
         if workload.content not in known:
             known[workload.content] = len(firsts)
             firsts += (samples.first + samples_before).tolist()

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from swaplab.errors import InputError
 from swaplab.replay.build import build, pages_of, pre_order
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.jit import is_cached
@@ -159,7 +158,7 @@ def replay(
     """
     run_ = Replay(scenario, cost)
     total = run_.accesses.total
-    events = _events_in_order(scenario, total)
+    events = sorted(scenario.events, key=lambda event: event.at)
     at_sample = {total * (i + 1) // scenario.samples for i in range(scenario.samples)}
     stops = sorted({event.at for event in events} | at_sample)
     for piece in _pieces(run_.accesses.chunks(), stops):
@@ -172,13 +171,6 @@ def replay(
         if run_.position in at_sample:
             run_.sample()
     return run_.result(configuration)
-
-
-def _events_in_order(scenario: Scenario, total: int) -> list[Event]:
-    for i, event in enumerate(scenario.events):
-        if event.at > total:
-            raise InputError(f"event[{i}].at", f"at most {total}, the number of accesses", event.at)
-    return sorted(scenario.events, key=lambda event: event.at)
 
 
 def _pieces(chunks: Iterator[Chunk], stops: list[int]) -> Iterator[Chunk | None]:
