@@ -203,7 +203,7 @@ def test_a_recording_is_a_directory(tmp_path: Path, capsys: Shown) -> None:
         (["tiny.toml", "--set", "machine.lru=mglru"], "machine.lru"),
         (["tiny.toml", "--set", "machine.page_cluster=3"], "machine.page_cluster"),
         (["tiny.toml", "--set", "machine.nodes=2"], "nodes"),
-        (["tiny.toml", "--set", "workload=[{trace='t.parquet'}]"], "No such file or directory: 't.parquet'"),
+        (["tiny.toml", "--set", "workload=[{trace='t.parquet'}]"], "workload[0].trace: expected a readable file"),
         (["tiny.toml", "--set", "workload=[{trace='tiny.toml'}]"], "tiny.toml: expected"),
         (["tiny.toml", "--set", "workload.0.content={file='x.bin'}"], "x.bin"),
         (["tiny.toml", "--cost", "nope.toml"], "No such file or directory: 'nope.toml'"),

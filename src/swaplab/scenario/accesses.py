@@ -38,14 +38,13 @@ class Accesses:
         total: accesses in all.
 
     Raises:
-        InputError: a trace is broken, does not have a stream that a workload names, or has nothing for a workload;
-            an event comes after the last access.
-        OSError: a trace cannot be read.
+        InputError: a trace is missing or broken, does not have a stream that a workload names, or has nothing for a
+            workload; an event comes after the last access.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._traces = {name: Trace.open(scenario.base / name) for name in self._trace_names}
+        self._traces = {name: self._open(name) for name in self._trace_names}
         self._streams = [self._stream_ids(i, each) for i, each in enumerate(scenario.workloads)]
         pages = [self._pages(i, each) for i, each in enumerate(scenario.workloads)]
         self.first = np.concatenate(([0], np.cumsum(pages, dtype=np.int64)))
@@ -56,6 +55,14 @@ class Accesses:
     @cached_property
     def _trace_names(self) -> list[str]:
         return sorted({each.trace for each in self._scenario.workloads if each.trace is not None})
+
+    def _open(self, name: str) -> Trace:
+        try:
+            return Trace.open(self._scenario.base / name)
+        except OSError as error:
+            i = [each.trace for each in self._scenario.workloads].index(name)
+            place = f"{self._scenario.source}: workload[{i}].trace"
+            raise InputError(place, f"a readable file {self._scenario.base / name}", error.strerror) from None
 
     def _stream_ids(self, i: int, workload: Workload) -> list[int]:
         """Numbers of the streams that belong to a workload, in order."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from swaplab.compress import compress
 from swaplab.errors import InputError
+from swaplab.scenario.regular import open_regular
 
 __all__ = ["PAGE_SIZE", "SAMPLES_MAX", "file_pages", "random_pages", "ratio_pages", "same_filled_page"]
 
@@ -141,13 +141,11 @@ def file_pages(path: Path, where: object) -> Pages:
         InputError: not a regular file, empty or unreadable.
     """
     try:
-        # A pipe would block on opening, and a device has no end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or not status.st_size:
-                raise InputError(where, "a regular file that is not empty", path)
-            total = -(-status.st_size // PAGE_SIZE)
+        with open_regular(path, where) as file:
+            size = os.fstat(file.fileno()).st_size
+            if not size:
+                raise InputError(where, "a file that is not empty", path)
+            total = -(-size // PAGE_SIZE)
             count = min(total, SAMPLES_MAX)
             return np.stack([_file_page(file, i * total // count) for i in range(count)])
     except OSError as error:

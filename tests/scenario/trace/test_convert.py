@@ -476,3 +476,10 @@ def test_progress_ends_at_the_end(folder: Path) -> None:
     seen = []
     convert(folder / "input", folder / "out.parquet", progress=lambda *stage: seen.append(stage))
     assert seen == [("reading", 4, 4), ("writing", 2, 2)]
+
+
+def test_what_has_no_end_is_not_read(folder: Path) -> None:
+    for path in (folder, Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"{path}: expected a regular file"):
+            convert(path, folder / "endless.parquet", limit=1)
+    assert not (folder / "endless.parquet").exists()

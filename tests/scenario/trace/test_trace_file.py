@@ -266,11 +266,15 @@ def test_parquet_of_others_without_metadata(tmp_path: Path) -> None:
         Trace.open(tmp_path / "t.parquet")
 
 
-def test_what_is_no_file_is_an_os_error(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Trace.open(tmp_path / "none.parquet")
-    with pytest.raises(IsADirectoryError):
-        Trace.open(tmp_path)
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path) -> None:
+    for path in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"{path}: expected a regular file"):
+            Trace.open(path)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
+from swaplab.scenario.regular import open_regular
 from swaplab.scenario.trace.layout import METADATA_KEY, TraceInfo, decode_info, schema
 
 __all__ = ["Chunk", "Trace", "column_batches"]
@@ -151,9 +152,7 @@ class _arrow_errors:  # noqa: N801 (reads as the statement that it is)
 
 
 def _check_magic(path: Path) -> None:
-    if path.is_fifo():  # opening it would block
-        raise InputError(path, "a trace in Parquet", "a pipe")
-    with path.open("rb") as file:
+    with open_regular(path, path) as file:
         head = file.read(len(_MAGIC))
         size = file.seek(0, 2)
         file.seek(max(0, size - len(_MAGIC)))

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
+from swaplab.scenario.regular import open_regular
 
 __all__ = ["BATCH_ROWS", "Input", "RawBatch", "Source", "constant_stream", "line_blocks", "page_runs"]
 
@@ -52,12 +53,13 @@ class Input:
     """A file read once, front to back, through what its content is compressed with (zstd, gzip or zlib).
 
     Raises:
+        InputError: not a regular file.
         OSError: the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._raw = path.open("rb")
+        self._raw = open_regular(path, path)
         self.size = self._raw.seek(0, 2)
         self._raw.seek(0)
         self._data = _decompressed(self._raw)

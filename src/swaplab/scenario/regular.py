@@ -1,0 +1,30 @@
+"""Files of others, opened so that reading them ends."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from swaplab.errors import InputError
+
+__all__ = ["open_regular"]
+
+
+def open_regular(path: Path, where: object) -> BinaryIO:
+    """Open a file to read: a pipe would block on opening already, and a device may have no end.
+
+    Args:
+        path: the file.
+        where: what names it, for errors.
+
+    Raises:
+        InputError: a pipe, a device, a directory.
+        OSError: the file cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise InputError(where, "a regular file", path)
