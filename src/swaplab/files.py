@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ def write_whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
     Raises:
         OSError: the directory is missing or not writable, or the disk is full.
     """
+    _check_parent(path)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)
     partial = Path(name)
@@ -40,6 +42,7 @@ def write_whole_directory(path: Path) -> Iterator[Path]:
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already")
+    _check_parent(path)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield partial
@@ -47,6 +50,12 @@ def write_whole_directory(path: Path) -> Iterator[Path]:
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_parent(path: Path) -> None:
+    """Name the directory that is missing, and not the hidden sibling that could not be made in it."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such directory", str(path.parent))
 
 
 def cache_dir() -> Path:

@@ -51,3 +51,13 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InputError):
         run("-o", str(tmp_path / "cost.toml"), "--device", "/nowhere")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_measured_for_a_file_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(step: object) -> None:
+        pytest.fail("measured")
+
+    monkeypatch.setattr("swaplab.cli.calibrate.measure_cost", fail)
+    for output in (tmp_path, tmp_path / "nowhere" / "cost.toml"):
+        with pytest.raises(InputError, match="-o: expected a file's name"):
+            run("-o", str(output))

@@ -58,7 +58,7 @@ def test_info_for_machines(trace: Path, tools: Tools) -> None:
 
 def test_info_for_people(trace: Path, tools: Tools) -> None:
     text = output(*tools, "trace", "info", str(trace))
-    for fact in ("requests", "3, 33% writes", "2 pages, 8.0 KiB", "csv in.csv"):
+    for fact in ("requests", "3, 33% writes", "2 pages, 8.00K", "csv in.csv"):
         assert fact in text
 
 
@@ -133,3 +133,14 @@ def test_help_has_an_example(tools: Tools, command: str) -> None:
 def test_commands_that_do_not_run_are_not_imported() -> None:
     code = "import sys, swaplab.cli; sys.exit('numba' in sys.modules or 'pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 (own code)
+
+
+def test_head_of_no_row_is_empty_and_of_fewer_refused(trace: Path, tools: Tools) -> None:
+    assert output(*tools, "trace", "head", str(trace), "-n", "0", "--json") == ""
+    assert run(tools[0], "trace", "head", str(trace), "-n", "-1") != 0
+
+
+def test_a_directory_that_is_missing_is_named(trace: Path, tools: Tools) -> None:
+    csv = trace.with_name("in.csv")
+    assert run(tools[0], "trace", "convert", str(csv), str(csv.parent / "nowhere" / "t.parquet")) == 2
+    assert "OUT: expected a file's name in a directory that is there" in tools[1].readouterr().err

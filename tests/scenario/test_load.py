@@ -193,6 +193,7 @@ MISTAKES = [
     (f"name = 3\n{WORKLOAD}", "name: expected text, found 3"),
     (f"samples = 0\n{WORKLOAD}", "samples: expected a whole number >= 1, found 0"),
     (f"interleave = 'x'\n{WORKLOAD}", "interleave: expected a whole number or trace, found 'x'"),
+    (f"interleave = true\n{WORKLOAD}", "interleave: expected a whole number or trace, found true"),
     (f"machine = [1]\n{WORKLOAD}", "machine: expected a table, found [1]"),
     (f"[machine]\nmemroy = 1\n{WORKLOAD}", "found 'memroy' (did you mean memory?)"),
     (f"[machine]\nmemory = '1X'\n{WORKLOAD}", "machine.memory: expected a size, bytes or with K, M, G, T"),

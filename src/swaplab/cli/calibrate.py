@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import Progress
 
+from swaplab.cli.common import Flag, check_output, steps
 from swaplab.files import write_whole
 from swaplab.host.calibrate import STEPS, measure_cost
 from swaplab.host.disk import DISK_STEPS, measure_device
@@ -27,7 +25,7 @@ def calibrate(
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     device: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Measure this machine's processor, and with --device a disk, for the clock of the replay.
 
@@ -40,7 +38,8 @@ def calibrate(
     json
         Print JSON instead of a table.
     """
-    with _progress(STEPS + DISK_STEPS * (device is not None)) as step:
+    check_output(output)
+    with steps("measuring", STEPS + DISK_STEPS * (device is not None)) as step:
         cost = measure_cost(step=step)
         disk = measure_device(device, step=step) if device else None
     if output:
@@ -58,12 +57,3 @@ def _print(cost: Cost, disk: Device | None) -> None:
     console.print(cost.source, markup=False, highlight=False)
     if disk:
         sys.stdout.write(f"device = {disk.to_toml()}\n")
-
-
-@contextmanager
-def _progress(steps: int) -> Iterator[Callable[[], None]]:
-    """Yield what to call after every measurement; it shows on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task("measuring", total=steps)
-        yield lambda: bars.advance(task)

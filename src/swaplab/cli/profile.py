@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +10,8 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
-from rich.progress import Progress
 
+from swaplab.cli.common import Flag, check_output, steps
 from swaplab.errors import InputError
 from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
 from swaplab.host.profile import Pages, Profile, write_pages
@@ -23,19 +21,17 @@ from swaplab.scenario.profile import PROFILE_SAMPLES_MAX
 
 __all__ = ["profile"]
 
-Flag = Parameter(negative="")
-
 
 def profile(
     *,
     pid: Annotated[list[int] | None, Parameter(negative="")] = None,
-    children: Annotated[bool, Flag] = False,
+    children: Flag = False,
     cgroup: str | None = None,
-    all: Annotated[bool, Flag] = False,
+    all: Flag = False,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     samples: Annotated[int, Parameter(validator=Number(gte=30, lte=PROFILE_SAMPLES_MAX))] = 2000,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
-    json: Annotated[bool, Flag] = False,
+    json: Flag = False,
 ) -> None:
     """Sample the anonymous memory of running processes; say what zswap would save with each compressor.
 
@@ -58,9 +54,10 @@ def profile(
     json
         Print JSON instead of tables.
     """
+    check_output(output)
     chosen = _choose(pid or [], children, cgroup, all)
     kept: list[Pages] = []
-    with _progress(len(chosen)) as step:
+    with steps("reading memory", len(chosen)) as step:
         keep = kept.append if output else _forget
         result = make_profile(chosen, samples=samples, seed=seed, step=step, keep=keep)
     if output:
@@ -94,12 +91,3 @@ def _choose(pids: list[int], children: bool, cgroup: str | None, every: bool) ->
     if cgroup is not None:
         return in_cgroup(processes, cgroup)
     return with_pids(processes, pids, children=children) if pids else processes
-
-
-@contextmanager
-def _progress(processes: int) -> Iterator[Callable[[], None]]:
-    """Yield what to call after every process; it shows on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task("reading memory", total=processes)
-        yield lambda: bars.advance(task)

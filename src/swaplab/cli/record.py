@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from swaplab.cli.common import Flag
 from swaplab.host.record import SAMPLE_PAGES, WINDOW, Recording
 from swaplab.host.record import record as make_recording
 from swaplab.scenario.units import round_size
@@ -27,7 +28,7 @@ def record(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     window: int = WINDOW,
     sample_pages: int = SAMPLE_PAGES,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Record which pages a program touches, and what they hold. It needs no privileges.
 

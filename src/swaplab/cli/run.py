@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress
 
+from swaplab.cli.common import Flag, check_output
 from swaplab.errors import InputError
 from swaplab.replay import is_compiled, replay
 from swaplab.report.run import comparison, comparison_table, fault_table, heading, killed, memory_table
@@ -23,18 +24,16 @@ from swaplab.scenario.result import Result
 
 __all__ = ["run"]
 
-Flag = Parameter(negative="", show_default=False)
-
 
 def run(
     scenario: Path,
     *,
     set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     baseline: Baseline | None = None,
-    compare: Annotated[bool, Flag] = False,
+    compare: Flag = False,
     cost: Path | None = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    json: Annotated[bool, Flag] = False,
+    json: Flag = False,
 ) -> None:
     """Replay a scenario and say what zswap did for it.
 
@@ -59,8 +58,7 @@ def run(
     """
     if output and compare:
         raise InputError("-o", "one run, so no --compare beside it", "both")
-    if output and (output.is_dir() or not output.parent.is_dir()):
-        raise InputError("-o", "a file's name in a directory that is there", output)
+    check_output(output)
     path = scenario / "scenario.toml" if scenario.is_dir() else scenario
     loaded = load_scenario(path, set)
     costs = load_cost(cost) if cost else DEFAULT_COST

@@ -12,24 +12,25 @@ from typing import Annotated
 import cyclopts
 import msgspec
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from swaplab.cli.common import Flag, check_output
 from swaplab.scenario.trace import Format, Trace, TraceInfo
 from swaplab.scenario.trace import convert as convert_trace
 from swaplab.scenario.trace.summary import TraceSummary, summarize
+from swaplab.scenario.units import round_size
 
 __all__ = ["trace_app"]
 
 trace_app = cyclopts.App(name="trace", help="Look into page traces; convert those of other tools.")
 
-Json = Annotated[bool, Parameter(name="--json", negative="")]
-
 
 @trace_app.command
-def info(file: Path, /, *, json: Json = False) -> None:
+def info(file: Path, /, *, json: Flag = False) -> None:
     """Say what a trace holds: streams, pages, accesses, working set.
 
     Example: swaplab trace info app.parquet
@@ -57,7 +58,7 @@ def convert(
     columns: str = "",
     window: int | None = None,
     limit: int | None = None,
-    json: Json = False,
+    json: Flag = False,
 ) -> None:
     r"""Convert a trace of libCacheSim, damo or valgrind's lackey.
 
@@ -73,17 +74,24 @@ def convert(
         limit: Read the first N accesses only.
         json: Print the new trace's metadata as JSON.
     """
+    check_output(out, "OUT")
     with _progress() as progress:
         made = convert_trace(file, out, format, columns=columns, window=window, limit=limit, progress=progress)
     if json:
         _print_json(msgspec.to_builtins(made))
     else:
-        size = _bytes(out.stat().st_size)
+        size = round_size(out.stat().st_size)
         sys.stdout.write(f"{out}: {made.accesses:,} accesses to {made.pages:,} pages, {size}\n")
 
 
 @trace_app.command
-def head(file: Path, /, *, rows: Annotated[int, Parameter(name=["--rows", "-n"])] = 20, json: Json = False) -> None:
+def head(
+    file: Path,
+    /,
+    *,
+    rows: Annotated[int, Parameter(name=["--rows", "-n"], validator=Number(gte=0))] = 20,
+    json: Flag = False,
+) -> None:
     """Show the first accesses of a trace.
 
     Example: swaplab trace head app.parquet -n 5
@@ -94,7 +102,7 @@ def head(file: Path, /, *, rows: Annotated[int, Parameter(name=["--rows", "-n"])
         json: Print one JSON object a line.
     """
     trace = Trace.open(file)
-    accesses = list(islice(_accesses(trace), max(rows, 0)))
+    accesses = list(islice(_accesses(trace), rows))
     if json:
         for access in accesses:
             _print_json(access)
@@ -146,8 +154,8 @@ def _print_info(trace: Trace, summary: TraceSummary) -> None:
 def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[str, str]]:
     parts = summary.working_set
     yield "accesses", f"{summary.accesses:,}, {summary.writes / summary.accesses:.0%} writes"
-    yield "size", f"{_bytes(size)}, {size / summary.accesses:.2f} B an access"
-    yield "memory", f"{info.pages:,} pages, {_bytes(info.pages * 4096)}"
+    yield "size", f"{round_size(size)}, {size / summary.accesses:.2f} B an access"
+    yield "memory", f"{info.pages:,} pages, {round_size(info.pages * 4096)}"
     yield "hot", f"{summary.hot_pages:,} pages take 90% of the accesses"
     yield (
         "working set",
@@ -159,14 +167,6 @@ def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[
         yield "command", " ".join(info.command)
     if info.window is not None:
         yield "window", f"repeats within {info.window} pages are left out"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def _print_json(data: object) -> None:

@@ -43,9 +43,7 @@ def refuse(scenario: Scenario) -> None:
     if machine.lru != "classic":
         raise UnsupportedError(f'{where}.lru: the replay models "classic" only, found "{machine.lru}"')
     if machine.page_cluster:
-        raise UnsupportedError(
-            f"{where}.page_cluster: the replay has no readahead, so 0, not {machine.page_cluster}"
-        )
+        raise UnsupportedError(f"{where}.page_cluster: the replay has no readahead, so 0, not {machine.page_cluster}")
     if machine.nodes != 1:
         raise UnsupportedError(f"{where}.nodes: the replay models one NUMA node, found {machine.nodes}")
 

@@ -188,7 +188,7 @@ def _expected(message: str, kind: type[msgspec.Struct], key: str) -> str:
         return f"no key {match[1]}"
     if match := re.match("Object missing required field `(.*)`", message):
         return f"the key {match[1]}"
-    if message.startswith(("Expected `object`", "Invalid")):
+    if message.startswith(("Expected `object`", "Expected `int | str`", "Invalid")):
         field = re.split(r"[.\[]", key)[1]
         return " or ".join(_choices(get_type_hints(kind)[field]))
     expected = message.removeprefix("Expected ").partition(", got ")[0].replace(" | null", "")

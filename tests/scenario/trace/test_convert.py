@@ -483,3 +483,11 @@ def test_what_has_no_end_is_not_read(folder: Path) -> None:
         with pytest.raises(InputError, match=f"{path}: expected a regular file"):
             convert(path, folder / "endless.parquet", limit=1)
     assert not (folder / "endless.parquet").exists()
+
+
+def test_the_input_is_not_overwritten(folder: Path) -> None:
+    path = folder / "only.csv"
+    path.write_bytes(b"page\n1\n2\n")
+    with pytest.raises(InputError, match="another file than the input"):
+        convert(path, folder / "." / "only.csv")
+    assert path.read_bytes() == b"page\n1\n2\n"

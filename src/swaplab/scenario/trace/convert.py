@@ -79,6 +79,8 @@ def convert(
         raise InputError("columns", "a CSV file", kind)
     if limit is not None and limit < 1:
         raise InputError("limit", "at least one access", limit)
+    if out.exists() and out.samefile(path):
+        raise InputError(out, "another file than the input", "the same")
     told = parse_columns(columns)
     with Input(path) as data:
         source = _open(data, kind, told)
