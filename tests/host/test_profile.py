@@ -190,7 +190,8 @@ def test_a_real_process(child: Process) -> None:
 def test_a_sample_of_a_real_process(child: Process) -> None:
     everything = profile([child], samples=60_000, seed=0).total
     some = profile([child], samples=400, seed=5).total
-    assert some.sampled_pages == 400
+    # Of 400 pages about 60 are of memory that was only read: no anonymous memory, so they may weigh nothing.
+    assert 300 < some.sampled_pages <= 400
     for name in COMPRESSORS:
         saved = some.compressors[name].saved_bytes
         assert abs(saved.value - everything.compressors[name].saved_bytes.value) < 2 * (saved.high - saved.low)
