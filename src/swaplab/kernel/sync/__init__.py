@@ -1,0 +1,66 @@
+"""Everything that touches shared state: locks, RCU, counters, lists, arrays, work, over one small runtime interface."""
+
+from __future__ import annotations
+
+from swaplab.kernel.sync.atomic import Atomic, PercpuRef
+from swaplab.kernel.sync.bugs import KernelBug, KernelWarning
+from swaplab.kernel.sync.direct import Direct
+from swaplab.kernel.sync.lists import ListHead, ListNode, validate_list
+from swaplab.kernel.sync.locks import Lock, Mutex, SpinLock
+from swaplab.kernel.sync.rcu import call_rcu, kfree_rcu, rcu, synchronize_rcu
+from swaplab.kernel.sync.runtime import current, install
+from swaplab.kernel.sync.shared import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Part,
+    Shared,
+    data_race,
+    kfree,
+    rcu_assign_pointer,
+    rcu_dereference,
+    smp_load_acquire,
+    smp_store_release,
+)
+from swaplab.kernel.sync.work import Work, WorkQueue, flush, queue_work
+from swaplab.kernel.sync.xarray import XArray
+
+__all__ = [
+    "READ_ONCE",
+    "WRITE_ONCE",
+    "Atomic",
+    "Direct",
+    "KernelBug",
+    "KernelWarning",
+    "ListHead",
+    "ListNode",
+    "Lock",
+    "Mutex",
+    "Part",
+    "PercpuRef",
+    "Shared",
+    "SpinLock",
+    "Work",
+    "WorkQueue",
+    "XArray",
+    "call_rcu",
+    "current",
+    "data_race",
+    "flush",
+    "install",
+    "kfree",
+    "kfree_rcu",
+    "queue_work",
+    "rcu",
+    "rcu_assign_pointer",
+    "rcu_dereference",
+    "relax",
+    "smp_load_acquire",
+    "smp_store_release",
+    "synchronize_rcu",
+    "validate_list",
+]
+
+
+def relax() -> None:
+    """cpu_relax() or cond_resched() in a loop that waits for others: go on once something it has read has changed."""
+    current.runtime.relax()

@@ -1,0 +1,114 @@
+"""What a kernel would report of itself: the bugs that the runtimes notice while they run a system.
+
+```
+KernelBug
+├── UseAfterFree        an object is used that was freed
+├── DoubleFree          and one is freed again
+├── ListCorruption      a list entry is added twice, or removed from no list
+├── LockMisuse          a lock is released that is not held, or taken again by its holder
+├── SleepInAtomic       what may sleep is called under a spinlock or inside an RCU section
+├── Deadlock            nothing can run, and something is waiting
+├── StuckInRetry        the same, and what waits retries for ever
+├── LockOrder           two locks are taken in both orders
+├── DataRace            two unordered accesses to a plain field, one of them a write
+├── Leak                an object that nobody can reach any more was not freed
+├── Warning             a WARN_ON of the kernel
+└── Broken              an invariant of the scenario
+```
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "Broken",
+    "DataRace",
+    "Deadlock",
+    "DoubleFree",
+    "KernelBug",
+    "KernelWarning",
+    "Leak",
+    "ListCorruption",
+    "LockMisuse",
+    "LockOrder",
+    "SleepInAtomic",
+    "StuckInRetry",
+    "UseAfterFree",
+]
+
+
+class KernelBug(Exception):  # noqa: N818
+    """A bug of the system that runs, not of what runs it; its text is one sentence with the names of the objects."""
+
+    title = "bug"
+
+
+class UseAfterFree(KernelBug):
+    """An object was used after it was freed."""
+
+    title = "use after free"
+
+
+class DoubleFree(KernelBug):
+    """An object was freed twice."""
+
+    title = "double free"
+
+
+class ListCorruption(KernelBug):
+    """A list entry was added while on a list, or two tasks changed a list at once."""
+
+    title = "list corruption"
+
+
+class LockMisuse(KernelBug):
+    """A lock was released by who does not hold it, or taken again by who does."""
+
+    title = "lock misuse"
+
+
+class SleepInAtomic(KernelBug):
+    """Something that may sleep was called where nothing may."""
+
+    title = "sleeping in atomic context"
+
+
+class Deadlock(KernelBug):
+    """Tasks wait for each other."""
+
+    title = "deadlock"
+
+
+class StuckInRetry(KernelBug):
+    """A task repeats itself, waiting for what nobody will do."""
+
+    title = "stuck in a retry loop"
+
+
+class LockOrder(KernelBug):
+    """Two locks are taken in both orders, so that a deadlock is only a matter of time."""
+
+    title = "lock-order cycle"
+
+
+class DataRace(KernelBug):
+    """Two unordered accesses to one plain field, as KCSAN would report them."""
+
+    title = "data race"
+
+
+class Leak(KernelBug):
+    """An object that was allocated is neither freed nor reachable."""
+
+    title = "leak"
+
+
+class KernelWarning(KernelBug):
+    """A WARN_ON."""
+
+    title = "warning"
+
+
+class Broken(KernelBug):
+    """An invariant does not hold."""
+
+    title = "invariant broken"

@@ -1,0 +1,134 @@
+"""One thread: nothing waits, what is deferred runs when it is asked for, and misuse is still noticed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from swaplab.kernel.sync.bugs import Deadlock, LockMisuse, SleepInAtomic
+from swaplab.kernel.sync.locks import Lock
+from swaplab.kernel.sync.runtime import current
+from swaplab.kernel.sync.shared import Part, Shared, poison
+from swaplab.kernel.sync.work import Work
+
+__all__ = ["Direct"]
+
+T = TypeVar("T")
+
+
+def _never(kind: str) -> bool:
+    return False
+
+
+class Direct:
+    """Runs everything in the calling thread.
+
+    Args:
+        fails: which allocations, compressions and device accesses to fail, by kind; none by default.
+
+    Attributes:
+        atomic: spinlocks held and RCU read sections begun.
+    """
+
+    def __init__(self, fails: Callable[[str], bool] = _never) -> None:
+        self.fails = fails
+        self.atomic = 0
+        self.readers = 0
+        self.pending: deque[Work] = deque()
+
+    def step(self, part: Part, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
+        """Do it."""
+        return do(*args)
+
+    def acquire(self, lock: Lock) -> None:
+        """Take a lock, which must be free: there is nobody to wait for.
+
+        Raises:
+            Deadlock: it is held.
+            SleepInAtomic: it is a mutex, and the caller must not sleep.
+        """
+        if lock.holder is not None:
+            raise Deadlock(f"{lock.label} is taken again by its holder")
+        if lock.sleeps:
+            self.might_sleep(lock.label)
+        else:
+            self.atomic += 1
+        lock.holder = self
+
+    def try_acquire(self, lock: Lock) -> bool:
+        """Take a lock if it is free."""
+        if lock.holder is not None:
+            return False
+        lock.holder = self
+        self.atomic += not lock.sleeps
+        return True
+
+    def release(self, lock: Lock) -> None:
+        """Give a lock back.
+
+        Raises:
+            LockMisuse: it is not held.
+        """
+        if lock.holder is None:
+            raise LockMisuse(f"{lock.label} is released, but not held")
+        lock.holder = None
+        self.atomic -= not lock.sleeps
+
+    def rcu_read_lock(self) -> None:
+        """Begin a read section."""
+        self.atomic += 1
+
+    def rcu_read_unlock(self) -> None:
+        """End it."""
+        self.atomic -= 1
+
+    def synchronize_rcu(self) -> None:
+        """Nobody reads, where one may sleep."""
+        self.might_sleep("synchronize_rcu")
+
+    def call_rcu(self, work: Work) -> None:
+        """Leave it to `drain`."""
+        self.pending.append(work)
+
+    def queue_work(self, work: Work) -> None:
+        """Leave it to `drain`."""
+        self.pending.append(work)
+
+    def flush_work(self, work: Work) -> None:
+        """Run everything up to it."""
+        self.might_sleep("flush_work")
+        while not work.done and self.pending:
+            self.pending.popleft().run()
+
+    def drain(self) -> None:
+        """Run all that was deferred, in the order it came, and what that defers in turn."""
+        self.might_sleep("drain")
+        while self.pending:
+            self.pending.popleft().run()
+
+    def relax(self) -> None:
+        """Let what is deferred go on.
+
+        Raises:
+            Deadlock: there is nothing, so that trying again is of no use.
+        """
+        if not self.pending or self.atomic:
+            raise Deadlock("a loop waits for somebody else, and there is nobody")
+        self.pending.popleft().run()
+
+    def might_sleep(self, what: str) -> None:
+        """Insist on a context that may sleep.
+
+        Raises:
+            SleepInAtomic: a spinlock is held, or an RCU read section was begun.
+        """
+        if self.atomic:
+            raise SleepInAtomic(f"{what} may sleep, but a spinlock is held or an RCU section was begun")
+
+    def free(self, thing: Shared) -> None:
+        """Poison it."""
+        poison(thing)
+
+
+current.runtime = Direct()

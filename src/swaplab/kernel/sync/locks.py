@@ -1,0 +1,61 @@
+"""Spinlocks and mutexes. Take them with ``with``, or by hand where a path drops a lock and takes it again."""
+
+from __future__ import annotations
+
+from swaplab.kernel.sync.runtime import current
+from swaplab.kernel.sync.shared import Part, Shared
+
+__all__ = ["Lock", "Mutex", "SpinLock"]
+
+
+class Lock(Part):
+    """A lock, held by nobody or by one task.
+
+    Args:
+        owner: the object it is part of; none for a global lock.
+        name: of the member.
+        order: of locks of one class that may be held together: lower first, as lockdep's subclasses.
+
+    Attributes:
+        holder: who holds it; what that is, the runtime knows.
+        sleeps: whether waiting for it may sleep, and its holder too.
+    """
+
+    __slots__ = ("holder", "order")
+    sleeps = False
+
+    def __init__(self, owner: Shared | None, name: str, order: int = 0) -> None:
+        super().__init__(owner, name)
+        self.order = order
+        self.holder: object = None
+
+    def acquire(self) -> None:
+        """Wait for it and take it."""
+        current.runtime.acquire(self)
+
+    def try_acquire(self) -> bool:
+        """Take it if it is free, and tell whether."""
+        return current.runtime.try_acquire(self)
+
+    def release(self) -> None:
+        """Give it back."""
+        current.runtime.release(self)
+
+    def __enter__(self) -> None:
+        current.runtime.acquire(self)
+
+    def __exit__(self, *error: object) -> None:
+        current.runtime.release(self)
+
+
+class SpinLock(Lock):
+    """spinlock_t: its holder must not sleep. It is an RCU reader too: RCU waits for whoever cannot be preempted."""
+
+    __slots__ = ()
+
+
+class Mutex(Lock):
+    """struct mutex: taken where one may sleep only. Also what a locked folio is."""
+
+    __slots__ = ()
+    sleeps = True

@@ -1,0 +1,42 @@
+"""Read-copy-update: read sections, grace periods, and what runs after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from swaplab.kernel.sync.runtime import current
+from swaplab.kernel.sync.shared import Shared, kfree
+from swaplab.kernel.sync.work import Work
+
+__all__ = ["call_rcu", "kfree_rcu", "rcu", "synchronize_rcu"]
+
+
+class _ReadSection:
+    """``with rcu:`` is an RCU read section; they nest."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        current.runtime.rcu_read_lock()
+
+    def __exit__(self, *error: object) -> None:
+        current.runtime.rcu_read_unlock()
+
+
+rcu = _ReadSection()
+
+
+def synchronize_rcu() -> None:
+    """Wait until all read sections that have begun are over. May sleep."""
+    current.runtime.synchronize_rcu()
+
+
+def call_rcu(function: Callable[..., object], *args: Any) -> None:
+    """Call a function once all read sections that have begun are over."""
+    current.runtime.call_rcu(Work(function, *args))
+
+
+def kfree_rcu(thing: Shared) -> None:
+    """Free an object once no read section can still see it."""
+    current.runtime.call_rcu(Work(kfree, thing))

@@ -1,0 +1,99 @@
+"""The one interface under all shared state: who runs the system decides what an operation on it is.
+
+`Direct` (one thread, almost free), `Threads` (real threads on real bytes) and the explorer (every operation is a
+scheduling point) implement it. The objects of this package call whichever is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from swaplab.kernel.sync.locks import Lock
+    from swaplab.kernel.sync.shared import Part, Shared
+    from swaplab.kernel.sync.work import Work
+
+__all__ = ["ACQUIRE", "COMMUTE", "PLAIN", "READ", "RELEASE", "WRITE", "Runtime", "current", "install"]
+
+READ = 1
+"""Operations that only read do not depend on each other,"""
+WRITE = 2
+"""one that writes depends on all others,"""
+COMMUTE = 4
+"""and additions whose result nobody looks at do not depend on each other, but on reads."""
+ACQUIRE = 8
+"""What another task released here is seen from now on."""
+RELEASE = 16
+"""What this task did so far is seen by who acquires here."""
+PLAIN = 32
+"""Neither atomic nor marked: a data race where nothing else orders it."""
+
+T = TypeVar("T")
+
+
+class Runtime(Protocol):
+    """What shared state needs of who runs it."""
+
+    def step(self, part: Part, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
+        """Do one atomic operation, named `what`, on a part of an object; its mode may depend on when it is done."""
+
+    def acquire(self, lock: Lock) -> None:
+        """Take a lock, waiting for it."""
+
+    def try_acquire(self, lock: Lock) -> bool:
+        """Take a lock if it is free."""
+
+    def release(self, lock: Lock) -> None:
+        """Give a lock back."""
+
+    def rcu_read_lock(self) -> None:
+        """Begin an RCU read section; sections nest."""
+
+    def rcu_read_unlock(self) -> None:
+        """End it."""
+
+    def synchronize_rcu(self) -> None:
+        """Wait until all RCU read sections that have begun are over."""
+
+    def call_rcu(self, work: Work) -> None:
+        """Run `work` once they are, without waiting for it."""
+
+    def queue_work(self, work: Work) -> None:
+        """Run `work` some time from now, on its queue."""
+
+    def flush_work(self, work: Work) -> None:
+        """Wait until `work` has run."""
+
+    def relax(self) -> None:
+        """Let others go on, before a loop tries again what depends on them: cpu_relax(), cond_resched()."""
+
+    def might_sleep(self, what: str) -> None:
+        """Insist on a context that may sleep."""
+
+    def free(self, thing: Shared) -> None:
+        """End the life of an object."""
+
+    def fails(self, kind: str) -> bool:
+        """Whether this allocation, compression or device access is made to fail."""
+
+
+class Installed:
+    """Holds the runtime, so that modules which import it see it change."""
+
+    runtime: Runtime
+
+
+current = Installed()
+
+
+@contextmanager
+def install(runtime: Runtime) -> Iterator[None]:
+    """Let `runtime` run what is called inside the block."""
+    before = current.runtime
+    current.runtime = runtime
+    try:
+        yield
+    finally:
+        current.runtime = before

@@ -1,0 +1,227 @@
+"""Objects that tasks share, their fields, and how a field is accessed.
+
+A class that derives from `Shared` declares its shared fields by annotations. Those marked `Final` are set once, before
+anybody else sees the object, and are no shared state. All others are plain fields: reading ``memcg.id`` is a plain
+load, ``READ_ONCE(memcg).id`` a marked one. As long as nobody watches, both are Python's own attribute access.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeVar, cast
+
+from swaplab.kernel.sync.bugs import DoubleFree, UseAfterFree
+from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, READ, RELEASE, WRITE, current
+
+__all__ = [
+    "READ_ONCE",
+    "WRITE_ONCE",
+    "Part",
+    "Shared",
+    "data_race",
+    "is_freed",
+    "kfree",
+    "poison",
+    "rcu_assign_pointer",
+    "rcu_dereference",
+    "smp_load_acquire",
+    "smp_store_release",
+    "watched",
+]
+
+S = TypeVar("S", bound="Shared")
+
+
+class SharedType(type):
+    """Lets whoever watches see objects being made."""
+
+
+class Shared(metaclass=SharedType):
+    """An object that tasks share."""
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    classes: ClassVar[list[type[Shared]]] = []
+
+    def __init_subclass__(cls) -> None:
+        own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith(("Final", "ClassVar")))
+        cls.fields = (*cls.fields, *own)
+        cls.classes.append(cls)
+
+    @property
+    def label(self) -> str:
+        """How texts call it."""
+        name = self.__dict__.get("name")
+        return f"{type(self).__name__} {name}" if name is not None else type(self).__name__
+
+
+class Part:
+    """Something inside a shared object that is operated on as a whole: a lock, a list, a counter.
+
+    Args:
+        owner: the object it is part of; none for what is global.
+        name: of the member.
+    """
+
+    __slots__ = ("name", "owner")
+
+    def __init__(self, owner: Shared | None, name: str) -> None:
+        self.owner = owner
+        self.name = name
+
+    @property
+    def label(self) -> str:
+        """How texts call it."""
+        return f"{self.owner.label}.{self.name}" if self.owner else self.name
+
+
+class _Freed:
+    """Stands for a field of an object that was freed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, thing: Shared | None, owner: type) -> Any:
+        if thing is None:
+            return self
+        raise UseAfterFree(f"{thing.label}.{self.name} is read after it was freed")
+
+    def __set__(self, thing: Shared, value: Any) -> None:
+        raise UseAfterFree(f"{thing.label}.{self.name} is written after it was freed")
+
+
+_FREED: dict[type, type] = {}
+
+
+def poison(thing: Shared) -> None:
+    """Make every later use of an object's fields a `UseAfterFree`.
+
+    Raises:
+        DoubleFree: it was freed before.
+    """
+    kind = type(thing)
+    if is_freed(thing):
+        raise DoubleFree(f"{thing.label} is freed twice")
+    if kind not in _FREED:
+        fields = {name: _Freed(name) for name in kind.fields}
+        _FREED[kind] = SharedType(kind.__name__, (kind,), {"__annotations__": {}, "freed": True, **fields})
+    thing.__class__ = _FREED[kind]
+
+
+def is_freed(thing: Shared) -> bool:
+    """Tell whether an object was freed and poisoned."""
+    return getattr(type(thing), "freed", False)
+
+
+def kfree(thing: Shared) -> None:
+    """Free an object: from now on nobody may use it.
+
+    Raises:
+        DoubleFree: it was freed before.
+    """
+    current.runtime.free(thing)
+
+
+class _Watched:
+    """A field whose accesses somebody watches."""
+
+    def __init__(self, name: str, watch: Callable[[Shared, str, int], None]) -> None:
+        self.name = name
+        self.watch = watch
+
+    def __get__(self, thing: Shared | None, owner: type) -> Any:
+        if thing is None:
+            return self
+        self.watch(thing, self.name, READ | PLAIN)
+        try:
+            return thing.__dict__[self.name]
+        except KeyError:
+            raise AttributeError(f"{thing.label} has no {self.name} yet") from None
+
+    def __set__(self, thing: Shared, value: Any) -> None:
+        self.watch(thing, self.name, WRITE | PLAIN)
+        thing.__dict__[self.name] = value
+
+
+class _Marked:
+    """An object whose fields are accessed with a mode other than plain."""
+
+    __slots__ = ("_read", "_thing", "_watch", "_write")
+
+    def __init__(self, thing: Shared, read: int, write: int, watch: Callable[[Shared, str, int], None]) -> None:
+        for name, value in zip(self.__slots__, (read, thing, watch, write), strict=True):
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        self._watch(self._thing, name, self._read)
+        return self._thing.__dict__[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._watch(self._thing, name, self._write)
+        self._thing.__dict__[name] = value
+
+
+_watch: list[Callable[[Shared, str, int], None]] = []
+
+
+@contextmanager
+def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any]) -> Iterator[None]:
+    """Have every access to a shared field announced, and objects made by `make`, inside the block.
+
+    Args:
+        watch: called with object, field and mode before the access.
+        make: called with class and arguments instead of the class itself.
+    """
+    classes = [cls for cls in Shared.classes if not getattr(cls, "freed", False)]
+    for cls in classes:
+        for name in cls.fields:
+            setattr(cls, name, _Watched(name, watch))
+    SharedType.__call__ = make  # type: ignore[method-assign]
+    _watch.append(watch)
+    try:
+        yield
+    finally:
+        _watch.pop()
+        del SharedType.__call__
+        for cls in classes:
+            for name in cls.fields:
+                delattr(cls, name)
+
+
+def _marked(thing: S, read: int, write: int) -> S:
+    return cast(S, _Marked(thing, read, write, _watch[-1])) if _watch else thing
+
+
+def READ_ONCE(thing: S) -> S:  # noqa: N802
+    """Access fields with marked, relaxed loads: ``READ_ONCE(memcg).kmemcg_id``."""
+    return _marked(thing, READ, WRITE)
+
+
+def WRITE_ONCE(thing: S) -> S:  # noqa: N802
+    """Access fields with marked, relaxed stores: ``WRITE_ONCE(memcg).kmemcg_id = 3``."""
+    return _marked(thing, READ, WRITE)
+
+
+def smp_load_acquire(thing: S) -> S:
+    """Load fields so that what was stored before their release is seen."""
+    return _marked(thing, READ | ACQUIRE, WRITE)
+
+
+def smp_store_release(thing: S) -> S:
+    """Store fields so that who loads them with acquire sees what was stored before."""
+    return _marked(thing, READ, WRITE | RELEASE)
+
+
+def rcu_dereference(thing: S) -> S:
+    """Load pointers to objects that stay alive in this RCU section; what they point at is seen initialised."""
+    return _marked(thing, READ | ACQUIRE, WRITE)
+
+
+def rcu_assign_pointer(thing: S) -> S:
+    """Publish pointers to objects that are initialised."""
+    return _marked(thing, READ, WRITE | RELEASE)
+
+
+def data_race(thing: S) -> S:
+    """Access fields plainly where a race is known and harmless."""
+    return _marked(thing, READ, WRITE)
