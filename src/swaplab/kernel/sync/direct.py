@@ -34,7 +34,6 @@ class Direct:
     def __init__(self, fails: Callable[[str], bool] = _never) -> None:
         self.fails = fails
         self.atomic = 0
-        self.readers = 0
         self.pending: deque[Work] = deque()
 
     def step(self, part: Part, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
@@ -74,6 +73,13 @@ class Direct:
             raise LockMisuse(f"{lock.label} is released, but not held")
         lock.holder = None
         self.atomic -= not lock.sleeps
+
+    def abandon(self, lock: Lock | None) -> None:
+        """Leave a lock, or an RCU read section, as always."""
+        if lock:
+            self.release(lock)
+        else:
+            self.rcu_read_unlock()
 
     def rcu_read_lock(self) -> None:
         """Begin a read section."""

@@ -44,8 +44,11 @@ class Lock(Part):
     def __enter__(self) -> None:
         current.runtime.acquire(self)
 
-    def __exit__(self, *error: object) -> None:
-        current.runtime.release(self)
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            current.runtime.release(self)
+        else:
+            current.runtime.abandon(self)
 
 
 class SpinLock(Lock):

@@ -20,8 +20,11 @@ class _ReadSection:
     def __enter__(self) -> None:
         current.runtime.rcu_read_lock()
 
-    def __exit__(self, *error: object) -> None:
-        current.runtime.rcu_read_unlock()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            current.runtime.rcu_read_unlock()
+        else:
+            current.runtime.abandon(None)
 
 
 rcu = _ReadSection()

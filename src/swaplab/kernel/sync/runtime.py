@@ -48,6 +48,9 @@ class Runtime(Protocol):
     def release(self, lock: Lock) -> None:
         """Give a lock back."""
 
+    def abandon(self, lock: Lock | None) -> None:
+        """Leave a lock, or an RCU read section for None, because of an exception."""
+
     def rcu_read_lock(self) -> None:
         """Begin an RCU read section; sections nest."""
 

@@ -176,7 +176,7 @@ def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any])
     for cls in classes:
         for name in cls.fields:
             setattr(cls, name, _Watched(name, watch))
-    SharedType.__call__ = make  # type: ignore[method-assign]
+    SharedType.__call__ = lambda kind, *args, **names: make(kind, *args, **names)  # type: ignore[method-assign]
     _watch.append(watch)
     try:
         yield

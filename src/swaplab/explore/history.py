@@ -1,0 +1,205 @@
+"""What has happened in one execution, and what happened before what.
+
+Two relations over the events of an execution, each kept as one integer per event with a bit per earlier event:
+
+- *past*: dependence. Two executions with the same events and the same relation are the same Mazurkiewicz trace. The
+  search reverses its races: dependent events that nothing else orders.
+- *seen*: synchronisation. Locks, RCU and atomic operations order, accesses to plain fields do not. Two accesses to
+  one field that it leaves unordered are a data race.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, PLAIN, READ, RELEASE, WRITE
+
+__all__ = ["Accesses", "Event", "History", "Variable", "dependent"]
+
+Variable = tuple[int, str]
+"""Object number and member; an object's own life is the member without a name."""
+Accesses = tuple[tuple[Variable, int], ...]
+KIND = READ | WRITE | COMMUTE
+
+
+class Event(NamedTuple):
+    """One step of an execution.
+
+    Attributes:
+        task: index of the task that made it.
+        accesses: what it touched, and how.
+        opener: for the release of a lock, the event that took it; -1 for others.
+        waits: whether it takes a lock, and could not while another task held it.
+        before: past of the task up to here, without what this event itself depends on.
+        races: earlier events that this one could be swapped with.
+    """
+
+    task: int
+    accesses: Accesses
+    opener: int
+    waits: bool
+    before: int
+    races: tuple[int, ...]
+
+
+class _Last(NamedTuple):
+    """Events since the last write to a variable, with it; -1 if there was none."""
+
+    write: int
+    reads: tuple[int, ...]
+    additions: tuple[int, ...]
+
+
+def dependent(some: Accesses, other: Accesses) -> bool:
+    """Tell whether the order of two operations may matter."""
+    for variable, mode in some:
+        for touched, how in other:
+            if variable == touched and ((mode & KIND) != (how & KIND) or mode & WRITE):
+                return True
+    return False
+
+
+class History:
+    """The events so far; those of a common prefix stay from one execution to the next.
+
+    Attributes:
+        events: in order.
+        pasts: by event, bits of the events it depends on, with its own.
+        seen: by event, bits of the events that are synchronised with it, with its own.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.pasts: list[int] = []
+        self.seen: list[int] = []
+        self._last: dict[Variable, _Last] = {}
+        self._released: dict[Variable, int] = {}
+        self._undo: list[tuple[tuple[Variable, _Last | None, int], ...]] = []
+
+    def truncate(self, length: int) -> None:
+        """Forget the events from `length` on."""
+        while len(self.events) > length:
+            for variable, last, released in reversed(self._undo.pop()):
+                if last is None:
+                    del self._last[variable]
+                else:
+                    self._last[variable] = last
+                self._released[variable] = released
+            self.events.pop()
+            self.pasts.pop()
+            self.seen.pop()
+
+    def append(
+        self, task: int, accesses: Accesses, before: int, seen: int, opener: int = -1, waits: bool = False
+    ) -> int | None:
+        """Add an event.
+
+        Args:
+            task: index of who makes it.
+            accesses: what it touches.
+            before: bits of the events it depends on, as far as they are of the same task or it waited for them.
+            seen: bits of the events synchronised with it so.
+            opener: for the release of a lock, when it was taken.
+            waits: whether it takes a lock.
+
+        Returns:
+            An event with which it is in a data race, if there is one.
+        """
+        number = len(self.events)
+        bit = 1 << number
+        past = before | bit
+        conflicts: list[int] = []
+        undo = []
+        race = None
+        for variable, mode in accesses:
+            last = self._last.get(variable)
+            released = self._released.get(variable, 0)
+            undo.append((variable, last, released))
+            if mode & ACQUIRE:
+                seen |= released
+            if last is None:
+                last = _Last(-1, (), ())
+            else:
+                found = self._conflicts(last, mode)
+                for event in found:
+                    past |= self.pasts[event]
+                    if not seen >> event & 1 and self._is_race(event, variable, mode):
+                        race = event
+                conflicts += found
+            self._last[variable] = self._after(last, mode, number, task)
+            if mode & RELEASE:
+                self._released[variable] = (released if mode & COMMUTE else 0) | seen | bit
+            elif mode & WRITE and released:
+                self._released[variable] = 0
+        self._undo.append(tuple(undo))
+        races = self._races(conflicts, before, waits) if conflicts else ()
+        self.events.append(Event(task, accesses, opener, waits, before, races))
+        self.pasts.append(past)
+        self.seen.append(seen | bit)
+        return race
+
+    @staticmethod
+    def _conflicts(last: _Last, mode: int) -> tuple[int, ...]:
+        if mode & READ:
+            found = last.additions
+        elif mode & COMMUTE:
+            found = last.reads
+        else:
+            found = last.reads + last.additions
+        # The reads and additions depend on the write themselves.
+        return found or ((last.write,) if last.write >= 0 else ())
+
+    def _after(self, last: _Last, mode: int, number: int, task: int) -> _Last:
+        if mode & WRITE:
+            return _Last(number, (), ())
+        if mode & READ:
+            return _Last(last.write, self._join(last.reads, number, task), last.additions)
+        return _Last(last.write, last.reads, self._join(last.additions, number, task))
+
+    def _join(self, numbers: tuple[int, ...], number: int, task: int) -> tuple[int, ...]:
+        """Add an event; an earlier one of the same task says nothing that it does not."""
+        if not numbers:
+            return (number,)
+        return (*(event for event in numbers if self.events[event].task != task), number)
+
+    def _is_race(self, event: int, variable: Variable, mode: int) -> bool:
+        if mode & PLAIN:
+            return True
+        return any(touched == variable and how & PLAIN for touched, how in self.events[event].accesses)
+
+    def _races(self, conflicts: list[int], before: int, waits: bool) -> tuple[int, ...]:
+        """Events that could come after this one instead: conflicting, and ordered before it by nothing else."""
+        found = []
+        for event in conflicts:
+            opener = self.events[event].opener
+            # Who waits for a lock cannot come before its release, but before it was taken.
+            first = opener if waits and opener >= 0 else event
+            if before >> first & 1 or first in found:
+                continue
+            if not any(other != event and self.pasts[other] >> event & 1 for other in conflicts):
+                found.append(first)
+        return tuple(found)
+
+    def races_with_lock(self, accesses: Accesses, before: int, taken: int) -> bool:
+        """Tell whether who waits for ever for a lock that event `taken` took could have been first."""
+        return not before >> taken & 1 and dependent(accesses, self.events[taken].accesses)
+
+    def first_change(self, task: int, since: int) -> int:
+        """Return the first event of another task that changed what `task` has touched from `since` on; -1 if none."""
+        changed: dict[Variable, int] = {}
+        touched: set[Variable] = set()
+        for number in range(since, len(self.events)):
+            event = self.events[number]
+            for variable, mode in event.accesses:
+                if event.task == task:
+                    touched.add(variable)
+                    changed.pop(variable, None)
+                elif mode & (WRITE | COMMUTE) and variable in touched:
+                    changed.setdefault(variable, number)
+        return min(changed.values(), default=-1)
+
+    def without(self, first: int) -> Iterator[int]:
+        """Return the events after `first` that do not depend on it."""
+        pasts = self.pasts
+        return (number for number in range(first + 1, len(pasts)) if not pasts[number] >> first & 1)

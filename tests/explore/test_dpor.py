@@ -1,0 +1,153 @@
+"""The search finds what brute force finds, and runs every trace once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swaplab.explore.dpor import OptimalSearch
+from swaplab.explore.program import Program
+from swaplab.explore.runtime import Explorer
+from swaplab.kernel.sync import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Atomic,
+    Mutex,
+    PercpuRef,
+    Shared,
+    SpinLock,
+    WorkQueue,
+    XArray,
+    call_rcu,
+    queue_work,
+    rcu,
+    relax,
+    smp_load_acquire,
+    smp_store_release,
+    synchronize_rcu,
+)
+from tests.explore.brute import BruteForce, trace
+
+Operation = tuple[Any, ...]
+
+
+class Thing(Shared):
+    """Shared state of all kinds, and what tasks have seen of it."""
+
+    x: int
+    y: int
+
+    def __init__(self) -> None:
+        self.x = self.y = 0
+        self.locks = [SpinLock(self, "a"), SpinLock(self, "b")]
+        self.mutex = Mutex(self, "mutex")
+        self.counter = Atomic(self, "counter")
+        self.released = 0
+        self.ref = PercpuRef(self, "ref", self.release)
+        self.array: XArray[int] = XArray(self, "array")
+        self.queue = WorkQueue("queue")
+        self.log: dict[str, list[object]] = {}
+
+    def release(self) -> None:
+        self.released += 1
+
+
+
+
+
+def add(thing: Thing, name: str) -> None:
+    setattr(thing, name, getattr(thing, name) + 1)
+
+
+def spin(thing: Thing) -> int:
+    for tries in range(3):
+        if READ_ONCE(thing).y:
+            return tries
+        relax()
+    return -1
+
+
+ONE: dict[str, Callable[[Thing], object]] = {
+    "plain read": lambda t: t.x,
+    "plain write": lambda t: setattr(t, "x", 5),
+    "plain add": lambda t: add(t, "x"),
+    "read once": lambda t: READ_ONCE(t).y,
+    "write once": lambda t: setattr(WRITE_ONCE(t), "y", READ_ONCE(t).y + 1),
+    "load acquire": lambda t: smp_load_acquire(t).y,
+    "store release": lambda t: setattr(smp_store_release(t), "y", 7),
+    "atomic add": lambda t: t.counter.add(1),
+    "atomic read": lambda t: t.counter.read(),
+    "atomic add return": lambda t: t.counter.add_return(2),
+    "tryget put": lambda t: t.ref.tryget() and (t.ref.put() or True),
+    "tryget": lambda t: t.ref.tryget_live(),
+    "xa store": lambda t: t.array.store(1, 1),
+    "xa load": lambda t: t.array.load(1),
+    "trylock": lambda t: t.locks[0].try_acquire() and (t.locks[0].release() or True),
+    "call rcu": lambda t: call_rcu(add, t, "y"),
+    "queue": lambda t: queue_work(t.queue, t.counter.add_return, 10) and None,
+    "kill": lambda t: None if t.ref.dying() else t.ref.kill(),
+}
+AROUND: dict[str, Callable[[Thing], Any]] = {
+    "a": lambda t: t.locks[0],
+    "b": lambda t: t.locks[1],
+    "mutex": lambda t: t.mutex,
+    "rcu": lambda t: rcu,
+}
+
+
+def make_task(name: str, operations: list[Operation]) -> Callable[[Thing], None]:
+    def run(thing: Thing) -> None:
+        log = thing.log.setdefault(name, [])
+        for around, *inside in operations:
+            if around in AROUND:
+                with AROUND[around](thing):
+                    log.extend(ONE[each](thing) for each in inside)
+            elif around == "synchronize":
+                synchronize_rcu()
+            elif around == "spin":
+                log.append(spin(thing))
+            else:
+                log.append(ONE[around](thing))
+
+    return run
+
+
+def outcome(explorer: Explorer) -> tuple[object, ...]:
+    thing = explorer.state
+    values = thing.__dict__["x"], thing.__dict__["y"], thing.counter.value, thing.ref.count, thing.released
+    return (explorer.finished, values, sorted(thing.log.items()).__repr__(), sorted(map(repr, explorer.bugs)).__repr__())
+
+
+def compare(tasks: list[list[Operation]], executions_max: int = 400) -> tuple[int, int] | None:
+    """Return executions of the search and of brute force; None if the latter are too many."""
+    program = Program("generated", Thing, {f"t{n}": make_task(f"t{n}", each) for n, each in enumerate(tasks)})
+    seen: dict[str, list[tuple[object, object]]] = {"brute": [], "search": []}
+
+    def visit(kind: str) -> bool:
+        seen[kind].append((outcome(explorer), trace(explorer)))
+        return kind == "search" or len(seen[kind]) < executions_max
+
+    explorer = Explorer(program, brute := BruteForce(), keep_going=True)
+    if not brute.run(explorer, lambda: visit("brute")):
+        return None
+    explorer = Explorer(program, search := OptimalSearch(), keep_going=True)
+    search.run(explorer, lambda: visit("search"))
+    assert set(seen["search"]) == set(seen["brute"])
+    assert len(seen["search"]) == len(set(seen["search"]))
+    assert search.vain == 0
+    return len(seen["search"]), len(seen["brute"])
+
+
+SINGLE = st.sampled_from(sorted(ONE)).map(lambda name: (name,))
+BLOCK = st.tuples(st.sampled_from(sorted(AROUND)), st.sampled_from(sorted(set(ONE) - {"trylock", "kill"})))
+WAIT = st.sampled_from([("synchronize",), ("spin",)])
+TASK = st.lists(SINGLE | BLOCK | WAIT, min_size=1, max_size=3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(TASK, min_size=2, max_size=3))
+def test_same_as_brute_force(tasks: list[list[Operation]]) -> None:
+    compare(tasks)
