@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from swaplab.explore.history import COMMUTE, READ, WRITE
 from swaplab.explore.runtime import Explorer, Task
+from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
 
 Trace = tuple[Any, ...]
 
@@ -54,5 +54,7 @@ def trace(explorer: Explorer) -> Trace:
                 runs.append((kind, {name}))
     return (
         tuple(sorted(made.items())),
-        tuple(sorted((v, tuple((kind, tuple(sorted(names))) for kind, names in runs)) for v, runs in projections.items())),
+        tuple(
+            sorted((v, tuple((kind, tuple(sorted(names))) for kind, names in runs)) for v, runs in projections.items())
+        ),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.explore.brute import BruteForce, trace
 
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.program import Program
@@ -29,7 +30,6 @@ from swaplab.kernel.sync import (
     smp_store_release,
     synchronize_rcu,
 )
-from tests.explore.brute import BruteForce, trace
 
 Operation = tuple[Any, ...]
 
@@ -55,9 +55,6 @@ class Thing(Shared):
         self.released += 1
 
 
-
-
-
 def add(thing: Thing, name: str) -> None:
     setattr(thing, name, getattr(thing, name) + 1)
 
@@ -68,6 +65,20 @@ def spin(thing: Thing) -> int:
             return tries
         relax()
     return -1
+
+
+def tryget_put(thing: Thing) -> bool:
+    if not thing.ref.tryget():
+        return False
+    thing.ref.put()
+    return True
+
+
+def trylock(thing: Thing) -> bool:
+    if not thing.locks[0].try_acquire():
+        return False
+    thing.locks[0].release()
+    return True
 
 
 ONE: dict[str, Callable[[Thing], object]] = {
@@ -81,11 +92,11 @@ ONE: dict[str, Callable[[Thing], object]] = {
     "atomic add": lambda t: t.counter.add(1),
     "atomic read": lambda t: t.counter.read(),
     "atomic add return": lambda t: t.counter.add_return(2),
-    "tryget put": lambda t: t.ref.tryget() and (t.ref.put() or True),
+    "tryget put": tryget_put,
     "tryget": lambda t: t.ref.tryget_live(),
     "xa store": lambda t: t.array.store(1, 1),
     "xa load": lambda t: t.array.load(1),
-    "trylock": lambda t: t.locks[0].try_acquire() and (t.locks[0].release() or True),
+    "trylock": trylock,
     "call rcu": lambda t: call_rcu(add, t, "y"),
     "queue": lambda t: queue_work(t.queue, t.counter.add_return, 10) and None,
     "kill": lambda t: None if t.ref.dying() else t.ref.kill(),
@@ -118,7 +129,12 @@ def make_task(name: str, operations: list[Operation]) -> Callable[[Thing], None]
 def outcome(explorer: Explorer) -> tuple[object, ...]:
     thing = explorer.state
     values = thing.__dict__["x"], thing.__dict__["y"], thing.counter.value, thing.ref.count, thing.released
-    return (explorer.finished, values, sorted(thing.log.items()).__repr__(), sorted(map(repr, explorer.bugs)).__repr__())
+    return (
+        explorer.finished,
+        values,
+        sorted(thing.log.items()).__repr__(),
+        sorted(map(repr, explorer.bugs)).__repr__(),
+    )
 
 
 def compare(tasks: list[list[Operation]], executions_max: int = 400) -> tuple[int, int] | None:

@@ -1,3 +1,28 @@
-"""Every interleaving of tasks on shared objects."""
+"""Every interleaving of tasks on shared objects: run them, and say what breaks, or that nothing does."""
 
 from __future__ import annotations
+
+from swaplab.explore.program import Program, ProgramError
+from swaplab.explore.record import record
+from swaplab.explore.search import explore, explore_with
+from swaplab.explore.strategies import FewPreemptions, PriorityWalk, RandomWalk
+from swaplab.explore.verdict import SMALL_PRINT, Bounded, Effort, Holds, Schedule, Step, Verdict, Violation
+
+__all__ = [
+    "SMALL_PRINT",
+    "Bounded",
+    "Effort",
+    "FewPreemptions",
+    "Holds",
+    "PriorityWalk",
+    "Program",
+    "ProgramError",
+    "RandomWalk",
+    "Schedule",
+    "Step",
+    "Verdict",
+    "Violation",
+    "explore",
+    "explore_with",
+    "record",
+]

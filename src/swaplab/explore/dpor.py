@@ -55,11 +55,13 @@ class OptimalSearch:
     Attributes:
         nodes: states of the present execution, by depth.
         vain: executions that were begun in vain; the theory says none.
+        reordered: operations that were run in both orders.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.vain = 0
+        self.reordered: set[tuple[str, str]] = set()
 
     def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
         """Run one execution after the other.
@@ -129,6 +131,8 @@ class OptimalSearch:
         history = explorer.history
         for number in range(prefix, len(history.events)):
             for first in history.events[number].races:
+                names = sorted(history.events[each].label for each in (first, number))
+                self.reordered.add((names[0], names[1]))
                 self._reverse(explorer, first, number, history.events[number].accesses, history.events[number].before)
         for task in explorer.tasks.values():
             holder = task.lock.holder if task.lock and not task.done else None

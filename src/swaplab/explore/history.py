@@ -33,6 +33,7 @@ class Event(NamedTuple):
         waits: whether it takes a lock, and could not while another task held it.
         before: past of the task up to here, without what this event itself depends on.
         races: earlier events that this one could be swapped with.
+        label: for texts.
     """
 
     task: int
@@ -41,6 +42,7 @@ class Event(NamedTuple):
     waits: bool
     before: int
     races: tuple[int, ...]
+    label: str
 
 
 class _Last(NamedTuple):
@@ -91,7 +93,7 @@ class History:
             self.seen.pop()
 
     def append(
-        self, task: int, accesses: Accesses, before: int, seen: int, opener: int = -1, waits: bool = False
+        self, task: int, accesses: Accesses, before: int, seen: int, opener: int, waits: bool, label: str
     ) -> int | None:
         """Add an event.
 
@@ -102,6 +104,7 @@ class History:
             seen: bits of the events synchronised with it so.
             opener: for the release of a lock, when it was taken.
             waits: whether it takes a lock.
+            label: for texts.
 
         Returns:
             An event with which it is in a data race, if there is one.
@@ -134,7 +137,7 @@ class History:
                 self._released[variable] = 0
         self._undo.append(tuple(undo))
         races = self._races(conflicts, before, waits) if conflicts else ()
-        self.events.append(Event(task, accesses, opener, waits, before, races))
+        self.events.append(Event(task, accesses, opener, waits, before, races, label))
         self.pasts.append(past)
         self.seen.append(seen | bit)
         return race

@@ -303,7 +303,8 @@ class Explorer:
         history = self.history
         before, seen = self.known(task)
         accesses = self._accesses(task)
-        race = history.append(task.number, accesses, before, seen, task.opener, task.lock is not None)
+        label = f"{task.name}: {task.what}"
+        race = history.append(task.number, accesses, before, seen, task.opener, task.lock is not None, label)
         if race is None:
             return True
         other = self.tasks[history.events[race].task]
@@ -434,7 +435,7 @@ class Explorer:
         else:
             self._made += 1
             thing.__dict__["_number"] = self._made
-        thing.__init__(*args, **kwargs)  # type: ignore[misc]
+        kind.__init__(thing, *args, **kwargs)  # type: ignore[no-untyped-call]
         thing.__dict__["_made"] = True
         return thing
 

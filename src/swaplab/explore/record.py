@@ -1,0 +1,118 @@
+"""What one execution did, step by step, for people."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from swaplab.explore.history import Event, Variable, dependent
+from swaplab.explore.program import Program
+from swaplab.explore.runtime import Explorer, Task
+from swaplab.explore.strategies import Replay
+from swaplab.explore.verdict import Step
+from swaplab.kernel.sync.bugs import KernelBug
+from swaplab.kernel.sync.shared import Part, Shared
+
+__all__ = ["Recording", "record", "shared_variables"]
+
+EXPLORE = Path(__file__).parent
+SYNC = Path(sys.modules[Part.__module__].__file__ or "").parent
+
+
+class Recording(NamedTuple):
+    """One execution.
+
+    Attributes:
+        bugs: what broke.
+        steps: what was done.
+        preemptions: how often a task was interrupted that could have gone on.
+        shared: variables whose use by one task depends on their use by another.
+    """
+
+    bugs: list[KernelBug]
+    steps: list[Step]
+    preemptions: int
+    shared: frozenset[Variable]
+
+
+class _Recorder:
+    """Takes down every step before it is done."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Task, list[FrameType], int, str, str]] = []
+        self.open: dict[int, list[FrameType]] = {}
+
+    def __call__(self, task: Task) -> None:
+        frames = _frames()
+        before = self.open.get(task.number, [])
+        begun = next((n for n, (a, b) in enumerate(zip(frames, before, strict=False)) if a is not b), None)
+        begun = min(len(frames), len(before)) if begun is None else begun
+        self.open[task.number] = frames
+        subject = task.subject.label if task.subject else ""
+        self.rows.append((task, [*frames], begun, task.what, subject))
+
+
+def _frames() -> list[FrameType]:
+    """Return the functions of the program and the system that are running, outermost first."""
+    found = []
+    frame: FrameType | None = sys._getframe(2)
+    while frame:
+        folder = Path(frame.f_code.co_filename).parent
+        if folder not in (SYNC, EXPLORE) and not frame.f_code.co_name.startswith("<"):
+            found.append(frame)
+        elif frame.f_code.co_name == "_run" and folder == EXPLORE:
+            break
+        frame = frame.f_back
+    return found[::-1]
+
+
+def _call(frame: FrameType) -> str:
+    code = frame.f_code
+    names = code.co_varnames[: code.co_argcount]
+    values = [frame.f_locals.get(name) for name in names]
+    return f"{code.co_name}({', '.join(value.label for value in values if isinstance(value, Shared))})"
+
+
+def shared_variables(events: list[Event]) -> frozenset[Variable]:
+    """Return what tasks use in ways that depend on each other."""
+    users: dict[Variable, list[tuple[int, int]]] = {}
+    for event in events:
+        for variable, mode in event.accesses:
+            users.setdefault(variable, []).append((event.task, mode))
+    return frozenset(
+        variable
+        for variable, uses in users.items()
+        if any(
+            task != other and dependent(((variable, mode),), ((variable, how),))
+            for task, mode in set(uses)
+            for other, how in set(uses)
+        )
+    )
+
+
+def record(program: Program[Any], choices: list[int]) -> Recording:
+    """Run an execution again and take it down.
+
+    Raises:
+        ProgramError: the choices are not of this program.
+    """
+    recorder = _Recorder()
+    explorer = Explorer(program, replay := Replay(choices))
+    explorer.trace = recorder
+    replay.run(explorer, lambda: True)
+    events = explorer.history.events
+    shared = shared_variables(events)
+    steps = [
+        Step(
+            task=task.name,
+            calls=[_call(frame) for frame in frames],
+            begun=begun,
+            what=what,
+            subject=subject,
+            matters=any(variable in shared for variable, _ in event.accesses),
+        )
+        for (task, frames, begun, what, subject), event in zip(recorder.rows, events, strict=False)
+    ]
+    return Recording(explorer.bugs, steps, replay.preemptions, shared)

@@ -1,0 +1,158 @@
+"""Other ways to choose: again what was chosen before, with few preemptions, or at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from swaplab.explore.history import Variable
+from swaplab.explore.program import ProgramError
+from swaplab.explore.runtime import Explorer, Task
+
+__all__ = ["FewPreemptions", "PriorityWalk", "RandomWalk", "Replay"]
+
+
+class Replay:
+    """Chooses what is written down.
+
+    Args:
+        choices: numbers of tasks, in turn.
+
+    Attributes:
+        preemptions: how often that interrupts a task that could have gone on.
+    """
+
+    def __init__(self, choices: list[int]) -> None:
+        self.choices = choices
+        self.preemptions = 0
+
+    def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
+        """Run the one execution."""
+        with explorer.installed():
+            explorer.execute(0)
+            return visit()
+
+    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+        """Return whose turn it is.
+
+        Raises:
+            ProgramError: that task cannot go on now, so this is not the program that was explored.
+        """
+        depth = explorer.depth
+        chosen = next((t for t in tasks if depth < len(self.choices) and t.number == self.choices[depth]), None)
+        if chosen is None:
+            names = ", ".join(f"{task.number} ({task.name})" for task in tasks)
+            found = self.choices[depth] if depth < len(self.choices) else "no more"
+            raise ProgramError(f"the schedule does not fit: step {depth} can be of {names}, and it says {found}")
+        self.preemptions += explorer.task in tasks and chosen is not explorer.task
+        return chosen
+
+
+class FewPreemptions:
+    """Depth first through all executions in which at most so many tasks are interrupted that could go on.
+
+    Args:
+        bound: how many.
+        shared: where to interrupt: before operations on these, anywhere if none are given.
+    """
+
+    def __init__(self, bound: int, shared: frozenset[Variable] | None = None) -> None:
+        self.bound = bound
+        self.shared = shared
+        self._choices: list[list[tuple[int, int]]] = []
+
+    def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
+        """Run them all, with `visit` after each, which says whether to go on; return whether it always did."""
+        with explorer.installed():
+            while True:
+                self._used = 0
+                explorer.execute(0)
+                if not visit():
+                    return False
+                while self._choices and len(self._choices[-1]) == 1:
+                    self._choices.pop()
+                if not self._choices:
+                    return True
+                self._choices[-1].pop(0)
+
+    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+        """Go on with who is running first, then interrupt it."""
+        if explorer.depth == len(self._choices):
+            self._choices.append(self._offers(explorer.task, tasks))
+        number, cost = self._choices[explorer.depth][0]
+        self._used += cost
+        return explorer.tasks[number]
+
+    def _offers(self, running: Task | None, tasks: list[Task]) -> list[tuple[int, int]]:
+        if running is None or running not in tasks:
+            return [(task.number, 0) for task in tasks]
+        offers = [(running.number, 0)]
+        if self._used < self.bound and self._is_shared(running):
+            offers += [(task.number, 1) for task in tasks if task is not running]
+        return offers
+
+    def _is_shared(self, task: Task) -> bool:
+        return self.shared is None or any(variable in self.shared for variable, _ in task.accesses)
+
+
+class RandomWalk:
+    """Anybody may go on at any step.
+
+    Args:
+        seed: of the choices.
+        executions: to run.
+    """
+
+    def __init__(self, seed: int, executions: int) -> None:
+        self.executions = executions
+        self.random = Random(seed)  # noqa: S311
+
+    def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
+        """Run them, with `visit` after each, which says whether to go on; return whether it always did."""
+        with explorer.installed():
+            for _ in range(self.executions):
+                self.begin()
+                explorer.execute(0)
+                if not visit():
+                    return False
+        return True
+
+    def begin(self) -> None:
+        """Prepare for an execution."""
+
+    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+        """Draw one."""
+        return self.random.choice(tasks)
+
+
+class PriorityWalk(RandomWalk):
+    """PCT: random priorities, lowered at a few random steps; finds a bug of depth d with probability 1/(n k^(d-1)).
+
+    Burckhardt, Kothari, Musuvathi, Nagarakatte: "A randomized scheduler with probabilistic guarantees of finding
+    bugs", ASPLOS 2010.
+
+    Args:
+        seed: of the choices.
+        executions: to run.
+        depth: of the bugs to look for: ordering constraints that it takes.
+        steps: how long executions are, about.
+    """
+
+    def __init__(self, seed: int, executions: int, depth: int, steps: int) -> None:
+        super().__init__(seed, executions)
+        self.depth = depth
+        self.steps = steps
+
+    def begin(self) -> None:
+        """Draw where priorities change."""
+        self._priorities: dict[int, float] = {}
+        self._changes = {self.random.randrange(self.steps): -rank for rank in range(1, self.depth)}
+
+    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+        """Take the one with the highest priority."""
+        for task in tasks:
+            self._priorities.setdefault(task.number, self.random.random())
+        change = self._changes.get(explorer.depth)
+        if change is not None and explorer.task:
+            self._priorities[explorer.task.number] = change
+        return max(tasks, key=lambda task: self._priorities[task.number])

@@ -1,0 +1,111 @@
+"""What an exploration says: it holds, something broke, or not everything was looked at."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+__all__ = ["SMALL_PRINT", "Bounded", "Effort", "Holds", "Reordering", "Schedule", "Step", "Verdict", "Violation"]
+
+SMALL_PRINT = "Memory is sequentially consistent: what only weaker memory orders would allow is not looked at."
+
+
+class Reordering(msgspec.Struct, frozen=True, order=True):
+    """Two operations that were run in both orders."""
+
+    first: str
+    second: str
+
+
+class Effort(msgspec.Struct, frozen=True):
+    """What was done.
+
+    Attributes:
+        executions: run to the end, each different from the others in the order of dependent operations.
+        steps: taken in all of them.
+        vain: executions begun that turned out to be like another; none is expected.
+        reordered: what was run in both orders.
+    """
+
+    executions: int
+    steps: int
+    vain: int
+    reordered: list[Reordering]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One operation of an execution.
+
+    Attributes:
+        task: who.
+        calls: functions it is in, outermost first, with the objects they are called with.
+        begun: how many of them this task was in at its last step already.
+        what: the operation.
+        subject: what it is done to.
+        matters: whether another task does something to the same that depends on it.
+    """
+
+    task: str
+    calls: list[str]
+    begun: int
+    what: str
+    subject: str
+    matters: bool
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """Who goes on at each step, which is all it takes to run an execution again.
+
+    Attributes:
+        program: its name.
+        choices: numbers of tasks, in turn.
+    """
+
+    program: str
+    choices: list[int]
+
+
+class Holds(msgspec.Struct, frozen=True, tag="holds"):
+    """Nothing breaks in any interleaving."""
+
+    effort: Effort
+    complete: ClassVar[bool] = True
+
+
+class Bounded(msgspec.Struct, frozen=True, tag="bounded"):
+    """Nothing broke as far as was looked, which is not everywhere.
+
+    Attributes:
+        limit: what ended the search.
+    """
+
+    effort: Effort
+    limit: str
+    complete: ClassVar[bool] = False
+
+
+class Violation(msgspec.Struct, frozen=True, tag="violation"):
+    """Something breaks.
+
+    Attributes:
+        effort: until it was found.
+        kind: of bug.
+        sentence: what broke, with the names of the objects.
+        preemptions: how often a task was interrupted that could have gone on.
+        fewest: whether no execution with fewer breaks the same, as far as was looked.
+        schedule: runs it again.
+        steps: what happened.
+    """
+
+    effort: Effort
+    kind: str
+    sentence: str
+    preemptions: int
+    fewest: bool
+    schedule: Schedule
+    steps: list[Step]
+    complete: ClassVar[bool] = False
+
+
+Verdict = Holds | Bounded | Violation
