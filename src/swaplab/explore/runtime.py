@@ -25,6 +25,7 @@ from swaplab.kernel.sync.bugs import (
     ListCorruption,
     LockMisuse,
     LockOrder,
+    NullDereference,
     SleepInAtomic,
     StuckInRetry,
     UseAfterFree,
@@ -221,6 +222,7 @@ class Explorer:
             task.let = self._greenlet(task)
             self.task = task
             task.let.switch()
+        self.task = None
         self._starting = False
 
     def _greenlet(self, task: Task) -> greenlet:
@@ -238,6 +240,12 @@ class Explorer:
             self._crash(task, bug)
         except AssertionError as error:
             self._crash(task, Broken(str(error) or f"an assertion of {task.name} fails"))
+        except AttributeError as error:
+            if "'NoneType' object" in str(error):
+                name = str(error).split("'")[3]
+                self._crash(task, NullDereference(f"{task.name} follows a null pointer to its {name}"))
+            else:
+                self.error = error
         except Exception as error:
             self.error = error
         task.done = True
