@@ -4,6 +4,7 @@
 KernelBug
 ├── UseAfterFree        an object is used that was freed
 ├── DoubleFree          and one is freed again
+├── NullDereference     something is read or called through a pointer that is null
 ├── ListCorruption      a list entry is added twice, or removed from no list
 ├── LockMisuse          a lock is released that is not held, or taken again by its holder
 ├── SleepInAtomic       what may sleep is called under a spinlock or inside an RCU section
@@ -30,6 +31,7 @@ __all__ = [
     "ListCorruption",
     "LockMisuse",
     "LockOrder",
+    "NullDereference",
     "SleepInAtomic",
     "StuckInRetry",
     "UseAfterFree",
@@ -52,6 +54,12 @@ class DoubleFree(KernelBug):
     """An object was freed twice."""
 
     title = "double free"
+
+
+class NullDereference(KernelBug):
+    """A member was accessed through a null pointer, which is what None is here."""
+
+    title = "null dereference"
 
 
 class ListCorruption(KernelBug):

@@ -189,7 +189,8 @@ def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any])
 
 
 def _marked(thing: S, read: int, write: int) -> S:
-    return cast(S, _Marked(thing, read, write, _watch[-1])) if _watch else thing
+    # A null pointer has no fields to mark: Python refuses the access by its name.
+    return cast(S, _Marked(thing, read, write, _watch[-1])) if _watch and thing is not None else thing
 
 
 def READ_ONCE(thing: S) -> S:  # noqa: N802

@@ -1,0 +1,52 @@
+"""A null pointer that is followed is a bug of the system; any other missing attribute is one of the program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swaplab.explore import Holds, Program, ProgramError, Violation, explore
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared
+
+
+class Stock(Shared):
+    """Caches a pointer."""
+
+    cached: Any
+
+    def __init__(self) -> None:
+        self.cached = self
+
+
+def drain(stock: Stock) -> None:
+    WRITE_ONCE(stock).cached = None
+
+
+def check_and_use(stock: Stock) -> None:
+    if READ_ONCE(stock).cached:
+        READ_ONCE(stock).cached.label.strip()
+
+
+def drain_and_write(stock: Stock) -> None:
+    drain(stock)
+    WRITE_ONCE(READ_ONCE(stock).cached).cached = None
+
+
+def test_null_is_followed_where_the_check_is_not_the_use() -> None:
+    assert isinstance(explore(Program("null", Stock, {"CPU0": check_and_use})), Holds)
+    verdict = explore(Program("null", Stock, {"CPU0": check_and_use, "CPU1": drain}))
+    assert isinstance(verdict, Violation)
+    assert (verdict.kind, verdict.preemptions) == ("null dereference", 1)
+    assert verdict.sentence == "CPU0 follows a null pointer to its label"
+
+
+def test_null_is_not_written_through() -> None:
+    verdict = explore(Program("null", Stock, {"CPU0": drain_and_write}))
+    assert isinstance(verdict, Violation)
+    assert verdict.sentence == "CPU0 follows a null pointer to its cached"
+
+
+def test_what_a_program_misspells_is_its_own_fault() -> None:
+    with pytest.raises(ProgramError, match="colour"):
+        explore(Program("null", Stock, {"CPU0": lambda stock: stock.colour}))
