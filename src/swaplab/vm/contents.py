@@ -1,0 +1,98 @@
+"""What pages hold, as the guest takes it, and what it must report having read back at the end."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swaplab.scenario.accesses import Accesses
+from swaplab.scenario.content import Content, Samples, sample_hash
+from swaplab.scenario.model import Scenario
+
+__all__ = ["Contents", "checksums", "contents_of"]
+
+Numbers = NDArray[np.int64]
+BASIS, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+BATCH = 1 << 20
+
+
+class Contents(NamedTuple):
+    """All contents of a scenario.
+
+    Attributes:
+        samples: uint8[n, 4096], the samples of all components.
+        kinds: uint16[pages], the component of every page.
+        first: uint32[components], where the samples of each begin.
+        counts: uint32[components], how many they are.
+    """
+
+    samples: NDArray[np.uint8]
+    kinds: NDArray[np.uint16]
+    first: NDArray[np.uint32]
+    counts: NDArray[np.uint32]
+
+    @property
+    def components(self) -> bytes:
+        """The table of components as runner.c reads it."""
+        return np.column_stack((self.first, self.counts)).astype(np.uint32).tobytes()
+
+
+def contents_of(scenario: Scenario, accesses: Accesses) -> Contents:
+    """Make the contents of all workloads ready.
+
+    Raises:
+        InputError: contents cannot be made.
+    """
+    kinds = np.zeros(int(accesses.first[-1]), np.uint16)
+    known: dict[Content, tuple[int, Samples]] = {}
+    components = 0
+    for i, workload in enumerate(scenario.workloads):
+        if workload.content not in known:
+            where = f"{scenario.source}: workload[{i}].content"
+            samples = workload.content.resolve(scenario.machine.seed, scenario.base, where)
+            known[workload.content] = components, samples
+            components += len(samples.count)
+        before, samples = known[workload.content]
+        begin, end = int(accesses.first[i]), int(accesses.first[i + 1])
+        kinds[begin:end] = samples.component_of(np.arange(begin, end)).astype(np.uint16) + before
+    all_samples = [samples for _, samples in known.values()]
+    count = np.concatenate([samples.count for samples in all_samples]).astype(np.uint32)
+    first = np.cumsum(count, dtype=np.uint32) - count
+    return Contents(np.concatenate([samples.pages for samples in all_samples]), kinds, first, count)
+
+
+def checksums(contents: Contents, first: Numbers, versions: Numbers) -> list[int]:
+    """Return the sum of what each workload's pages hold in the end, modulo 2**64: runner.c's ``checksum``.
+
+    Args:
+        first: int64[workloads + 1], the first page of each.
+        versions: int64[pages], how often each page was written; -1 if it was never touched.
+    """
+    hashes = _hashes(contents.samples)
+    return [
+        sum(
+            _sum(contents, hashes, versions, begin, min(begin + BATCH, int(first[i + 1])))
+            for begin in range(int(first[i]), int(first[i + 1]), BATCH)
+        )
+        % 2**64
+        for i in range(len(first) - 1)
+    ]
+
+
+def _hashes(samples: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """FNV-1a of every sample, by 64-bit words."""
+    words = np.ascontiguousarray(samples).view(np.uint64)
+    hashes = np.full(len(words), BASIS)
+    for i in range(words.shape[1]):
+        hashes = (hashes ^ words[:, i]) * PRIME
+    return hashes
+
+
+def _sum(contents: Contents, hashes: NDArray[np.uint64], versions: Numbers, begin: int, end: int) -> int:
+    pages = np.flatnonzero(versions[begin:end] >= 0) + begin
+    kinds = contents.kinds[pages]
+    chosen: Numbers = sample_hash(pages, versions[pages])  # type: ignore[arg-type,assignment]  # arrays in, an array out
+    samples = contents.first[kinds] + chosen % contents.counts[kinds]
+    return int((hashes[samples] * (2 * pages.astype(np.uint64) + np.uint64(1))).sum())

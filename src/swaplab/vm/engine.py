@@ -1,0 +1,304 @@
+"""Scenarios on a real kernel, from end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import struct
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from swaplab.scenario.accesses import Accesses
+from swaplab.scenario.model import PAGE_SIZE, Scenario
+from swaplab.scenario.result import Result, RunInfo
+from swaplab.vm.contents import checksums, contents_of
+from swaplab.vm.guest import SILENCE_SECONDS, LostGuestError, Report, listen
+from swaplab.vm.initramfs import archive
+from swaplab.vm.kernel import Kernel
+from swaplab.vm.memory import MIB, Sizes, sizes_for
+from swaplab.vm.modules import load_order
+from swaplab.vm.qemu import Accelerator, Disks, command_line, find_accelerator, find_qemu
+from swaplab.vm.readings import Reading, parse, table
+from swaplab.vm.runner import runner_bytes
+from swaplab.vm.script import pre_order, refuse, sample_positions, script_for, watched_files
+
+__all__ = ["Guest", "KernelRun", "dry_run", "run_on_kernel"]
+
+Progress = Callable[[int, int], None]
+
+DRIVERS = ("virtio_pci", "virtio_blk", "virtio_console", "zsmalloc")
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """The machine that a scenario ran on.
+
+    Attributes:
+        kernel: its /proc/version.
+        accelerator: ``kvm`` or ``tcg``, emulation.
+        ram: bytes of its memory in all.
+        free: bytes that were free when the first workload started.
+        zswap_limit: bytes of the compressed pool at which stores end, 0 without zswap.
+        footprint: bytes charged to each cgroup before its workloads touched anything.
+        seconds: wall clock time, with its boot.
+        checked: workloads whose memory was read back in the end and was what was written.
+    """
+
+    kernel: str
+    accelerator: str
+    ram: int
+    free: int
+    zswap_limit: int
+    footprint: dict[str, int]
+    seconds: float
+    checked: int
+
+
+class KernelRun(msgspec.Struct, frozen=True):
+    """A result, and the machine that it comes from."""
+
+    result: Result
+    guest: Guest
+
+
+class _ShortError(Exception):
+    """The guest needs so many bytes more memory."""
+
+    def __init__(self, short: int) -> None:
+        self.short = short
+
+
+class _Listener:
+    """Understands the reports of one guest."""
+
+    def __init__(self, scenario: Scenario, accesses: Accesses, progress: Progress) -> None:
+        self._scenario, self._accesses, self._progress = scenario, accesses, progress
+        self._watched = watched_files(scenario)
+        self.expected = [0, *sample_positions(scenario, accesses.total)]
+        self.kernel = ""
+        self.free = 0
+        self.total = 0
+        self.readings: list[Reading] = []
+        self.sums: dict[int, int] = {}
+
+    def __call__(self, report: Report) -> None:
+        try:
+            self._hear(report)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LostGuestError(f"it reported {str(report)[:200]} ({error!r})") from None
+
+    def _hear(self, report: Report) -> None:
+        if "hello" in report:
+            self.kernel = report["hello"].strip()
+        elif "settled" in report:
+            self.free, self.total = report["settled"], report["total"]
+            if report["found"] < self._scenario.machine.memory:
+                raise _ShortError(self._scenario.machine.memory - report["found"] + 4 * MIB)
+        elif "progress" in report:
+            self._progress(min(report["progress"], self._accesses.total), self._accesses.total)
+        elif "sample" in report:
+            self._hear_sample(report)
+        elif "contents" in report:
+            self.sums[report["contents"]] = report["sum"]
+        elif "done" in report and len(self.readings) != len(self.expected):
+            raise LostGuestError(f"it sampled {len(self.readings)} times, not {len(self.expected)}")
+
+    def _hear_sample(self, report: Report) -> None:
+        position = report["sample"]
+        wanted = self.expected[len(self.readings)] if len(self.readings) < len(self.expected) else None
+        if position != wanted:
+            raise LostGuestError(f"it sampled after {position} accesses, not {wanted}")
+        removed = [event.cgroup for event in self._scenario.events if event.remove and event.at <= position]
+        self.readings.append(parse(report, self._watched, removed))
+        self._progress(position, self._accesses.total)
+
+
+def _write_trace(path: Path, accesses: Accesses) -> NDArray[np.int64]:
+    """Write all accesses for the guest; return how often each page was written in the end, -1 if never touched."""
+    versions = np.full(int(accesses.first[-1]), -1, np.int64)
+    with path.open("wb") as file:
+        for chunk in accesses.chunks():
+            file.write(chunk.tobytes())
+            pages = chunk >> 1
+            versions[pages] = np.maximum(versions[pages], 0)
+            versions += np.bincount(pages[(chunk & 1) == 1], minlength=len(versions))
+        file.write(bytes(-file.tell() % PAGE_SIZE))
+    return versions
+
+
+def _write_swap(path: Path, size: int) -> None:
+    """Make a sparse swap file with its header, include/linux/swap.h:union swap_header; the header takes a page."""
+    pages = size // PAGE_SIZE
+    with path.open("wb") as file:
+        file.write(bytes(1024) + struct.pack("<III", 1, pages, 0))
+        file.seek(PAGE_SIZE - 10)
+        file.write(b"SWAPSPACE2")
+        file.truncate((pages + 1) * PAGE_SIZE)
+
+
+class _Prepared:
+    """All that a guest takes, in a directory of its own."""
+
+    def __init__(self, scenario: Scenario, kernel: Kernel, directory: Path) -> None:
+        self.accesses = Accesses(scenario)
+        self.scenario = scenario
+        self._modules = load_order([*DRIVERS, scenario.zswap.compressor], kernel.modules)
+        self._contents = contents_of(scenario, self.accesses)
+        swap = directory / "swap" if scenario.swap.size else None
+        self.disks = Disks(directory / "initramfs", directory / "trace", swap)
+        self._versions = _write_trace(self.disks.trace, self.accesses)
+
+    def write_boot_files(self, short: int) -> Sizes:
+        """Write what the guest boots from; it gets `short` bytes of memory more than usual."""
+        scenario, contents = self.scenario, self._contents
+        files = {f"modules/{name}.ko": data for name, data in self._modules.items()}
+        files |= {"samples": contents.samples.tobytes(), "kinds": contents.kinds.tobytes()}
+        files |= {"components": contents.components}
+        own = sum(map(len, files.values())) + 4 * len(contents.kinds)
+        sizes = sizes_for(scenario.machine.memory, scenario.zswap.max_pool_percent, own, short)
+        names = [f"{name}.ko" for name in self._modules]
+        files["script"] = script_for(scenario, self.accesses, names, sizes.pool_percent).encode()
+        self.disks.initramfs.write_bytes(archive(files, {"init": runner_bytes()}))
+        if self.disks.swap:
+            _write_swap(self.disks.swap, scenario.swap.size)
+        return sizes
+
+    def check(self, sums: dict[int, int]) -> None:
+        """Compare what the guest read back with what was written.
+
+        Raises:
+            LostGuestError: they differ.
+        """
+        expected = checksums(self._contents, self.accesses.first, self._versions)
+        for workload, found in sums.items():
+            if found != expected[workload]:
+                raise LostGuestError(f"the memory of workload {workload} is not what was written to it")
+
+
+class _Bench(NamedTuple):
+    """What all runs have in common."""
+
+    kernel: Kernel
+    qemu: str
+    accelerator: Accelerator
+    configuration: str
+    silence: float
+
+
+def run_on_kernel(
+    scenarios: Sequence[Scenario],
+    kernel: Kernel,
+    progress: Sequence[Progress] | None = None,
+    configuration: str = "",
+    silence: float = SILENCE_SECONDS,
+) -> list[KernelRun]:
+    """Run scenarios, each on a machine of its own, as many at once as there are processors.
+
+    Args:
+        progress: for each, what to call with accesses done and in all, now and then.
+        silence: seconds that a guest may be silent.
+
+    Raises:
+        UnsupportedError: a scenario asks for something that a guest cannot be.
+        InputError: a trace, a content or a module is broken.
+        LostGuestError: a guest panicked, hung, failed, or did not keep what was written to it.
+        SwaplabError: QEMU or a C compiler is missing.
+    """
+    for scenario in scenarios:
+        refuse(scenario)
+    told = progress or [lambda _done, _total: None] * len(scenarios)
+    qemu = find_qemu()
+    bench = _Bench(kernel, qemu, find_accelerator(qemu, kernel.image), configuration, silence)
+    try:
+        return asyncio.run(_run_all(bench, scenarios, told))
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+async def _run_all(bench: _Bench, scenarios: Sequence[Scenario], progress: Sequence[Progress]) -> list[KernelRun]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - this is a coroutine
+    if threading.current_thread() is threading.main_thread():
+        # Guests go with us in any case; their files do not.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    slots = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def run_one(scenario: Scenario, told: Progress) -> KernelRun:
+        async with slots:
+            return await _run(bench, scenario, told)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run_one(*each)) for each in zip(scenarios, progress, strict=True)]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [each.result() for each in tasks]
+
+
+async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> KernelRun:
+    began = monotonic()
+    with tempfile.TemporaryDirectory(prefix="swaplab-", ignore_cleanup_errors=True) as directory:
+        prepared = await asyncio.to_thread(_Prepared, scenario, bench.kernel, Path(directory))
+        try:
+            sizes, listener = await _boot(bench, prepared, progress, 0)
+        except _ShortError as error:
+            sizes, listener = await _boot(bench, prepared, progress, error.short)
+        prepared.check(listener.sums)
+    guest = Guest(
+        kernel=listener.kernel,
+        accelerator=bench.accelerator,
+        ram=sizes.ram,
+        free=listener.free,
+        zswap_limit=listener.total * sizes.pool_percent // 100 if scenario.zswap.enabled else 0,
+        footprint={path: each["memory.current"] for path, each in listener.readings[0].counters.items() if path},
+        seconds=monotonic() - began,
+        checked=len(listener.sums),
+    )
+    return KernelRun(_result(scenario, prepared.accesses, listener, bench.configuration), guest)
+
+
+async def _boot(bench: _Bench, prepared: _Prepared, progress: Progress, short: int) -> tuple[Sizes, _Listener]:
+    sizes = await asyncio.to_thread(prepared.write_boot_files, short)
+    listener = _Listener(prepared.scenario, prepared.accesses, progress)
+    await listen(_command(bench, sizes, prepared.disks), listener, bench.silence)
+    return sizes, listener
+
+
+def _command(bench: _Bench, sizes: Sizes, disks: Disks) -> list[str]:
+    return command_line(bench.qemu, bench.kernel.image, bench.accelerator, sizes.ram, disks)
+
+
+def _result(scenario: Scenario, accesses: Accesses, listener: _Listener, configuration: str) -> Result:
+    info = RunInfo(
+        engine="kernel",
+        scenario=scenario.name,
+        configuration=configuration,
+        accesses=accesses.total,
+        workload_accesses=accesses.by_workload(),
+    )
+    first, *readings = listener.readings
+    return Result(info, table(first, readings, pre_order(scenario.cgroups)))
+
+
+def dry_run(scenario: Scenario, kernel: Kernel) -> list[str]:
+    """Return the command line that would run a scenario; of its own files it has the names only.
+
+    Raises:
+        As `run_on_kernel`, as far as it can be known.
+    """
+    refuse(scenario)
+    qemu = find_qemu()
+    bench = _Bench(kernel, qemu, find_accelerator(qemu, kernel.image), "", SILENCE_SECONDS)
+    with tempfile.TemporaryDirectory(prefix="swaplab-") as directory:
+        prepared = _Prepared(scenario, kernel, Path(directory))
+        sizes = prepared.write_boot_files(0)
+    names = Disks(*(path and Path(path.name) for path in prepared.disks))  # type: ignore[arg-type]  # in their order
+    return _command(bench, sizes, names)

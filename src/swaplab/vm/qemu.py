@@ -1,0 +1,103 @@
+"""QEMU's command line, and whether KVM works here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from swaplab.errors import SwaplabError
+from swaplab.vm.memory import MIB
+
+__all__ = ["Accelerator", "Disks", "command_line", "find_accelerator", "find_qemu"]
+
+Accelerator = Literal["kvm", "tcg"]
+
+# Nothing random, nothing on a disk, and an end where there is nothing to go on with.
+CMDLINE = "console=ttyS0 loglevel=4 panic=-1 oops=panic rootfstype=ramfs transparent_hugepage=never nokaslr norandmaps"
+CPU: dict[Accelerator, str] = {"kvm": "host", "tcg": "max"}
+PROBE_SECONDS = 10.0
+
+
+class Disks(NamedTuple):
+    """Files that a guest boots from and works on; `swap` is None without swap."""
+
+    initramfs: Path
+    trace: Path
+    swap: Path | None
+
+
+def find_qemu() -> str:
+    """Return the path of QEMU.
+
+    Raises:
+        SwaplabError: it is not installed.
+    """
+    found = shutil.which("qemu-system-x86_64")
+    if found is None:
+        raise SwaplabError("running on a kernel needs qemu-system-x86_64: apt-get install qemu-system-x86")
+    return found
+
+
+def _machine(qemu: str, image: Path, accelerator: Accelerator, ram: int) -> list[str]:
+    options = {
+        "-machine": "q35,usb=off,smbus=off,hpet=off",
+        "-accel": accelerator,
+        "-cpu": CPU[accelerator],
+        "-smp": "1",
+        "-m": f"{ram // MIB}M",
+        "-display": "none",
+        "-kernel": str(image),
+        "-append": CMDLINE,
+        "-chardev": "file,id=console,path=/dev/stderr",
+        "-serial": "chardev:console",
+    }
+    # The kernel ends QEMU with whatever started it, however that ended.
+    watched = ["setpriv", "--pdeathsig", "KILL"]
+    return [
+        *watched,
+        qemu,
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        *(x for pair in options.items() for x in pair),
+    ]
+
+
+def command_line(qemu: str, image: Path, accelerator: Accelerator, ram: int, disks: Disks) -> list[str]:
+    """Build the command line: reports go to standard output, the console to standard error.
+
+    Args:
+        ram: bytes, whole MiB.
+    """
+    command = [*_machine(qemu, image, accelerator, ram), "-initrd", str(disks.initramfs)]
+    command += ["-chardev", "file,id=reports,path=/dev/stdout", "-device", "virtio-serial-pci"]
+    command += ["-device", "virtserialport,chardev=reports"]
+    command += _disk("trace", disks.trace, "readonly=on")
+    return command + (_disk("swap", disks.swap, "cache=unsafe") if disks.swap else [])
+
+
+def _disk(name: str, path: Path, options: str) -> list[str]:
+    file = str(path).replace(",", ",,")
+    drive = f"if=none,id={name},format=raw,{options},file={file}"
+    return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name}"]
+
+
+def find_accelerator(qemu: str, image: Path) -> Accelerator:
+    """Return ``kvm`` where the kernel runs under it, else ``tcg``.
+
+    That /dev/kvm can be opened does not say that guests run. So this one is started, without anything to boot from,
+    and has to get as far as its own panic.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    command = _machine(qemu, image, "kvm", 256 * MIB)
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "tcg"
+    return "kvm" if done.returncode == 0 and b"Kernel panic" in done.stderr else "tcg"

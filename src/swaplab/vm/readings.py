@@ -1,0 +1,114 @@
+"""What the guest's files say, as the columns of a `Result`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, SCHEMA, TIMES
+from swaplab.vm.guest import LostGuestError, Report
+from swaplab.vm.script import Watched
+
+__all__ = ["Reading", "parse", "table"]
+
+Counters = dict[str, int]
+
+
+class Reading(NamedTuple):
+    """One sample of all cgroups.
+
+    Attributes:
+        access: accesses made so far.
+        ns: nanoseconds on the guest's clock since it was settled.
+        counters: of each cgroup that is there, by the names of `SCHEMA`.
+    """
+
+    access: int
+    ns: int
+    counters: dict[str, Counters]
+
+
+def parse(report: Report, watched: Sequence[Watched], removed: Iterable[str] = ()) -> Reading:
+    """Return what a ``sample`` report says.
+
+    Args:
+        removed: cgroups that are not there any more.
+
+    Raises:
+        LostGuestError: files are missing, or have no numbers.
+    """
+    texts = report["files"]
+    if len(texts) != len(watched):
+        raise LostGuestError(f"it sampled {len(texts)} files, not {len(watched)}")
+    files: dict[str, dict[str, Counters]] = {}
+    gone = set(removed)
+    for each, text in zip(watched, texts, strict=True):
+        of_cgroup = files.setdefault(each.cgroup, {})
+        if text is not None:
+            of_cgroup[each.name] = _numbers(each, text)
+        elif each.name == "memory.stat" and each.cgroup not in gone:
+            raise LostGuestError(f"it has no {each.path} any more")
+    counters = {cgroup: _counters(cgroup, found) for cgroup, found in files.items() if "memory.stat" in found}
+    return Reading(int(report["sample"]), int(report["ns"]), counters)
+
+
+def _numbers(file: Watched, text: str) -> Counters:
+    """Numbers by their keys; of a file that is one number, by the file's name."""
+    lines = [line.split() for line in text.splitlines()]
+    try:
+        if [len(line) for line in lines] == [1]:
+            return {file.name: int(lines[0][0])}
+        return {line[0].rstrip(":"): int(line[1]) for line in lines}
+    except (ValueError, IndexError):
+        raise LostGuestError(f"its {file.path} has {text[:100]!r}") from None
+
+
+def _counters(cgroup: str, files: dict[str, Counters]) -> Counters:
+    """Counters by the names of `SCHEMA`; the kernel has no more of them."""
+    named = dict(files["memory.stat"])
+    for file in ("memory.events", "memory.swap.events"):
+        named |= {f"{file}.{key}": value for key, value in files.get(file, {}).items()}
+    for file in ("memory.current", "memory.swap.current", *MACHINE):
+        named |= files.get(file, {})
+    if not cgroup:
+        vmstat, meminfo = files["vmstat"], files["meminfo"]
+        named |= {key: vmstat[key] for key in ("pswpin", "pswpout") if key in vmstat}
+        named["memory.events.oom_kill"] = vmstat["oom_kill"]
+        named["memory.swap.current"] = (meminfo["SwapTotal"] - meminfo["SwapFree"]) * 1024
+        named["free"] = meminfo["MemFree"] * 1024
+    return {name: named[name] for name in SCHEMA.names if name in named}
+
+
+def table(start: Reading, readings: Sequence[Reading], order: Sequence[str]) -> pa.Table:
+    """Return the samples of a `Result`: what was counted since `start`, by cgroup in `order`.
+
+    The root's levels are counted from `start` as well, since they have the runner's memory in them. Times, and what
+    the kernel does not count for a cgroup, are null; so is all of a cgroup that was removed.
+
+    Raises:
+        LostGuestError: a counter has gone back.
+    """
+    rows = []
+    before = start
+    for reading in readings:
+        _check_forward(before, reading)
+        rows += [_row(start, reading, cgroup) for cgroup in order]
+        before = reading
+    return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def _row(start: Reading, reading: Reading, cgroup: str) -> dict[str, Any]:
+    relative = {*EVENTS, *(LEVELS if not cgroup else ()), *(set(MACHINE) - {"free"})} - set(TIMES)
+    first = start.counters.get(cgroup, {})
+    found = reading.counters.get(cgroup, {})
+    values = {name: value - first.get(name, 0) if name in relative else value for name, value in found.items()}
+    return {"access": reading.access, "time_ns": reading.ns, "cgroup": cgroup} | values
+
+
+def _check_forward(before: Reading, after: Reading) -> None:
+    for cgroup, counters in after.counters.items():
+        for name in EVENTS:
+            if counters.get(name, 0) < before.counters.get(cgroup, {}).get(name, 0):
+                raise LostGuestError(f"its {name} of {cgroup or 'the root'} went back, before access {after.access}")

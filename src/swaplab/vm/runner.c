@@ -1,0 +1,783 @@
+/*
+ * The only program in the guest: process 1, and what it forks.
+ *
+ * It obeys /script, whose lines are a command and its arguments, separated by tabs:
+ *
+ *   module PATH             load a kernel module
+ *   write PATH TEXT         write to a file
+ *   try PATH TEXT           the same; it may be missing (ENOENT) or make no progress (EAGAIN)
+ *   mkdir PATH, rmdir PATH
+ *   sleep MICROSECONDS
+ *   port                    find where reports go
+ *   swapon DEVICE
+ *   contents                map /samples, /kinds and /components: what pages hold
+ *   trace DEVICE            where the accesses come from: uint32 each, page << 1 | write
+ *   flusher PATH            the cgroup of the process that has statistics flushed
+ *   workload FIRST COUNT PATH    fork the process that has these pages, in the cgroup PATH
+ *   move WORKLOAD PATH      to another cgroup
+ *   exit WORKLOAD           kill it
+ *   settle BYTES            take memory away until so much is free
+ *   watch PATH              make a file part of every sample
+ *   access COUNT            make the next accesses, in the workloads' processes
+ *   sample                  report the files that are watched
+ *   check                   read everything back, and report a checksum for each workload
+ *   done
+ *
+ * What goes out, through a virtio-serial port, is lines of JSON. A failure is reported and ends the machine.
+ *
+ * What measures must not be measured. All memory of this program is locked, and charged to the root cgroup: a
+ * workload's process locks what it has inherited, which also copies it, before it moves into its cgroup, and maps
+ * its pages after that. There they are all that it touches; how it is told what to do, eventfd, allocates nothing.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE 4096
+#define WORDS (PAGE / 8)
+#define CHUNK 65536
+#define ARGUMENTS 4
+#define UNTOUCHED UINT32_MAX
+#define FILE_MAX (1 << 16)
+/* mm/memcontrol.c, 6.12: statistics are flushed by who reads them once more than 64 updates on each CPU are pending,
+ * which are handed on 64 at a time. A child's kernel stack of four pages is eight updates, with its end. */
+#define CHILDREN 24
+
+struct component {
+	uint32_t first, count; /* of its samples */
+};
+
+/* What all processes share. */
+struct shared {
+	uint32_t checking;	 /* whether the turn is to read everything back, not to make accesses */
+	uint32_t begin, end;	 /* of the turn's accesses, in the buffer */
+	volatile uint32_t done;	 /* up to here they are made, or pages are checked */
+	volatile uint32_t wrong; /* 1 more than a page that did not hold what it should */
+	uint64_t sum;		 /* of a workload's contents */
+	uint32_t buffer[CHUNK] __attribute__((aligned(PAGE)));
+};
+
+struct workload {
+	pid_t pid; /* 0: gone */
+	int pidfd, go, ready;
+	uint32_t first, count;
+};
+
+static struct shared *shared;
+static uint32_t *versions; /* writes to each page so far */
+static const uint16_t *kinds; /* component of each page */
+static const uint64_t (*samples)[WORDS];
+static const struct component *components;
+static struct workload *workloads;
+static int nr_workloads;
+static struct workload flusher;
+static char **watched;
+static int nr_watched;
+static int trace;
+static uint64_t position; /* accesses made before this turn */
+static uint64_t trace_at, in_buffer, started;
+static char text[FILE_MAX];
+
+/* Reports ----------------------------------------------------------------------------------------------------------- */
+
+static FILE *out;
+
+static void __attribute__((noreturn)) end_machine(void)
+{
+	if (out)
+		fflush(out);
+	sync();
+	reboot(RB_AUTOBOOT);
+	for (;;)
+		pause();
+}
+
+static void put_text(const char *from, size_t length)
+{
+	fputc('"', out);
+	for (size_t i = 0; i < length; i++) {
+		unsigned char byte = from[i];
+
+		if (byte == '"' || byte == '\\')
+			fputc('\\', out);
+		if (byte == '\n')
+			fputs("\\n", out);
+		else if (byte < ' ')
+			fputc(' ', out);
+		else
+			fputc(byte, out);
+	}
+	fputc('"', out);
+}
+
+static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
+{
+	char message[512];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "runner: %s\n", message);
+	if (out) {
+		fputs("{\"error\": ", out);
+		put_text(message, strlen(message));
+		fputs("}\n", out);
+	}
+	end_machine();
+}
+
+static void end_line(void)
+{
+	fputs("}\n", out);
+	if (fflush(out))
+		fail("the port does not take reports: %s", strerror(errno));
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+static void report_progress(void)
+{
+	fprintf(out, "{\"progress\": %llu", (unsigned long long)(position + shared->done - shared->begin));
+	end_line();
+}
+
+/* Files ------------------------------------------------------------------------------------------------------------- */
+
+/* Returns the length of a file's contents in `text`, -1 if it is not there. */
+static ssize_t read_file(const char *path)
+{
+	ssize_t length = 0, got;
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (file < 0)
+		return -1;
+	while ((got = read(file, text + length, FILE_MAX - 1 - length)) > 0)
+		length += got;
+	close(file);
+	text[length] = 0;
+	return got < 0 ? -1 : length;
+}
+
+static int write_file(const char *path, const char *value)
+{
+	int file = open(path, O_WRONLY | O_CLOEXEC), error = 0;
+
+	if (file < 0)
+		return errno;
+	if (write(file, value, strlen(value)) < 0)
+		error = errno;
+	close(file);
+	return error;
+}
+
+static void must_write(const char *path, const char *value)
+{
+	int error = write_file(path, value);
+
+	if (error)
+		fail("writing %s to %s: %s", value, path, strerror(error));
+}
+
+static void load_module(const char *path)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (file < 0 || (syscall(SYS_finit_module, file, "", 0) && errno != EEXIST))
+		fail("loading %s: %s", path, strerror(errno));
+	close(file);
+}
+
+static const void *map_file(const char *path)
+{
+	struct stat status;
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	const void *mapped;
+
+	if (file < 0 || fstat(file, &status))
+		fail("%s: %s", path, strerror(errno));
+	mapped = mmap(NULL, status.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
+	if (mapped == MAP_FAILED)
+		fail("mapping %s: %s", path, strerror(errno));
+	close(file);
+	return mapped;
+}
+
+static void *map_shared(size_t bytes)
+{
+	void *mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (mapped == MAP_FAILED || mlock(mapped, bytes))
+		fail("no memory for %zu bytes of the runner's own", bytes);
+	return mapped;
+}
+
+static int wait_for(const char *path, int flags)
+{
+	int file;
+
+	for (int tries = 0; (file = open(path, flags | O_CLOEXEC)) < 0 && tries < 500; tries++)
+		usleep(10000);
+	return file;
+}
+
+/* What pages hold --------------------------------------------------------------------------------------------------- */
+
+/* src/swaplab/scenario/content.py: sample_hash */
+static uint32_t sample_hash(uint32_t page, uint32_t version)
+{
+	uint32_t mixed = 0x1E3779B9, numbers[] = {page, version};
+
+	for (int i = 0; i < 2; i++) {
+		mixed += numbers[i];
+		mixed = (mixed ^ mixed >> 16) * 0x7FEB352D;
+		mixed = (mixed ^ mixed >> 15) * 0x2C1B3C6D;
+		mixed ^= mixed >> 16;
+	}
+	return mixed;
+}
+
+static const uint64_t *sample_of(uint32_t page, uint32_t version, uint32_t *word)
+{
+	const struct component *component = &components[kinds[page]];
+	uint32_t hash = sample_hash(page, version);
+
+	*word = hash >> 16 & (WORDS - 1);
+	return samples[component->first + hash % component->count];
+}
+
+/* A page that was never touched is filled, whether it is read or written: zswap is to see what the content says. */
+static void touch(uint64_t *address, uint32_t access)
+{
+	uint32_t page = access >> 1, version = versions[page], write = access & 1, word;
+	const uint64_t *sample;
+
+	if (version == UNTOUCHED || write) {
+		version = version == UNTOUCHED ? write : version + 1;
+		versions[page] = version;
+		memcpy(address, sample_of(page, version, &word), PAGE);
+		return;
+	}
+	sample = sample_of(page, version, &word);
+	if (((volatile uint64_t *)address)[word] != sample[word])
+		shared->wrong = page + 1;
+}
+
+/* src/swaplab/vm/contents.py: checksums */
+static uint64_t checksum(const uint64_t *address, uint32_t page)
+{
+	uint64_t hash = 0xcbf29ce484222325ull;
+
+	for (int i = 0; i < WORDS; i++)
+		hash = (hash ^ address[i]) * 0x100000001b3ull;
+	return hash * (2ull * page + 1);
+}
+
+/* Processes --------------------------------------------------------------------------------------------------------- */
+
+static void signal_event(int event)
+{
+	uint64_t one = 1;
+
+	if (write(event, &one, sizeof(one)) != sizeof(one))
+		fail("eventfd: %s", strerror(errno));
+}
+
+static void await_event(int event)
+{
+	uint64_t value;
+
+	if (read(event, &value, sizeof(value)) != sizeof(value))
+		_exit(1);
+}
+
+static void make_turn(const struct workload *self, uint64_t *pages)
+{
+	for (uint32_t i = shared->begin; i < shared->end; i++) {
+		uint32_t access = shared->buffer[i];
+
+		touch(pages + (uint64_t)((access >> 1) - self->first) * WORDS, access);
+		shared->done = i + 1;
+	}
+}
+
+static void check_pages(const struct workload *self, const uint64_t *pages)
+{
+	shared->sum = 0;
+	for (uint32_t i = 0; i < self->count; i++) {
+		if (versions[self->first + i] != UNTOUCHED)
+			shared->sum += checksum(pages + (uint64_t)i * WORDS, self->first + i);
+		shared->done = i + 1;
+	}
+}
+
+static void __attribute__((noreturn)) serve_workload(const struct workload *self, uint64_t *pages)
+{
+	for (;;) {
+		await_event(self->go);
+		if (shared->checking)
+			check_pages(self, pages);
+		else
+			make_turn(self, pages);
+		signal_event(self->ready);
+	}
+}
+
+static void __attribute__((noinline)) run_child(void)
+{
+	pid_t child = vfork();
+
+	if (!child)
+		_exit(0);
+	if (child < 0 || waitpid(child, NULL, 0) != child)
+		_exit(1);
+}
+
+static void __attribute__((noreturn)) serve_flusher(const struct workload *self)
+{
+	for (;;) {
+		await_event(self->go);
+		for (int i = 0; i < CHILDREN; i++)
+			run_child();
+		signal_event(self->ready);
+	}
+}
+
+static void join(pid_t pid, const char *cgroup)
+{
+	char path[PATH_MAX], number[16];
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
+	snprintf(number, sizeof(number), "%d", pid);
+	must_write(path, number);
+}
+
+/* Lets a process do its turn: 0 if it died instead. While it works, whoever listens hears how far it is. */
+static int wait_ready(struct workload *workload)
+{
+	struct pollfd polled[] = {{workload->ready, POLLIN, 0}, {workload->pidfd, POLLIN, 0}};
+	int found;
+
+	while ((found = poll(polled, 2, 1000)) <= 0) {
+		if (found < 0 && errno != EINTR)
+			fail("poll: %s", strerror(errno));
+		report_progress();
+	}
+	if (polled[0].revents & POLLIN) {
+		await_event(workload->ready);
+		return 1;
+	}
+	return 0;
+}
+
+static int give_turn(struct workload *workload)
+{
+	signal_event(workload->go);
+	return wait_ready(workload);
+}
+
+static void bury(struct workload *workload)
+{
+	int status;
+
+	if (waitpid(workload->pid, &status, 0) != workload->pid)
+		fail("waitpid: %s", strerror(errno));
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		fail("a workload's process ended with status %d", status);
+	close(workload->pidfd);
+	workload->pid = 0;
+}
+
+static void start(struct workload *workload, const char *cgroup, int is_flusher)
+{
+	workload->go = eventfd(0, EFD_CLOEXEC);
+	workload->ready = eventfd(0, EFD_CLOEXEC);
+	workload->pid = fork();
+	if (workload->pid < 0)
+		fail("fork: %s", strerror(errno));
+	if (!workload->pid) {
+		size_t bytes = (size_t)workload->count * PAGE;
+		uint64_t *pages = NULL;
+
+		/* The kernel's choice of whom to kill is between the workloads. */
+		if (mlockall(MCL_CURRENT) || (!is_flusher && write_file("/proc/self/oom_score_adj", "0")))
+			_exit(1);
+		if (bytes) {
+			pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			if (pages == MAP_FAILED)
+				_exit(2);
+		}
+		signal_event(workload->ready);
+		if (is_flusher)
+			serve_flusher(workload);
+		serve_workload(workload, pages);
+	}
+	workload->pidfd = syscall(SYS_pidfd_open, workload->pid, 0);
+	if (workload->pidfd < 0)
+		fail("pidfd_open: %s", strerror(errno));
+	if (!wait_ready(workload))
+		fail("a workload's process does not start");
+	join(workload->pid, cgroup);
+}
+
+static struct workload *find_workload(const char *number)
+{
+	int i = atoi(number);
+
+	if (i < 0 || i >= nr_workloads)
+		fail("no workload %s", number);
+	return &workloads[i];
+}
+
+static void kill_workload(struct workload *workload)
+{
+	if (!workload->pid)
+		return;
+	kill(workload->pid, SIGKILL);
+	bury(workload);
+}
+
+/* Accesses ---------------------------------------------------------------------------------------------------------- */
+
+static void fill_buffer(void)
+{
+	/* Direct, so that no page cache comes of it. */
+	ssize_t got = pread(trace, shared->buffer, sizeof(shared->buffer), trace_at);
+
+	if (got <= 0)
+		fail("reading the accesses: %s", got ? strerror(errno) : "too few");
+	trace_at += got;
+	in_buffer = got / sizeof(uint32_t);
+	shared->begin = shared->end = shared->done = 0;
+}
+
+static struct workload *owner_of(uint32_t page)
+{
+	for (int i = 0; i < nr_workloads; i++)
+		if (page - workloads[i].first < workloads[i].count)
+			return &workloads[i];
+	fail("no workload has page %u", page);
+}
+
+/* Makes accesses of one workload, at most `most` and up to the next one's turn; returns how many. */
+static uint32_t take_turn(uint64_t most)
+{
+	uint32_t begin = shared->end, end = begin;
+	struct workload *workload = owner_of(shared->buffer[begin] >> 1);
+
+	while (end < in_buffer && end - begin < most && (shared->buffer[end] >> 1) - workload->first < workload->count)
+		end++;
+	shared->begin = shared->done = begin;
+	shared->end = end;
+	if (workload->pid && !give_turn(workload)) {
+		bury(workload);
+		fprintf(out, "{\"killed\": %d, \"access\": %llu", (int)(workload - workloads),
+			(unsigned long long)(position + shared->done - begin));
+		end_line();
+	}
+	if (shared->wrong)
+		fail("page %u does not hold what was written to it", shared->wrong - 1);
+	shared->begin = shared->done = end;
+	return end - begin;
+}
+
+static void make_accesses(uint64_t count)
+{
+	static uint64_t reported;
+
+	while (count) {
+		uint32_t made;
+
+		if (shared->end >= in_buffer)
+			fill_buffer();
+		made = take_turn(count);
+		position += made;
+		count -= made;
+		if (now_ns() - reported > 500000000) {
+			report_progress();
+			reported = now_ns();
+		}
+	}
+}
+
+/* Reads every page back: what the kernel kept is compared by the host, which knows what was written. */
+static void check_contents(void)
+{
+	shared->checking = 1;
+	for (int i = 0; i < nr_workloads; i++) {
+		if (!workloads[i].pid)
+			continue;
+		shared->begin = shared->done = 0;
+		if (!give_turn(&workloads[i])) {
+			bury(&workloads[i]);
+			continue;
+		}
+		fprintf(out, "{\"contents\": %d, \"sum\": %llu", i, (unsigned long long)shared->sum);
+		end_line();
+	}
+}
+
+/* Measuring --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t meminfo(const char *key)
+{
+	char *line;
+
+	if (read_file("/proc/meminfo") < 0 || !(line = strstr(text, key)))
+		fail("/proc/meminfo has no %s", key);
+	return strtoull(line + strlen(key), NULL, 10) * 1024;
+}
+
+/* Free memory, with what the processor has taken from the zones for its next allocations. */
+static uint64_t free_memory(void)
+{
+	uint64_t bytes = meminfo("MemFree:");
+	char *line = text;
+
+	if (read_file("/proc/zoneinfo") < 0)
+		fail("/proc/zoneinfo: %s", strerror(errno));
+	while ((line = strstr(line, " count:"))) {
+		line += strlen(" count:");
+		bytes += strtoull(line, NULL, 10) * PAGE;
+	}
+	return bytes;
+}
+
+/* Takes memory away until `wanted` bytes are free, if there are as many. */
+static void settle(uint64_t wanted)
+{
+	uint64_t found = free_memory(), free = found;
+
+	for (int i = 0; i < 8 && free > wanted + 16 * PAGE; i++) {
+		/* Its page tables take some more. */
+		size_t bytes = (free - wanted) / PAGE * 511 / 512 * PAGE;
+		void *taken = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (taken == MAP_FAILED || mlock(taken, bytes))
+			fail("no memory to take away: %s", strerror(errno));
+		free = free_memory();
+	}
+	started = now_ns();
+	fprintf(out, "{\"settled\": %llu, \"found\": %llu, \"total\": %llu", (unsigned long long)free,
+		(unsigned long long)found, (unsigned long long)meminfo("MemTotal:"));
+	end_line();
+}
+
+static void flush_statistics(void)
+{
+	if (!give_turn(&flusher))
+		fail("the process that has statistics flushed died");
+	read_file("/sys/fs/cgroup/memory.stat");
+}
+
+static void sample(void)
+{
+	flush_statistics();
+	fprintf(out, "{\"sample\": %llu, \"ns\": %llu, \"files\": [", (unsigned long long)position,
+		(unsigned long long)(now_ns() - started));
+	for (int i = 0; i < nr_watched; i++) {
+		ssize_t length = read_file(watched[i]);
+
+		if (i)
+			fputs(", ", out);
+		if (length < 0)
+			fputs("null", out);
+		else
+			put_text(text, length);
+	}
+	fputs("]", out);
+	end_line();
+}
+
+/* The script -------------------------------------------------------------------------------------------------------- */
+
+static void map_contents(void)
+{
+	struct stat status;
+
+	samples = map_file("/samples");
+	kinds = map_file("/kinds");
+	components = map_file("/components");
+	if (stat("/kinds", &status))
+		fail("/kinds: %s", strerror(errno));
+	shared = map_shared(sizeof(*shared));
+	versions = map_shared(status.st_size / sizeof(*kinds) * sizeof(*versions));
+	memset(versions, 0xff, status.st_size / sizeof(*kinds) * sizeof(*versions));
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		fail("mlockall: %s", strerror(errno));
+}
+
+static void add_workload(char **arguments)
+{
+	struct workload *workload;
+
+	workloads = realloc(workloads, (nr_workloads + 1) * sizeof(*workloads));
+	workload = &workloads[nr_workloads++];
+	*workload = (struct workload){.first = strtoul(arguments[1], NULL, 10), .count = strtoul(arguments[2], NULL, 10)};
+	start(workload, arguments[3], 0);
+}
+
+static void add_watched(const char *path)
+{
+	watched = realloc(watched, (nr_watched + 1) * sizeof(*watched));
+	watched[nr_watched++] = strdup(path);
+}
+
+static void enable_swap(const char *device)
+{
+	close(wait_for(device, O_RDONLY));
+	if (swapon(device, 0))
+		fail("swapon %s: %s", device, strerror(errno));
+}
+
+static void open_port(void)
+{
+	glob_t found = {0};
+	int port;
+
+	/* It is numbered among all virtio devices. */
+	for (int tries = 0; glob("/dev/vport*", 0, NULL, &found) && tries < 500; tries++)
+		usleep(10000);
+	port = found.gl_pathc ? open(found.gl_pathv[0], O_WRONLY | O_CLOEXEC) : -1;
+	if (port < 0)
+		fail("no virtio-serial port: %s", strerror(errno));
+	out = fdopen(port, "w");
+	setvbuf(out, NULL, _IOFBF, FILE_MAX);
+	fputs("{\"hello\": ", out);
+	put_text(text, read_file("/proc/version"));
+	end_line();
+}
+
+static void open_trace(const char *path)
+{
+	trace = wait_for(path, O_RDONLY | O_DIRECT);
+	if (trace < 0)
+		fail("%s: %s", path, strerror(errno));
+}
+
+static void try_write(const char *path, const char *value)
+{
+	int error = write_file(path, value);
+
+	if (error && error != ENOENT && error != EAGAIN)
+		fail("writing %s to %s: %s", value, path, strerror(error));
+}
+
+static int obey_setup(char **arguments)
+{
+	const char *command = arguments[0];
+
+	if (!strcmp(command, "module"))
+		load_module(arguments[1]);
+	else if (!strcmp(command, "port"))
+		open_port();
+	else if (!strcmp(command, "contents"))
+		map_contents();
+	else if (!strcmp(command, "trace"))
+		open_trace(arguments[1]);
+	else if (!strcmp(command, "swapon"))
+		enable_swap(arguments[1]);
+	else if (!strcmp(command, "workload"))
+		add_workload(arguments);
+	else if (!strcmp(command, "flusher"))
+		start(&flusher, arguments[1], 1);
+	else if (!strcmp(command, "watch"))
+		add_watched(arguments[1]);
+	else if (!strcmp(command, "settle"))
+		settle(strtoull(arguments[1], NULL, 10));
+	else
+		return 0;
+	return 1;
+}
+
+static void obey(char **arguments)
+{
+	const char *command = arguments[0];
+
+	if (!strcmp(command, "access"))
+		make_accesses(strtoull(arguments[1], NULL, 10));
+	else if (!strcmp(command, "sample"))
+		sample();
+	else if (!strcmp(command, "write"))
+		must_write(arguments[1], arguments[2]);
+	else if (!strcmp(command, "try"))
+		try_write(arguments[1], arguments[2]);
+	else if (!strcmp(command, "mkdir") && mkdir(arguments[1], 0755))
+		fail("mkdir %s: %s", arguments[1], strerror(errno));
+	else if (!strcmp(command, "rmdir") && rmdir(arguments[1]))
+		fail("rmdir %s: %s", arguments[1], strerror(errno));
+	else if (!strcmp(command, "sleep"))
+		usleep(atoi(arguments[1]));
+	else if (!strcmp(command, "exit"))
+		kill_workload(find_workload(arguments[1]));
+	else if (!strcmp(command, "move") && find_workload(arguments[1])->pid)
+		join(find_workload(arguments[1])->pid, arguments[2]);
+	else if (!strcmp(command, "check"))
+		check_contents();
+}
+
+static void mount_all(void)
+{
+	static const char *const mounts[][2] = {
+		{"proc", "/proc"},
+		{"sysfs", "/sys"},
+		{"devtmpfs", "/dev"},
+		{"cgroup2", "/sys/fs/cgroup"},
+		{"debugfs", "/sys/kernel/debug"},
+	};
+
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++)
+		if (mount(mounts[i][0], mounts[i][1], mounts[i][0], 0, NULL) && errno != EBUSY)
+			fail("mounting %s on %s: %s", mounts[i][0], mounts[i][1], strerror(errno));
+}
+
+int main(void)
+{
+	static char line[2 * PATH_MAX];
+	FILE *script;
+
+	mount_all();
+	must_write("/proc/self/oom_score_adj", "-1000");
+	script = fopen("/script", "r");
+	if (!script)
+		fail("/script: %s", strerror(errno));
+	while (fgets(line, sizeof(line), script)) {
+		char *arguments[ARGUMENTS] = {"", "", "", ""};
+		char *rest = line;
+
+		line[strcspn(line, "\n")] = 0;
+		for (int i = 0; i < ARGUMENTS && rest; i++)
+			arguments[i] = strsep(&rest, "\t");
+		if (!obey_setup(arguments))
+			obey(arguments);
+	}
+	fputs("{\"done\": true", out);
+	end_line();
+	end_machine();
+}

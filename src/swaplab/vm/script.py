@@ -1,0 +1,235 @@
+"""What the guest is to do, as the commands of ``runner.c``: settings, cgroups, processes, accesses, events, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from swaplab.errors import UnsupportedError
+from swaplab.scenario.accesses import Accesses
+from swaplab.scenario.model import Cgroup, Event, Scenario
+from swaplab.vm.memory import min_free_kbytes
+
+__all__ = ["Watched", "pre_order", "refuse", "sample_positions", "script_for", "watched_files"]
+
+ROOT = "/sys/fs/cgroup"
+# No cgroup with children has processes of its own; they have a cgroup of this name below it. The root has one for the
+# runner's helper.
+LEAF = ".swaplab"
+TRACE, SWAP = "/dev/vda", "/dev/vdb"
+ZSWAP = "/sys/module/zswap/parameters"
+ZSWAP_COUNTERS = "/sys/kernel/debug/zswap"
+# Offlining takes two grace periods of RCU and two work queues, and tells nobody when it is done.
+OFFLINE_US = 200_000
+FILES = ("memory.stat", "memory.current", "memory.swap.current", "memory.events", "memory.swap.events")
+LIMITS = {
+    "memory_max": "memory.max",
+    "memory_high": "memory.high",
+    "memory_swap_max": "memory.swap.max",
+    "memory_zswap_max": "memory.zswap.max",
+    "memory_zswap_writeback": "memory.zswap.writeback",
+}
+Command = tuple[object, ...]
+
+
+class Watched(NamedTuple):
+    """A file that is part of every sample.
+
+    Attributes:
+        cgroup: whose it is; empty for the machine's.
+        name: of the counters in it.
+        path: in the guest.
+    """
+
+    cgroup: str
+    name: str
+    path: str
+
+
+def refuse(scenario: Scenario) -> None:
+    """Raise UnsupportedError for what a guest cannot be, by the scenario's keys."""
+    where = scenario.source
+    if scenario.swap.device == "zram":
+        raise UnsupportedError(f'{where}: swap.device: the guest swaps to a disk, not to "zram"')
+    if scenario.zswap.enabled and scenario.zswap.lru == "global":
+        raise UnsupportedError(f'{where}: zswap.lru: Linux 6.12 has only "memcg", found "global"')
+    if scenario.machine.nodes != 1:
+        raise UnsupportedError(f"{where}: machine.nodes: the guest has one NUMA node, found {scenario.machine.nodes}")
+
+
+def pre_order(cgroups: Iterable[str]) -> list[str]:
+    """Paths, each before those below it, siblings in their own order; the root, empty, comes first."""
+    place = {path: i for i, path in enumerate(cgroups)}
+    return ["", *sorted(filter(None, place), key=lambda path: [place[each] for each in _line(path)])]
+
+
+def _line(path: str) -> list[str]:
+    """The cgroups from the top down to one."""
+    parts = path.split("/")
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _directory(path: str) -> str:
+    return f"{ROOT}/{path}" if path else ROOT
+
+
+class _Homes:
+    """Where the processes of each cgroup live."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        parents = {path.rpartition("/")[0] for path in scenario.cgroups if path}
+        self._parents = parents - {""}
+        moved_to = {event.cgroup.rpartition("/")[0] for event in scenario.events if event.remove}
+        self.leaves = sorted(self._parents & ({each.cgroup for each in scenario.workloads} | moved_to))
+
+    def of(self, path: str) -> str:
+        return f"{_directory(path)}/{LEAF}" if path in self._parents else _directory(path)
+
+    def has_children(self, path: str) -> bool:
+        return path in self._parents
+
+
+def sample_positions(scenario: Scenario, total: int) -> list[int]:
+    """Accesses after which counters are read, ascending."""
+    return sorted({total * (i + 1) // scenario.samples for i in range(scenario.samples)})
+
+
+def watched_files(scenario: Scenario) -> list[Watched]:
+    """The files of every sample, in their order."""
+    machine = [
+        Watched("", "memory.stat", f"{ROOT}/memory.stat"),
+        Watched("", "vmstat", "/proc/vmstat"),
+        Watched("", "meminfo", "/proc/meminfo"),
+    ]
+    names = (
+        "pool_total_size",
+        "stored_pages",
+        "pool_limit_hit",
+        "written_back_pages",
+        "reject_reclaim_fail",
+        "reject_alloc_fail",
+        "reject_compress_fail",
+    )
+    machine += [Watched("", name, f"{ZSWAP_COUNTERS}/{name}") for name in names]
+    cgroups = pre_order(scenario.cgroups)[1:]
+    return machine + [Watched(path, name, f"{_directory(path)}/{name}") for path in cgroups for name in FILES]
+
+
+def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], pool_percent: int) -> str:
+    """Return the whole script.
+
+    Args:
+        modules: names of files in the guest's ``/modules``, in the order in which they load.
+        pool_percent: zswap's max_pool_percent in this guest.
+    """
+    homes = _Homes(scenario)
+    commands = [
+        *(("module", f"/modules/{name}") for name in modules),
+        ("port",),
+        *_machine(scenario),
+        *_zswap(scenario, pool_percent),
+        *_cgroups(scenario, homes),
+        *_processes(scenario, accesses, homes),
+        *(("watch", each.path) for each in watched_files(scenario)),
+        ("write", "/proc/sys/vm/drop_caches", 3),
+        ("settle", scenario.machine.memory),
+        ("sample",),
+        *_run(scenario, accesses, homes),
+        ("check",),
+        ("done",),
+    ]
+    return "".join("\t".join(map(str, command)) + "\n" for command in commands)
+
+
+def _machine(scenario: Scenario) -> Iterator[Command]:
+    machine, device = scenario.machine, scenario.swap.device
+    mglru = machine.lru == "mglru"
+    yield "write" if mglru else "try", "/sys/kernel/mm/lru_gen/enabled", "y" if mglru else "n"
+    yield "try", "/sys/kernel/mm/transparent_hugepage/enabled", "never"
+    yield "try", "/sys/kernel/mm/ksm/run", 0
+    yield "write", "/proc/sys/vm/swappiness", machine.swappiness
+    yield "write", "/proc/sys/vm/page-cluster", machine.page_cluster
+    yield "write", "/proc/sys/vm/overcommit_memory", 1
+    yield "write", "/proc/sys/vm/min_free_kbytes", min_free_kbytes(machine.memory)
+    if scenario.swap.size:
+        assert device != "zram"  # noqa: S101 - refuse() has seen to it
+        yield "write", f"/sys/block/{SWAP.rpartition('/')[2]}/queue/rotational", int(device.rotational)
+        yield "swapon", SWAP
+
+
+def _zswap(scenario: Scenario, pool_percent: int) -> Iterator[Command]:
+    zswap = scenario.zswap
+    if not zswap.enabled:
+        yield "try", f"{ZSWAP}/enabled", "N"
+        return
+    yield "write", f"{ZSWAP}/compressor", zswap.compressor
+    yield "try", f"{ZSWAP}/zpool", "zsmalloc"
+    yield "write", f"{ZSWAP}/max_pool_percent", pool_percent
+    yield "write", f"{ZSWAP}/accept_threshold_percent", zswap.accept_threshold_percent
+    yield "write", f"{ZSWAP}/shrinker_enabled", "Y" if zswap.shrinker_enabled else "N"
+    yield "write", f"{ZSWAP}/enabled", "Y"
+
+
+def _cgroups(scenario: Scenario, homes: _Homes) -> Iterator[Command]:
+    yield "write", f"{ROOT}/cgroup.subtree_control", "+memory"
+    yield "mkdir", f"{ROOT}/{LEAF}"
+    for path in pre_order(scenario.cgroups):
+        if path:
+            yield "mkdir", _directory(path)
+        if homes.has_children(path):
+            yield "write", f"{_directory(path)}/cgroup.subtree_control", "+memory"
+        limits = scenario.cgroups.get(path, Cgroup())
+        for field in LIMITS:
+            if getattr(limits, field) != getattr(Cgroup(), field):
+                yield _limit(path, field, getattr(limits, field))
+    for path in homes.leaves:
+        yield "mkdir", homes.of(path)
+
+
+def _limit(path: str, field: str, value: int | bool | None) -> Command:
+    text = "max" if value is None else int(value)
+    return "write", f"{_directory(path)}/{LIMITS[field]}", text
+
+
+def _processes(scenario: Scenario, accesses: Accesses, homes: _Homes) -> Iterator[Command]:
+    yield "trace", TRACE
+    yield ("contents",)
+    yield "flusher", f"{ROOT}/{LEAF}"
+    for workload, first, end in zip(scenario.workloads, accesses.first, accesses.first[1:], strict=False):
+        yield "workload", first, end - first, homes.of(workload.cgroup)
+
+
+def _run(scenario: Scenario, accesses: Accesses, homes: _Homes) -> Iterator[Command]:
+    samples = sample_positions(scenario, accesses.total)
+    events = sorted(scenario.events, key=lambda event: event.at)
+    owners = [workload.cgroup for workload in scenario.workloads]
+    position = 0
+    for stop in sorted({event.at for event in events} | set(samples)):
+        if stop > position:
+            yield "access", stop - position
+        position = stop
+        while events and events[0].at == stop:
+            yield from _event(events.pop(0), owners, homes)
+        if stop in samples:
+            yield ("sample",)
+
+
+def _event(event: Event, owners: list[str], homes: _Homes) -> Iterator[Command]:
+    """Let an event happen; `owners`, the cgroup of each workload, follow it."""
+    path = event.cgroup
+    for field, value in event.set.items():
+        yield _limit(path, field, value)
+    if event.reclaim is not None:
+        yield "try", f"{_directory(path)}/memory.reclaim", event.reclaim
+    own = [i for i, owner in enumerate(owners) if owner == path]
+    if event.exit:
+        yield from (("exit", i) for i in own)
+    if event.remove:
+        parent = path.rpartition("/")[0]
+        for i in own:
+            owners[i] = parent
+            yield "move", i, homes.of(parent)
+        if path in homes.leaves:
+            yield "rmdir", homes.of(path)
+        yield "rmdir", _directory(path)
+        yield "sleep", OFFLINE_US
