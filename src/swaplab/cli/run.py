@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,32 +11,43 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress
 
 from swaplab.cli.common import Flag, check_output
 from swaplab.errors import InputError
 from swaplab.replay import is_compiled, replay
 from swaplab.report.run import comparison, comparison_table, fault_table, heading, killed, memory_table
+from swaplab.report.vm import counter_tables, curves, kernel_heading
 from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import BASELINES, Baseline, Scenario, with_baseline
 from swaplab.scenario.result import Result
+from swaplab.vm import Kernel, KernelRun, debian_kernel, dry_run, own_kernel, run_on_kernel
 
 __all__ = ["run"]
+
+
+ENGINES = ("replay", "kernel")
+REPEAT_MAX = 1000
 
 
 def run(
     scenario: Path,
     *,
     set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    on: str = "replay",
     baseline: Baseline | None = None,
     compare: Flag = False,
     cost: Path | None = None,
+    kernel: Path | None = None,
+    modules: Path | None = None,
+    repeat: int = 1,
+    dry_run: Flag = False,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     json: Flag = False,
 ) -> None:
-    """Replay a scenario and say what zswap did for it.
+    """Run a scenario, on a replay or on a real kernel, and say what zswap did for it.
 
     Example: `swaplab run scenarios/demo.toml --compare --set zswap.compressor=zstd`
 
@@ -45,32 +57,87 @@ def run(
         The TOML file, or a recording's directory.
     set
         Change a key of the file: `KEY=VALUE`, KEY as TOML has it. May be repeated.
+    on
+        `replay`, `kernel` (Linux in QEMU) or `replay,kernel`: both, side by side.
     baseline
         Run it under another kind of compressed swap.
     compare
-        Run it under each of them as well, and say what the comparison tells.
+        Replay it under each of them as well, and say what the comparison tells.
     cost
-        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it.
+        What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it.
+    kernel
+        A bzImage to run on; by default Debian's newest 6.12, fetched with apt.
+    modules
+        Directory with that kernel's modules.
+    repeat
+        Run so many times on the kernel, and say how far the runs are apart.
+    dry_run
+        Print QEMU's command line instead.
     output
         Write all samples of all counters as Parquet.
     json
         Print the counters at the end as JSON instead of tables.
     """
-    if output and compare:
-        raise InputError("-o", "one run, so no --compare beside it", "both")
-    check_output(output)
+    engines = _engines(on)
+    _check_options(engines, output, compare, {"--kernel": kernel, "--modules": modules, "--dry-run": dry_run}, repeat)
     path = scenario / "scenario.toml" if scenario.is_dir() else scenario
-    loaded = load_scenario(path, set)
-    costs = load_cost(cost) if cost else DEFAULT_COST
-    plan = _plan(loaded, baseline, compare)
-    with _progress() as bars:
-        results = [replay(each, costs, name, bars(name or "replay")) for name, each in plan.items()]
+    plan = _plan(load_scenario(path, set), baseline, compare)
+    own = next(iter(plan.values()))
+    if dry_run:
+        _print_command(own, _kernel(kernel, modules))
+        return
+    results: list[Result] = []
+    runs: list[KernelRun] = []
+    with _progress("replay" in engines) as bars:
+        if "replay" in engines:
+            costs = load_cost(cost) if cost else DEFAULT_COST
+            results = [replay(each, costs, name, bars(name or "replay")) for name, each in plan.items()]
+        if "kernel" in engines:
+            told = [bars(f"kernel {i + 1}" if repeat > 1 else "kernel") for i in range(repeat)]
+            runs = run_on_kernel([own] * repeat, _kernel(kernel, modules), told, baseline or "")
     if output:
-        results[0].write(output)
+        [*results, *(each.result for each in runs)][0].write(output)
     if json:
-        print(msgspec.json.encode([_summary(result) for result in results]).decode())  # noqa: T201
+        summaries = [_summary(result) for result in results]
+        summaries += [_summary(each.result) | {"guest": msgspec.to_builtins(each.guest)} for each in runs]
+        print(msgspec.json.encode(summaries).decode())  # noqa: T201
+    elif runs:
+        _show_kernel(runs, own, results)
     else:
-        _show(results, next(iter(plan.values())))
+        _show(results, own)
+
+
+def _engines(on: str) -> list[str]:
+    engines = on.split(",")
+    if not all(each in ENGINES for each in engines) or len(engines) > len({*engines}):
+        raise InputError("--on", "replay, kernel or replay,kernel", repr(on))
+    return engines
+
+
+def _check_options(
+    engines: list[str], output: Path | None, compare: bool, of_kernel: dict[str, object], repeat: int
+) -> None:
+    """Refuse, before any work is done, options that do not go together."""
+    if output and (compare or len(engines) > 1 or repeat > 1):
+        raise InputError("-o", "one run, so no --compare, no --repeat and no second engine beside it", "more")
+    if not 1 <= repeat <= REPEAT_MAX:
+        raise InputError("--repeat", f"a number from 1 to {REPEAT_MAX}", repeat)
+    given = [name for name, value in of_kernel.items() if value] + ["--repeat"] * (repeat > 1)
+    if given and "kernel" not in engines:
+        raise InputError(given[0], "--on kernel beside it", "none")
+    if compare and "kernel" in engines:
+        raise InputError("--compare", "--on replay: it compares times, which the kernel does not count", "kernel")
+    if of_kernel["--modules"] and not of_kernel["--kernel"]:
+        raise InputError("--modules", "the --kernel that they belong to", "none")
+    check_output(output)
+
+
+def _kernel(image: Path | None, modules: Path | None) -> Kernel:
+    return own_kernel(image, modules) if image else debian_kernel()
+
+
+def _print_command(scenario: Scenario, kernel: Kernel) -> None:
+    print(shlex.join(dry_run(scenario, kernel)))  # noqa: T201
 
 
 def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool) -> dict[str, Scenario]:
@@ -90,10 +157,25 @@ def _summary(result: Result) -> dict[str, object]:
 
 
 def _show(results: list[Result], scenario: Scenario) -> None:
-    console = Console(highlight=False, markup=False, emoji=False)  # names are the user's, and mean what they say
-    parts = [heading(scenario, results[0]), memory_table(results[0], scenario), fault_table(results[0])]
+    parts: list[RenderableType] = [
+        heading(scenario, results[0]),
+        memory_table(results[0], scenario),
+        fault_table(results[0]),
+    ]
     parts += [sentence] if (sentence := killed(results[0])) else []
     parts += [comparison_table(results), comparison(results)] if len(results) > 1 else []
+    _print(parts)
+
+
+def _show_kernel(runs: list[KernelRun], scenario: Scenario, replayed: list[Result]) -> None:
+    prediction = replayed[0] if replayed else None
+    parts: list[RenderableType] = [kernel_heading(scenario, runs), counter_tables(runs, prediction)]
+    parts += [curves(runs[0], prediction)] if prediction else []
+    _print(parts)
+
+
+def _print(parts: list[RenderableType]) -> None:
+    console = Console(highlight=False, markup=False, emoji=False)  # names are the user's, and mean what they say
     for i, part in enumerate(parts):
         if i:
             console.print()
@@ -104,9 +186,9 @@ _Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], _Progress]]:
+def _progress(replays: bool) -> Iterator[Callable[[str], _Progress]]:
     """Yield what makes a bar for one run; there are none where standard error is no terminal."""
-    if not is_compiled():
+    if replays and not is_compiled():
         print("swaplab: compiling the replay; this happens once and takes about half a minute", file=sys.stderr)  # noqa: T201
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:

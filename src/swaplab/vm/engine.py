@@ -229,7 +229,7 @@ async def _run_all(bench: _Bench, scenarios: Sequence[Scenario], progress: Seque
     if threading.current_thread() is threading.main_thread():
         # Guests go with us in any case; their files do not.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    slots = asyncio.Semaphore(os.cpu_count() or 1)
+    slots = asyncio.Semaphore(len(os.sched_getaffinity(0)))
 
     async def run_one(scenario: Scenario, told: Progress) -> KernelRun:
         async with slots:

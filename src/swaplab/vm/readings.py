@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from swaplab.scenario.model import PAGE_SIZE
 from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, SCHEMA, TIMES
 from swaplab.vm.guest import LostGuestError, Report
 from swaplab.vm.script import Watched
@@ -56,6 +58,8 @@ def parse(report: Report, watched: Sequence[Watched], removed: Iterable[str] = (
 
 def _numbers(file: Watched, text: str) -> Counters:
     """Numbers by their keys; of a file that is one number, by the file's name."""
+    if file.name == "zoneinfo":
+        return {"free on processors": sum(map(int, re.findall(r"^ +count: +(\d+)$", text, re.MULTILINE)))}
     lines = [line.split() for line in text.splitlines()]
     try:
         if [len(line) for line in lines] == [1]:
@@ -74,10 +78,12 @@ def _counters(cgroup: str, files: dict[str, Counters]) -> Counters:
         named |= files.get(file, {})
     if not cgroup:
         vmstat, meminfo = files["vmstat"], files["meminfo"]
+        # Its processes' own memory is locked, so that the workloads' is the rest.
+        named["anon"] -= named["unevictable"]
         named |= {key: vmstat[key] for key in ("pswpin", "pswpout") if key in vmstat}
         named["memory.events.oom_kill"] = vmstat["oom_kill"]
         named["memory.swap.current"] = (meminfo["SwapTotal"] - meminfo["SwapFree"]) * 1024
-        named["free"] = meminfo["MemFree"] * 1024
+        named["free"] = meminfo["MemFree"] * 1024 + files["zoneinfo"]["free on processors"] * PAGE_SIZE
     return {name: named[name] for name in SCHEMA.names if name in named}
 
 

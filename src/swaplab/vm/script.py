@@ -100,6 +100,7 @@ def watched_files(scenario: Scenario) -> list[Watched]:
         Watched("", "memory.stat", f"{ROOT}/memory.stat"),
         Watched("", "vmstat", "/proc/vmstat"),
         Watched("", "meminfo", "/proc/meminfo"),
+        Watched("", "zoneinfo", "/proc/zoneinfo"),
     ]
     names = (
         "pool_total_size",
