@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from swaplab.explore.runtime import Explorer, Task
+from swaplab.explore.runtime import Explorer
+from swaplab.explore.task import Task
 from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
 
 Trace = tuple[Any, ...]

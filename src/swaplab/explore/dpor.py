@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from swaplab.explore.history import Accesses, dependent
-from swaplab.explore.runtime import Explorer, Task
+from swaplab.explore.runtime import Explorer
+from swaplab.explore.task import Task
 
 __all__ = ["OptimalSearch"]
 

@@ -27,9 +27,12 @@ class Program(Generic[S]):
         tasks: called with the system, each in a task of its own, by the name of its CPU or thread.
         invariants: called with the system when all tasks are done, by the sentence that is false where one returns
             False or fails an assertion.
+        control: the same with a safeguard removed, which has to break: if it does not, then that this one holds says
+            nothing.
     """
 
     name: str
     setup: Callable[[], S]
     tasks: Mapping[str, Callable[[S], object]]
     invariants: Mapping[str, Callable[[S], object]] = field(default_factory=dict)
+    control: Program[S] | None = None

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from swaplab.explore.history import Event, Variable, dependent
 from swaplab.explore.program import Program
-from swaplab.explore.runtime import Explorer, Task
+from swaplab.explore.runtime import Explorer
 from swaplab.explore.strategies import Replay
+from swaplab.explore.task import Task
 from swaplab.explore.verdict import Step
 from swaplab.kernel.sync.bugs import KernelBug
 from swaplab.kernel.sync.shared import Part, Shared

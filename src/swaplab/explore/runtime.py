@@ -15,7 +15,10 @@ from typing import Any, Protocol, TypeVar
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from swaplab.explore.history import Accesses, History
+from swaplab.explore.leaks import find_leaks
+from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.program import Program, ProgramError
+from swaplab.explore.task import NOTHING, Task
 from swaplab.kernel.sync.bugs import (
     Broken,
     DataRace,
@@ -24,7 +27,6 @@ from swaplab.kernel.sync.bugs import (
     KernelBug,
     ListCorruption,
     LockMisuse,
-    LockOrder,
     NullDereference,
     SleepInAtomic,
     StuckInRetry,
@@ -36,94 +38,14 @@ from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, 
 from swaplab.kernel.sync.shared import Part, Shared, watched
 from swaplab.kernel.sync.work import Work, WorkQueue
 
-__all__ = ["STEPS_MAX", "Explorer", "Strategy", "Task"]
+__all__ = ["STEPS_MAX", "Explorer", "Strategy"]
 
 STEPS_MAX = 20_000
 CHILDREN_MAX = 1024
 FULL = WRITE | ACQUIRE | RELEASE
 LIFE = ""
-NOTHING: Accesses = ()
 
 T = TypeVar("T")
-
-
-class Task:
-    """Something that runs: a task of the program, or deferred work.
-
-    Attributes:
-        number: the same in every execution.
-        name: for texts.
-        done: whether it has ended.
-        crashed: whether it has ended with a bug, and so keeps its locks.
-        last: its latest event, -1 at first.
-        base: bits of the events before its first one, and of those synchronised with it.
-        accesses: what the operation that it is about to do touches.
-        part, mode: the same, where it depends on when it is done; none otherwise.
-        what, subject: the same for texts.
-        ready: whether it can be done now; none if always.
-        lock: which lock it waits for.
-        after: events that it comes after because it waits for them.
-        opener: for the release of a lock, the event that took it.
-        retries: whether it waits in a loop that tries again.
-        since: the first event that matters to such a loop.
-        held: locks, and the events that took them.
-        atomic: spinlocks and RCU read sections it is in.
-        sections: read sections begun so far; a spinlock is one.
-        ended: by read section that is over, the latest event then.
-        children, made: tasks and objects it has made.
-    """
-
-    __slots__ = (
-        "accesses",
-        "after",
-        "atomic",
-        "base",
-        "children",
-        "crashed",
-        "done",
-        "ended",
-        "function",
-        "held",
-        "last",
-        "let",
-        "lock",
-        "made",
-        "mode",
-        "name",
-        "number",
-        "opener",
-        "part",
-        "ready",
-        "retries",
-        "sections",
-        "since",
-        "subject",
-        "what",
-    )
-
-    def __init__(self, number: int, name: str, function: Callable[[], object], base: tuple[int, int] = (0, 0)) -> None:
-        self.number, self.name, self.function, self.base = number, name, function, base
-        self.let: greenlet | None = None
-        self.done = self.crashed = self.retries = False
-        self.last = self.opener = -1
-        self.accesses: Accesses = NOTHING
-        self.part: Part | None = None
-        self.mode: int | Callable[[], int] = 0
-        self.what = "start"
-        self.subject: Part | Shared | None = None
-        self.ready: Callable[[], bool] | None = None
-        self.lock: Lock | None = None
-        self.after: Callable[[], list[int]] | None = None
-        self.since = self.atomic = self.sections = self.children = self.made = 0
-        self.held: list[tuple[Lock, int]] = []
-        self.ended: list[int] = []
-
-    @property
-    def can_run(self) -> bool:
-        """Whether its next operation can be done now."""
-        if self.lock is not None:
-            return self.lock.holder is None
-        return self.ready is None or self.ready()
 
 
 class Strategy(Protocol):
@@ -157,7 +79,7 @@ class Explorer:
         self.keep_going = keep_going
         self.history = History()
         self.trace: Callable[[Task], None] | None = None
-        self._lock_order: dict[LockClass, set[LockClass]] = {}
+        self._lock_orders = LockOrders()
         self._reset(0)
 
     def _reset(self, prefix: int) -> None:
@@ -172,6 +94,7 @@ class Explorer:
         self.state: Any = None
         self._starting = True
         self._made = 0
+        self._objects: list[Shared] = []
         self._deferred: deque[Work] = deque()
         self._queued: dict[WorkQueue, Task] = {}
         self._main = getcurrent()
@@ -356,6 +279,7 @@ class Explorer:
 
     def _check(self) -> None:
         self.task = None
+        self.bugs += find_leaks(self.state, self._objects)
         for sentence, check in self.program.invariants.items():
             try:
                 if check(self.state) is False:
@@ -439,11 +363,12 @@ class Explorer:
         thing = kind.__new__(kind)
         if self.task:
             self.task.made += 1
+            self._objects.append(thing)
             thing.__dict__["_number"] = (self.task.number + 1 << 20) + self.task.made
         else:
             self._made += 1
             thing.__dict__["_number"] = self._made
-        kind.__init__(thing, *args, **kwargs)  # type: ignore[no-untyped-call]
+        kind.__init__(thing, *args, **kwargs)
         thing.__dict__["_made"] = True
         return thing
 
@@ -503,7 +428,7 @@ class Explorer:
         self._point(task, "mutex_lock" if lock.sleeps else "spin_lock", lock)
         task.lock = None
         self._insist_alive(lock)
-        self._order(task, lock)
+        self._lock_orders.take(task, lock)
         self._hold(task, lock)
 
     def try_acquire(self, lock: Lock) -> bool:
@@ -548,31 +473,6 @@ class Explorer:
 
     def abandon(self, lock: Lock | None) -> None:
         """Keep a lock, or stay in a read section: the task crashes, and nobody cleans up after it."""
-
-    def _order(self, task: Task, lock: Lock) -> None:
-        """Note in which order locks of which classes are taken, as lockdep does, over all executions.
-
-        Raises:
-            LockOrder: another order was seen before.
-        """
-        for held, _ in task.held:
-            first, second = _lock_class(held), _lock_class(lock)
-            following = self._lock_order.setdefault(first, set())
-            if second in following:
-                continue
-            if first == second or self._is_before(second, first):
-                raise LockOrder(
-                    f"{task.name} takes {lock.label} with {held.label} held; the other order exists as well"
-                )
-            following.add(second)
-
-    def _is_before(self, first: LockClass, second: LockClass) -> bool:
-        reached, found = [first], {first}
-        while reached:
-            new = self._lock_order.get(reached.pop(), set()) - found
-            found |= new
-            reached += new
-        return second in found
 
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep."""
@@ -682,17 +582,15 @@ class Explorer:
         if task is None:
             self._run_deferred()
             return
+
+        def change() -> int:
+            return self.history.first_change(task.number, task.since)
+
         task.retries = True
-        change = lambda: self.history.first_change(task.number, task.since)  # noqa: E731
         self._wait(task, "cpu_relax", lambda: change() >= 0, lambda: [change()])
         task.retries = False
         task.since = task.last + 1
 
 
-LockClass = tuple[str, str, int]
 READER: Accesses = (((0, "rcu"), READ | ACQUIRE),)
 GRACE_PERIOD: Accesses = (((0, "rcu"), COMMUTE | RELEASE),)
-
-
-def _lock_class(lock: Lock) -> LockClass:
-    return (type(lock.owner).__name__ if lock.owner else "", lock.name, lock.order)

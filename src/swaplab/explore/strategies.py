@@ -7,7 +7,8 @@ from random import Random
 
 from swaplab.explore.history import Variable
 from swaplab.explore.program import ProgramError
-from swaplab.explore.runtime import Explorer, Task
+from swaplab.explore.runtime import Explorer
+from swaplab.explore.task import Task
 
 __all__ = ["FewPreemptions", "PriorityWalk", "RandomWalk", "Replay"]
 

@@ -1,0 +1,94 @@
+"""What runs in an execution: the tasks of the program, and the work that they defer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from greenlet import greenlet
+
+from swaplab.explore.history import Accesses
+from swaplab.kernel.sync.locks import Lock
+from swaplab.kernel.sync.shared import Part, Shared
+
+__all__ = ["NOTHING", "Task"]
+
+NOTHING: Accesses = ()
+
+
+class Task:
+    """Something that runs: a task of the program, or deferred work.
+
+    Attributes:
+        number: the same in every execution.
+        name: for texts.
+        done: whether it has ended.
+        crashed: whether it has ended with a bug, and so keeps its locks.
+        last: its latest event, -1 at first.
+        base: bits of the events before its first one, and of those synchronised with it.
+        accesses: what the operation that it is about to do touches.
+        part, mode: the same, where it depends on when it is done; none otherwise.
+        what, subject: the same for texts.
+        ready: whether it can be done now; none if always.
+        lock: which lock it waits for.
+        after: events that it comes after because it waits for them.
+        opener: for the release of a lock, the event that took it.
+        retries: whether it waits in a loop that tries again.
+        since: the first event that matters to such a loop.
+        held: locks, and the events that took them.
+        atomic: spinlocks and RCU read sections it is in.
+        sections: read sections begun so far; a spinlock is one.
+        ended: by read section that is over, the latest event then.
+        children, made: tasks and objects it has made.
+    """
+
+    __slots__ = (
+        "accesses",
+        "after",
+        "atomic",
+        "base",
+        "children",
+        "crashed",
+        "done",
+        "ended",
+        "function",
+        "held",
+        "last",
+        "let",
+        "lock",
+        "made",
+        "mode",
+        "name",
+        "number",
+        "opener",
+        "part",
+        "ready",
+        "retries",
+        "sections",
+        "since",
+        "subject",
+        "what",
+    )
+
+    def __init__(self, number: int, name: str, function: Callable[[], object], base: tuple[int, int] = (0, 0)) -> None:
+        self.number, self.name, self.function, self.base = number, name, function, base
+        self.let: greenlet | None = None
+        self.done = self.crashed = self.retries = False
+        self.last = self.opener = -1
+        self.accesses: Accesses = NOTHING
+        self.part: Part | None = None
+        self.mode: int | Callable[[], int] = 0
+        self.what = "start"
+        self.subject: Part | Shared | None = None
+        self.ready: Callable[[], bool] | None = None
+        self.lock: Lock | None = None
+        self.after: Callable[[], list[int]] | None = None
+        self.since = self.atomic = self.sections = self.children = self.made = 0
+        self.held: list[tuple[Lock, int]] = []
+        self.ended: list[int] = []
+
+    @property
+    def can_run(self) -> bool:
+        """Whether its next operation can be done now."""
+        if self.lock is not None:
+            return self.lock.holder is None
+        return self.ready is None or self.ready()
