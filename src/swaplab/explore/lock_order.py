@@ -1,4 +1,8 @@
-"""In which order locks are taken, as lockdep watches it: over all executions, and by class of lock."""
+"""In which order the locks of an execution are taken, by class of lock, as lockdep watches it.
+
+Differs: every execution starts anew, so that its schedule shows the cycle. Where no single execution has both orders,
+the search meets the deadlock itself, if there is one.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ def _class(lock: Lock) -> LockClass:
 
 
 class LockOrders:
-    """Orders seen so far."""
+    """Orders seen so far in an execution."""
 
     def __init__(self) -> None:
         self._after: dict[LockClass, set[LockClass]] = {}

@@ -79,7 +79,6 @@ class Explorer:
         self.keep_going = keep_going
         self.history = History()
         self.trace: Callable[[Task], None] | None = None
-        self._lock_orders = LockOrders()
         self._reset(0)
 
     def _reset(self, prefix: int) -> None:
@@ -93,6 +92,7 @@ class Explorer:
         self.finished = False
         self.state: Any = None
         self._starting = True
+        self._lock_orders = LockOrders()
         self._made = 0
         self._objects: list[Shared] = []
         self._deferred: deque[Work] = deque()
