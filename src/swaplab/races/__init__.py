@@ -1,3 +1,1 @@
 """The museum: published races of zswap, memcg, list_lru and swap, which the explorer has to find by itself."""
-
-from __future__ import annotations
