@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import struct
 import tempfile
@@ -79,8 +80,10 @@ class _ShortError(Exception):
 class _Listener:
     """Understands the reports of one guest."""
 
-    def __init__(self, scenario: Scenario, accesses: Accesses, progress: Progress) -> None:
-        self._scenario, self._accesses, self._progress = scenario, accesses, progress
+    def __init__(
+        self, scenario: Scenario, accesses: Accesses, progress: Progress, settled: Callable[[], None] = lambda: None
+    ) -> None:
+        self._scenario, self._accesses, self._progress, self._settled = scenario, accesses, progress, settled
         self._watched = watched_files(scenario)
         self.expected = [0, *sample_positions(scenario, accesses.total)]
         self.kernel = ""
@@ -102,6 +105,7 @@ class _Listener:
             self.free, self.total = report["settled"], report["total"]
             if report["found"] < self._scenario.machine.memory:
                 raise _ShortError(self._scenario.machine.memory - report["found"] + 4 * MIB)
+            self._settled()
         elif "progress" in report:
             self._progress(min(report["progress"], self._accesses.total), self._accesses.total)
         elif "sample" in report:
@@ -149,7 +153,7 @@ class _Prepared:
 
     def __init__(self, scenario: Scenario, kernel: Kernel, directory: Path) -> None:
         self.accesses = Accesses(scenario)
-        self.scenario = scenario
+        self.scenario, self._directory = scenario, directory
         self._modules = load_order([*DRIVERS, scenario.zswap.compressor], kernel.modules)
         self._contents = contents_of(scenario, self.accesses)
         swap = directory / "swap" if scenario.swap.size else None
@@ -170,6 +174,10 @@ class _Prepared:
         if self.disks.swap:
             _write_swap(self.disks.swap, scenario.swap.size)
         return sizes
+
+    def remove_files(self) -> None:
+        """Remove the files that a guest has open, so that they are gone with it, however we end."""
+        shutil.rmtree(self._directory)
 
     def check(self, sums: dict[int, int]) -> None:
         """Compare what the guest read back with what was written.
@@ -250,7 +258,7 @@ async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> KernelR
         try:
             sizes, listener = await _boot(bench, prepared, progress, 0)
         except _ShortError as error:
-            sizes, listener = await _boot(bench, prepared, progress, error.short)
+            sizes, listener = await _boot_again(bench, prepared, progress, error.short)
         prepared.check(listener.sums)
     guest = Guest(
         kernel=listener.kernel,
@@ -267,9 +275,16 @@ async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> KernelR
 
 async def _boot(bench: _Bench, prepared: _Prepared, progress: Progress, short: int) -> tuple[Sizes, _Listener]:
     sizes = await asyncio.to_thread(prepared.write_boot_files, short)
-    listener = _Listener(prepared.scenario, prepared.accesses, progress)
+    listener = _Listener(prepared.scenario, prepared.accesses, progress, prepared.remove_files)
     await listen(_command(bench, sizes, prepared.disks), listener, bench.silence)
     return sizes, listener
+
+
+async def _boot_again(bench: _Bench, prepared: _Prepared, progress: Progress, short: int) -> tuple[Sizes, _Listener]:
+    try:
+        return await _boot(bench, prepared, progress, short)
+    except _ShortError as error:
+        raise LostGuestError(f"it had {error.short} bytes too little memory, twice") from None
 
 
 def _command(bench: _Bench, sizes: Sizes, disks: Disks) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -18,7 +20,7 @@ Report = dict[str, Any]
 SILENCE_SECONDS = 120.0
 LINE_MAX = 1 << 27
 CONSOLE_MAX = 1 << 16
-CONSOLE_LINES = 25
+CONSOLE_LINES = 60
 
 
 class LostGuestError(SwaplabError):
@@ -89,13 +91,14 @@ def _decode(line: bytes) -> Report:
 
 @asynccontextmanager
 async def _started(command: Sequence[str], console: bytearray) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start a process, keep the end of what it writes to standard error, and kill it in any case."""
+    """Start a process, keep the end of what it writes to standard error, and kill it and its children in any case."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=LINE_MAX,
+        start_new_session=True,
     )
     assert process.stderr is not None  # noqa: S101 - it is a pipe
     reader = asyncio.create_task(_keep(process.stderr, console))
@@ -103,7 +106,7 @@ async def _started(command: Sequence[str], console: bytearray) -> AsyncIterator[
         yield process
     finally:
         with suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         await reader
 
