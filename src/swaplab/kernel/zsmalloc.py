@@ -1,28 +1,66 @@
-"""Size classes of zsmalloc: how much memory a compressed page of some length takes.
+"""zsmalloc: how much memory compressed pages take, and where their bytes are.
 
 A pool keeps objects of similar size together. A *class* serves one range of sizes; it lays its objects end
 to end over a chain of pages, a *zspage*, of the length that wastes least. Classes whose zspages hold
 equally many objects in equally many pages are one class, with the larger size. Facts are those of 6.12, 4
 KiB pages and 64 bits.
+
+A free object begins with the number of the next one, an object in use with its handle, in the bytes of the pages
+themselves. Differs: nothing moves objects or pages, since only compaction would, which memcg reclaim never starts.
 """
 
 from __future__ import annotations
 
+from errno import EINVAL, ENOMEM, ENOSPC
 from functools import cache
-from typing import NamedTuple
+from itertools import count
+from struct import Struct
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SIZE_CLASSES", "SizeClass", "class_of_length", "pool_pages"]
+from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
+from swaplab.kernel.sync import (
+    Atomic,
+    KernelWarning,
+    ListHead,
+    ListNode,
+    Shared,
+    SpinLock,
+    current,
+    kfree,
+    validate_list,
+)
+from swaplab.kernel.sync.bugs import Broken, DoubleFree, UseAfterFree
 
-PAGE_SIZE = 4096
+__all__ = [
+    "SIZE_CLASSES",
+    "SizeClass",
+    "ZsPool",
+    "class_of_length",
+    "pool_pages",
+    "validate_pool",
+    "zs_destroy_pool",
+    "zs_free",
+    "zs_get_total_pages",
+    "zs_malloc",
+    "zs_map_object",
+    "zs_obj_write",
+]
+
 ZS_MIN_ALLOC_SIZE = 32
 ZS_MAX_ALLOC_SIZE = PAGE_SIZE
 ZS_SIZE_CLASS_DELTA = PAGE_SIZE >> 8
 ZS_SIZE_CLASSES = (ZS_MAX_ALLOC_SIZE - ZS_MIN_ALLOC_SIZE + ZS_SIZE_CLASS_DELTA - 1) // ZS_SIZE_CLASS_DELTA + 1
 ZS_MAX_PAGES_PER_ZSPAGE = 8  # CONFIG_ZSMALLOC_CHAIN_SIZE
 ZS_HANDLE_SIZE = 8  # in front of an object, except that the huge class keeps it in struct page
+
+# enum fullness_group: no object in use, then one group for each begun tenth, then all in use.
+ZS_INUSE_RATIO_0, ZS_INUSE_RATIO_99, ZS_INUSE_RATIO_100, NR_FULLNESS_GROUPS = 0, 10, 11, 12
+OBJ_ALLOCATED_TAG = 1
+OBJ_TAG_BITS = 1
+NO_OBJECT = (1 << 63) - 1  # the link of the last free object
 
 
 class SizeClass(NamedTuple):
@@ -104,3 +142,344 @@ def pool_pages(lengths: ArrayLike) -> int:
     objects = np.bincount(class_of_length()[wanted], minlength=len(SIZE_CLASSES))
     _, _, chain, capacity = np.array(SIZE_CLASSES).T
     return int(np.sum(-(-objects // capacity) * chain))
+
+
+# Pools ----------------------------------------------------------------------------------------------------------------
+
+_LINK = Struct("<Q")
+_get_link, _put_link = _LINK.unpack_from, _LINK.pack_into
+
+
+class Zspage(Shared):
+    """struct zspage: a chain of pages, and which of its objects are free. Its class's lock protects it.
+
+    Attributes:
+        pages: of 4096 bytes each.
+        inuse: objects in use.
+        freeobj: the first free one.
+        fullness: the group it is in.
+        index: handle of a huge object, with its tag; 0 if it is free. It is in the first page's struct page.
+    """
+
+    zs_class: Final[ZsClass]
+    pages: Final[list[bytearray]]
+    list: Final[ListNode[Zspage]]
+    inuse: int
+    freeobj: int
+    fullness: int
+    index: int
+
+    def __init__(self, zs_class: ZsClass) -> None:
+        self.zs_class = zs_class
+        self.pages = [bytearray(page) for page in _blank_pages(zs_class.size_class)]
+        self.list = ListNode(self, "list")
+        self.inuse = self.freeobj = self.fullness = self.index = 0
+
+
+class ZsClass:
+    """struct size_class: what a pool has in one class.
+
+    Differs: it is made, and its lists are, when they are first needed.
+    """
+
+    __slots__ = ("fullness_list", "lock", "pool", "size_class")
+
+    def __init__(self, pool: ZsPool, size_class: SizeClass) -> None:
+        self.pool = pool
+        self.size_class = size_class
+        self.lock = SpinLock(pool, f"size_class[{size_class.index}].lock")
+        self.fullness_list: list[ListHead[Zspage] | None] = [None] * NR_FULLNESS_GROUPS
+
+    def group(self, fullness: int) -> ListHead[Zspage]:
+        """Return the list of a fullness group."""
+        head = self.fullness_list[fullness]
+        if head is None:
+            name = f"size_class[{self.size_class.index}].fullness_list[{fullness}]"
+            head = self.fullness_list[fullness] = ListHead(self.pool, name)
+        return head
+
+
+class ZsPool(Shared):
+    """struct zs_pool: mm/zsmalloc.c:zs_create_pool, 6.12.
+
+    Args:
+        name: for texts.
+        zone: where its pages come from.
+
+    Attributes:
+        pages_allocated: pages of all its zspages.
+        handles: zspage and object by handle.
+    """
+
+    name: Final[str]
+    zone: Final[Zone]
+    pages_allocated: Final[Atomic]
+
+    def __init__(self, name: str, zone: Zone) -> None:
+        self.name = name
+        self.zone = zone
+        self.pages_allocated = Atomic(self, "pages_allocated")
+        self.size_class: dict[int, ZsClass] = {}
+        self.handles: dict[int, tuple[Zspage, int]] = {}
+        self.next_handle = count(1).__next__
+
+
+@cache
+def _blank_pages(size_class: SizeClass) -> tuple[bytes, ...]:
+    """Pages of a chain whose objects are all free, each linked to the next: mm/zsmalloc.c:init_zspage, 6.12."""
+    chain = bytearray(size_class.pages_per_zspage * PAGE_SIZE)
+    for obj in range(size_class.objs_per_zspage):
+        following = obj + 1 if obj + 1 < size_class.objs_per_zspage else NO_OBJECT
+        _put_link(chain, obj * size_class.size, following << OBJ_TAG_BITS)
+    return tuple(bytes(chain[at : at + PAGE_SIZE]) for at in range(0, len(chain), PAGE_SIZE))
+
+
+@cache
+def _fullness_groups(objs: int) -> tuple[int, ...]:
+    """Group by objects in use, of zspages with `objs` objects: mm/zsmalloc.c:get_fullness_group, 6.12."""
+    partly = [100 * inuse // objs // 10 + 1 for inuse in range(1, objs)]
+    return (ZS_INUSE_RATIO_0, *partly, ZS_INUSE_RATIO_100)
+
+
+def get_fullness_group(zspage: Zspage) -> int:
+    """Fullness group that a zspage belongs to: mm/zsmalloc.c:get_fullness_group, 6.12."""
+    return _fullness_groups(zspage.zs_class.size_class.objs_per_zspage)[zspage.inuse]
+
+
+def is_huge(size_class: SizeClass) -> bool:
+    """Whether objects fill their page, so that the handle is elsewhere: mm/zsmalloc.c:ZsHugePage, 6.12."""
+    return size_class.objs_per_zspage == size_class.pages_per_zspage == 1
+
+
+def lookup_size_class(pool: ZsPool, size: int) -> ZsClass:
+    """Class for objects of `size` bytes with their handle: mm/zsmalloc.c:lookup_size_class, 6.12."""
+    size_class = _SERVING[get_size_class_index(size)]
+    found = pool.size_class.get(size_class.index)
+    return found or pool.size_class.setdefault(size_class.index, ZsClass(pool, size_class))
+
+
+def insert_zspage(zspage: Zspage, fullness: int) -> None:
+    """Put a zspage on the list of its group: mm/zsmalloc.c:insert_zspage, 6.12."""
+    zspage.zs_class.group(fullness).add(zspage.list)
+    zspage.fullness = fullness
+
+
+def fix_fullness_group(zspage: Zspage) -> int:
+    """Move a zspage to the group that it belongs to now: mm/zsmalloc.c:fix_fullness_group, 6.12."""
+    fullness = get_fullness_group(zspage)
+    if fullness != zspage.fullness:
+        zspage.list.delete()
+        insert_zspage(zspage, fullness)
+    return fullness
+
+
+def find_get_zspage(zs_class: ZsClass) -> Zspage | None:
+    """First zspage of the fullest group that has room: mm/zsmalloc.c:find_get_zspage, 6.12."""
+    for head in zs_class.fullness_list[ZS_INUSE_RATIO_99::-1]:
+        if head is not None and (zspage := head.first()):
+            return zspage
+    return None
+
+
+def alloc_zspage(pool: ZsPool, zs_class: ZsClass) -> Zspage | None:
+    """Make a zspage if there are pages for it: mm/zsmalloc.c:alloc_zspage, 6.12."""
+    if current.runtime.fails("kmalloc") or not pool.zone.alloc(zs_class.size_class.pages_per_zspage):
+        return None
+    return Zspage(zs_class)
+
+
+def free_zspage(zspage: Zspage) -> None:
+    """Free a zspage without objects, whose class is locked: mm/zsmalloc.c:free_zspage, 6.12."""
+    pool, pages = zspage.zs_class.pool, zspage.zs_class.size_class.pages_per_zspage
+    zspage.list.delete()
+    pool.pages_allocated.add(-pages)
+    pool.zone.give_back(pages)
+    kfree(zspage)
+
+
+def obj_malloc(zspage: Zspage, handle: int) -> None:
+    """Give a zspage's first free object to a handle: mm/zsmalloc.c:obj_malloc, 6.12."""
+    size_class = zspage.zs_class.size_class
+    obj = zspage.freeobj
+    page, at = divmod(obj * size_class.size, PAGE_SIZE)
+    zspage.freeobj = _get_link(zspage.pages[page], at)[0] >> OBJ_TAG_BITS
+    header = handle << OBJ_TAG_BITS | OBJ_ALLOCATED_TAG
+    if is_huge(size_class):
+        zspage.index = header
+    else:
+        _put_link(zspage.pages[page], at, header)
+    zspage.inuse += 1
+    zspage.zs_class.pool.handles[handle] = (zspage, obj)
+
+
+def obj_free(zspage: Zspage, obj: int) -> None:
+    """Make an object the first free one of its zspage: mm/zsmalloc.c:obj_free, 6.12."""
+    size_class = zspage.zs_class.size_class
+    if is_huge(size_class):
+        zspage.index = 0
+    else:
+        page, at = divmod(obj * size_class.size, PAGE_SIZE)
+        _put_link(zspage.pages[page], at, zspage.freeobj << OBJ_TAG_BITS)
+    zspage.freeobj = obj
+    zspage.inuse -= 1
+
+
+def zs_malloc(pool: ZsPool, size: int) -> int:
+    """Find room for `size` bytes: mm/zsmalloc.c:zs_malloc, 6.12.
+
+    Returns:
+        A handle, or a negative errno: ENOSPC if `size` is more than a page, ENOMEM if there is no memory.
+    """
+    if not 0 < size <= ZS_MAX_ALLOC_SIZE:
+        return -ENOSPC if size else -EINVAL
+    if current.runtime.fails("kmalloc"):
+        return -ENOMEM
+    handle = pool.next_handle()
+    zs_class = lookup_size_class(pool, size + ZS_HANDLE_SIZE)
+    with zs_class.lock:
+        zspage = find_get_zspage(zs_class)
+        if zspage:
+            obj_malloc(zspage, handle)
+            fix_fullness_group(zspage)
+            return handle
+    # Allocation may sleep. Others may have made room meanwhile, which nobody looks for.
+    zspage = alloc_zspage(pool, zs_class)
+    if not zspage:
+        return -ENOMEM
+    with zs_class.lock:
+        obj_malloc(zspage, handle)
+        insert_zspage(zspage, get_fullness_group(zspage))
+        pool.pages_allocated.add(zs_class.size_class.pages_per_zspage)
+    return handle
+
+
+def zs_free(pool: ZsPool, handle: int) -> None:
+    """Free an object: mm/zsmalloc.c:zs_free, 6.12.
+
+    Raises:
+        DoubleFree: there is no such object any more.
+    """
+    try:
+        zspage, obj = pool.handles.pop(handle)
+    except KeyError:
+        raise DoubleFree(f"{pool.label}: handle {handle} is freed twice") from None
+    with zspage.zs_class.lock:
+        obj_free(zspage, obj)
+        if fix_fullness_group(zspage) == ZS_INUSE_RATIO_0:
+            free_zspage(zspage)
+
+
+def _locate(pool: ZsPool, handle: int) -> tuple[list[bytearray], int, int]:
+    """Return pages, first page and offset in it of an object's contents."""
+    try:
+        zspage, obj = pool.handles[handle]
+    except KeyError:
+        raise UseAfterFree(f"{pool.label}: handle {handle} is used after it was freed") from None
+    size_class = zspage.zs_class.size_class
+    begin = obj * size_class.size + (0 if is_huge(size_class) else ZS_HANDLE_SIZE)
+    return zspage.pages, begin // PAGE_SIZE, begin % PAGE_SIZE
+
+
+def zs_obj_write(pool: ZsPool, handle: int, data: bytes) -> None:
+    """Put bytes into an object: mm/zsmalloc.c:zs_map_object, 6.12, for writing; named as in 6.15.
+
+    Raises:
+        UseAfterFree: there is no such object any more.
+    """
+    pages, page, at = _locate(pool, handle)
+    room = PAGE_SIZE - at
+    if len(data) <= room:
+        pages[page][at : at + len(data)] = data
+    else:
+        pages[page][at:] = data[:room]
+        pages[page + 1][: len(data) - room] = data[room:]
+
+
+def zs_map_object(pool: ZsPool, handle: int, length: int) -> bytes:
+    """Get the first bytes of an object: mm/zsmalloc.c:zs_map_object, 6.12, for reading.
+
+    Raises:
+        UseAfterFree: there is no such object any more.
+    """
+    pages, page, at = _locate(pool, handle)
+    room = PAGE_SIZE - at
+    if length <= room:
+        return bytes(pages[page][at : at + length])
+    return bytes(pages[page][at:] + pages[page + 1][: length - room])
+
+
+def zs_get_total_pages(pool: ZsPool) -> int:
+    """Pages that a pool has: mm/zsmalloc.c:zs_get_total_pages, 6.12."""
+    return pool.pages_allocated.read()
+
+
+def zs_destroy_pool(pool: ZsPool) -> None:
+    """End a pool: mm/zsmalloc.c:zs_destroy_pool, 6.12.
+
+    Raises:
+        KernelWarning: it still has objects.
+    """
+    if pool.handles:
+        raise KernelWarning(f"{pool.label} is destroyed with {len(pool.handles)} objects in it")
+    kfree(pool)
+
+
+# Looks from outside ---------------------------------------------------------------------------------------------------
+
+
+def _free_objects(zspage: Zspage) -> list[int]:
+    """Follow the links from the first free object on."""
+    size_class = zspage.zs_class.size_class
+    found: list[int] = []
+    obj = zspage.freeobj
+    while obj != NO_OBJECT and len(found) < size_class.objs_per_zspage:
+        page, at = divmod(obj * size_class.size, PAGE_SIZE)
+        link = NO_OBJECT << OBJ_TAG_BITS if is_huge(size_class) else _get_link(zspage.pages[page], at)[0]
+        if obj >= size_class.objs_per_zspage or link & OBJ_ALLOCATED_TAG:
+            raise Broken(f"{zspage.label}: object {obj} is linked as free, but is none")
+        found.append(obj)
+        obj = link >> OBJ_TAG_BITS
+    return found
+
+
+def _handle_in(zspage: Zspage, obj: int) -> int:
+    """Read which handle an object in use says it has."""
+    page, at = divmod(obj * zspage.zs_class.size_class.size, PAGE_SIZE)
+    huge = is_huge(zspage.zs_class.size_class)
+    header = zspage.index if huge else _get_link(zspage.pages[page], at)[0]
+    if not header & OBJ_ALLOCATED_TAG:
+        raise Broken(f"{zspage.label}: object {obj} is in use, but not marked so")
+    return int(header >> OBJ_TAG_BITS)
+
+
+def _validate_zspage(zspage: Zspage, fullness: int) -> None:
+    objects = zspage.zs_class.size_class.objs_per_zspage
+    free = set(_free_objects(zspage)) if zspage.inuse < objects else set()
+    if len(free) + zspage.inuse != objects or not zspage.fullness == fullness == get_fullness_group(zspage):
+        raise Broken(f"{zspage.label}: {zspage.inuse} of {objects} objects in use, {len(free)} free, group {fullness}")
+    handles = zspage.zs_class.pool.handles
+    for obj in set(range(objects)) - free:
+        if handles.get(_handle_in(zspage, obj)) != (zspage, obj):
+            raise Broken(f"{zspage.label}: object {obj} does not have the handle it says")
+
+
+def validate_pool(pool: ZsPool) -> None:
+    """Check that handles, objects, zspages, groups and the count of pages agree. Nobody may be changing them.
+
+    Raises:
+        Broken: they do not.
+        ListCorruption: a list is damaged.
+    """
+    pages = objects = 0
+    for zs_class in pool.size_class.values():
+        for fullness, head in enumerate(zs_class.fullness_list):
+            if head is None:
+                continue
+            validate_list(head)
+            for zspage in head.entries():
+                _validate_zspage(zspage, fullness)
+                pages += zs_class.size_class.pages_per_zspage
+                objects += zspage.inuse
+    if (pages, objects) != (pool.pages_allocated.value, len(pool.handles)):
+        found = f"{pages} pages and {objects} objects"
+        raise Broken(f"{pool.label}: {found}, but {pool.pages_allocated.value} and {len(pool.handles)} are counted")
