@@ -26,6 +26,9 @@ demo: .venv/.demo
 
 test: .venv/.test
 	@tools/need "command -v qemu-x86_64" qemu-user
+	@tools/need "command -v qemu-system-x86_64" qemu-system-x86
+	@# Its lists, from which the kernel is fetched that tests run on.
+	@tools/need "apt-cache search --names-only '^linux-image-6[.]12.*-amd64-unsigned' | grep -q ."
 	@$(MAKE) check
 	@# Before there are several processes that would all compile the same thing.
 	@$(BIN)/swaplab run tests/warm_up.toml --json >/dev/null

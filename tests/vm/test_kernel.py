@@ -54,7 +54,13 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "listing").write_text(LISTING)
     with tarfile.open(tmp_path / "package.tar", "w") as archive:
         modules = "lib/modules/6.12/kernel"
-        for name in ("boot/vmlinuz-6.12", f"{modules}/crypto/lz4.ko.xz", f"{modules}/sound/loud.ko.xz", "etc/x"):
+        for name in (
+            "boot/vmlinuz-6.12",
+            f"{modules}/crypto/lz4.ko.xz",
+            f"{modules}/lib/../../../../../x.ko",
+            f"{modules}/sound/a.ko",
+            "x",
+        ):
             member = tarfile.TarInfo(f"./{name}")
             member.size = 3
             archive.addfile(member, io.BytesIO(b"abc"))

@@ -118,8 +118,9 @@ def _check_options(
     engines: list[str], output: Path | None, compare: bool, of_kernel: dict[str, object], repeat: int
 ) -> None:
     """Refuse, before any work is done, options that do not go together."""
-    if output and (compare or len(engines) > 1 or repeat > 1):
-        raise InputError("-o", "one run, so no --compare, no --repeat and no second engine beside it", "more")
+    several = {"--compare": compare, "--repeat": repeat > 1, "second engine": len(engines) > 1}
+    for name in [name for name, given in several.items() if given and output]:
+        raise InputError("-o", f"one run, so no {name} beside it", "both")
     if not 1 <= repeat <= REPEAT_MAX:
         raise InputError("--repeat", f"a number from 1 to {REPEAT_MAX}", repeat)
     given = [name for name, value in of_kernel.items() if value] + ["--repeat"] * (repeat > 1)

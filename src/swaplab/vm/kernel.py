@@ -95,15 +95,18 @@ def _fetch(package: str, directory: Path) -> None:
 
 
 def _unpack(package: Path, directory: Path) -> None:
-    """Unpack what UNPACKED names; paths that leave the directory are refused."""
+    """Unpack the files that UNPACKED names."""
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE) as process,  # noqa: S603
         tarfile.open(fileobj=process.stdout, mode="r|") as archive,
     ):
         for member in archive:
-            if member.isfile() and UNPACKED.match(member.name):
-                archive.extract(member, directory, filter="data")
+            data = archive.extractfile(member) if member.isfile() and UNPACKED.match(member.name) else None
+            if data and ".." not in Path(member.name).parts:
+                path = directory / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data.read())
     if process.returncode:
         raise SwaplabError(f"dpkg-deb cannot unpack {package.name}")
 
