@@ -18,7 +18,7 @@ BROKEN = {f"{each.name}-{label}": (each, program) for each in EXHIBITS for label
 FIXED = {f"{each.name}-{label}": program for each in EXHIBITS for label, program in each.fixed.items()}
 TITLES = {kind.title for kind in vars(bugs).values() if isinstance(kind, type) and issubclass(kind, bugs.KernelBug)}
 EXECUTIONS_MAX = 20_000
-EXHIBITS_MIN = 12
+EXHIBITS_MIN = 18
 
 
 @pytest.mark.parametrize(("exhibit", "program"), BROKEN.values(), ids=BROKEN)
