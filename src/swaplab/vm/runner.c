@@ -678,7 +678,7 @@ static void open_trace(const char *path)
 {
 	trace = wait_for(path, O_RDONLY | O_DIRECT);
 	if (trace < 0)
-		fail("%s: %s", path, strerror(errno));
+		fail("%s: %s; virtio_blk is neither built in nor among the modules?", path, strerror(errno));
 }
 
 static void try_write(const char *path, const char *value)

@@ -127,6 +127,7 @@ def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], p
     commands = [
         *(("module", f"/modules/{name}") for name in modules),
         ("port",),
+        ("trace", TRACE),
         *_machine(scenario),
         *_zswap(scenario, pool_percent),
         *_cgroups(scenario, homes),
@@ -193,7 +194,6 @@ def _limit(path: str, field: str, value: int | bool | None) -> Command:
 
 
 def _processes(scenario: Scenario, accesses: Accesses, homes: _Homes) -> Iterator[Command]:
-    yield "trace", TRACE
     yield ("contents",)
     yield "flusher", f"{ROOT}/{LEAF}"
     for workload, first, end in zip(scenario.workloads, accesses.first, accesses.first[1:], strict=False):
