@@ -43,26 +43,28 @@ class SwapSlot(Shared):
 def swapcache_prepare(slot: SwapSlot) -> int:
     """mm/swapfile.c:swapcache_prepare, 6.12: pin a slot in use; 0, -ENOENT or -EEXIST."""
     with slot.lock:
-        found = slot.swap_map
+        found = READ_ONCE(slot).swap_map
         if not found:
             return -ENOENT
         if found & SWAP_HAS_CACHE:
             return -EEXIST
-        slot.swap_map = found | SWAP_HAS_CACHE
+        WRITE_ONCE(slot).swap_map = found | SWAP_HAS_CACHE
         return 0
 
 
 def swapcache_clear(slot: SwapSlot) -> bool:
     """mm/swapfile.c:swapcache_clear, 6.12: unpin a slot; return whether it is free now."""
     with slot.lock:
-        left = slot.swap_map = slot.swap_map & ~SWAP_HAS_CACHE
+        left = READ_ONCE(slot).swap_map & ~SWAP_HAS_CACHE
+        WRITE_ONCE(slot).swap_map = left
         return not left
 
 
 def swap_free(slot: SwapSlot) -> bool:
     """mm/swapfile.c:swap_free, 6.12: one page table less names a slot; return whether it is free now."""
     with slot.lock:
-        left = slot.swap_map = slot.swap_map - 1
+        left = READ_ONCE(slot).swap_map - 1
+        WRITE_ONCE(slot).swap_map = left
         return not left
 
 
@@ -72,9 +74,9 @@ def get_swap_page(slot: SwapSlot) -> bool:
     Differs: the page table that is going to name it is counted already.
     """
     with slot.lock:
-        if slot.swap_map:
+        if READ_ONCE(slot).swap_map:
             return False
-        slot.swap_map = SWAP_HAS_CACHE | 1
+        WRITE_ONCE(slot).swap_map = SWAP_HAS_CACHE | 1
         return True
 
 
