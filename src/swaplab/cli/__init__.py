@@ -46,6 +46,12 @@ app.command(
     "It takes the right to trace the processes: they are your own, or you are root. They go on running.",
 )
 app.command(
+    "swaplab.cli.check:check",
+    name="check",
+    help="Run every interleaving of programs on shared objects; say what breaks, or that nothing does.\n\n"
+    "Example: `swaplab check --all`",
+)
+app.command(
     "swaplab.cli.calibrate:calibrate",
     name="calibrate",
     help="Measure this machine's processor, and with --device a disk, for the clock of the replay.\n\n"

@@ -167,9 +167,15 @@ class History:
         return (*(event for event in numbers if self.events[event].task != task), number)
 
     def _is_race(self, event: int, variable: Variable, mode: int) -> bool:
-        if mode & PLAIN:
-            return True
-        return any(touched == variable and how & PLAIN for touched, how in self.events[event].accesses)
+        """Tell whether an access that is unordered with an event is a data race with it.
+
+        KCSAN's default (CONFIG_KCSAN_ASSUME_PLAIN_WRITES_ATOMIC): a plain write is fine for whoever reads with a mark.
+        """
+        for touched, how in self.events[event].accesses:
+            if touched == variable and (mode | how) & PLAIN:
+                is_read_marked = any(each & (READ | PLAIN) == READ for each in (mode, how))
+                return not is_read_marked
+        return False
 
     def _races(self, conflicts: list[int], before: int, waits: bool) -> tuple[int, ...]:
         """Events that could come after this one instead: conflicting, and ordered before it by nothing else."""

@@ -1,0 +1,140 @@
+"""What `swaplab check` runs: programs by target, and whether each has to hold or to break."""
+
+from __future__ import annotations
+
+import runpy
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any, NamedTuple
+
+import msgspec
+
+from swaplab.errors import InputError
+from swaplab.explore import Program, Schedule, Verdict, Violation, explore, record
+from swaplab.explore.record import Recording
+from swaplab.races.museum import exhibits
+
+__all__ = ["Case", "Judgement", "cases", "judge", "judge_all", "replay"]
+
+
+class Case(NamedTuple):
+    """A program with what is expected of it.
+
+    Attributes:
+        label: what it is called among those of its target.
+        program: to run.
+        holds: whether nothing must break; None if that is what is asked.
+        finds: titles of bugs that may break it; any if empty.
+    """
+
+    label: str
+    program: Program[Any]
+    holds: bool | None
+    finds: frozenset[str] = frozenset()
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A verdict on a case.
+
+    Attributes:
+        target: what was asked for.
+        label: which of its programs.
+        holds: whether it was expected to; None if nothing was expected.
+        as_expected: whether the verdict is that.
+        verdict: of the explorer.
+        seconds: it took, measured.
+    """
+
+    target: str
+    label: str
+    holds: bool | None
+    as_expected: bool
+    verdict: Verdict
+    seconds: float
+
+
+def cases(target: str) -> list[Case]:
+    """Return the programs of a target: the name of an exhibit, or a Python file.
+
+    Raises:
+        InputError: there is no such target, or the file is wrong.
+    """
+    for exhibit in exhibits():
+        if exhibit.name == target:
+            broken = [Case(f"broken: {label}", each, False, exhibit.finds) for label, each in exhibit.broken.items()]
+            return broken + [Case(f"fixed: {label}", each, True) for label, each in exhibit.fixed.items()]
+    if target.endswith(".py"):
+        return [case for program in _programs(Path(target)) for case in _with_control(program)]
+    raise InputError("target", f"a Python file, or one of {', '.join(e.name for e in exhibits())}", target)
+
+
+def _with_control(program: Program[Any]) -> list[Case]:
+    if program.control is None:
+        return [Case(program.name, program, None)]
+    return [Case(program.name, program, True), Case(program.control.name, program.control, False)]
+
+
+def _programs(path: Path) -> list[Program[Any]]:
+    """Run a file and return the programs it leaves in its variables, in order."""
+    if not path.is_file():
+        raise InputError(path, "a Python file", "no such file")
+    try:
+        names = runpy.run_path(str(path))
+    except Exception as error:
+        line = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f"{path}, line {line[-1]}" if line else path
+        raise InputError(where, "Python that runs", f"{type(error).__name__}: {error}") from error
+    found = [value for value in names.values() if isinstance(value, Program)]
+    controls = [program.control for program in found]
+    if not found:
+        raise InputError(path, "a variable that is a swaplab.Program", "none")
+    return [program for program in found if program not in controls]
+
+
+def judge(target: str, index: int, executions_max: int | None) -> Judgement:
+    """Explore one program of a target."""
+    case = cases(target)[index]
+    before = time.perf_counter()
+    verdict = explore(case.program, executions_max=executions_max)
+    return Judgement(target, case.label, case.holds, _is_expected(case, verdict), verdict, time.perf_counter() - before)
+
+
+def _is_expected(case: Case, verdict: Verdict) -> bool:
+    if isinstance(verdict, Violation):
+        return not case.holds and (not case.finds or verdict.kind in case.finds)
+    return case.holds is not False
+
+
+def judge_all(
+    targets: Iterable[str], executions_max: int | None, workers: int, step: Callable[[], None]
+) -> list[Judgement]:
+    """Explore all programs of all targets, several at once; `step` is called after each."""
+    wanted = [(target, index) for target in targets for index in range(len(cases(target)))]
+    if workers == 1 or len(wanted) == 1:
+        found = []
+        for target, index in wanted:
+            found.append(judge(target, index, executions_max))
+            step()
+        return found
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        futures = [pool.submit(judge, target, index, executions_max) for target, index in wanted]
+        for future in futures:
+            future.add_done_callback(lambda _: step())
+        return [future.result() for future in futures]
+
+
+def replay(target: str, schedule: Schedule) -> tuple[Case, Recording]:
+    """Run a schedule again.
+
+    Raises:
+        InputError: the target has no such program.
+        ProgramError: the schedule does not fit the program.
+    """
+    for case in cases(target):
+        if case.program.name == schedule.program:
+            return case, record(case.program, schedule.choices)
+    raise InputError(f"{target}: program", schedule.program, ", ".join(case.program.name for case in cases(target)))

@@ -1,0 +1,146 @@
+"""``swaplab check`` as a user has it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RACE = """
+from swaplab import Program
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, SpinLock
+
+
+class Counter(Shared):
+    value: int
+
+    def __init__(self):
+        self.lock = SpinLock(self, "lock")
+        self.value = 0
+
+
+def with_lock(counter):
+    with counter.lock:
+        counter.value += 1
+
+
+def without_lock(counter):
+    WRITE_ONCE(counter).value = READ_ONCE(counter).value + 1
+
+
+def program(task, control=None):
+    counted = {"both were counted": lambda counter: counter.value == 2}
+    return Program(task.__name__, Counter, {"CPU0": task, "CPU1": task}, counted, control)
+"""
+
+
+def swaplab(*arguments: str | Path, directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from swaplab.cli import main; main()", "check", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False)  # noqa: S603
+
+
+@pytest.fixture
+def race(tmp_path: Path) -> Path:
+    path = tmp_path / "my_race.py"
+    path.write_text(f"{RACE}\nbroken = program(without_lock)\n")
+    return path
+
+
+def test_a_race_of_ones_own(race: Path, tmp_path: Path) -> None:
+    found = swaplab("my_race.py", "-o", "race.json", directory=tmp_path)
+    assert found.returncode == 1
+    assert "without_lock: VIOLATED: invariant broken" in found.stdout
+    diagram = found.stdout[found.stdout.index("CPU0") : found.stdout.index("both were counted")]
+    assert diagram.splitlines()[2:7] == [
+        "without_lock(Counter)",
+        "  read Counter.value",
+        "                        without_lock(Counter)",
+        "                          read Counter.value",
+        "                          write Counter.value",
+    ]
+    again = swaplab("--replay", "race.json", directory=tmp_path)
+    assert again.returncode == 1
+    assert diagram in again.stdout
+
+
+def test_same_bytes(race: Path, tmp_path: Path) -> None:
+    found = [swaplab("my_race.py", "--json", directory=tmp_path).stdout for _ in range(2)]
+    verdicts = [json.loads(each)[0]["verdict"] for each in found]
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[0]["type"] == "violation"
+
+
+def test_holds_with_its_control(tmp_path: Path) -> None:
+    path = tmp_path / "sound.py"
+    path.write_text(f"{RACE}\nsound = program(with_lock, program(without_lock))\n")
+    found = swaplab(path, directory=tmp_path)
+    assert found.returncode == 0
+    assert "with_lock: holds, complete (2 executions" in found.stdout
+    assert "CPU0: spin_lock  <->  CPU1: spin_lock" in found.stdout
+    assert "without_lock: VIOLATED" in found.stdout
+
+
+def test_a_control_that_holds_fails(tmp_path: Path) -> None:
+    path = tmp_path / "toothless.py"
+    path.write_text(f"{RACE}\nsound = program(with_lock, program(with_lock))\n")
+    found = swaplab(path, directory=tmp_path)
+    assert found.returncode == 1
+    assert "not what was expected" in found.stdout
+
+
+def test_bounded(race: Path, tmp_path: Path) -> None:
+    race.write_text(f"{RACE}\nsound = program(with_lock)\n")
+    found = swaplab(race, "--executions", "1", directory=tmp_path)
+    assert found.returncode == 0
+    assert "bounded: 1 executions" in found.stdout
+
+
+def test_an_exhibit(tmp_path: Path) -> None:
+    found = swaplab("walker-skip-after-unlock", directory=tmp_path)
+    assert found.returncode == 0
+    assert "VIOLATED: use after free" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", "expected a variable that is a swaplab.Program, found none"),
+        ("x = \n", "expected Python that runs, found SyntaxError"),
+        ("\n1 / 0\n", "line 2: expected Python that runs, found ZeroDivisionError"),
+    ],
+)
+def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "wrong.py").write_text(text)
+    found = swaplab("wrong.py", directory=tmp_path)
+    assert found.returncode == 2
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected at least one, or --all, or --replay, found none"),
+        (["nonsense"], "found nonsense"),
+        (["missing.py"], "expected a Python file, found no such file"),
+        (["walker-skip-after-unlock", "--executions", "0"], "expected at least 1, found 0"),
+        (["--replay", "my_race.py"], "expected a schedule that swaplab check -o wrote"),
+    ],
+)
+def test_bad_input(race: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    found = swaplab(*arguments, directory=tmp_path)
+    assert found.returncode == 2
+    assert message in found.stderr
+
+
+def test_a_schedule_that_does_not_fit(race: Path, tmp_path: Path) -> None:
+    swaplab("my_race.py", "-o", "race.json", directory=tmp_path)
+    schedule = json.loads((tmp_path / "race.json").read_text())
+    schedule["schedule"]["choices"] = [0, 7]
+    (tmp_path / "race.json").write_text(json.dumps(schedule))
+    found = swaplab("--replay", "race.json", directory=tmp_path)
+    assert found.returncode == 2
+    assert "step 1 can be of 0 (CPU0), 1 (CPU1), and it says 7" in found.stderr
