@@ -101,5 +101,5 @@ EXHIBIT = Exhibit(
     story="zswap's callback dropped the lock of the list that is walked, and let the walk go on to an entry now freed.",
     broken={"skips": program("LRU_SKIP", LruStatus.SKIP)},
     fixed={"starts again": program("LRU_RETRY", LruStatus.RETRY), "stops": program("LRU_STOP", LruStatus.STOP)},
-    finds=frozenset({"use after free"}),
+    finds=frozenset({"list corruption", "use after free"}),
 )
