@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-if TYPE_CHECKING:
-    from swaplab.kernel.sync.locks import Lock
-    from swaplab.kernel.sync.shared import Part, Shared
-    from swaplab.kernel.sync.work import Work
+from typing import Any, Protocol, TypeVar
 
 __all__ = ["ACQUIRE", "COMMUTE", "PLAIN", "READ", "RELEASE", "WRITE", "Runtime", "current", "install"]
 
@@ -34,21 +29,25 @@ T = TypeVar("T")
 
 
 class Runtime(Protocol):
-    """What shared state needs of who runs it."""
+    """What shared state needs of who runs it.
 
-    def step(self, part: Part, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
+    A part is a `shared.Part`, a thing a `shared.Shared`, a lock a `locks.Lock`, work a `work.Work`: they call this, so
+    it does not import them.
+    """
+
+    def step(self, part: Any, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
         """Do one atomic operation, named `what`, on a part of an object; its mode may depend on when it is done."""
 
-    def acquire(self, lock: Lock) -> None:
+    def acquire(self, lock: Any) -> None:
         """Take a lock, waiting for it."""
 
-    def try_acquire(self, lock: Lock) -> bool:
+    def try_acquire(self, lock: Any) -> bool:
         """Take a lock if it is free."""
 
-    def release(self, lock: Lock) -> None:
+    def release(self, lock: Any) -> None:
         """Give a lock back."""
 
-    def abandon(self, lock: Lock | None) -> None:
+    def abandon(self, lock: Any) -> None:
         """Leave a lock, or an RCU read section for None, because of an exception."""
 
     def rcu_read_lock(self) -> None:
@@ -60,13 +59,13 @@ class Runtime(Protocol):
     def synchronize_rcu(self) -> None:
         """Wait until all RCU read sections that have begun are over."""
 
-    def call_rcu(self, work: Work) -> None:
+    def call_rcu(self, work: Any) -> None:
         """Run `work` once they are, without waiting for it."""
 
-    def queue_work(self, work: Work) -> None:
+    def queue_work(self, work: Any) -> None:
         """Run `work` some time from now, on its queue."""
 
-    def flush_work(self, work: Work) -> None:
+    def flush_work(self, work: Any) -> None:
         """Wait until `work` has run."""
 
     def relax(self) -> None:
@@ -75,7 +74,7 @@ class Runtime(Protocol):
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep."""
 
-    def free(self, thing: Shared) -> None:
+    def free(self, thing: Any) -> None:
         """End the life of an object."""
 
     def fails(self, kind: str) -> bool:

@@ -172,11 +172,15 @@ def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any])
         watch: called with object, field and mode before the access.
         make: called with class and arguments instead of the class itself.
     """
+
+    def call(kind: type[Shared], *args: Any, **names: Any) -> Any:
+        return make(kind, *args, **names)  # a function, unlike a bound method, is given the class
+
     classes = [cls for cls in Shared.classes if not getattr(cls, "freed", False)]
     for cls in classes:
         for name in cls.fields:
             setattr(cls, name, _Watched(name, watch))
-    SharedType.__call__ = lambda kind, *args, **names: make(kind, *args, **names)  # type: ignore[method-assign]
+    SharedType.__call__ = call  # type: ignore[method-assign]
     _watch.append(watch)
     try:
         yield
