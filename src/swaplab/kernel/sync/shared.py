@@ -180,7 +180,7 @@ def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any])
     for cls in classes:
         for name in cls.fields:
             setattr(cls, name, _Watched(name, watch))
-    SharedType.__call__ = call  # type: ignore[method-assign]
+    SharedType.__call__ = call  # type: ignore[method-assign, assignment]
     _watch.append(watch)
     try:
         yield
