@@ -135,9 +135,9 @@ def test_siblings_and_what_happens_to_them(kernel: Kernel) -> None:
 def test_a_guest_that_panics_is_lost(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     def panicking(*arguments: object) -> str:
         script: str = script_for(*arguments)  # type: ignore[arg-type]
-        first, access, rest = script.partition("access\t2000\n")
+        first, access, rest = script.partition("access\t2000\nsample\n")
         assert access
-        return f"{first}access\t2000\nwrite\t/proc/sysrq-trigger\tc\n{rest}"
+        return f"{first}{access}write\t/proc/sysrq-trigger\tc\n{rest}"
 
     monkeypatch.setattr(engine, "script_for", panicking)
     told: list[int] = []
