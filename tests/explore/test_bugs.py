@@ -108,6 +108,19 @@ def spin_until_set(system: System) -> None:
         relax()
 
 
+def spin_until_set_under_lock(system: System) -> None:
+    while True:
+        with system.a:
+            if system.flag:
+                return
+        relax()
+
+
+def set_flag_under_lock(system: System) -> None:
+    with system.a:
+        system.flag = 1
+
+
 def set_flag(system: System) -> None:
     WRITE_ONCE(system).flag = 1
 
@@ -165,6 +178,10 @@ BROKEN: dict[str, tuple[str, dict[str, Body]]] = {
     "freed too early": ("use after free", {"CPU0": use_under_rcu, "CPU1": replace(kfree)}),
     "freed by both": ("double free", twice(kfree_rcu)),
     "never set": ("stuck in a retry loop", {"CPU0": spin_until_set}),
+    "never set, for two": (
+        "stuck in a retry loop",
+        {"CPU0": spin_until_set_under_lock, "CPU1": spin_until_set_under_lock},
+    ),
     "list without lock": ("list corruption", {"CPU0": add_unlocked, "CPU1": add_unlocked}),
     "dropped": ("leak", {"CPU0": drop}),
     "mutex under spinlock": ("sleeping in atomic context", {"CPU0": sleep_in_section}),
@@ -178,6 +195,11 @@ SOUND: dict[str, dict[str, Body]] = {
     "freed after waiting": {"CPU0": use_under_rcu, "CPU1": replace(wait_and_free)},
     "freed by a callback": {"CPU0": use_under_rcu, "CPU1": deferred_free},
     "set in the end": {"CPU0": spin_until_set, "CPU1": set_flag},
+    "set in the end, under a lock": {
+        "CPU0": spin_until_set_under_lock,
+        "CPU1": spin_until_set_under_lock,
+        "CPU2": set_flag_under_lock,
+    },
     "list under lock": {"CPU0": add_locked, "CPU1": add_locked},
 }
 

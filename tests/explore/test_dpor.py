@@ -67,6 +67,15 @@ def spin(thing: Thing) -> int:
     return -1
 
 
+def spin_locked(thing: Thing) -> int:
+    for tries in range(3):
+        with thing.locks[0]:
+            if READ_ONCE(thing).y:
+                return tries
+        relax()
+    return -1
+
+
 def tryget_put(thing: Thing) -> bool:
     if not thing.ref.tryget():
         return False
@@ -109,6 +118,9 @@ AROUND: dict[str, Callable[[Thing], Any]] = {
 }
 
 
+SPIN = {"spin": spin, "spin locked": spin_locked}
+
+
 def make_task(name: str, operations: list[Operation]) -> Callable[[Thing], None]:
     def run(thing: Thing) -> None:
         log = thing.log.setdefault(name, [])
@@ -118,8 +130,8 @@ def make_task(name: str, operations: list[Operation]) -> Callable[[Thing], None]
                     log.extend(ONE[each](thing) for each in inside)
             elif around == "synchronize":
                 synchronize_rcu()
-            elif around == "spin":
-                log.append(spin(thing))
+            elif around in SPIN:
+                log.append(SPIN[around](thing))
             else:
                 log.append(ONE[around](thing))
 
@@ -159,7 +171,7 @@ def compare(tasks: list[list[Operation]], executions_max: int = 400) -> tuple[in
 
 SINGLE = st.sampled_from(sorted(ONE)).map(lambda name: (name,))
 BLOCK = st.tuples(st.sampled_from(sorted(AROUND)), st.sampled_from(sorted(set(ONE) - {"trylock", "kill"})))
-WAIT = st.sampled_from([("synchronize",), ("spin",)])
+WAIT = st.sampled_from([("synchronize",), ("spin",), ("spin locked",)])
 TASK = st.lists(SINGLE | BLOCK | WAIT, min_size=1, max_size=3)
 
 

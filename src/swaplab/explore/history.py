@@ -195,16 +195,22 @@ class History:
         return not before >> taken & 1 and dependent(accesses, self.events[taken].accesses)
 
     def first_change(self, task: int, since: int) -> int:
-        """Return the first event of another task that changed what `task` has touched from `since` on; -1 if none."""
+        """Return the first event of another task that changed what `task` has seen from `since` on; -1 if none.
+
+        A lock that it waited for is nothing it has seen: it gets that again, whoever has it in between. Nor is what it
+        added to.
+        """
         changed: dict[Variable, int] = {}
         touched: set[Variable] = set()
         for number in range(since, len(self.events)):
             event = self.events[number]
+            if event.task == task and (event.waits or event.opener >= 0):
+                continue
             for variable, mode in event.accesses:
-                if event.task == task:
+                if event.task == task and mode & (READ | WRITE):
                     touched.add(variable)
                     changed.pop(variable, None)
-                elif mode & (WRITE | COMMUTE) and variable in touched:
+                elif event.task != task and mode & (WRITE | COMMUTE) and variable in touched:
                     changed.setdefault(variable, number)
         return min(changed.values(), default=-1)
 

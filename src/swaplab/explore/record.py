@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from swaplab.explore.history import Event, Variable, dependent
 from swaplab.explore.program import Program
-from swaplab.explore.runtime import Explorer
+from swaplab.explore.runtime import LIFE, Explorer
 from swaplab.explore.strategies import Replay
-from swaplab.explore.task import Task
+from swaplab.explore.task import Task, origin
 from swaplab.explore.verdict import Step
 from swaplab.kernel.sync.bugs import KernelBug
+from swaplab.kernel.sync.runtime import READ
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Recording", "record", "shared_variables"]
@@ -42,7 +43,7 @@ class _Recorder:
     """Takes down every step before it is done."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[Task, list[FrameType], int, str, str]] = []
+        self.rows: list[tuple[int, Task, list[FrameType], int, str, str]] = []
         self.open: dict[int, list[FrameType]] = {}
 
     def __call__(self, task: Task) -> None:
@@ -52,7 +53,7 @@ class _Recorder:
         begun = min(len(frames), len(before)) if begun is None else begun
         self.open[task.number] = frames
         subject = task.subject.label if task.subject else ""
-        self.rows.append((task, [*frames], begun, task.what, subject))
+        self.rows.append((task.last, task, [*frames], begun, task.what, subject))
 
 
 def _frames() -> list[FrameType]:
@@ -93,6 +94,29 @@ def shared_variables(events: list[Event]) -> frozenset[Variable]:
     )
 
 
+def _matter(events: list[Event]) -> list[bool]:
+    """Tell of each event whether another CPU does something that depends on it.
+
+    Using an object depends on its being freed, but that says more of the one who frees it.
+    """
+    cpus = [origin(event.task) for event in events]
+    users: dict[Variable, set[tuple[int, int]]] = {}
+    for cpu, event in zip(cpus, events, strict=True):
+        for variable, mode in event.accesses:
+            users.setdefault(variable, set()).add((cpu, mode))
+
+    def is_shared(cpu: int, variable: Variable, mode: int) -> bool:
+        if variable[1] == LIFE and mode & READ:
+            return False
+        others = ((((variable, how),)) for other, how in users[variable] if other != cpu)
+        return any(dependent(((variable, mode),), other) for other in others)
+
+    shared = [
+        any(is_shared(cpu, *access) for access in event.accesses) for cpu, event in zip(cpus, events, strict=True)
+    ]
+    return [*shared[:-1], True]
+
+
 def record(program: Program[Any], choices: list[int]) -> Recording:
     """Run an execution again and take it down.
 
@@ -104,16 +128,17 @@ def record(program: Program[Any], choices: list[int]) -> Recording:
     explorer.trace = recorder
     replay.run(explorer, lambda: True)
     events = explorer.history.events
-    shared = shared_variables(events)
+    matters = _matter(events)
     steps = [
         Step(
+            cpu=task.cpu,
             task=task.name,
             calls=[_call(frame) for frame in frames],
             begun=begun,
             what=what,
             subject=subject,
-            matters=any(variable in shared for variable, _ in event.accesses),
+            matters=matters[number],
         )
-        for (task, frames, begun, what, subject), event in zip(recorder.rows, events, strict=False)
+        for number, task, frames, begun, what, subject in recorder.rows
     ]
-    return Recording(explorer.bugs, steps, replay.preemptions, shared)
+    return Recording(explorer.bugs, steps, replay.preemptions, shared_variables(events))

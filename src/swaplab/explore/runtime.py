@@ -18,7 +18,7 @@ from swaplab.explore.history import Accesses, History
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.program import Program, ProgramError
-from swaplab.explore.task import NOTHING, Task
+from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task
 from swaplab.kernel.sync.bugs import (
     Broken,
     DataRace,
@@ -38,10 +38,9 @@ from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, 
 from swaplab.kernel.sync.shared import Part, Shared, watched
 from swaplab.kernel.sync.work import Work, WorkQueue
 
-__all__ = ["STEPS_MAX", "Explorer", "Strategy"]
+__all__ = ["LIFE", "STEPS_MAX", "Explorer", "Strategy"]
 
 STEPS_MAX = 20_000
-CHILDREN_MAX = 1024
 FULL = WRITE | ACQUIRE | RELEASE
 LIFE = ""
 
@@ -79,6 +78,7 @@ class Explorer:
         self.keep_going = keep_going
         self.history = History()
         self.trace: Callable[[Task], None] | None = None
+        self._raced: list[tuple[int, KernelBug]] = []
         self._reset(0)
 
     def _reset(self, prefix: int) -> None:
@@ -87,7 +87,8 @@ class Explorer:
         self.depth = 0
         self.tasks: dict[int, Task] = {}
         self.task: Task | None = None
-        self.bugs: list[KernelBug] = []
+        self._raced = [(event, bug) for event, bug in self._raced if event < prefix]
+        self.bugs: list[KernelBug] = [bug for _, bug in self._raced]
         self.error: BaseException | None = None
         self.finished = False
         self.state: Any = None
@@ -140,7 +141,7 @@ class Explorer:
 
     def _start(self) -> None:
         for number, (name, function) in enumerate(self.program.tasks.items()):
-            task = Task(number, name, lambda function=function: function(self.state))  # type: ignore[misc]
+            task = Task(number, name, name, lambda function=function: function(self.state))  # type: ignore[misc]
             self.tasks[number] = task
             task.let = self._greenlet(task)
             self.task = task
@@ -241,7 +242,9 @@ class Explorer:
         other = self.tasks[history.events[race].task]
         kind = ListCorruption if isinstance(task.subject, ListHead | ListNode) else DataRace
         name = task.subject.label if task.subject else ""
-        self.bugs.append(kind(f"{task.name} and {other.name} access {name} with nothing between them that orders them"))
+        bug = kind(f"{task.name} and {other.name} access {name} with nothing between them that orders them")
+        self._raced.append((len(history.events) - 1, bug))
+        self.bugs.append(bug)
         return self.keep_going
 
     def known(self, task: Task) -> tuple[int, int]:
@@ -544,7 +547,9 @@ class Explorer:
         parent.children += 1
         if parent.children == CHILDREN_MAX:
             raise ProgramError(f"{self.program.name}: {parent.name} has deferred work {CHILDREN_MAX:,} times")
-        child = Task(number, work.name, work.run, (self.history.pasts[parent.last], self.history.seen[parent.last]))
+        child = Task(
+            number, work.name, parent.cpu, work.run, (self.history.pasts[parent.last], self.history.seen[parent.last])
+        )
         child.function = lambda: self._begin(child, work)
         self.tasks[number] = child
         work.token = child

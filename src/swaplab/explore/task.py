@@ -10,9 +10,18 @@ from swaplab.explore.history import Accesses
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["NOTHING", "Task"]
+__all__ = ["CHILDREN_MAX", "NOTHING", "Task", "origin"]
 
 NOTHING: Accesses = ()
+CHILDREN_MAX = 1024
+"""Of a task. Numbers follow from it, so that a task has the same one in every execution."""
+
+
+def origin(number: int) -> int:
+    """Return the number of the task of the program that a task descends from."""
+    while number >= CHILDREN_MAX:
+        number = number // CHILDREN_MAX - 1
+    return number
 
 
 class Task:
@@ -21,6 +30,7 @@ class Task:
     Attributes:
         number: the same in every execution.
         name: for texts.
+        cpu: name of the task of the program that it descends from.
         done: whether it has ended.
         crashed: whether it has ended with a bug, and so keeps its locks.
         last: its latest event, -1 at first.
@@ -47,6 +57,7 @@ class Task:
         "atomic",
         "base",
         "children",
+        "cpu",
         "crashed",
         "done",
         "ended",
@@ -69,8 +80,10 @@ class Task:
         "what",
     )
 
-    def __init__(self, number: int, name: str, function: Callable[[], object], base: tuple[int, int] = (0, 0)) -> None:
-        self.number, self.name, self.function, self.base = number, name, function, base
+    def __init__(
+        self, number: int, name: str, cpu: str, function: Callable[[], object], base: tuple[int, int] = (0, 0)
+    ) -> None:
+        self.number, self.name, self.cpu, self.function, self.base = number, name, cpu, function, base
         self.let: greenlet | None = None
         self.done = self.crashed = self.retries = False
         self.last = self.opener = -1

@@ -38,14 +38,16 @@ class Step(msgspec.Struct, frozen=True):
     """One operation of an execution.
 
     Attributes:
-        task: who.
+        cpu: task of the program that did it, or whose deferred work did.
+        task: who, the same or that work.
         calls: functions it is in, outermost first, with the objects they are called with.
         begun: how many of them this task was in at its last step already.
         what: the operation.
         subject: what it is done to.
-        matters: whether another task does something to the same that depends on it.
+        matters: whether another CPU does something to the same that depends on it, or it is the last.
     """
 
+    cpu: str
     task: str
     calls: list[str]
     begun: int

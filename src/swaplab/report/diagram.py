@@ -15,7 +15,8 @@ GAP = 3
 def diagram(steps: Iterable[Step], kind: str, sentence: str) -> str:
     """Draw an execution.
 
-    Operations that no other task cares about are left out, and functions in which there are only such.
+    Operations that no other CPU cares about are left out, and functions in which there are only such. What a CPU has
+    deferred stands in its column, under its name in brackets.
 
     Args:
         steps: of the execution.
@@ -36,20 +37,24 @@ def diagram(steps: Iterable[Step], kind: str, sentence: str) -> str:
 
 
 def _rows(steps: list[Step]) -> list[tuple[str, str]]:
-    """Return lines with the tasks they are of."""
+    """Return lines with the CPUs they are of."""
     rows = []
     shown: dict[str, list[bool]] = {}
+    speaker: dict[str, str] = {}
     for step in steps:
         calls = shown.setdefault(step.task, [])
         del calls[step.begun :]
         calls += [False] * (len(step.calls) - len(calls))
         if not step.matters:
             continue
+        if speaker.setdefault(step.cpu, step.cpu) != step.task:
+            speaker[step.cpu] = step.task
+            rows.append((step.cpu, f"[{step.task}]"))
         for depth, call in enumerate(step.calls):
             if not calls[depth]:
-                rows.append((step.task, INDENT * depth + call))
+                rows.append((step.cpu, INDENT * depth + call))
                 calls[depth] = True
-        rows.append((step.task, INDENT * len(step.calls) + _operation(step)))
+        rows.append((step.cpu, INDENT * len(step.calls) + _operation(step)))
     return rows
 
 
