@@ -4,7 +4,7 @@ To free a zspage is to lock all its pages, going from each to the next. A page t
 it: when the worker gets it, it is no member any more and knows neither its zspage nor a next page. The pages have to be
 gone through while they cannot change, waiting for a lock only outside that.
 
-Differs: a zspage of two pages, the first of which migrates; rwlock and objects in the pages are left out.
+Differs: a zspage of two pages, one of which migrates; rwlock and objects in the pages are left out.
 """
 
 from __future__ import annotations
@@ -62,11 +62,12 @@ class Zspage(Shared):
 
 
 class System:
-    """A zspage with pages P and Q; who migrates has a reference to P."""
+    """A zspage with pages P and Q, of which one is to migrate: who does so has a reference to it."""
 
-    def __init__(self) -> None:
-        self.page = Page("P", 2, 0)
-        self.zspage = Zspage(self.page, Page("Q", 1, 1))
+    def __init__(self, place: int) -> None:
+        pages = Page("P", 2 - place, 0), Page("Q", 1 + place, 1)
+        self.page = pages[place]
+        self.zspage = Zspage(*pages)
 
 
 def create_page_chain(zspage: Zspage, *pages: Page) -> None:
@@ -152,9 +153,13 @@ def async_free_zspage(zspage: Zspage, lock_zspage: Callable[[Zspage], None]) -> 
 
 
 def replace_sub_page(zspage: Zspage, new: Page, old: Page) -> None:
-    """mm/zsmalloc.c:replace_sub_page, 6.12, for the first page."""
-    following = get_next_page(old)
-    create_page_chain(zspage, new, *([following] if following else []))
+    """mm/zsmalloc.c:replace_sub_page, 6.12."""
+    pages: list[Page] = []
+    page: Page | None = READ_ONCE(zspage).first_page
+    while page:
+        pages.append(new if page is old else page)
+        page = get_next_page(page)
+    create_page_chain(zspage, *pages)
 
 
 def zs_page_migrate(page: Page) -> None:
@@ -162,7 +167,7 @@ def zs_page_migrate(page: Page) -> None:
     with page.lock:
         zspage = READ_ONCE(page).zspage
         if zspage:
-            new = Page("N", 1, 0)
+            new = Page("N", 1, page.lock.order)
             new.lock.try_acquire()
             with zspage.lock:
                 replace_sub_page(zspage, new, page)
@@ -172,11 +177,11 @@ def zs_page_migrate(page: Page) -> None:
     put_page(page)
 
 
-def program(label: str, lock_zspage: Callable[[Zspage], None]) -> Program[System]:
-    """A zspage is freed while its first page migrates."""
+def program(label: str, lock_zspage: Callable[[Zspage], None], place: int = 0) -> Program[System]:
+    """A zspage is freed while the page at a place in it migrates."""
     return Program(
         f"{NAME}: {label}",
-        System,
+        lambda: System(place),
         {
             "CPU0": lambda system: async_free_zspage(system.zspage, lock_zspage),
             "CPU1": lambda system: zs_page_migrate(system.page),
@@ -196,6 +201,9 @@ EXHIBIT = Exhibit(
         "pages are locked as they come": program("as they come", lock_chain),
         "pages are kept and locked as they come": program("kept", lock_chain_keeping),
     },
-    fixed={"pages are locked while they are members": program("members", lock_members)},
+    fixed={
+        "pages are locked while they are members, the first migrates": program("first", lock_members),
+        "pages are locked while they are members, the second migrates": program("second", lock_members, place=1),
+    },
     finds=frozenset({"null dereference", "use after free"}),
 )

@@ -31,8 +31,6 @@ NAME = "free-swap-vs-swapoff"
 def free_swap_and_cache(si: SwapDevice) -> None:
     """mm/swapfile.c:free_swap_and_cache, 6.8: drop the last reference of a page table, and what the cache has."""
     swap_map = READ_ONCE(si).swap_map
-    if swap_map is None:
-        return
     with si.lock:
         WRITE_ONCE(swap_map).byte = READ_ONCE(swap_map).byte - 1
     if READ_ONCE(swap_map).byte == SWAP_HAS_CACHE:
@@ -49,7 +47,7 @@ def free_swap_and_cache_pinned(si: SwapDevice) -> None:
 def try_to_unuse(si: SwapDevice) -> None:
     """mm/swapfile.c:try_to_unuse, 6.12: free what only the swap cache uses, until nothing is used."""
     swap_map = READ_ONCE(si).swap_map
-    while swap_map and not reclaim_cache(si, swap_map):
+    while not reclaim_cache(si, swap_map):
         relax()
 
 

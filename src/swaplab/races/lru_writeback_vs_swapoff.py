@@ -10,7 +10,7 @@ Differs: a folio in the swap cache is the pin on its slot; the device has one sl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from swaplab.explore import Program
 from swaplab.kernel.sync import (
@@ -60,7 +60,7 @@ class Tree(Shared):
 class Zswap(Shared):
     """The globals of mm/zswap.c; entry E is for slot X of the only device."""
 
-    tree: Tree | None
+    tree: Tree
 
     def __init__(self) -> None:
         self.slot = SwapSlot(1)
@@ -86,7 +86,7 @@ def zswap_entry_free(zswap: Zswap, entry: Entry) -> None:
 def writeback_pinned(zswap: Zswap, entry: Entry) -> None:
     """mm/zswap.c:zswap_writeback_entry, 6.8; the slot is pinned by now."""
     tree = READ_ONCE(zswap).tree
-    if tree and tree.xa.cmpxchg(X, entry, None) is entry:
+    if tree.xa.cmpxchg(X, entry, None) is entry:
         zswap_entry_free(zswap, entry)
 
 
@@ -110,8 +110,6 @@ def look_up_and_pin(zswap: Zswap) -> None:
             return
         entry.lru.delete()
         tree = READ_ONCE(zswap).tree
-    if tree is None:
-        return
     with tree.xa.lock:
         is_there = tree.xa.load(X) is entry
     if is_there and not swapcache_prepare(zswap.slot):
@@ -135,7 +133,7 @@ def try_to_unuse(zswap: Zswap) -> None:
     """mm/swapfile.c:try_to_unuse, 6.8: swap in what the device has, which takes it out of zswap."""
     while swapcache_prepare(zswap.slot):
         relax()
-    entry = zswap.tree.xa.erase(X) if zswap.tree else None
+    entry = READ_ONCE(zswap).tree.xa.erase(X)
     if entry:
         zswap_entry_free(zswap, entry)
     swap_free(zswap.slot)
@@ -145,10 +143,8 @@ def try_to_unuse(zswap: Zswap) -> None:
 def swapoff(zswap: Zswap) -> None:
     """mm/swapfile.c:swapoff, with mm/zswap.c:zswap_swapoff, 6.8."""
     try_to_unuse(zswap)
-    tree = zswap.tree
-    if tree:
-        kfree(tree)
-    WRITE_ONCE(zswap).tree = None
+    kfree(READ_ONCE(zswap).tree)
+    WRITE_ONCE(zswap).tree = cast(Tree, None)
 
 
 def program(label: str, shrink_memcg_cb: Callable[[Zswap], None]) -> Program[Zswap]:

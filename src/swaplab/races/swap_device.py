@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from swaplab.kernel.sync import (
     READ_ONCE,
@@ -38,11 +38,12 @@ class SwapDevice(Shared):
     """struct swap_info_struct, which is never freed, unlike its swap_map.
 
     Attributes:
+        swap_map: null once the device is off.
         is_idle: the completion that the end of `users` is.
     """
 
     name: Final[str]
-    swap_map: SwapMap | None
+    swap_map: SwapMap
     is_idle: bool
 
     def __init__(self, name: str, byte: int) -> None:
@@ -82,6 +83,5 @@ def swapoff_empty(si: SwapDevice) -> None:
     while not READ_ONCE(si).is_idle:
         relax()
     swap_map = READ_ONCE(si).swap_map
-    WRITE_ONCE(si).swap_map = None
-    if swap_map:
-        kfree(swap_map)
+    WRITE_ONCE(si).swap_map = cast(SwapMap, None)
+    kfree(swap_map)

@@ -16,7 +16,7 @@ from typing import Final
 from swaplab.explore import Program
 from swaplab.kernel.sync import ListHead, ListNode, Shared, SpinLock, XArray, kfree, relax
 from swaplab.races.exhibit import Exhibit
-from swaplab.races.slots import SWAP_HAS_CACHE, SwapSlot, swap_free, swapcache_prepare
+from swaplab.races.slots import SWAP_HAS_CACHE, SwapSlot, swapcache_prepare
 
 __all__ = ["EXHIBIT"]
 
@@ -115,21 +115,16 @@ def swapin_readahead(system: System, swapin: Swapin) -> None:
             zswap_invalidate(system, entry)
 
 
-def zap_pte_range(system: System) -> None:
-    """mm/memory.c:zap_pte_range, 6.12: the process that has a page in the slot exits."""
-    if swap_free(system.slot):
-        entry = system.tree.load(X)
-        if entry:
-            zswap_invalidate(system, entry)
-
-
 def program(label: str, swapin: Swapin) -> Program[System]:
-    """Slot X is swapped in while its process exits."""
+    """Slot X is swapped in while kswapd shrinks zswap."""
     return Program(
         f"{NAME}: {label}",
         System,
-        {"CPU0": lambda system: swapin_readahead(system, swapin), "CPU1": zap_pte_range},
-        {"slot X is pinned by a folio": lambda s: (X in s.swap_cache.items) == bool(s.slot.swap_map & SWAP_HAS_CACHE)},
+        {"CPU0": lambda system: swapin_readahead(system, swapin), "kswapd": lambda s: shrink_memcg_cb(s, swapin)},
+        {
+            "slot X is in the swap cache": lambda system: X in system.swap_cache.items,
+            "and no more in zswap": lambda system: not system.tree.items,
+        },
     )
 
 
