@@ -18,7 +18,14 @@ def test_the_command_line() -> None:
     command = command_line("qemu", Path("bzImage"), "tcg", 200 * MIB, disks)
     assert command[:4] == ["setpriv", "--pdeathsig", "KILL", "qemu"]
     text = " ".join(command)
-    for part in ("-accel tcg -cpu max", "-smp 1 -m 200M", "-kernel bzImage", "-initrd i", "-nodefaults", "-no-reboot"):
+    for part in (
+        "-accel tcg -cpu max,cx16=off",
+        "-smp 1 -m 200M",
+        "-kernel bzImage",
+        "-initrd i",
+        "-nodefaults",
+        "-no-reboot",
+    ):
         assert part in text
     assert "readonly=on,file=with,,comma" in text
     assert text.index("drive=trace") < text.index("drive=swap"), "they are vda and vdb"
