@@ -49,7 +49,7 @@ app.command(
     "swaplab.cli.check:check",
     name="check",
     help="Run every interleaving of programs on shared objects; say what breaks, or that nothing does.\n\n"
-    "Example: `swaplab check --all`",
+    "Example: `swaplab check offline`",
 )
 app.command(
     "swaplab.cli.calibrate:calibrate",

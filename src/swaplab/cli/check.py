@@ -42,14 +42,14 @@ def check(
 ) -> None:
     """Run every interleaving of programs on shared objects, and say what breaks, or that nothing does.
 
-    Example: `swaplab check --all`
+    Example: `swaplab check offline`
 
     The status is 1 if something breaks that must not, or holds that must not.
 
     Parameters
     ----------
     targets
-        Exhibits of the museum, or Python files with a
+        `offline` (zswap's LRU against the offlining of a cgroup), exhibits of the museum, or Python files with a
         `swaplab.Program` in a variable. Files are run.
     all
         The whole museum of published races.

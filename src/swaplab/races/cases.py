@@ -17,8 +17,11 @@ from swaplab.errors import InputError
 from swaplab.explore import Program, Schedule, Verdict, Violation, explore, record
 from swaplab.explore.record import Recording
 from swaplab.races.museum import exhibits
+from swaplab.races.offline import matrix
 
 __all__ = ["Case", "Judgement", "cases", "judge", "judge_all", "replay"]
+
+OFFLINE = "offline"
 
 
 class Case(NamedTuple):
@@ -58,18 +61,20 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 def cases(target: str) -> list[Case]:
-    """Return the programs of a target: the name of an exhibit, or a Python file.
+    """Return the programs of a target: ``offline``, the name of an exhibit, or a Python file.
 
     Raises:
         InputError: there is no such target, or the file is wrong.
     """
+    if target == OFFLINE:
+        return [Case(cell.label, cell.program, cell.holds) for cell in matrix()]
     for exhibit in exhibits():
         if exhibit.name == target:
             broken = [Case(f"broken: {label}", each, False, exhibit.finds) for label, each in exhibit.broken.items()]
             return broken + [Case(f"fixed: {label}", each, True) for label, each in exhibit.fixed.items()]
     if target.endswith(".py"):
         return [case for program in _programs(Path(target)) for case in _with_control(program)]
-    raise InputError("target", f"a Python file, or one of {', '.join(e.name for e in exhibits())}", target)
+    raise InputError("target", f"{OFFLINE}, a Python file, or one of {', '.join(e.name for e in exhibits())}", target)
 
 
 def _with_control(program: Program[Any]) -> list[Case]:

@@ -1,0 +1,291 @@
+"""Lives of cgroups: struct cgroup_subsys_state, from mkdir over rmdir to the last reference and beyond.
+
+kernel/cgroup/cgroup.c, 6.12. A css is online until rmdir kills it. A grace period later css_tryget_online() has stopped
+giving references to anybody, and the css goes offline, children before parents. When the last reference is dropped it
+is released, a grace period after that it is freed, and only then does it let go of its parent.
+
+Differs: there is one controller, memory, and a cgroup is its css. There are no tasks in cgroups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from errno import EBUSY
+from typing import Final, TypeVar, cast
+
+from swaplab.kernel.sync import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Atomic,
+    Mutex,
+    PercpuRef,
+    Shared,
+    WorkQueue,
+    call_rcu,
+    queue_work,
+    rcu_assign_pointer,
+    rcu_dereference,
+)
+
+__all__ = [
+    "CSS_DYING",
+    "CSS_ONLINE",
+    "CSS_RELEASED",
+    "CgroupRoot",
+    "Css",
+    "cgroup_rmdir",
+    "css_descendants",
+    "css_is_dying",
+    "online_css",
+]
+
+C = TypeVar("C", bound="Css")
+
+CSS_ONLINE: Final = 1 << 1
+CSS_RELEASED: Final = 1 << 2
+CSS_DYING: Final = 1 << 4
+
+
+class CgroupRoot(Shared):
+    """What all csses share: the static variables of kernel/cgroup/cgroup.c.
+
+    Attributes:
+        css_serial_nr_next: guarded by cgroup_mutex.
+    """
+
+    css_serial_nr_next: int
+
+    def __init__(self) -> None:
+        self.css_serial_nr_next = 1
+        self.cgroup_mutex = Mutex(None, "cgroup_mutex")
+        self.cgroup_offline_wq = WorkQueue("cgroup_offline_wq")
+        self.cgroup_release_wq = WorkQueue("cgroup_release_wq")
+        self.cgroup_free_wq = WorkQueue("cgroup_free_wq")
+
+
+class Css(Shared):
+    """struct cgroup_subsys_state; whoever makes one holds cgroup_mutex, and calls `online_css` next.
+
+    Args:
+        cgroups: what it shares with the others.
+        name: of the cgroup, for texts.
+        parent: none for the root, which is never destroyed, and whose references nobody counts.
+
+    Attributes:
+        level: how many ancestors it has.
+        flags: CSS_*; they change under cgroup_mutex.
+        serial_nr: ascending in the order of creation.
+        first_child: children are an RCU list in that order, which changes under cgroup_mutex.
+        next_sibling: stays when the css is taken off the list.
+        refcnt: `css_release` follows the last reference.
+        online_cnt: 1 for itself, and 1 for every child that has not gone offline.
+    """
+
+    name: Final[str]
+    flags: int
+    first_child: Css | None
+    next_sibling: Css | None
+
+    def __init__(self, cgroups: CgroupRoot, name: str, parent: Css | None) -> None:
+        self.name = name
+        self.cgroups = cgroups
+        self.parent = parent
+        self.level: int = parent.level + 1 if parent else 0
+        self.serial_nr = cgroups.css_serial_nr_next
+        cgroups.css_serial_nr_next += 1
+        self.flags = 0
+        self.first_child = self.next_sibling = None
+        self.refcnt = PercpuRef(self, "refcnt", lambda: css_release(self))
+        self.online_cnt = Atomic(self, "online_cnt")
+
+    def get(self) -> None:
+        """css_get, include/linux/cgroup_refcnt.h, 6.12: the caller has a reference already."""
+        if self.parent:
+            self.refcnt.get()
+
+    def tryget(self) -> bool:
+        """css_tryget, 6.12: until the last reference is gone, online or not. Under RCU."""
+        return not self.parent or self.refcnt.tryget()
+
+    def tryget_online(self) -> bool:
+        """css_tryget_online, 6.12: until it is killed. Under RCU."""
+        return not self.parent or self.refcnt.tryget_live()
+
+    def put(self) -> None:
+        """css_put, 6.12."""
+        if self.parent:
+            self.refcnt.put()
+
+    def css_offline(self) -> None:
+        """What the controller does once css_tryget_online() fails for everybody. The caller holds cgroup_mutex."""
+        raise NotImplementedError
+
+    def css_released(self) -> None:
+        """What it does once nobody has references. The caller holds cgroup_mutex."""
+        raise NotImplementedError
+
+    def css_free(self) -> None:
+        """What it does once nobody looks at it any more."""
+        raise NotImplementedError
+
+
+def css_is_dying(css: Css) -> bool:
+    """css_is_dying, include/linux/cgroup.h, 6.12. Differs: a marked load."""
+    return bool(READ_ONCE(css).flags & CSS_DYING)
+
+
+# Walks
+
+
+def css_next_child(pos: Css | None, parent: Css) -> Css | None:
+    """css_next_child, 6.12. Under RCU or cgroup_mutex."""
+    if pos is None:
+        return rcu_dereference(parent).first_child
+    if not READ_ONCE(pos).flags & CSS_RELEASED:
+        return rcu_dereference(pos).next_sibling
+    # What comes after it may be gone as well by now, so look for it from the front.
+    following = rcu_dereference(parent).first_child
+    while following and following.serial_nr <= pos.serial_nr:
+        following = rcu_dereference(following).next_sibling
+    return following
+
+
+def css_next_descendant_pre(pos: Css, root: Css) -> Css | None:
+    """css_next_descendant_pre, 6.12. Under RCU or cgroup_mutex."""
+    following = css_next_child(None, pos)
+    while following is None and pos is not root and pos.parent:
+        following = css_next_child(pos, pos.parent)
+        pos = pos.parent
+    return following
+
+
+def css_descendants(root: C) -> Iterator[C]:
+    """css_for_each_descendant_pre, 6.12: `root` and all below it, parents first; all are of one controller."""
+    pos: Css | None = root
+    while pos:
+        yield cast(C, pos)
+        pos = css_next_descendant_pre(pos, root)
+
+
+def _list_add_tail_rcu(css: Css, parent: Css) -> None:
+    last = parent.first_child
+    if last is None:
+        rcu_assign_pointer(parent).first_child = css
+        return
+    while last.next_sibling:
+        last = last.next_sibling
+    rcu_assign_pointer(last).next_sibling = css
+
+
+def _list_del_rcu(css: Css, parent: Css) -> None:
+    before = parent.first_child
+    if before is css:
+        rcu_assign_pointer(parent).first_child = css.next_sibling
+        return
+    while before and before.next_sibling is not css:
+        before = before.next_sibling
+    if before:
+        rcu_assign_pointer(before).next_sibling = css.next_sibling
+
+
+# Creation and destruction
+
+
+def online_css(css: Css) -> None:
+    """css_create and online_css, 6.12: make it visible. The caller holds cgroup_mutex, unless it is the root.
+
+    Differs: the controller has done its part when it made the css; the css pins its parent from here on.
+    """
+    parent = css.parent
+    if parent:
+        parent.get()
+        _list_add_tail_rcu(css, parent)
+        parent.online_cnt.add(1)
+    WRITE_ONCE(css).flags = css.flags | CSS_ONLINE
+    css.online_cnt.add(1)
+
+
+def cgroup_rmdir(css: Css) -> int:
+    """cgroup_rmdir and cgroup_destroy_locked, 6.12.
+
+    Returns:
+        0, also if it was removed before; -EBUSY if it has children that were not.
+    """
+    with css.cgroups.cgroup_mutex:
+        if css_has_online_children(css):
+            return -EBUSY
+        kill_css(css)
+        return 0
+
+
+def css_has_online_children(css: Css) -> bool:
+    """css_has_online_children, 6.12, of the cgroup's own css, which rmdir takes offline at once."""
+    child = css_next_child(None, css)
+    while child:
+        if not css_is_dying(child):
+            return True
+        child = css_next_child(child, css)
+    return False
+
+
+def kill_css(css: Css) -> None:
+    """kill_css, 6.12. The caller holds cgroup_mutex."""
+    if css.flags & CSS_DYING:
+        return
+    WRITE_ONCE(css).flags = css.flags | CSS_DYING
+    css.get()
+    css.refcnt.kill(lambda: css_killed_ref_fn(css))
+
+
+def css_killed_ref_fn(css: Css) -> None:
+    """css_killed_ref_fn, 6.12: everybody has seen that it was killed."""
+    if css.online_cnt.dec_and_test():
+        queue_work(css.cgroups.cgroup_offline_wq, css_killed_work_fn, css)
+
+
+def css_killed_work_fn(css: Css) -> None:
+    """css_killed_work_fn, 6.12."""
+    with css.cgroups.cgroup_mutex:
+        pos: Css | None = css
+        while pos:
+            offline_css(pos)
+            # It stays until the mutex is given back, since its release takes that too.
+            pos.put()
+            pos = pos.parent
+            if pos and not pos.online_cnt.dec_and_test():
+                break
+
+
+def offline_css(css: Css) -> None:
+    """offline_css, 6.12. The caller holds cgroup_mutex."""
+    if css.flags & CSS_ONLINE:
+        css.css_offline()
+        WRITE_ONCE(css).flags = css.flags & ~CSS_ONLINE
+
+
+def css_release(css: Css) -> None:
+    """css_release, 6.12: the last reference is gone."""
+    queue_work(css.cgroups.cgroup_release_wq, css_release_work_fn, css)
+
+
+def css_release_work_fn(css: Css) -> None:
+    """css_release_work_fn, 6.12."""
+    with css.cgroups.cgroup_mutex:
+        WRITE_ONCE(css).flags = css.flags | CSS_RELEASED
+        if css.parent:
+            _list_del_rcu(css, css.parent)
+        css.css_released()
+    _queue_rcu_work(css.cgroups.cgroup_free_wq, css_free_rwork_fn, css)
+
+
+def css_free_rwork_fn(css: Css) -> None:
+    """css_free_rwork_fn, 6.12."""
+    parent = css.parent
+    css.css_free()
+    if parent:
+        parent.put()
+
+
+def _queue_rcu_work(queue: WorkQueue, function: Callable[[Css], None], css: Css) -> None:
+    """queue_rcu_work, kernel/workqueue.c, 6.12."""
+    call_rcu(queue_work, queue, function, css)

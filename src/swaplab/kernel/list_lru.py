@@ -1,0 +1,177 @@
+"""list_lru: lists of reclaimable objects, one per node and memcg.
+
+mm/list_lru.c, 6.12 and 6.13. `ListLru` holds what both have; what differs is in `list_lru_612` and `list_lru_613`, and
+is chosen once, by the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final
+from typing import Protocol as Interface
+
+from swaplab.kernel.css import Css
+from swaplab.kernel.sync import WRITE_ONCE, Atomic, ListHead, ListNode, Shared, SpinLock, XArray, current, kfree
+
+__all__ = [
+    "DEAD",
+    "Isolate",
+    "ListLru",
+    "ListLruMemcg",
+    "ListLruNode",
+    "ListLruOne",
+    "ListLruOps",
+    "LruMemcg",
+    "LruStatus",
+]
+
+DEAD: Final = -(1 << 63)
+"""LONG_MIN as nr_items: the list was reparented (6.13)."""
+ENOMEM: Final = -12
+
+
+class LruStatus(Enum):
+    """enum lru_status, include/linux/list_lru.h: what a walk's callback says of an item."""
+
+    REMOVED = "removed"
+    REMOVED_RETRY = "removed, lock dropped"
+    ROTATE = "to the tail"
+    SKIP = "left alone"
+    RETRY = "lock dropped"
+    STOP = "lock dropped, no more"
+
+
+Isolate = Callable[[Any, "ListLruOne", SpinLock], LruStatus]
+
+
+class LruMemcg(Css):
+    """What list_lru needs of a memcg.
+
+    Attributes:
+        kmemcg_id: index of its lists; -1 for the root.
+        shrinker_bit: whether shrinkers look at it.
+    """
+
+    kmemcg_id: int
+    shrinker_bit: bool
+
+
+class ListLruOne(Shared):
+    """struct list_lru_one.
+
+    Attributes:
+        list: of items, the oldest first.
+        lock: since 6.13; before, the node's lock guards all lists of the node.
+        nr_items: how many; may be negative while lists are reparented (6.12), `DEAD` afterwards (6.13).
+    """
+
+    name: Final[str]
+    nr_items: int
+
+    def __init__(self, name: str, level: int) -> None:
+        self.name = name
+        self.list: ListHead[Any] = ListHead(self, "list")
+        # A child's lock is taken before its parent's: spin_lock_nested.
+        self.lock = SpinLock(self, "lock", -level)
+        self.nr_items = 0
+
+
+class ListLruMemcg(Shared):
+    """struct list_lru_memcg: the lists of one memcg, by node."""
+
+    node: Final[tuple[ListLruOne, ...]]
+
+    def __init__(self, name: str, level: int, nodes: int) -> None:
+        self.name = name
+        self.node = tuple(ListLruOne(name if nodes == 1 else f"{name}/node{nid}", level) for nid in range(nodes))
+
+
+class ListLruNode(Shared):
+    """struct list_lru_node: the root's list, and the lock of all lists of the node (6.12)."""
+
+    def __init__(self, nid: int) -> None:
+        self.name = f"node{nid}"
+        self.lock = SpinLock(self, "lock")
+        self.lru = ListLruOne(f"root/node{nid}", 0)
+        self.nr_items = Atomic(self, "nr_items")
+
+
+class ListLruOps(Interface):
+    """What differs between versions; a module is one."""
+
+    def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+        """list_lru_add."""
+
+    def delete(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+        """list_lru_del."""
+
+    def walk_one(self, lru: ListLru, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
+        """list_lru_walk_one."""
+
+    def alloc(self, lru: ListLru, memcg: LruMemcg) -> int:
+        """memcg_list_lru_alloc."""
+
+    def reparent(self, lru: ListLru, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
+        """memcg_reparent_list_lru."""
+
+
+class ListLru(Shared):
+    """struct list_lru, aware of memcgs.
+
+    Args:
+        ops: of its version.
+        nodes: NUMA nodes.
+    """
+
+    def __init__(self, ops: ListLruOps, nodes: int = 1) -> None:
+        self.ops = ops
+        self.nodes = nodes
+        self.node = tuple(ListLruNode(nid) for nid in range(nodes))
+        self.xa: XArray[ListLruMemcg] = XArray(self, "xa")
+
+    def from_memcg_idx(self, nid: int, idx: int) -> ListLruOne | None:
+        """list_lru_from_memcg_idx."""
+        if idx < 0:
+            return self.node[nid].lru
+        mlru = self.xa.load(idx)
+        return mlru.node[nid] if mlru else None
+
+    def add(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+        """list_lru_add: put an item at the tail, unless it is on a list. The caller keeps the memcg alive."""
+        return self.ops.add(self, item, nid, memcg)
+
+    def delete(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+        """list_lru_del: take an item off its list, if it is on one. The caller keeps the memcg alive."""
+        return self.ops.delete(self, item, nid, memcg)
+
+    def walk_one(self, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
+        """list_lru_walk_one: offer up to `nr_to_walk` items to `isolate`; return how many it removed."""
+        return self.ops.walk_one(self, nid, memcg, isolate, nr_to_walk)
+
+    def alloc(self, memcg: LruMemcg) -> int:
+        """memcg_list_lru_alloc: make the lists of a memcg and of its ancestors; 0 or -ENOMEM. May sleep."""
+        return self.ops.alloc(self, memcg)
+
+
+def isolate_item(one: ListLruOne, item: ListNode[Any]) -> None:
+    """list_lru_isolate: for callbacks of a walk, with the lock held."""
+    item.delete()
+    one.nr_items -= 1
+
+
+def new_memcg_lists(lru: ListLru, memcg: LruMemcg) -> ListLruMemcg | None:
+    """memcg_init_list_lru_one: none if there is no memory."""
+    return None if current.runtime.fails("kmalloc") else ListLruMemcg(memcg.name, memcg.level, lru.nodes)
+
+
+def free_memcg_lists(mlru: ListLruMemcg) -> None:
+    """Free the lists of a memcg, which are one allocation."""
+    for one in mlru.node:
+        kfree(one)
+    kfree(mlru)
+
+
+def set_shrinker_bit(memcg: LruMemcg) -> None:
+    """set_shrinker_bit, mm/shrinker.c, 6.12. Differs: there is one shrinker."""
+    WRITE_ONCE(memcg).shrinker_bit = True

@@ -1,0 +1,172 @@
+"""list_lru as of 6.12: one lock per node, and kmemcg_id, read under it, says which list.
+
+mm/list_lru.c, 6.12. Each function that a safeguard protects has a sibling without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from swaplab.kernel.css import css_descendants
+from swaplab.kernel.list_lru import (
+    ENOMEM,
+    Isolate,
+    ListLru,
+    ListLruMemcg,
+    ListLruOne,
+    LruMemcg,
+    LruStatus,
+    free_memcg_lists,
+    new_memcg_lists,
+    set_shrinker_bit,
+)
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, ListNode, call_rcu, rcu
+
+__all__ = ["ListLru612", "switch_ids"]
+
+
+def memcg_kmem_id(memcg: LruMemcg) -> int:
+    """memcg_kmem_id, include/linux/memcontrol.h, 6.12.
+
+    Differs: a marked load. Linux has a plain one, which formally races with memcg_reparent_list_lrus.
+    """
+    return READ_ONCE(memcg).kmemcg_id
+
+
+@dataclass(frozen=True)
+class ListLru612:
+    """The operations of 6.12.
+
+    Attributes:
+        index: which list is a memcg's: memcg_kmem_id, or something that does not follow offlining.
+        early: read it before the lock is taken, not under it.
+        parents: allocate the lists of ancestors too.
+        wait: free lists a grace period after they are gone, not at once.
+    """
+
+    index: Callable[[LruMemcg], int] = memcg_kmem_id
+    early: bool = False
+    parents: bool = True
+    wait: bool = True
+
+    def _lists(self, lru: ListLru, nid: int, memcg: LruMemcg, early: int | None) -> ListLruOne:
+        # As in Linux: a list that is missing is a null pointer, which is followed.
+        return lru.from_memcg_idx(nid, self.index(memcg) if early is None else early)  # type: ignore[return-value]
+
+    def _early(self, memcg: LruMemcg) -> int | None:
+        return self.index(memcg) if self.early else None
+
+    def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+        """list_lru_add."""
+        nlru = lru.node[nid]
+        early = self._early(memcg)
+        with nlru.lock:
+            if not item.empty():
+                return False
+            one = self._lists(lru, nid, memcg, early)
+            one.list.add_tail(item)
+            if not one.nr_items:
+                set_shrinker_bit(memcg)
+            one.nr_items += 1
+            nlru.nr_items.add(1)
+            return True
+
+    def delete(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+        """list_lru_del. While lists are reparented the item may be on another list than the one that is counted."""
+        nlru = lru.node[nid]
+        early = self._early(memcg)
+        with nlru.lock:
+            if item.empty():
+                return False
+            one = self._lists(lru, nid, memcg, early)
+            item.delete()
+            one.nr_items -= 1
+            nlru.nr_items.add(-1)
+            return True
+
+    def walk_one(self, lru: ListLru, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
+        """list_lru_walk_one."""
+        with lru.node[nid].lock:
+            return self._walk(lru, nid, self.index(memcg), isolate, nr_to_walk)
+
+    def _walk(self, lru: ListLru, nid: int, idx: int, isolate: Isolate, nr_to_walk: int) -> int:
+        """__list_lru_walk_one: after the lock was dropped, start again from the head."""
+        nlru = lru.node[nid]
+        isolated = 0
+        restart = True
+        while restart:
+            restart = False
+            one = lru.from_memcg_idx(nid, idx)
+            following = one.list.first() if one else None
+            while following and one and nr_to_walk and not restart:
+                entry, nr_to_walk = following, nr_to_walk - 1
+                following = one.list.after(entry.lru)
+                status = isolate(entry, one, nlru.lock)
+                if status in (LruStatus.REMOVED, LruStatus.REMOVED_RETRY):
+                    isolated += 1
+                    nlru.nr_items.add(-1)
+                elif status is LruStatus.ROTATE:
+                    one.list.move_tail(entry.lru)
+                elif status is LruStatus.STOP:
+                    return isolated
+                restart = status in (LruStatus.REMOVED_RETRY, LruStatus.RETRY)
+        return isolated
+
+    def alloc(self, lru: ListLru, memcg: LruMemcg) -> int:
+        """memcg_list_lru_alloc. Differs: storing in the array needs no memory of its own."""
+        table: list[tuple[LruMemcg, ListLruMemcg]] = []
+        walker: LruMemcg | None = memcg
+        while walker and not self._allocated(lru, walker):
+            mlru = new_memcg_lists(lru, walker)
+            if mlru is None:
+                for _, made in table:
+                    free_memcg_lists(made)
+                return ENOMEM
+            table.append((walker, mlru))
+            walker = walker.parent if self.parents else None  # type: ignore[assignment]
+        with lru.xa.lock:
+            for each, mlru in reversed(table):
+                index = self.index(each)
+                if index < 0 or lru.xa.load(index):
+                    free_memcg_lists(mlru)
+                else:
+                    lru.xa.store_locked(index, mlru)
+        return 0
+
+    def _allocated(self, lru: ListLru, memcg: LruMemcg) -> bool:
+        """memcg_list_lru_allocated."""
+        index = self.index(memcg)
+        return index < 0 or lru.xa.load(index) is not None
+
+    def reparent(self, lru: ListLru, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
+        """memcg_reparent_list_lru: all nodes, then memcg_list_lru_free."""
+        for nid in range(lru.nodes):
+            self._reparent_node(lru, nid, src_idx, parent)
+        mlru = lru.xa.erase(src_idx)
+        if mlru:
+            if self.wait:
+                call_rcu(free_memcg_lists, mlru)
+            else:
+                free_memcg_lists(mlru)
+
+    def _reparent_node(self, lru: ListLru, nid: int, src_idx: int, parent: LruMemcg) -> None:
+        """memcg_reparent_list_lru_node."""
+        with lru.node[nid].lock:
+            src = lru.from_memcg_idx(nid, src_idx)
+            if not src:
+                return
+            dst = self._lists(lru, nid, parent, None)
+            dst.list.splice(src.list)
+            if src.nr_items:
+                dst.nr_items += src.nr_items
+                set_shrinker_bit(parent)
+                src.nr_items = 0
+
+
+def switch_ids(memcg: LruMemcg, parent: LruMemcg) -> None:
+    """The first half of memcg_reparent_list_lrus: who looks from now on finds the parent's lists."""
+    with rcu:
+        for child in css_descendants(memcg):
+            WRITE_ONCE(child).kmemcg_id = READ_ONCE(parent).kmemcg_id

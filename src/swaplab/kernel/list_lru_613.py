@@ -1,0 +1,173 @@
+"""list_lru since 6.13: a lock per list, a mark on dead ones, and whoever meets one goes on to the parent's.
+
+mm/list_lru.c, 6.13 (fb56fdf8b9a2), and as mended in 2026 (98733f3f0bec).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from swaplab.kernel.css import css_is_dying
+from swaplab.kernel.list_lru import (
+    DEAD,
+    ENOMEM,
+    Isolate,
+    ListLru,
+    ListLruMemcg,
+    ListLruOne,
+    LruMemcg,
+    LruStatus,
+    free_memcg_lists,
+    new_memcg_lists,
+    set_shrinker_bit,
+)
+from swaplab.kernel.list_lru_612 import memcg_kmem_id
+from swaplab.kernel.sync import KernelWarning, ListNode, call_rcu, rcu
+
+__all__ = ["ListLru613"]
+
+
+def lock_list_lru_of_memcg(lru: ListLru, nid: int, memcg: LruMemcg, skip_empty: bool) -> ListLruOne | None:
+    """lock_list_lru_of_memcg: the memcg's list if it lives, else that of the nearest ancestor; locked.
+
+    Raises:
+        KernelWarning: the list of a memcg is gone that is not dying.
+    """
+    with rcu:
+        while True:
+            one = lru.from_memcg_idx(nid, memcg_kmem_id(memcg))
+            if one and lock_list_lru(one):
+                return one
+            if skip_empty:
+                return None
+            if not css_is_dying(memcg):
+                raise KernelWarning(f"{memcg.label} is not dying, and has no list")
+            assert memcg.parent
+            memcg = memcg.parent  # type: ignore[assignment]
+
+
+def lock_list_lru(one: ListLruOne) -> bool:
+    """lock_list_lru: not if it is dead."""
+    one.lock.acquire()
+    if one.nr_items == DEAD:
+        one.lock.release()
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class ListLru613:
+    """The operations of 6.13.
+
+    Attributes:
+        drain_first: reparent the lists and mark them dead, and only then take them out of the array.
+    """
+
+    drain_first: bool
+
+    def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+        """list_lru_add."""
+        one = lock_list_lru_of_memcg(lru, nid, memcg, skip_empty=False)
+        assert one
+        was_empty = item.empty()
+        if was_empty:
+            one.list.add_tail(item)
+            if not one.nr_items:
+                set_shrinker_bit(memcg)
+            one.nr_items += 1
+        one.lock.release()
+        if was_empty:
+            lru.node[nid].nr_items.add(1)
+        return was_empty
+
+    def delete(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+        """list_lru_del."""
+        one = lock_list_lru_of_memcg(lru, nid, memcg, skip_empty=False)
+        assert one
+        was_listed = not item.empty()
+        if was_listed:
+            item.delete()
+            one.nr_items -= 1
+        one.lock.release()
+        if was_listed:
+            lru.node[nid].nr_items.add(-1)
+        return was_listed
+
+    def walk_one(self, lru: ListLru, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
+        """list_lru_walk_one: callbacks that drop the lock return without it, and the walk starts again."""
+        isolated = 0
+        while True:
+            one = lock_list_lru_of_memcg(lru, nid, memcg, skip_empty=True)
+            if not one:
+                return isolated
+            following = one.list.first()
+            restart = False
+            while following and nr_to_walk and not restart:
+                entry, nr_to_walk = following, nr_to_walk - 1
+                following = one.list.after(entry.lru)
+                status = isolate(entry, one, one.lock)
+                if status in (LruStatus.REMOVED, LruStatus.REMOVED_RETRY):
+                    isolated += 1
+                    lru.node[nid].nr_items.add(-1)
+                elif status is LruStatus.ROTATE:
+                    one.list.move_tail(entry.lru)
+                elif status is LruStatus.STOP:
+                    return isolated
+                restart = status in (LruStatus.REMOVED_RETRY, LruStatus.RETRY)
+            if not restart:
+                one.lock.release()
+                return isolated
+
+    def alloc(self, lru: ListLru, memcg: LruMemcg) -> int:
+        """memcg_list_lru_alloc: the farthest ancestor without lists first; none for who is dying."""
+        while memcg_kmem_id(memcg) >= 0 and not lru.xa.load(memcg_kmem_id(memcg)):
+            each = memcg
+            while (parent := each.parent) and self._is_missing(lru, parent):  # type: ignore[arg-type]
+                each = parent  # type: ignore[assignment]
+            mlru = new_memcg_lists(lru, each)
+            if mlru is None:
+                return ENOMEM
+            is_dying = self._store(lru, each, mlru)
+            if is_dying and each is memcg:
+                return 0
+        return 0
+
+    @staticmethod
+    def _is_missing(lru: ListLru, memcg: LruMemcg) -> bool:
+        index = memcg_kmem_id(memcg)
+        return index >= 0 and not lru.xa.load(index)
+
+    @staticmethod
+    def _store(lru: ListLru, memcg: LruMemcg, mlru: ListLruMemcg) -> bool:
+        with lru.xa.lock:
+            is_dying = css_is_dying(memcg)
+            index = memcg_kmem_id(memcg)
+            if is_dying or lru.xa.load(index):
+                free_memcg_lists(mlru)
+            else:
+                lru.xa.store_locked(index, mlru)
+        return is_dying
+
+    def reparent(self, lru: ListLru, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
+        """memcg_reparent_list_lrus, for one list_lru."""
+        mlru = lru.xa.load(src_idx) if self.drain_first else lru.xa.erase(src_idx)
+        if not mlru:
+            return
+        for nid in range(lru.nodes):
+            self._reparent_one(lru, nid, mlru.node[nid], parent)
+        if self.drain_first:
+            lru.xa.erase(src_idx)
+        call_rcu(free_memcg_lists, mlru)
+
+    @staticmethod
+    def _reparent_one(lru: ListLru, nid: int, src: ListLruOne, parent: LruMemcg) -> None:
+        """memcg_reparent_list_lru_one."""
+        dst = lru.from_memcg_idx(nid, memcg_kmem_id(parent))
+        assert dst
+        with src.lock, dst.lock:
+            dst.list.splice(src.list)
+            if src.nr_items:
+                dst.nr_items += src.nr_items
+                set_shrinker_bit(parent)
+            src.nr_items = DEAD

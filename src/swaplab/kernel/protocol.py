@@ -1,0 +1,51 @@
+"""Which of the protocols that Linux has had, or was said to need, a system follows.
+
+The differences are between small pieces of code that stand side by side, in `swaplab.kernel.list_lru_612` and
+`swaplab.kernel.list_lru_613` for the most part; a protocol says which of them are put together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+__all__ = ["SAFEGUARDS", "ListLruProtocol", "Lookup", "Protocol", "Reparent", "Safeguard"]
+
+ListLruProtocol = Literal["feared", "6.12", "6.13", "6.13-fixed"]
+Lookup = Literal["bare", "rcu", "tryget", "tryget_online"]
+Reparent = Literal["offline", "release", "objcg-release"]
+Safeguard = Literal["id-under-lock", "id-before-splice", "ancestors-allocated", "grace-period-before-free"]
+SAFEGUARDS: tuple[Safeguard, ...] = get_args(Safeguard)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is done where implementations differ.
+
+    Attributes:
+        list_lru: how the list of a memcg is found, and given to its parent.
+
+            - ``6.12``: one lock for all lists of a node. The kmemcg_id of an offline memcg is its parent's, so that
+              what comes late finds the parent's list.
+            - ``6.13``: a lock for each list, and a mark on dead ones; what comes late goes up. As first merged: the
+              entry in the xarray goes before the list is drained.
+            - ``6.13-fixed``: the same, with the list drained and marked first, as since 2026.
+            - ``feared``: 6.12 with a kmemcg_id that never changes, as the mailing list thought it was in 2023: what
+              comes late finds the list of the dying memcg.
+        lookup: what keeps the memcg of an objcg alive while an entry is put on its list, or taken off.
+        reparent: when lists go to the parent: offline; at the release of the css, as was proposed; or then, and the
+            objcgs with them.
+        objcg_pins: whether an objcg holds a reference to the css of its memcg, as was objected to that; 6.12 has none.
+        without: safeguards of 6.12 taken away, so that the search has something to find.
+
+            - ``id-under-lock``: kmemcg_id is read under the lock of the lists.
+            - ``id-before-splice``: kmemcg_id changes before lists are spliced.
+            - ``ancestors-allocated``: whoever gets a list, its ancestors have got one.
+            - ``grace-period-before-free``: a list that was given away is freed a grace period later.
+    """
+
+    list_lru: ListLruProtocol = "6.12"
+    lookup: Lookup = "rcu"
+    reparent: Reparent = "offline"
+    objcg_pins: bool = False
+    without: frozenset[Safeguard] = frozenset()

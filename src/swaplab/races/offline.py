@@ -1,0 +1,287 @@
+"""The question that swaplab was built for: zswap_lru_add() against mem_cgroup_css_offline().
+
+It was asked in October 2023, of "[PATCH v4 2/5] zswap: make shrinking memcg-aware"
+(20231101012614.186996-1-nphamcs@gmail.com): an entry that is added while its memcg goes offline could land on a list
+that is about to be freed, where nobody finds it. Looking the memcg up under RCU, with css_tryget or with
+css_tryget_online was said not to help; reparenting the lists at css release was proposed. It was answered that
+kmemcg_id is switched to the parent's before any list is spliced, so that RCU is enough
+(B0D87683-DD13-4787-8188-98CEBF561B99@linux.dev).
+
+Here are the objects of `swaplab.kernel`, whole: rmdir, its grace periods and work queues, the objcg, the lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final, NamedTuple, get_args
+
+from swaplab.explore import Program
+from swaplab.kernel.css import CSS_ONLINE, cgroup_rmdir, css_descendants
+from swaplab.kernel.list_lru import DEAD, ListLruOne, LruStatus
+from swaplab.kernel.memcontrol import MemcgRoot, MemCgroup, ObjCgroup, mem_cgroup_create, with_memcg
+from swaplab.kernel.protocol import SAFEGUARDS, ListLruProtocol, Lookup, Protocol
+from swaplab.kernel.sync import ListNode, Shared, SpinLock, rcu
+
+__all__ = ["Cell", "matrix"]
+
+
+class Entry(Shared):
+    """A zswap entry, as far as its LRU is concerned."""
+
+    name: Final[str]
+
+    def __init__(self, name: str, objcg: ObjCgroup, nid: int) -> None:
+        self.name = name
+        self.objcg = objcg
+        self.nid = nid
+        self.lru = ListNode(self, "lru")
+
+
+class Machine:
+    """A parent and its child, a list_lru, and entries of the child.
+
+    Args:
+        protocol: which version of the system.
+        nodes: NUMA nodes; there is an entry on each.
+        allocated: whether the child has lists already.
+        listed: whether the entries are on them.
+        pinned: whether the swap slots of the entries hold the child's ID, and with it the child.
+        held: whether a page that is charged to the child holds it all the while.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        nodes: int = 1,
+        allocated: bool = True,
+        listed: bool = False,
+        pinned: bool = True,
+        held: bool = False,
+    ) -> None:
+        self.memcgs = MemcgRoot(protocol)
+        self.parent = mem_cgroup_create(self.memcgs.root, "parent")
+        self.child = mem_cgroup_create(self.parent, "child")
+        self.lru = self.memcgs.new_list_lru(nodes)
+        self.pinned = pinned
+        objcg = self.child.orig_objcg
+        assert objcg
+        self.entries: list[Entry] = [Entry(f"E{nid}" if nodes > 1 else "E", objcg, nid) for nid in range(nodes)]
+        for _ in self.entries:
+            objcg.refcnt.get()
+            if pinned:
+                self.child.id_get()
+        if held:
+            self.child.get()
+        if allocated:
+            self.lru.alloc(self.child)
+        if listed:
+            for entry in self.entries:
+                self.zswap_lru_add(entry)
+
+    def zswap_lru_add(self, entry: Entry) -> None:
+        """zswap_lru_add, mm/zswap.c, 6.12."""
+        with_memcg(entry.objcg, lambda memcg: self.lru.add(entry.lru, entry.nid, memcg))
+
+    def zswap_lru_del(self, entry: Entry) -> None:
+        """zswap_lru_del, mm/zswap.c, 6.12."""
+        with_memcg(entry.objcg, lambda memcg: self.lru.delete(entry.lru, entry.nid, memcg))
+
+    def zswap_entry_free(self, entry: Entry) -> None:
+        """zswap_entry_free, mm/zswap.c, and the end of its slot, mm/swapfile.c, 6.12."""
+        self.zswap_lru_del(entry)
+        entry.objcg.refcnt.put()
+        if self.pinned:
+            self.child.id_put()
+
+    def shrink_memcg_cb(self, entry: Entry, one: ListLruOne, lock: SpinLock) -> LruStatus:
+        """shrink_memcg_cb, mm/zswap.c, 6.12: the lock is dropped for the writeback, which frees the entry."""
+        lock.release()
+        self.zswap_entry_free(entry)
+        if self.memcgs.protocol.list_lru.startswith("6.13"):
+            return LruStatus.REMOVED_RETRY
+        lock.acquire()
+        return LruStatus.REMOVED_RETRY
+
+    def lists(self) -> Iterator[tuple[MemCgroup, ListLruOne]]:
+        """Lists that reclaim can reach: of the root, and of memcgs that are online."""
+        memcgs = [self.memcgs.root, *(m for m in (self.parent, self.child) if m.__dict__["flags"] & CSS_ONLINE)]
+        for memcg in memcgs:
+            for nid in range(self.lru.nodes):
+                index = memcg.__dict__["kmemcg_id"]
+                mlru = self.lru.xa.items.get(index)
+                if index < 0:
+                    yield memcg, self.lru.node[nid].lru
+                elif mlru:
+                    yield memcg, mlru.node[nid]
+
+
+def are_reachable(machine: Machine) -> None:
+    """Every entry is on a list that reclaim can reach."""
+    found = [entry for _, one in machine.lists() for entry in one.list.entries()]
+    for entry in machine.entries:
+        assert entry in found, f"{entry.label} is on no list that reclaim can reach: nobody will ever write it back"
+
+
+def are_counted(machine: Machine) -> None:
+    """Every list that reclaim can reach has as many items as it says."""
+    for memcg, one in machine.lists():
+        counted = one.__dict__["nr_items"]
+        length = len(one.list.entries())
+        assert counted in (length, DEAD), f"nr_items of {memcg.label} is {counted}, and {length} are on its list"
+
+
+def are_gone(machine: Machine) -> None:
+    """No entry is on any list."""
+    for entry in machine.entries:
+        assert entry.lru.head is None, f"{entry.label} was removed, and is on a list"
+
+
+def is_freed(machine: Machine) -> None:
+    """Nothing holds the child that will not let go."""
+    assert "_freed" in machine.child.__dict__, "MemCgroup child is never released: its lists and objcg stay for ever"
+
+
+Task = Callable[[Machine], object]
+
+
+def add(machine: Machine) -> None:
+    """What zswap_store does last; one task for all entries."""
+    for entry in machine.entries:
+        machine.zswap_lru_add(entry)
+
+
+def remove(machine: Machine) -> None:
+    """What becomes of an entry that is loaded."""
+    for entry in machine.entries:
+        machine.zswap_entry_free(entry)
+
+
+def walk(machine: Machine) -> None:
+    """What shrink_worker does with the child: hold it if it is online, and write its oldest entry back."""
+    with rcu:
+        found = next((memcg for memcg in css_descendants(machine.parent) if memcg is machine.child), None)
+        is_held = found is not None and found.tryget_online()
+    if is_held:
+        machine.lru.walk_one(0, machine.child, machine.shrink_memcg_cb, 1)
+        machine.child.put()
+
+
+def alloc_and_add(machine: Machine) -> None:
+    """What zswap_store does before: it makes lists for the memcg, held meanwhile."""
+    objcg = machine.entries[0].objcg
+    memcg = hold_memcg(objcg)
+    machine.lru.alloc(memcg)
+    memcg.put()
+    add(machine)
+
+
+def hold_memcg(objcg: ObjCgroup) -> MemCgroup:
+    """get_mem_cgroup_from_objcg, 6.12."""
+    return with_memcg(objcg, lambda memcg: memcg if memcg.tryget() else hold_memcg(objcg))
+
+
+def offline(machine: Machine) -> None:
+    """Rmdir of the child; the rest follows."""
+    cgroup_rmdir(machine.child)
+
+
+def offline_both(machine: Machine) -> None:
+    """Rmdir of the child and of its parent."""
+    cgroup_rmdir(machine.child)
+    cgroup_rmdir(machine.parent)
+
+
+class Scenario(NamedTuple):
+    """What happens beside the rmdir.
+
+    Attributes:
+        zswap: what zswap does.
+        rmdir: what goes away.
+        setup: makes the machine from the protocol.
+        checks: what has to hold then.
+    """
+
+    zswap: Task
+    rmdir: Task
+    setup: Callable[[Protocol], Machine]
+    checks: tuple[Callable[[Machine], None], ...]
+
+
+SCENARIOS = {
+    # As the thread reasons: nothing but the lookup keeps the child.
+    "add": Scenario(add, offline, partial(Machine, pinned=False), (are_reachable, are_counted, is_freed)),
+    "add, its slot holds the child": Scenario(add, offline, Machine, (are_reachable, are_counted)),
+    "removal": Scenario(remove, offline, partial(Machine, listed=True), (are_gone, are_counted, is_freed)),
+    "removal, a page holds the child": Scenario(
+        remove, offline, partial(Machine, listed=True, held=True), (are_gone, are_counted)
+    ),
+    "walk and writeback": Scenario(walk, offline, partial(Machine, listed=True), (are_counted,)),
+    "parent and child": Scenario(add, offline_both, Machine, (are_reachable, are_counted)),
+    "parent and child, no slot holds the child": Scenario(
+        add, offline_both, partial(Machine, pinned=False), (are_reachable,)
+    ),
+    "allocation": Scenario(alloc_and_add, offline, partial(Machine, allocated=False), (are_reachable,)),
+    "two nodes": Scenario(add, offline, partial(Machine, nodes=2), (are_reachable, are_counted)),
+}
+
+
+class Cell(NamedTuple):
+    """One field of the matrix.
+
+    Attributes:
+        label: which.
+        protocol: of the system.
+        scenario: what happens.
+        holds: whether nothing may break.
+        program: to explore.
+    """
+
+    label: str
+    protocol: Protocol
+    scenario: str
+    holds: bool
+    program: Program[Any]
+
+
+def program(name: str, scenario: str, protocol: Protocol) -> Program[Machine]:
+    """Return the program of a field."""
+    chosen = SCENARIOS[scenario]
+    checks = {str(check.__doc__): check for check in chosen.checks}
+    tasks = {"CPU0": chosen.zswap, "CPU1": chosen.rmdir}
+    return Program(name, lambda: chosen.setup(protocol), tasks, checks)
+
+
+def cell(scenario: str, protocol: Protocol, holds: bool) -> Cell:
+    """Return a field."""
+    parts = [scenario, f"list_lru {protocol.list_lru}", f"lookup {protocol.lookup}", f"lists at {protocol.reparent}"]
+    parts += [f"without {each}" for each in sorted(protocol.without)]
+    parts += ["objcgs pin"] if protocol.objcg_pins else []
+    label = ", ".join(parts)
+    return Cell(label, protocol, scenario, holds, program(label, scenario, protocol))
+
+
+def matrix() -> list[Cell]:
+    """Return all fields, in order."""
+    versions: tuple[ListLruProtocol, ...] = get_args(ListLruProtocol)
+    found = [
+        cell("add", Protocol(version, lookup), version != "feared" and lookup != "bare")
+        for version in versions
+        for lookup in get_args(Lookup)
+    ]
+    for scenario in ("removal", "walk and writeback", "parent and child", "allocation", "two nodes"):
+        found += [cell(scenario, Protocol(version), True) for version in versions[1:]]
+    found += [
+        cell("add, its slot holds the child", Protocol(), True),
+        cell("add, its slot holds the child", Protocol(lookup="bare"), True),
+        cell("add, its slot holds the child", Protocol(reparent="release"), False),
+        cell("removal", Protocol(reparent="release"), True),
+        cell("removal, a page holds the child", Protocol(reparent="release"), False),
+        cell("removal", Protocol(reparent="objcg-release"), True),
+        cell("removal", Protocol(reparent="objcg-release", objcg_pins=True), False),
+    ]
+    for safeguard in SAFEGUARDS:
+        scenario = "walk and writeback" if safeguard == "grace-period-before-free" else "add"
+        found.append(cell(scenario, Protocol(without=frozenset({safeguard})), False))
+    found.append(cell("parent and child, no slot holds the child", Protocol(), False))
+    return found

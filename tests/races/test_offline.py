@@ -1,0 +1,31 @@
+"""The matrix of `swaplab check offline`; the large fields are left to the command."""
+
+from __future__ import annotations
+
+import pytest
+
+from swaplab.explore import Holds, Violation, explore
+from swaplab.races.offline import Cell, matrix
+
+CELLS = {cell.label: cell for cell in matrix()}
+LARGE = ("walk and writeback", "no slot holds", "tryget")
+
+
+def test_labels_are_unique() -> None:
+    assert len(CELLS) == len(matrix())
+
+
+@pytest.mark.parametrize("label", [label for label in CELLS if not any(part in label for part in LARGE)])
+def test_verdicts(label: str) -> None:
+    cell: Cell = CELLS[label]
+    verdict = explore(cell.program)
+    assert isinstance(verdict, Holds if cell.holds else Violation), verdict
+    assert verdict.effort.vain == 0
+
+
+def test_the_fear_and_the_answer() -> None:
+    """What was feared loses the entry or follows a null pointer; RCU alone is enough where kmemcg_id is switched."""
+    feared = explore(CELLS["add, list_lru feared, lookup rcu, lists at offline"].program)
+    assert isinstance(feared, Violation)
+    assert {step.cpu for step in feared.steps if step.matters} == {"CPU0", "CPU1"}
+    assert isinstance(explore(CELLS["add, list_lru 6.12, lookup rcu, lists at offline"].program), Holds)
