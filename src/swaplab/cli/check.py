@@ -34,6 +34,7 @@ class ScheduleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def check(
     *targets: str,
     all: Flag = False,
+    only: Annotated[str, Parameter(show_default=False)] = "",
     replay: Annotated[Path | None, Parameter(name="--replay")] = None,
     executions: Annotated[int | None, Parameter(name="--executions")] = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
@@ -53,6 +54,8 @@ def check(
         `swaplab.Program` in a variable. Files are run.
     all
         The whole museum of published races.
+    only
+        Of the targets' programs, those with this in their names.
     replay
         Run a schedule again that -o wrote, and show it.
     executions
@@ -75,9 +78,11 @@ def check(
         raise InputError("targets", "at least one, or --all, or --replay", "none")
     if executions is not None and executions < 1:
         raise InputError("--executions", "at least 1", executions)
-    total = sum(len(cases(target)) for target in wanted)
-    with steps("check", total) as step:
-        judged = judge_all(wanted, executions, jobs or os.cpu_count() or 1, step)
+    chosen = [(target, n) for target in wanted for n, case in enumerate(cases(target)) if only in case.label]
+    if not chosen:
+        raise InputError("--only", "a part of a program's name", only)
+    with steps("check", len(chosen)) as step:
+        judged = judge_all(chosen, executions, jobs or os.cpu_count() or 1, step)
     if output:
         _write(output, judged)
     _show(judged, json, all)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -115,10 +115,9 @@ def _is_expected(case: Case, verdict: Verdict) -> bool:
 
 
 def judge_all(
-    targets: Iterable[str], executions_max: int | None, workers: int, step: Callable[[], None]
+    wanted: Sequence[tuple[str, int]], executions_max: int | None, workers: int, step: Callable[[], None]
 ) -> list[Judgement]:
-    """Explore all programs of all targets, several at once; `step` is called after each."""
-    wanted = [(target, index) for target in targets for index in range(len(cases(target)))]
+    """Explore programs, given by target and number, several at once; `step` is called after each."""
     if workers == 1 or len(wanted) == 1:
         found = []
         for target, index in wanted:

@@ -254,8 +254,8 @@ def program(name: str, scenario: str, protocol: Protocol) -> Program[Machine]:
 
 def cell(scenario: str, protocol: Protocol, holds: bool) -> Cell:
     """Return a field."""
-    parts = [scenario, f"list_lru {protocol.list_lru}", f"lookup {protocol.lookup}", f"lists at {protocol.reparent}"]
-    parts += [f"without {each}" for each in sorted(protocol.without)]
+    parts = [" ".join([scenario, *(f"without {each}" for each in sorted(protocol.without))])]
+    parts += [f"list_lru {protocol.list_lru}", f"lookup {protocol.lookup}", f"lists at {protocol.reparent}"]
     parts += ["objcgs pin"] if protocol.objcg_pins else []
     label = ", ".join(parts)
     return Cell(label, protocol, scenario, holds, program(label, scenario, protocol))
