@@ -1,25 +1,38 @@
-"""Put what swaplab prints now into README.md, between its marks: the demo and, with --bench, the benchmark.
+"""Put what swaplab says now between the marks of the documents: demo, diagrams and verdicts; with --bench, benchmarks.
 
-The benchmark takes minutes, and a machine that does nothing else.
+Benchmarks take minutes, and a machine that does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
+from swaplab.races.museum import exhibits
 
-__all__ = ["DEMO", "block", "filled", "output"]
+__all__ = ["DEMO", "DIAGRAMS", "block", "filled", "output"]
 
 ROOT = Path(__file__).parents[1]
 DEMO = ("-c", "from swaplab.cli import main; main()", "run", "scenarios/demo.toml", "--compare")
-BENCH = ("benchmarks/replay.py",)
+CHECK = ("-c", "from swaplab.cli import main; main()", "check")
+BENCH = {"bench": ("benchmarks/replay.py",), "bench-explore": ("benchmarks/explore.py",)}
+OFFLINE = "docs/offline.md"
+DIAGRAMS = {
+    "feared": "add, list_lru feared, lookup tryget_online",
+    "answer": "add, list_lru 6.12, lookup rcu, lists at offline",
+    "late-id": "without id-before-splice",
+    "early-read": "without id-under-lock",
+    "at-release": "add, its slot holds the child, list_lru 6.12, lookup rcu, lists at release",
+}
+"""Fields of the matrix that the answer shows, by mark."""
 
 
 def output(arguments: tuple[str, ...]) -> str:
@@ -31,13 +44,51 @@ def output(arguments: tuple[str, ...]) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
 
 
-def block(name: str, text: str) -> str:
-    """`text` as it stands in README.md, its marks included."""
-    return f"<!-- {name} -->\n```text\n{text}\n```\n<!-- /{name} -->"
+def field(only: str) -> str:
+    """Return what swaplab says of a field of the matrix; it is 1 where something breaks, as it should."""
+    return output((*CHECK, "offline", "--jobs", "1", "--only", only))
 
 
-def filled(readme: str, name: str, text: str) -> str:
-    """README.md with `text` between the marks of `name`.
+def verdicts(*targets: str) -> list[dict[str, Any]]:
+    """Return all verdicts on some targets."""
+    found: list[dict[str, Any]] = json.loads(output((*CHECK, *targets, "--json")))
+    return found
+
+
+def matrix() -> str:
+    """The matrix as a table."""
+    rows = ["| scenario and protocol | verdict | executions |", "|---|---|---:|"]
+    for each in verdicts("offline"):
+        verdict = each["verdict"]
+        kind = f"**violated**: {verdict['kind']}" if verdict["type"] == "violation" else "holds, complete"
+        rows.append(f"| {each['label']} | {kind} | {verdict['effort']['executions']:,} |")
+    return "\n".join(rows)
+
+
+def museum() -> str:
+    """The museum as a table."""
+    rows = ["| race | found broken, as | in | held mended, in |", "|---|---|---:|---:|"]
+    judged = verdicts("--all")
+    for exhibit in exhibits():
+        own = [each for each in judged if each["target"] == exhibit.name]
+        kinds = dict.fromkeys(each["verdict"]["kind"] for each in own if each["verdict"]["type"] == "violation")
+        counts = {
+            holds: sum(each["verdict"]["effort"]["executions"] for each in own if each["holds"] is holds)
+            for holds in (False, True)
+        }
+        name = f"[{exhibit.name}](../src/swaplab/races/{exhibit.name.replace('-', '_')}.py): {exhibit.title}"
+        rows.append(f"| {name} | {', '.join(kinds)} | {counts[False]:,} | {counts[True]:,} |")
+    return "\n".join(rows)
+
+
+def block(name: str, text: str, is_table: bool = False) -> str:
+    """`text` as it stands in a document, its marks included."""
+    inside = text if is_table else f"```text\n{text}\n```"
+    return f"<!-- {name} -->\n{inside}\n<!-- /{name} -->"
+
+
+def filled(readme: str, name: str, text: str, is_table: bool = False) -> str:
+    """A document with `text` between the marks of `name`.
 
     Raises:
         InputError: the marks are not there once.
@@ -45,21 +96,30 @@ def filled(readme: str, name: str, text: str) -> str:
     marks = re.compile(f"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
     parts = marks.split(readme)
     if len(parts) != 2:
-        raise InputError("README.md", f"<!-- {name} --> and <!-- /{name} --> once", f"{len(parts) - 1} times")
-    return block(name, text).join(parts)
+        raise InputError("document", f"<!-- {name} --> and <!-- /{name} --> once", f"{len(parts) - 1} times")
+    return block(name, text, is_table).join(parts)
+
+
+def write(document: str, name: str, text: str, is_table: bool = False) -> None:
+    """Put something between the marks of a document."""
+    path = ROOT / document
+    changed = filled(path.read_text(), name, text, is_table)
+    with write_whole(path) as partial:
+        partial.write_text(changed)
 
 
 def main() -> None:
-    """Run what is to be shown, then write README.md."""
+    """Run what is to be shown, then write the documents."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bench", action="store_true", help="run the benchmark as well")
-    shown = {"demo": DEMO} | ({"bench": BENCH} if parser.parse_args().bench else {})
-    path = ROOT / "README.md"
-    readme = path.read_text()
-    for name, arguments in shown.items():
-        readme = filled(readme, name, output(arguments))
-    with write_whole(path) as partial:
-        partial.write_text(readme)
+    parser.add_argument("--bench", action="store_true", help="run the benchmarks as well")
+    if parser.parse_args().bench:
+        for name, arguments in BENCH.items():
+            write("README.md", name, output(arguments))
+    write("README.md", "demo", output(DEMO))
+    for name, only in DIAGRAMS.items():
+        write(OFFLINE, name, field(only))
+    write(OFFLINE, "matrix", matrix(), is_table=True)
+    write("docs/races.md", "museum", museum(), is_table=True)
 
 
 if __name__ == "__main__":
