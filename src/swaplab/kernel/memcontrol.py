@@ -5,14 +5,26 @@ mm/memcontrol.c, 6.12.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from errno import ENOMEM
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from swaplab.kernel.css import CgroupRoot, online_css
+from swaplab.kernel.css import CSS_ONLINE, CgroupRoot, css_descendants, css_next_descendant_pre, online_css
 from swaplab.kernel.list_lru import ListLru, ListLruOps, LruMemcg
 from swaplab.kernel.list_lru_612 import ListLru612, switch_ids
 from swaplab.kernel.list_lru_613 import ListLru613
+from swaplab.kernel.lruvec import Lruvec
+from swaplab.kernel.page_counter import (
+    PAGE_COUNTER_MAX,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PageCounter,
+    page_counter_charge,
+    page_counter_read,
+    page_counter_try_charge,
+    page_counter_uncharge,
+)
 from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.sync import (
     READ_ONCE,
@@ -24,6 +36,7 @@ from swaplab.kernel.sync import (
     PercpuRef,
     Shared,
     SpinLock,
+    XArray,
     kfree,
     kfree_rcu,
     rcu,
@@ -31,8 +44,34 @@ from swaplab.kernel.sync import (
     rcu_dereference,
     relax,
 )
+from swaplab.kernel.vmstat import Counters
 
-__all__ = ["MemCgroup", "MemcgRoot", "ObjCgroup", "mem_cgroup_create", "with_memcg"]
+__all__ = [
+    "MemCgroup",
+    "MemcgRoot",
+    "ObjCgroup",
+    "count_memcg_events",
+    "count_objcg_events",
+    "get_mem_cgroup_from_objcg",
+    "get_obj_cgroup_from_memcg",
+    "mem_cgroup_create",
+    "mem_cgroup_from_id",
+    "mem_cgroup_iter",
+    "mem_cgroup_online",
+    "mem_cgroup_swap_full",
+    "mem_cgroup_try_charge_swap",
+    "mem_cgroup_uncharge",
+    "mem_cgroup_uncharge_swap",
+    "mem_cgroup_zswap_writeback_enabled",
+    "memory_stat",
+    "obj_cgroup_charge_zswap",
+    "obj_cgroup_may_zswap",
+    "obj_cgroup_uncharge_zswap",
+    "swap_max_write",
+    "with_memcg",
+    "zswap_max_write",
+    "zswap_writeback_write",
+]
 
 T = TypeVar("T")
 
@@ -56,6 +95,9 @@ class MemcgRoot(CgroupRoot):
     Attributes:
         protocol: which version of the system it is.
         list_lrus: all that are aware of memcgs, memcg_list_lrus.
+        ids: the last ID given out.
+        mem_cgroup_idr: memcgs by ID, for as long as anybody needs the ID.
+        zswap_offline: zswap_memcg_offline_cleanup, where there is a zswap.
         root: root_mem_cgroup.
     """
 
@@ -68,6 +110,8 @@ class MemcgRoot(CgroupRoot):
         self.list_lrus_mutex = Mutex(self, "list_lrus_mutex")
         self.list_lrus = ()
         self.ids = 0
+        self.mem_cgroup_idr: XArray[MemCgroup] = XArray(self, "mem_cgroup_idr")
+        self.zswap_offline: Callable[[MemCgroup], None] = lambda memcg: None
         self.root = MemCgroup(self, "root", None, -1)
         online_css(self.root)
 
@@ -85,6 +129,7 @@ class ObjCgroup(Shared):
     Attributes:
         memcg: valid under RCU only, and only as long as that section lasts.
         refcnt: its memcg's, and one of every object.
+        nr_charged_bytes: of objects. Differs: no stock per CPU; the whole pages that they come to are charged.
         list: its place among the objcgs that a memcg has inherited.
     """
 
@@ -98,6 +143,7 @@ class ObjCgroup(Shared):
         self.objcg_lock = memcg.memcgs.objcg_lock
         self.refcnt = PercpuRef(self, "refcnt", self._release)
         self.list = ListNode(self, "list")
+        self.nr_charged_bytes = Atomic(self, "nr_charged_bytes")
 
     def _release(self) -> None:
         """obj_cgroup_release, 6.12. May be called with any lock held."""
@@ -114,9 +160,19 @@ class MemCgroup(LruMemcg):
         id_ref: how many need its ID: itself until it is offline, and every swap slot charged to it.
         objcg: what new objects are charged to; none once it is offline, and for the root.
         objcg_list: objcgs of descendants that are gone, under objcg_lock.
+        memory, swap: pages charged here and below.
+        zswap_max: bytes / 4096.
+        zswap_writeback: whether zswap may write to the device here; an ancestor may forbid it, too.
+        zswap_bytes, zswapped: compressed bytes and entries, here and below: MEMCG_ZSWAP_B, MEMCG_ZSWAPPED.
+        events: here and below, by name.
+        lruvec: its pages.
+        nr_deferred: what zswap's shrinker is yet to scan.
     """
 
+    memory: Final[PageCounter]
+    swap: Final[PageCounter]
     objcg: ObjCgroup | None
+    zswap_writeback: bool
 
     def __init__(self, memcgs: MemcgRoot, name: str, parent: MemCgroup | None, memcg_id: int) -> None:
         super().__init__(memcgs, name, parent)
@@ -128,6 +184,14 @@ class MemCgroup(LruMemcg):
         self.objcg_list: ListHead[ObjCgroup] = ListHead(self, "objcg_list")
         self.objcg = None
         self.orig_objcg: ObjCgroup | None = None
+        self.memory = PageCounter(self, "memory", parent.memory if parent else None)
+        self.swap = PageCounter(self, "swap", parent.swap if parent else None)
+        self.zswap_max = Atomic(self, "zswap_max", PAGE_COUNTER_MAX)
+        self.zswap_writeback = True
+        self.zswap_bytes, self.zswapped = Atomic(self, "zswap_bytes"), Atomic(self, "zswapped")
+        self.nr_deferred = Atomic(self, "nr_deferred")
+        self.events = Counters(f"{name}.events")
+        self.lruvec = Lruvec()
         if parent:
             self._online_kmem()
 
@@ -143,8 +207,11 @@ class MemCgroup(LruMemcg):
         """mem_cgroup_css_offline, 6.12."""
         parent = self.parent
         assert isinstance(parent, MemCgroup)
+        self.memcgs.zswap_offline(self)
         for half in offline_kmem(self.memcgs.protocol):
             half(self, parent)
+        # mm/shrinker.c:reparent_shrinker_deferred
+        parent.nr_deferred.add(self.nr_deferred.xchg(0))
         self.id_put()
 
     def id_get(self) -> None:
@@ -154,6 +221,7 @@ class MemCgroup(LruMemcg):
     def id_put(self) -> None:
         """mem_cgroup_id_put_many, 6.12: as long as anybody needs the ID, the memcg is not released."""
         if self.id_ref.dec_and_test():
+            self.memcgs.mem_cgroup_idr.erase(self.id)
             self.put()
 
     def css_released(self) -> None:
@@ -198,6 +266,7 @@ def mem_cgroup_create(parent: MemCgroup, name: str) -> MemCgroup:
         # mem_cgroup_css_online: the ID pins the css as long as anybody needs it.
         memcg.refcnt.get()
         online_css(memcg)
+        memcgs.mem_cgroup_idr.store(memcg.id, memcg)
     return memcg
 
 
@@ -264,3 +333,206 @@ def with_memcg(objcg: ObjCgroup, use: Callable[[MemCgroup], T]) -> T:
     """Use the memcg of an objcg, kept as the protocol's lookup says; zswap_lru_add, mm/zswap.c, 6.12, has RCU."""
     found: T = _LOOKUPS[objcg.protocol.lookup](objcg, use)
     return found
+
+
+# Looking memcgs up ----------------------------------------------------------------------------------------------------
+
+
+def ancestry(memcg: MemCgroup) -> Iterator[MemCgroup]:
+    """A memcg and all above it but the root, which has no limits."""
+    while isinstance(memcg.parent, MemCgroup):
+        yield memcg
+        memcg = memcg.parent
+
+
+def get_mem_cgroup_from_objcg(objcg: ObjCgroup) -> MemCgroup:
+    """Get the memcg that an objcg stands for now, with a reference: mm/memcontrol.c:get_mem_cgroup_from_objcg, 6.12."""
+    while True:
+        with rcu:
+            memcg = rcu_dereference(objcg).memcg
+            if memcg.tryget():
+                return memcg
+        relax()
+
+
+def get_obj_cgroup_from_memcg(memcg: MemCgroup) -> ObjCgroup | None:
+    """Get who objects of a memcg's pages are charged to, with a reference; None for the root.
+
+    mm/memcontrol.c:__get_obj_cgroup_from_memcg, 6.12: of the nearest ancestor that still has one.
+    """
+    with rcu:
+        for each in ancestry(memcg):
+            objcg = rcu_dereference(each).objcg
+            if objcg and objcg.refcnt.tryget():
+                return objcg
+    return None
+
+
+def mem_cgroup_online(memcg: MemCgroup) -> bool:
+    """include/linux/memcontrol.h:mem_cgroup_online, 6.12."""
+    return bool(READ_ONCE(memcg).flags & CSS_ONLINE)
+
+
+def mem_cgroup_iter(root: MemCgroup, prev: MemCgroup | None) -> MemCgroup | None:
+    """Next memcg of a subtree in pre-order, with a reference; `prev` loses its: mm/memcontrol.c:mem_cgroup_iter, 6.12.
+
+    Differs: no position shared between reclaimers; each walks the whole subtree.
+    """
+    with rcu:
+        following = root if prev is None else _after(prev, root)
+        while following and not following.tryget():
+            following = _after(following, root)
+    if prev:
+        prev.put()
+    return following
+
+
+def _after(memcg: MemCgroup, root: MemCgroup) -> MemCgroup | None:
+    following = css_next_descendant_pre(memcg, root)
+    assert following is None or isinstance(following, MemCgroup)
+    return following
+
+
+def mem_cgroup_from_id(memcgs: MemcgRoot, memcg_id: int) -> MemCgroup | None:
+    """Find the memcg of an ID; 0 is nobody's. Under RCU: mm/memcontrol.c:mem_cgroup_from_id, 6.12."""
+    return memcgs.mem_cgroup_idr.load(memcg_id) if memcg_id else None
+
+
+# Events and memory ----------------------------------------------------------------------------------------------------
+
+
+def count_memcg_events(memcg: MemCgroup, name: str, count: int = 1) -> None:
+    """Count an event of a memcg, which is one of all above it: mm/memcontrol.c:__count_memcg_events, 6.12."""
+    each: MemCgroup | None = memcg
+    while each:
+        each.events.count(name, count)
+        above = each.parent
+        each = above if isinstance(above, MemCgroup) else None
+
+
+def count_objcg_events(objcg: ObjCgroup, name: str, count: int) -> None:
+    """Count an event of whom an objcg stands for: include/linux/memcontrol.h:count_objcg_events, 6.12."""
+    with rcu:
+        count_memcg_events(rcu_dereference(objcg).memcg, name, count)
+
+
+def mem_cgroup_uncharge(memcg: MemCgroup) -> None:
+    """Take back the charge of one page, and its reference: mm/memcontrol.c:uncharge_batch, 6.12."""
+    if memcg.parent:
+        page_counter_uncharge(memcg.memory, 1)
+        memcg.put()
+
+
+# Compressed bytes -----------------------------------------------------------------------------------------------------
+
+
+def _charge_objcg(objcg: ObjCgroup, size: int, entries: int) -> None:
+    """Charge bytes, which may be negative, in whole pages of the objcg's sum, whatever the limits."""
+    after = objcg.nr_charged_bytes.add_return(size)
+    pages = -(-after // PAGE_SIZE) - -(-(after - size) // PAGE_SIZE)
+    memcg = get_mem_cgroup_from_objcg(objcg)
+    if pages > 0:
+        page_counter_charge(memcg.memory, pages)
+    elif pages:
+        page_counter_uncharge(memcg.memory, -pages)
+    for each in (*ancestry(memcg), memcg.memcgs.root):
+        each.zswap_bytes.add(size)
+        each.zswapped.add(entries)
+    memcg.put()
+
+
+def obj_cgroup_charge_zswap(objcg: ObjCgroup, size: int) -> None:
+    """Charge an entry of `size` bytes, over the limit if need be: mm/memcontrol.c:obj_cgroup_charge_zswap, 6.12."""
+    _charge_objcg(objcg, size, 1)
+
+
+def obj_cgroup_uncharge_zswap(objcg: ObjCgroup, size: int) -> None:
+    """Take the charge of an entry back: mm/memcontrol.c:obj_cgroup_uncharge_zswap, 6.12."""
+    _charge_objcg(objcg, -size, -1)
+
+
+def obj_cgroup_may_zswap(objcg: ObjCgroup) -> bool:
+    """Whether memory.zswap.max allows one more entry, here and above: mm/memcontrol.c:obj_cgroup_may_zswap, 6.12."""
+    memcg = get_mem_cgroup_from_objcg(objcg)
+    allowed = all(each.zswap_bytes.read() >> PAGE_SHIFT < each.zswap_max.read() for each in ancestry(memcg))
+    memcg.put()
+    return allowed
+
+
+def mem_cgroup_zswap_writeback_enabled(memcg: MemCgroup) -> bool:
+    """Whether zswap may write to the device, here and above: mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled, 6.12.
+
+    Differs: also while zswap is disabled.
+    """
+    return all(READ_ONCE(each).zswap_writeback for each in (*ancestry(memcg), memcg.memcgs.root))
+
+
+# Swap slots -----------------------------------------------------------------------------------------------------------
+
+
+def mem_cgroup_id_get_online(memcg: MemCgroup) -> MemCgroup:
+    """Need the ID of the nearest memcg upwards that still has one: mm/memcontrol.c:mem_cgroup_id_get_online, 6.12."""
+    for each in ancestry(memcg):
+        if each.id_ref.inc_not_zero():
+            return each
+    return memcg.memcgs.root
+
+
+def mem_cgroup_try_charge_swap(memcg: MemCgroup, pages: int) -> int:
+    """Charge a slot: mm/memcontrol.c:__mem_cgroup_try_charge_swap, 6.12.
+
+    Returns:
+        ID to be recorded for the slot, 0 for the root's, or -ENOMEM if memory.swap.max forbids it.
+    """
+    owner = mem_cgroup_id_get_online(memcg)
+    if not owner.parent:
+        return 0
+    if page_counter_try_charge(owner.swap, pages):
+        count_memcg_events(owner, "swap_max")
+        owner.id_put()
+        return -ENOMEM
+    return owner.id
+
+
+def mem_cgroup_uncharge_swap(memcgs: MemcgRoot, memcg_id: int, pages: int) -> None:
+    """Take the charge of a slot back: mm/memcontrol.c:__mem_cgroup_uncharge_swap, 6.12."""
+    with rcu:
+        memcg = mem_cgroup_from_id(memcgs, memcg_id)
+        if memcg:
+            page_counter_uncharge(memcg.swap, pages)
+            memcg.id_put()
+
+
+def mem_cgroup_swap_full(memcg: MemCgroup) -> bool:
+    """Whether half of memory.swap.max is used, here or above: mm/memcontrol.c:mem_cgroup_swap_full, 6.12."""
+    return any(2 * page_counter_read(each.swap) >= each.swap.max.read() for each in ancestry(memcg))
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def swap_max_write(memcg: MemCgroup, size: int) -> None:
+    """memory.swap.max, in bytes: mm/memcontrol.c:swap_max_write, 6.12."""
+    memcg.swap.max.xchg(size // PAGE_SIZE)
+
+
+def zswap_max_write(memcg: MemCgroup, size: int) -> None:
+    """memory.zswap.max, in bytes: mm/memcontrol.c:zswap_max_write, 6.12."""
+    memcg.zswap_max.xchg(size // PAGE_SIZE)
+
+
+def zswap_writeback_write(memcg: MemCgroup, enabled: bool) -> None:
+    """memory.zswap.writeback: mm/memcontrol.c:zswap_writeback_write, 6.12."""
+    WRITE_ONCE(memcg).zswap_writeback = enabled
+
+
+def memory_stat(memcg: MemCgroup) -> dict[str, int]:
+    """Numbers of memory.stat and its neighbours, here and below; `anon`, `zswap`, `zswapped` and the rest in bytes."""
+    with rcu:
+        anon = sum(each.lruvec.size for each in css_descendants(memcg))
+    stat = dict(memcg.events.counts)
+    stat |= {name: stat.get(name, 0) for name in ("zswpin", "zswpout", "zswpwb", "pgmajfault")}
+    stat |= {"anon": anon * PAGE_SIZE, "zswap": memcg.zswap_bytes.read(), "zswapped": memcg.zswapped.read() * PAGE_SIZE}
+    stat["memory.current"] = page_counter_read(memcg.memory) * PAGE_SIZE
+    stat["memory.swap.current"] = page_counter_read(memcg.swap) * PAGE_SIZE
+    return stat

@@ -1,0 +1,173 @@
+"""Folios: pages of memory with their contents.
+
+Differs: a folio is one page, and its contents are immutable bytes that are replaced as a whole. Its flags are accessed
+with READ_ONCE and WRITE_ONCE, as the bits of a word that the kernel changes atomically.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_uncharge
+from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, ListNode, Mutex, Shared, SpinLock, kfree
+
+__all__ = [
+    "ZERO_PAGE",
+    "Folio",
+    "Mm",
+    "folio_add_lru",
+    "folio_alloc",
+    "folio_end_writeback",
+    "folio_free",
+    "folio_isolate_lru",
+    "folio_put",
+    "lruvec_del_folio",
+]
+
+ZERO_PAGE = bytes(PAGE_SIZE)
+
+
+class Folio(Shared):
+    """struct folio.
+
+    Attributes:
+        lock: PG_locked.
+        refcount: one each of who made it, of the swap cache, of a page table, and of whoever else uses it.
+        lru: its place on its memcg's list.
+        data: 4096 bytes; under the folio lock, and while it is mapped under the page table's.
+        dirty: newer than what the slot has: PG_dirty.
+        uptodate: `data` is what it should be: PG_uptodate.
+        writeback: being written: PG_writeback.
+        reclaim: to be freed once it is written: PG_reclaim.
+        swapcache: in the swap cache, for the slot `swap`: PG_swapcache. Both under the folio lock.
+        on_lru: on that list: PG_lru. Under its lock.
+        memcg: who is charged; the folio's own as long as it lives.
+        mapping: page table and key where it is mapped; under the page table's lock.
+        young, pte_dirty: bits of the page table entry: used, and written to, since somebody looked.
+    """
+
+    zone: Final[Zone]
+    lock: Final[Mutex]
+    refcount: Final[Atomic]
+    lru: Final[ListNode[Folio]]
+    data: bytes
+    dirty: bool
+    uptodate: bool
+    writeback: bool
+    reclaim: bool
+    swapcache: bool
+    swap: int
+    on_lru: bool
+    memcg: MemCgroup | None
+    mapping: tuple[Mm, int] | None
+    young: bool
+    pte_dirty: bool
+
+    def __init__(self, zone: Zone) -> None:
+        self.zone = zone
+        self.lock = Mutex(self, "lock")
+        self.refcount = Atomic(self, "refcount", 1)
+        self.lru = ListNode(self, "lru")
+        self.data = ZERO_PAGE
+        self.dirty = self.uptodate = self.writeback = self.reclaim = self.swapcache = self.on_lru = False
+        self.young = self.pte_dirty = False
+        self.swap = 0
+        self.memcg = None
+        self.mapping = None
+
+
+class Mm(Shared):
+    """struct mm_struct: a page table, and who pays for what it maps.
+
+    Attributes:
+        memcg: of the process: who is charged for new pages.
+        ptes: by key, a folio, or the slot of one that was swapped out; nothing for pages never written to. Under
+            page_table_lock, which is also what makes an access to a mapped page one.
+    """
+
+    name: Final[str]
+    page_table_lock: Final[SpinLock]
+    ptes: Final[dict[int, Folio | int]]
+    memcg: MemCgroup
+
+    def __init__(self, name: str, memcg: MemCgroup) -> None:
+        self.name = name
+        self.page_table_lock = SpinLock(self, "page_table_lock")
+        self.ptes = {}
+        self.memcg = memcg
+
+
+def folio_alloc(zone: Zone) -> Folio | None:
+    """Make a folio if there is memory for it: mm/page_alloc.c:folio_alloc, 6.12."""
+    return Folio(zone) if zone.alloc() else None
+
+
+def folio_add_lru(folio: Folio) -> None:
+    """Put a charged folio on its memcg's list: mm/swap.c:folio_add_lru, 6.12. Differs: at once, not in batches."""
+    assert folio.memcg
+    lruvec = folio.memcg.lruvec
+    with lruvec.lru_lock:
+        lruvec.lru.add_tail(folio.lru)
+        folio.on_lru = True
+        lruvec.size += 1
+
+
+def folio_isolate_lru(folio: Folio) -> bool:
+    """Take a folio, which the caller has a reference to, off its list: mm/vmscan.c:folio_isolate_lru, 6.12."""
+    assert folio.memcg
+    lruvec = folio.memcg.lruvec
+    with lruvec.lru_lock:
+        if not folio.on_lru:
+            return False
+        lruvec_del_folio(folio)
+        return True
+
+
+def lruvec_del_folio(folio: Folio) -> None:
+    """Unlink a folio, under the list's lock: include/linux/mm_inline.h:lruvec_del_folio, 6.12."""
+    assert folio.memcg
+    folio.lru.delete()
+    folio.on_lru = False
+    folio.memcg.lruvec.size -= 1
+
+
+def page_cache_release(folio: Folio) -> None:
+    """Take a folio that nobody has any more off its list: mm/swap.c:page_cache_release, 6.12."""
+    if folio.memcg and READ_ONCE(folio).on_lru:
+        with folio.memcg.lruvec.lru_lock:
+            lruvec_del_folio(folio)
+
+
+def folio_put(folio: Folio) -> None:
+    """Drop a reference, and free the folio with the last: include/linux/mm.h:folio_put, 6.12."""
+    if folio.refcount.dec_and_test():
+        folio_free(folio)
+
+
+def folio_free(folio: Folio) -> None:
+    """Free a folio without references: mm/swap.c:__folio_put, 6.12."""
+    page_cache_release(folio)
+    if folio.memcg:
+        mem_cgroup_uncharge(folio.memcg)
+    folio.zone.give_back()
+    kfree(folio)
+
+
+def folio_rotate_reclaimable(folio: Folio) -> None:
+    """Make a folio the next that reclaim takes: mm/swap.c:folio_rotate_reclaimable, 6.12."""
+    if not folio.memcg or READ_ONCE(folio).dirty:
+        return
+    lruvec = folio.memcg.lruvec
+    with lruvec.lru_lock:
+        if folio.on_lru:
+            folio.lru.delete()
+            lruvec.lru.add(folio.lru)
+
+
+def folio_end_writeback(folio: Folio) -> None:
+    """A write is over: mm/filemap.c:folio_end_writeback, 6.12. The caller has a reference."""
+    if READ_ONCE(folio).reclaim:
+        WRITE_ONCE(folio).reclaim = False
+        folio_rotate_reclaimable(folio)
+    WRITE_ONCE(folio).writeback = False

@@ -1,0 +1,334 @@
+"""A machine that swaps: cgroups with pages of real bytes, zswap in front of a swap file, and everything in between.
+
+```python
+machine = Machine(memory=64 << 20, swap_pages=4096)
+web = machine.cgroup("web", memory_max=1 << 20)
+for key in range(512):
+    web.write(key, f"page {key}".encode())
+assert web.read(7).startswith(b"page 7")
+web.stat()["zswpout"], machine.stat()["stored_pages"]
+```
+"""
+
+from __future__ import annotations
+
+from errno import EBUSY, EINVAL, EIO
+from functools import partial
+from os import strerror
+from pathlib import Path
+
+from swaplab.errors import InputError
+from swaplab.kernel.charge import memalloc, memory_max_write
+from swaplab.kernel.css import cgroup_rmdir
+from swaplab.kernel.folio import Folio, Mm, folio_isolate_lru, folio_put
+from swaplab.kernel.memcontrol import (
+    MemcgRoot,
+    MemCgroup,
+    mem_cgroup_create,
+    memory_stat,
+    swap_max_write,
+    zswap_max_write,
+    zswap_writeback_write,
+)
+from swaplab.kernel.memory import Fault, read_page, swapoff, write_page, zap_page
+from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
+from swaplab.kernel.protocol import Protocol
+from swaplab.kernel.swap_device import SwapFile
+from swaplab.kernel.swapfile import Swap, swapon
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, current
+from swaplab.kernel.validate import validate_charges, validate_folios, validate_swap, validate_zswap
+from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio, try_to_free_mem_cgroup_pages
+from swaplab.kernel.zswap_pool import Zswap, zswap_compressor_param_set, zswap_total_pages
+from swaplab.kernel.zswap_writeback import zswap_memcg_offline_cleanup
+
+__all__ = ["Cgroup", "Machine"]
+
+DEBUGFS = (
+    "pool_limit_hit",
+    "reject_alloc_fail",
+    "reject_compress_fail",
+    "reject_compress_poor",
+    "reject_kmemcache_fail",
+    "reject_reclaim_fail",
+    "written_back_pages",
+)
+VMSTAT = ("pgfault", "pgmajfault", "pswpin", "pswpout", "swpin_zero", "swpout_zero")
+RETRIES = 16
+
+
+class Machine:
+    """A machine that swaps.
+
+    What the kernel defers (work queues, RCU callbacks) is done before a call returns, as long as there is one thread.
+    On real threads others do it; `drain` of their runtime waits for it.
+
+    Args:
+        memory: bytes.
+        swap_pages: slots of the swap file; 0 for no swap.
+        swap_path: of the swap file; None for one that is gone with the machine.
+        compressor: zswap's: lzo, lzo-rle, lz4, zstd or deflate.
+        synchronous: the device is fast, so that a fault may do without the swap cache: SWP_SYNCHRONOUS_IO.
+        protocol: versions of what is in dispute.
+
+    Attributes:
+        root: the root cgroup.
+        zswap: its parameters are fields: enabled, max_pool_percent, accept_threshold_percent, shrinker_enabled.
+
+    Raises:
+        InputError: there is no such compressor, or a size is negative.
+        OSError: the swap file cannot be made.
+    """
+
+    def __init__(
+        self,
+        memory: int = 1 << 30,
+        swap_pages: int = 1 << 10,
+        swap_path: Path | None = None,
+        compressor: str = "lz4",
+        synchronous: bool = False,
+        protocol: Protocol | None = None,
+    ) -> None:
+        self._memcgs = MemcgRoot(protocol or Protocol())
+        self._zone = Zone(check_size("machine: memory", memory) // PAGE_SIZE)
+        self.zswap = Zswap(self._zone, self._memcgs.root, self._memcgs.new_list_lru(), compressor)
+        self._memcgs.zswap_offline = partial(zswap_memcg_offline_cleanup, self.zswap)
+        self._swap = Swap(self._zone, self.zswap, try_to_free_mem_cgroup_pages)
+        self._mms: dict[Mm, None] = {}
+        self.root = Cgroup(self, "", self._memcgs.root)
+        self._cgroups = {"": self.root}
+        if check_size("machine: swap_pages", swap_pages):
+            self.swapon(swap_pages, swap_path, synchronous)
+
+    def swapon(self, pages: int, path: Path | None = None, synchronous: bool = False) -> None:
+        """Use a swap file; there may be one at a time.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        swapon(self._swap, SwapFile(path), pages, synchronous)
+
+    def swapoff(self) -> None:
+        """Bring everything back into memory and do without swap.
+
+        Raises:
+            MemoryError: it does not fit; nothing is lost.
+            OSError: the swap file cannot be read.
+        """
+        check_fault("swapoff", swapoff(self._swap, lambda: list(self._mms)))
+        self.settle()
+
+    def set_compressor(self, compressor: str) -> None:
+        """Use another compressor for pages stored from now on.
+
+        Raises:
+            InputError: there is no such compressor.
+        """
+        zswap_compressor_param_set(self.zswap, compressor)
+        self.settle()
+
+    def cgroup(self, path: str, **limits: int | None) -> Cgroup:
+        """Make a cgroup, and those above it, unless they are there.
+
+        Args:
+            path: names with slashes between them, from the root.
+            limits: of the last one; see `Cgroup.limit`.
+        """
+        cgroup, done = self.root, ""
+        for name in path.split("/"):
+            done = f"{done}/{name}" if done else name
+            cgroup = self._cgroups.get(done) or self._cgroups.setdefault(done, cgroup.make_child(name))
+        cgroup.limit(**limits)
+        return cgroup
+
+    def settle(self) -> None:
+        """Let the kernel do what it has put off, if this is the only thread."""
+        runtime = current.runtime
+        if isinstance(runtime, Direct) and runtime.pending:
+            runtime.drain()
+
+    def stat(self) -> dict[str, int]:
+        """Numbers of the whole machine since it was made, by the names of /proc/vmstat and of zswap's debugfs."""
+        events, zswap = self._swap.events.counts, self.zswap.stats.counts
+        found = {name: events[name] for name in VMSTAT}
+        found |= {name: zswap[name] for name in ("zswpin", "zswpout", "zswpwb", *DEBUGFS)}
+        found["stored_pages"] = self.zswap.stored_pages.read()
+        found["pool_total_size"] = zswap_total_pages(self.zswap) * PAGE_SIZE
+        return found
+
+    def validate(self) -> None:
+        """Check that all parts of the machine agree with each other. Nobody may be using it.
+
+        Raises:
+            KernelBug: they do not.
+        """
+        mms = list(self._mms)
+        validate_folios(self._swap, mms)
+        validate_swap(self._swap, mms)
+        validate_zswap(self._swap)
+        validate_charges(self._swap, mms)
+
+
+class Cgroup:
+    """A cgroup with one process in it, whose pages are numbered and hold 4096 bytes each.
+
+    Attributes:
+        path: names from the root, with slashes between them.
+        memcg: what the kernel knows it by.
+        mm: the process's page table.
+    """
+
+    def __init__(self, machine: Machine, path: str, memcg: MemCgroup) -> None:
+        self.machine = machine
+        self.path = path
+        self.memcg = memcg
+        self.mm = Mm(path or "init", memcg)
+        machine._mms[self.mm] = None
+        self._swap = machine._swap
+
+    def make_child(self, name: str) -> Cgroup:
+        """Make a cgroup below: mkdir.
+
+        Raises:
+            InputError: it has no name.
+        """
+        if not name:
+            raise InputError("cgroup: path", "names with slashes between them", repr(f"{self.path}/{name}"))
+        memcg = mem_cgroup_create(self.memcg, name)
+        return Cgroup(self.machine, f"{self.path}/{name}".lstrip("/"), memcg)
+
+    def limit(
+        self,
+        memory_max: int | None = None,
+        swap_max: int | None = None,
+        zswap_max: int | None = None,
+        zswap_writeback: int | None = None,
+    ) -> None:
+        """Set limits in bytes, and whether zswap may write to the device; what is None stays as it is.
+
+        Pages above memory_max are reclaimed, as far as that goes.
+        """
+        if memory_max is not None:
+            memory_max_write(self._swap, self.memcg, memory_max)
+        if swap_max is not None:
+            swap_max_write(self.memcg, swap_max)
+        if zswap_max is not None:
+            zswap_max_write(self.memcg, zswap_max)
+        if zswap_writeback is not None:
+            zswap_writeback_write(self.memcg, bool(zswap_writeback))
+        self.machine.settle()
+
+    def write(self, key: int, data: bytes) -> None:
+        """Write a page; zeros follow `data` where it is shorter.
+
+        Raises:
+            InputError: it is longer than a page.
+            MemoryError: there is no memory left, and nothing to reclaim.
+            OSError: the page is in swap, which cannot be read.
+        """
+        if len(data) > PAGE_SIZE:
+            raise InputError(f"{self.path}: page {key}", f"up to {PAGE_SIZE} bytes", len(data))
+        check_fault(f"{self.path}: page {key}", write_page(self._swap, self.mm, key, data.ljust(PAGE_SIZE, b"\0")))
+        self.machine.settle()
+
+    def read(self, key: int) -> bytes:
+        """Read a page; one that was never written to is all zeros.
+
+        Raises:
+            MemoryError: there is no memory left, and nothing to reclaim.
+            OSError: the page is in swap, which cannot be read.
+        """
+        found = read_page(self._swap, self.mm, key)
+        self.machine.settle()
+        if isinstance(found, Fault):
+            check_fault(f"{self.path}: page {key}", found)
+            raise AssertionError
+        return found
+
+    def discard(self, key: int) -> None:
+        """Give a page up: MADV_DONTNEED. It is all zeros then."""
+        zap_page(self._swap, self.mm, key)
+        self.machine.settle()
+
+    def swap_out(self, key: int) -> bool:
+        """Swap a page out: MADV_PAGEOUT. Returns whether it is out of memory."""
+        with self.mm.page_table_lock:
+            folio = self.mm.ptes.get(key)
+            if not isinstance(folio, Folio):
+                return folio is not None
+            folio.young = False
+            folio.refcount.add(1)
+        if not folio_isolate_lru(folio):
+            folio_put(folio)
+            return False
+        with memalloc():
+            is_out = reclaim_folio(self._swap, folio)
+        if not is_out:
+            folio_putback_lru(folio)
+        self.machine.settle()
+        return is_out
+
+    def swap_in(self, key: int) -> None:
+        """Use a page, which brings it in: MADV_WILLNEED. Raises what `read` does."""
+        self.read(key)
+
+    def reclaim(self, size: int) -> int:
+        """Free memory of this cgroup and all below it: memory.reclaim. Returns bytes; less if no more can be freed."""
+        wanted, reclaimed, retries = -(-size // PAGE_SIZE), 0, RETRIES
+        while reclaimed < wanted and retries:
+            # mm/memcontrol.c:memory_reclaim, 6.12: in batches, so that no child gives everything.
+            batch = try_to_free_mem_cgroup_pages(self._swap, self.memcg, (wanted - reclaimed) // 4)
+            reclaimed += batch
+            retries -= not batch
+        self.machine.settle()
+        return reclaimed * PAGE_SIZE
+
+    def exit(self) -> None:
+        """End the process: all its pages are gone."""
+        for key in list(self.mm.ptes):
+            zap_page(self._swap, self.mm, key)
+        self.machine.settle()
+
+    def remove(self) -> None:
+        """rmdir: the process moves to the parent; its pages stay, and stay charged here as long as they are there.
+
+        Raises:
+            OSError: there are cgroups below.
+        """
+        machine, parent = self.machine, self.memcg.parent
+        if not isinstance(parent, MemCgroup):
+            raise OSError(EINVAL, strerror(EINVAL), "the root cgroup")
+        for mm in list(machine._mms):
+            if READ_ONCE(mm).memcg is self.memcg:
+                WRITE_ONCE(mm).memcg = parent
+        if cgroup_rmdir(self.memcg):
+            raise OSError(EBUSY, strerror(EBUSY), self.path)
+        machine._cgroups.pop(self.path, None)
+        machine.settle()
+
+    def stat(self) -> dict[str, int]:
+        """Numbers of this cgroup and those below it, by the names of memory.stat; `zswap` is in bytes."""
+        return memory_stat(self.memcg)
+
+
+def check_size(where: str, size: int) -> int:
+    """Return a size that is not negative.
+
+    Raises:
+        InputError: it is.
+    """
+    if size < 0:
+        raise InputError(where, "at least 0", size)
+    return size
+
+
+def check_fault(where: str, fault: Fault) -> None:
+    """Say what a fault came to.
+
+    Raises:
+        MemoryError: out of memory.
+        OSError: the device cannot be read.
+    """
+    if fault is Fault.OOM:
+        raise MemoryError(f"{where}: out of memory, and nothing can be reclaimed")
+    if fault is Fault.SIGBUS:
+        raise OSError(EIO, strerror(EIO), where)

@@ -1,0 +1,119 @@
+"""Pages charged to a cgroup and to all above it: struct page_counter.
+
+Differs: no watermarks, and no memory.min and memory.low; nothing reads them.
+"""
+
+from __future__ import annotations
+
+from errno import EBUSY
+
+from swaplab.kernel.sync import Atomic, KernelWarning, Shared, relax
+
+__all__ = [
+    "PAGE_COUNTER_MAX",
+    "PAGE_SHIFT",
+    "PAGE_SIZE",
+    "PageCounter",
+    "page_counter_cancel",
+    "page_counter_charge",
+    "page_counter_read",
+    "page_counter_set_max",
+    "page_counter_try_charge",
+    "page_counter_uncharge",
+]
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+PAGE_COUNTER_MAX = (1 << 63) // PAGE_SIZE - 1
+
+
+class PageCounter:
+    """struct page_counter, a part of its owner.
+
+    Args:
+        owner: whose pages are counted.
+        name: of the member.
+        parent: counter of the owner's parent.
+
+    Attributes:
+        usage: pages charged.
+        max: pages that may be.
+    """
+
+    __slots__ = ("max", "owner", "parent", "usage")
+
+    def __init__(self, owner: Shared, name: str, parent: PageCounter | None) -> None:
+        self.owner = owner
+        self.parent = parent
+        self.usage = Atomic(owner, f"{name}.usage")
+        self.max = Atomic(owner, f"{name}.max", PAGE_COUNTER_MAX)
+
+
+def page_counter_read(counter: PageCounter) -> int:
+    """include/linux/page_counter.h:page_counter_read, 6.12. Pages."""
+    return counter.usage.read()
+
+
+def page_counter_cancel(counter: PageCounter, nr_pages: int) -> None:
+    """mm/page_counter.c:page_counter_cancel, 6.12: take pages out of this counter alone.
+
+    Raises:
+        KernelWarning: there are not as many.
+    """
+    if counter.usage.add_return(-nr_pages) < 0:
+        raise KernelWarning(f"{counter.usage.label} drops below zero by {nr_pages} pages")
+
+
+def page_counter_charge(counter: PageCounter, nr_pages: int) -> None:
+    """mm/page_counter.c:page_counter_charge, 6.12: whatever the limits."""
+    each: PageCounter | None = counter
+    while each:
+        each.usage.add(nr_pages)
+        each = each.parent
+
+
+def page_counter_try_charge(counter: PageCounter, nr_pages: int) -> PageCounter | None:
+    """mm/page_counter.c:page_counter_try_charge, 6.12.
+
+    Returns:
+        The first counter whose limit is in the way, and nothing is charged then; None when all went well.
+    """
+    each: PageCounter | None = counter
+    while each:
+        if each.usage.add_return(nr_pages) > each.max.read():
+            each.usage.add(-nr_pages)
+            _cancel_below(counter, each, nr_pages)
+            return each
+        each = each.parent
+    return None
+
+
+def _cancel_below(counter: PageCounter, fail: PageCounter, nr_pages: int) -> None:
+    while counter is not fail and counter.parent:
+        page_counter_cancel(counter, nr_pages)
+        counter = counter.parent
+
+
+def page_counter_uncharge(counter: PageCounter, nr_pages: int) -> None:
+    """mm/page_counter.c:page_counter_uncharge, 6.12."""
+    each: PageCounter | None = counter
+    while each:
+        page_counter_cancel(each, nr_pages)
+        each = each.parent
+
+
+def page_counter_set_max(counter: PageCounter, nr_pages: int) -> int:
+    """mm/page_counter.c:page_counter_set_max, 6.12.
+
+    Returns:
+        0, or -EBUSY if more pages are charged already.
+    """
+    while True:
+        usage = counter.usage.read()
+        if usage > nr_pages:
+            return -EBUSY
+        old = counter.max.xchg(nr_pages)
+        if counter.usage.read() <= usage or nr_pages >= old:
+            return 0
+        counter.max.xchg(old)
+        relax()

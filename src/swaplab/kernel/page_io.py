@@ -1,0 +1,74 @@
+"""Folios out to swap and back: zeros are noted in a bitmap, the rest goes to zswap, and from there to the device.
+
+mm/page_io.c, 6.12.
+"""
+
+from __future__ import annotations
+
+from swaplab.kernel.folio import ZERO_PAGE, Folio
+from swaplab.kernel.memcontrol import (
+    count_objcg_events,
+    get_obj_cgroup_from_memcg,
+    mem_cgroup_zswap_writeback_enabled,
+)
+from swaplab.kernel.swap_io import swap_read_folio_bdev_sync, swap_writepage_bdev_sync
+from swaplab.kernel.swap_state import folio_free_swap
+from swaplab.kernel.swapfile import Swap, SwapInfo
+from swaplab.kernel.sync import WRITE_ONCE
+from swaplab.kernel.zswap import zswap_load, zswap_store
+
+__all__ = ["swap_read_folio", "swap_writepage"]
+
+
+def count_zero(swap: Swap, folio: Folio, event: str) -> None:
+    """Count a page of zeros that is swapped, for who is charged: mm/page_io.c:swap_zeromap_folio_set, 6.12."""
+    assert folio.memcg
+    swap.events.count(event)
+    objcg = get_obj_cgroup_from_memcg(folio.memcg)
+    if objcg:
+        count_objcg_events(objcg, event, 1)
+        objcg.refcnt.put()
+
+
+def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
+    """Write a locked, unmapped folio that is not dirty any more: mm/page_io.c:swap_writepage, 6.12. May sleep.
+
+    Returns:
+        Whether it was, or is no longer needed in swap; it is unlocked then. False is AOP_WRITEPAGE_ACTIVATE: only
+        the device is left, and the memcg must not use it. It is dirty again and still locked.
+    """
+    if folio_free_swap(swap, si, folio):
+        folio.lock.release()
+        return True
+    assert folio.memcg
+    if folio.data == ZERO_PAGE:
+        si.swap_map.zeromap[folio.swap] = True
+        count_zero(swap, folio, "swpout_zero")
+        folio.lock.release()
+        return True
+    si.swap_map.zeromap[folio.swap] = False
+    if zswap_store(swap, si, folio):
+        folio.lock.release()
+        return True
+    if not mem_cgroup_zswap_writeback_enabled(folio.memcg):
+        WRITE_ONCE(folio).dirty = True
+        return False
+    swap_writepage_bdev_sync(swap, si, folio)
+    return True
+
+
+def swap_read_folio(swap: Swap, si: SwapInfo, folio: Folio) -> None:
+    """Fill a locked folio from its slot, and unlock it: mm/page_io.c:swap_read_folio, 6.12.
+
+    It is up to date then, unless the device failed.
+    """
+    assert folio.memcg
+    if si.swap_map.zeromap[folio.swap]:
+        count_zero(swap, folio, "swpin_zero")
+        folio.data = ZERO_PAGE
+        WRITE_ONCE(folio).uptodate = True
+    elif not zswap_load(swap, si, folio):
+        # zswap_folio_swapin: the device is slow, which speaks for keeping more pages in zswap.
+        folio.memcg.lruvec.nr_disk_swapins.add(1)
+        swap_read_folio_bdev_sync(swap, si, folio)
+    folio.lock.release()

@@ -1,0 +1,233 @@
+"""The swap cache: folios that have a slot, by its number.
+
+mm/swap_state.c, 6.12, and what of mm/swapfile.c and mm/swap_slots.c needs the swap cache. Differs: no readahead, and no
+shadows of folios that are gone.
+"""
+
+from __future__ import annotations
+
+from errno import EEXIST, ENOMEM
+
+from swaplab.kernel.charge import alloc_folio, mem_cgroup_charge
+from swaplab.kernel.folio import Folio, folio_add_lru, folio_put
+from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_from_id, mem_cgroup_try_charge_swap
+from swaplab.kernel.swapfile import (
+    SWAP_HAS_CACHE,
+    Swap,
+    SwapInfo,
+    get_swap_device,
+    put_swap_folio,
+    scan_swap_map_slots,
+    swap_swapcount,
+    swapcache_prepare,
+)
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, KernelWarning, current, rcu, relax
+
+__all__ = [
+    "add_to_swap",
+    "delete_from_swap_cache",
+    "filemap_get_folio",
+    "folio_free_swap",
+    "read_swap_cache_async",
+    "remove_from_swap_cache",
+    "swapin_charge_folio",
+]
+
+
+def filemap_get_folio(si: SwapInfo, entry: int) -> Folio | None:
+    """Look a slot's folio up, and get a reference: mm/filemap.c:filemap_get_entry, 6.12.
+
+    Differs: under the array's lock. Linux reads under RCU and looks again once it has the reference, which needs a
+    struct page that outlives its folio.
+    """
+    with si.swap_cache.lock:
+        folio = si.swap_cache.load(entry)
+        if folio:
+            folio.refcount.add(1)
+        return folio
+
+
+def add_to_swap_cache(si: SwapInfo, folio: Folio, entry: int) -> int:
+    """Put a locked folio into the swap cache: mm/swap_state.c:add_to_swap_cache, 6.12. Returns 0 or -ENOMEM."""
+    if current.runtime.fails("kmalloc"):
+        return -ENOMEM
+    folio.refcount.add(1)
+    WRITE_ONCE(folio).swapcache = True
+    folio.swap = entry
+    si.swap_cache.store(entry, folio)
+    return 0
+
+
+def _delete_from_swap_cache(si: SwapInfo, folio: Folio) -> None:
+    """mm/swap_state.c:__delete_from_swap_cache, 6.12: the array's lock is held, and the folio's.
+
+    Raises:
+        KernelWarning: another folio is there.
+    """
+    if si.swap_cache.store_locked(folio.swap, None) is not folio:
+        raise KernelWarning(f"slot {folio.swap} has another folio than the one that leaves")
+    folio.swap = 0
+    WRITE_ONCE(folio).swapcache = False
+
+
+def delete_from_swap_cache(swap: Swap, si: SwapInfo, folio: Folio) -> None:
+    """Take a locked folio out of the swap cache: mm/swap_state.c:delete_from_swap_cache, 6.12."""
+    entry = folio.swap
+    with si.swap_cache.lock:
+        _delete_from_swap_cache(si, folio)
+    put_swap_folio(swap, si, entry)
+    folio.refcount.add(-1)
+
+
+def remove_from_swap_cache(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
+    """Take the last references to a locked folio, if nobody has others and it is clean: mm/vmscan.c:__remove_mapping.
+
+    Returns:
+        Whether the folio is the caller's, with a reference count of zero.
+    """
+    entry = folio.swap
+    with si.swap_cache.lock:
+        # One reference is the caller's, one the cache's.
+        if folio.refcount.cmpxchg(2, 0) != 2:
+            return False
+        if READ_ONCE(folio).dirty:
+            folio.refcount.add(2)
+            return False
+        _delete_from_swap_cache(si, folio)
+    put_swap_folio(swap, si, entry)
+    return True
+
+
+def folio_free_swap(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
+    """Drop a locked folio's slot if only the swap cache needs it: mm/swapfile.c:folio_free_swap, 6.12."""
+    if not folio.swapcache or READ_ONCE(folio).writeback or swap_swapcount(si, folio.swap):
+        return False
+    delete_from_swap_cache(swap, si, folio)
+    WRITE_ONCE(folio).dirty = True
+    return True
+
+
+# Going out ------------------------------------------------------------------------------------------------------------
+
+
+def try_to_reclaim_swap(swap: Swap, si: SwapInfo, entry: int) -> bool:
+    """Free a slot that only the swap cache has: mm/swapfile.c:__try_to_reclaim_swap, 6.12, with TTRS_ANYWAY."""
+    folio = filemap_get_folio(si, entry)
+    if not folio:
+        return False
+    freed = False
+    if folio.lock.try_acquire():
+        freed = folio.swap == entry and folio_free_swap(swap, si, folio)
+        folio.lock.release()
+    folio_put(folio)
+    return freed
+
+
+def get_swap_page(swap: Swap, si: SwapInfo) -> int:
+    """Take a slot: mm/swapfile.c:get_swap_pages, 6.12.
+
+    Differs: slots that only the swap cache has are reclaimed when no other is left, not when the scan comes across
+    them.
+
+    Returns:
+        The slot, or 0 if there is none.
+    """
+    entry = scan_swap_map_slots(swap, si)
+    cached = 0
+    while not entry and (cached := si.swap_map.counts.find(SWAP_HAS_CACHE, cached + 1)) > 0:
+        if try_to_reclaim_swap(swap, si, cached):
+            entry = scan_swap_map_slots(swap, si)
+    return entry
+
+
+def add_to_swap(swap: Swap, folio: Folio) -> bool:
+    """Give a locked folio a slot and put it, dirty, into the swap cache: mm/swap_state.c:add_to_swap, 6.12."""
+    si = READ_ONCE(swap).info
+    entry = get_swap_page(swap, si) if si else 0
+    if not si or not entry:
+        return False
+    assert folio.memcg
+    memcg_id = mem_cgroup_try_charge_swap(folio.memcg, 1)
+    if memcg_id < 0:
+        put_swap_folio(swap, si, entry)
+        return False
+    si.swap_map.cgroup_ids[entry] = memcg_id
+    if add_to_swap_cache(si, folio, entry):
+        put_swap_folio(swap, si, entry)
+        return False
+    WRITE_ONCE(folio).dirty = True
+    return True
+
+
+# Coming in ------------------------------------------------------------------------------------------------------------
+
+
+def swapin_charge_folio(swap: Swap, si: SwapInfo, folio: Folio, entry: int, memcg: MemCgroup) -> bool:
+    """Charge a folio to who has its slot, if that is online, else to `memcg`: mem_cgroup_swapin_charge_folio, 6.12."""
+    with rcu:
+        owner = mem_cgroup_from_id(memcg.memcgs, si.swap_map.cgroup_ids[entry])
+        if not owner or not owner.tryget_online():
+            owner = None
+    charged = mem_cgroup_charge(swap, folio, owner or memcg)
+    if owner:
+        owner.put()
+    return charged
+
+
+def _fill_slot(swap: Swap, si: SwapInfo, folio: Folio, entry: int, memcg: MemCgroup) -> bool:
+    """Charge a new folio and put it, locked, where the slot's folio belongs. The slot is pinned."""
+    folio.lock.acquire()
+    if not swapin_charge_folio(swap, si, folio, entry, memcg) or add_to_swap_cache(si, folio, entry):
+        put_swap_folio(swap, si, entry)
+        folio.lock.release()
+        return False
+    folio_add_lru(folio)
+    return True
+
+
+def _find_or_pin(swap: Swap, si: SwapInfo, entry: int, skip_if_exists: bool) -> tuple[Folio | None, Folio | None]:
+    """Return the slot's folio, or else a new one for which the slot was pinned."""
+    new = None
+    while True:
+        folio = filemap_get_folio(si, entry)
+        if folio or not swap_swapcount(si, entry):
+            break
+        # Before the slot is pinned: reclaim may want the same slot.
+        new = new or alloc_folio(swap)
+        if not new:
+            break
+        error = swapcache_prepare(si, entry)
+        if not error:
+            return None, new
+        # Who pinned it may be waiting for this very caller, who reclaims memory for it: skip_if_exists.
+        if error != -EEXIST or skip_if_exists:
+            break
+        relax()
+    if new:
+        folio_put(new)
+    return folio, None
+
+
+def read_swap_cache_async(
+    swap: Swap, entry: int, memcg: MemCgroup, skip_if_exists: bool = False
+) -> tuple[Folio | None, bool]:
+    """Find a slot's folio, or make one that is to be filled: mm/swap_state.c:__read_swap_cache_async, 6.12. May sleep.
+
+    Args:
+        swap: with the area.
+        entry: the slot.
+        memcg: who is charged if the slot's owner is gone.
+        skip_if_exists: give up where somebody has pinned the slot, but not put a folio there yet.
+
+    Returns:
+        The folio with a reference, or None; and whether it is new, and so locked, charged and empty.
+    """
+    si = get_swap_device(swap, entry)
+    if not si:
+        return None, False
+    folio, new = _find_or_pin(swap, si, entry, skip_if_exists)
+    is_filled = new is not None and _fill_slot(swap, si, new, entry, memcg)
+    if new and not is_filled:
+        folio_put(new)
+    si.users.put()
+    return (new, True) if is_filled else (folio, False)

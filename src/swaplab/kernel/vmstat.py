@@ -1,0 +1,36 @@
+"""Counters of events, which order nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from swaplab.kernel.sync import Part, current
+from swaplab.kernel.sync.runtime import COMMUTE
+
+__all__ = ["Counters"]
+
+
+class Counters(Part):
+    """Counters by name: struct vm_event_state, and the numbers that zswap shows in debugfs.
+
+    Differs: no increment is ever lost. zswap's own are plain in Linux, where two CPUs may overwrite each other's.
+
+    Args:
+        name: for texts.
+
+    Attributes:
+        counts: by the kernel's name.
+    """
+
+    __slots__ = ("counts",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(None, name)
+        self.counts: Counter[str] = Counter()
+
+    def _add(self, name: str, n: int) -> None:
+        self.counts[name] += n
+
+    def count(self, name: str, n: int = 1) -> None:
+        """count_vm_events, include/linux/vmstat.h, 6.12."""
+        current.runtime.step(self, COMMUTE, name, self._add, name, n)

@@ -1,0 +1,180 @@
+"""zswap's reclaim: entries that go to the device after all.
+
+mm/zswap.c, 6.12.
+"""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EEXIST, ENOENT, ENOMEM
+
+from swaplab.kernel.folio import folio_put
+from swaplab.kernel.list_lru import ListLruOne, LruStatus
+from swaplab.kernel.memcontrol import (
+    MemCgroup,
+    count_objcg_events,
+    mem_cgroup_iter,
+    mem_cgroup_online,
+    mem_cgroup_zswap_writeback_enabled,
+)
+from swaplab.kernel.swap_io import swap_writepage_bdev_sync
+from swaplab.kernel.swap_state import delete_from_swap_cache, read_swap_cache_async
+from swaplab.kernel.swapfile import Swap
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, SpinLock, queue_work
+from swaplab.kernel.zswap_entry import NODE, ZswapEntry, zswap_entry_free
+from swaplab.kernel.zswap_pool import Zswap, zswap_accept_thr_pages, zswap_decompress, zswap_total_pages
+
+__all__ = ["ShrinkWalk", "queue_shrink_work", "shrink_memcg", "zswap_memcg_offline_cleanup", "zswap_writeback_entry"]
+
+MAX_RECLAIM_RETRIES = 16
+
+
+def zswap_writeback_entry(swap: Swap, entry: ZswapEntry, swpentry: int) -> int:
+    """Write an entry to the device: mm/zswap.c:zswap_writeback_entry, 6.12. May sleep.
+
+    The entry is on a list that is not locked any more, and may be gone. Nothing may look at it before a folio in the
+    swap cache pins its slot, so that no other page can take that, and the tree says that the slot's entry is still it.
+
+    Returns:
+        0; -EEXIST if the slot has a folio; -ENOMEM if it could get none, or the entry is gone.
+    """
+    folio, is_new = read_swap_cache_async(swap, swpentry, swap.zswap.root, skip_if_exists=True)
+    if not folio:
+        return -ENOMEM
+    if not is_new:
+        folio_put(folio)
+        return -EEXIST
+    si = READ_ONCE(swap).info
+    assert si  # the folio keeps swapoff from being done
+    if si.tree.xa.cmpxchg(swpentry, entry, None) is not entry:
+        delete_from_swap_cache(swap, si, folio)
+        folio.lock.release()
+        folio_put(folio)
+        return -ENOMEM
+    folio.data = zswap_decompress(entry.pool, entry.handle, entry.length)
+    swap.zswap.stats.count("zswpwb")
+    if entry.objcg:
+        count_objcg_events(entry.objcg, "zswpwb", 1)
+    zswap_entry_free(swap.zswap, entry)
+    WRITE_ONCE(folio).uptodate = True
+    WRITE_ONCE(folio).reclaim = True
+    swap_writepage_bdev_sync(swap, si, folio)
+    folio_put(folio)
+    return 0
+
+
+class ShrinkWalk:
+    """One walk over a list of entries: what shrink_memcg_cb is told, and tells.
+
+    Args:
+        swap: with zswap.
+        stops: whether a page found in the swap cache ends it, as it does for the shrinker.
+
+    Attributes:
+        scanned: entries met.
+        met_swapcache: whether the walk ended so.
+    """
+
+    __slots__ = ("met_swapcache", "scanned", "stops", "swap")
+
+    def __init__(self, swap: Swap, stops: bool) -> None:
+        self.swap = swap
+        self.stops = stops
+        self.scanned = 0
+        self.met_swapcache = False
+
+    def __call__(self, entry: ZswapEntry, one: ListLruOne, lock: SpinLock) -> LruStatus:
+        """A second chance, or writeback: mm/zswap.c:shrink_memcg_cb, 6.12. The list's lock is held, and dropped."""
+        self.scanned += 1
+        if entry.referenced:
+            entry.referenced = False
+            return LruStatus.ROTATE
+        # Whoever frees the entry unlinks it; should it stay, the tail is the right place.
+        one.list.move_tail(entry.lru)
+        swpentry = entry.swpentry
+        lock.release()
+        result = zswap_writeback_entry(self.swap, entry, swpentry)
+        status = self._status(result)
+        lock.acquire()
+        return status
+
+    def _status(self, result: int) -> LruStatus:
+        stats = self.swap.zswap.stats
+        if not result:
+            stats.count("written_back_pages")
+            return LruStatus.REMOVED_RETRY
+        stats.count("reject_reclaim_fail")
+        if result == -EEXIST and self.stops:
+            self.met_swapcache = True
+            return LruStatus.STOP
+        return LruStatus.RETRY
+
+
+def shrink_memcg(swap: Swap, memcg: MemCgroup) -> int:
+    """Write one entry of a memcg back: mm/zswap.c:shrink_memcg, 6.12. May sleep.
+
+    Returns:
+        0; -EAGAIN if the one that was tried stays; -ENOENT if there is none, or it must not be written.
+    """
+    if not mem_cgroup_zswap_writeback_enabled(memcg) or not mem_cgroup_online(memcg):
+        return -ENOENT
+    walk = ShrinkWalk(swap, stops=False)
+    shrunk = swap.zswap.list_lru.walk_one(NODE, memcg, walk, 1)
+    if not walk.scanned:
+        return -ENOENT
+    return 0 if shrunk else -EAGAIN
+
+
+# The worker -----------------------------------------------------------------------------------------------------------
+
+
+def queue_shrink_work(swap: Swap) -> None:
+    """Have entries written back until zswap accepts pages again, unless that is under way: queue_work."""
+    if not swap.zswap.shrink_pending.xchg(1):
+        queue_work(swap.zswap.shrink_wq, shrink_worker, swap)
+
+
+def _next_online(zswap: Zswap) -> MemCgroup | None:
+    """Advance the cursor to the next memcg that is online, and get a reference besides the cursor's."""
+    with zswap.shrink_lock:
+        while True:
+            memcg = zswap.next_shrink = mem_cgroup_iter(zswap.root, zswap.next_shrink)
+            if not memcg or memcg.tryget_online():
+                return memcg
+
+
+def shrink_worker(swap: Swap) -> None:
+    """Write entries back, one memcg after the other, down to the accept threshold: mm/zswap.c:shrink_worker, 6.12.
+
+    It gives up after 16 failures: a memcg whose entry stays, or a walk over all of them that found no entry.
+    """
+    zswap = swap.zswap
+    zswap.shrink_pending.xchg(0)
+    threshold = zswap_accept_thr_pages(zswap)
+    failures = attempts = 0
+    while True:
+        memcg = _next_online(zswap)
+        if not memcg:
+            failures += not attempts
+            attempts = 0
+        else:
+            result = shrink_memcg(swap, memcg)
+            memcg.put()
+            if result != -ENOENT:
+                attempts += 1
+                failures += result != 0
+        if failures == MAX_RECLAIM_RETRIES or zswap_total_pages(zswap) <= threshold:
+            return
+
+
+def zswap_memcg_offline_cleanup(zswap: Zswap, memcg: MemCgroup) -> None:
+    """Move the cursor off a memcg that goes offline: mm/zswap.c:zswap_memcg_offline_cleanup, 6.12.
+
+    This is done once for each, so that the cursor must not stay on one for which it was done.
+    """
+    with zswap.shrink_lock:
+        if zswap.next_shrink is not memcg:
+            return
+        while True:
+            following = zswap.next_shrink = mem_cgroup_iter(zswap.root, zswap.next_shrink)
+            if not following or mem_cgroup_online(following):
+                return
