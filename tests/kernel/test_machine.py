@@ -12,6 +12,7 @@ from tests.kernel.model import Action, Model, actions
 
 from swaplab.errors import InputError
 from swaplab.kernel.machine import Cgroup, Machine
+from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.sync import Direct, install
 
 
@@ -106,6 +107,7 @@ def test_a_cgroup_with_children_is_not_removed(machine: Machine) -> None:
     [
         (lambda: Machine(compressor="zip"), "compressor"),
         (lambda: Machine(memory=-1), "memory"),
+        (lambda: Machine(protocol=Protocol(list_lru="6.13")), "protocol"),
         (lambda: Machine().cgroup("a//b"), "path"),
         (lambda: Machine().root.write(0, bytes(4097)), "page 0"),
     ],

@@ -75,7 +75,7 @@ class Machine:
         zswap: its parameters are fields: enabled, max_pool_percent, accept_threshold_percent, shrinker_enabled.
 
     Raises:
-        InputError: there is no such compressor, or a size is negative.
+        InputError: there is no such compressor, a size is negative, or the protocol is of another version than zswap.
         OSError: the swap file cannot be made.
     """
 
@@ -88,7 +88,10 @@ class Machine:
         synchronous: bool = False,
         protocol: Protocol | None = None,
     ) -> None:
-        self._memcgs = MemcgRoot(protocol or Protocol())
+        protocol = protocol or Protocol()
+        if protocol.list_lru.startswith("6.13"):
+            raise InputError("machine: protocol", "that of 6.12, as zswap's walks expect", protocol.list_lru)
+        self._memcgs = MemcgRoot(protocol)
         self._zone = Zone(check_size("machine: memory", memory) // PAGE_SIZE)
         self.zswap = Zswap(self._zone, self._memcgs.root, self._memcgs.new_list_lru(), compressor)
         self._memcgs.zswap_offline = partial(zswap_memcg_offline_cleanup, self.zswap)
