@@ -15,10 +15,10 @@ from swaplab.kernel.list_lru import ListLru, ListLruOps, LruMemcg
 from swaplab.kernel.list_lru_612 import ListLru612, switch_ids
 from swaplab.kernel.list_lru_613 import ListLru613
 from swaplab.kernel.lruvec import Lruvec
+from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.page_counter import (
     PAGE_COUNTER_MAX,
     PAGE_SHIFT,
-    PAGE_SIZE,
     PageCounter,
     page_counter_charge,
     page_counter_read,

@@ -5,25 +5,21 @@ Differs: no watermarks, and no memory.min and memory.low; nothing reads them.
 
 from __future__ import annotations
 
-from errno import EBUSY
-
-from swaplab.kernel.sync import Atomic, KernelWarning, Shared, relax
+from swaplab.kernel.page_alloc import PAGE_SIZE
+from swaplab.kernel.sync import Atomic, KernelWarning, Shared
 
 __all__ = [
     "PAGE_COUNTER_MAX",
     "PAGE_SHIFT",
-    "PAGE_SIZE",
     "PageCounter",
     "page_counter_cancel",
     "page_counter_charge",
     "page_counter_read",
-    "page_counter_set_max",
     "page_counter_try_charge",
     "page_counter_uncharge",
 ]
 
 PAGE_SHIFT = 12
-PAGE_SIZE = 1 << PAGE_SHIFT
 PAGE_COUNTER_MAX = (1 << 63) // PAGE_SIZE - 1
 
 
@@ -100,20 +96,3 @@ def page_counter_uncharge(counter: PageCounter, nr_pages: int) -> None:
     while each:
         page_counter_cancel(each, nr_pages)
         each = each.parent
-
-
-def page_counter_set_max(counter: PageCounter, nr_pages: int) -> int:
-    """mm/page_counter.c:page_counter_set_max, 6.12.
-
-    Returns:
-        0, or -EBUSY if more pages are charged already.
-    """
-    while True:
-        usage = counter.usage.read()
-        if usage > nr_pages:
-            return -EBUSY
-        old = counter.max.xchg(nr_pages)
-        if counter.usage.read() <= usage or nr_pages >= old:
-            return 0
-        counter.max.xchg(old)
-        relax()
