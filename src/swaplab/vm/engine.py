@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import signal
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -32,7 +34,7 @@ from swaplab.vm.readings import Reading, parse, table
 from swaplab.vm.runner import runner_bytes
 from swaplab.vm.script import pre_order, refuse, sample_positions, script_for, watched_files
 
-__all__ = ["Guest", "KernelRun", "dry_run", "run_on_kernel"]
+__all__ = ["Guest", "KernelRun", "dry_run", "fingerprint", "run_on_kernel"]
 
 Progress = Callable[[int, int], None]
 
@@ -317,3 +319,26 @@ def dry_run(scenario: Scenario, kernel: Kernel) -> list[str]:
         sizes = prepared.write_boot_files(0)
     names = Disks(*(path and Path(path.name) for path in prepared.disks))  # type: ignore[arg-type]  # in their order
     return _command(bench, sizes, names)
+
+
+def fingerprint(scenario: Scenario) -> str:
+    """Return a hash of all that a guest is given but its kernel: 16 hexadecimal digits.
+
+    Raises:
+        InputError: a trace or a content is broken.
+    """
+    accesses = Accesses(scenario)
+    contents = contents_of(scenario, accesses)
+
+    def parts() -> Iterator[bytes]:
+        yield (resources.files("swaplab.vm") / "runner.c").read_bytes()
+        yield script_for(scenario, accesses, (), scenario.zswap.max_pool_percent).encode()
+        yield contents.samples.tobytes()
+        yield contents.kinds.tobytes()
+        yield contents.components
+        yield from (chunk.tobytes() for chunk in accesses.chunks())
+
+    digest = hashlib.sha256()
+    for part in parts():
+        digest.update(part)
+    return digest.hexdigest()[:16]

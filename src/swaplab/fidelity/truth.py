@@ -1,0 +1,88 @@
+"""What a real kernel did with a scenario, kept as a small JSON file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from swaplab.errors import InputError
+from swaplab.files import write_whole
+from swaplab.scenario.model import Scenario
+from swaplab.scenario.result import Result
+from swaplab.vm import KernelRun, fingerprint
+
+__all__ = ["COUNTERS", "EVENTS", "LEVELS", "Series", "Truth", "read_truth", "series_of", "truth_of", "write_truth"]
+
+EVENTS = ("zswpin", "zswpout", "zswpwb", "pswpin", "pswpout", "pgmajfault")
+LEVELS = ("zswap", "zswapped", "anon", "memory.current", "pool_total_size")
+COUNTERS = (*EVENTS, *LEVELS)
+"""What is judged: events since the start, and bytes now."""
+
+Series = dict[str, dict[str, list[int | None]]]
+"""Samples of each counter that there is, by cgroup (the machine's is empty); None once the cgroup was removed."""
+
+
+class Truth(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario on a real kernel, one or more times.
+
+    Attributes:
+        key: of the scenario and all that the guest does, by `swaplab.vm.fingerprint`.
+        kernel: its /proc/version.
+        command: what measures it again.
+        date: of the measurement, as ISO 8601 has it.
+        positions: accesses made at each sample.
+        runs: what was sampled in each run.
+    """
+
+    key: str
+    kernel: str
+    command: str
+    date: str
+    positions: list[int]
+    runs: list[Series]
+
+
+def series_of(result: Result) -> Series:
+    """The judged counters of a run that the engine has for each cgroup."""
+    series: Series = {}
+    for path in result.cgroups:
+        samples = result.series(path)
+        columns = {name: samples[name].to_pylist() for name in COUNTERS}
+        series[path] = {name: values for name, values in columns.items() if values[0] is not None}
+    return series
+
+
+def truth_of(scenario: Scenario, runs: Sequence[KernelRun], command: str, date: str) -> Truth:
+    """Return what some runs of one scenario counted."""
+    return Truth(
+        key=fingerprint(scenario),
+        kernel=runs[0].guest.kernel,
+        command=command,
+        date=date,
+        positions=runs[0].result.series()["access"].to_pylist(),
+        runs=[series_of(run.result) for run in runs],
+    )
+
+
+def write_truth(path: Path, truth: Truth) -> None:
+    """Write it whole, a line for each counter."""
+    text = msgspec.json.format(msgspec.json.encode(truth), indent=1).decode()
+    text = re.sub(r"\[[-\d\s,nul]*\]", lambda numbers: "".join(numbers[0].split()), text)
+    with write_whole(path) as partial:
+        partial.write_text(text + "\n")
+
+
+def read_truth(path: Path) -> Truth:
+    """Read what `write_truth` wrote.
+
+    Raises:
+        InputError: not such a file.
+        OSError: it cannot be read.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Truth)
+    except msgspec.DecodeError as error:
+        raise InputError(path, "what swaplab fidelity --record writes", error) from None
