@@ -21,7 +21,8 @@ BELOW = {
     "vm": ["kernel", "scenario"],
     "host": ["kernel", "scenario"],
     "races": ["explore", "kernel"],
-    "report": ["explore", "replay", "vm", "host", "races"],
+    "fidelity": ["replay", "vm"],
+    "report": ["explore", "replay", "vm", "host", "races", "fidelity"],
     "cli": ["report"],
 }
 """What each package stands on; it may import that, and whatever that stands on."""

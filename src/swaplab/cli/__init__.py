@@ -52,6 +52,12 @@ app.command(
     "Example: `swaplab check offline`",
 )
 app.command(
+    "swaplab.cli.fidelity:fidelity",
+    name="fidelity",
+    help="Run scenarios on the replay and on a real kernel, and say how far the replay is off.\n\n"
+    "Example: `swaplab fidelity --recorded`",
+)
+app.command(
     "swaplab.cli.calibrate:calibrate",
     name="calibrate",
     help="Measure this machine's processor, and with --device a disk, for the clock of the replay.\n\n"

@@ -6,4 +6,13 @@ from swaplab.vm.engine import KernelRun, dry_run, fingerprint, run_on_kernel
 from swaplab.vm.guest import LostGuestError
 from swaplab.vm.kernel import Kernel, debian_kernel, own_kernel
 
-__all__ = ["Kernel", "KernelRun", "LostGuestError", "debian_kernel", "dry_run", "fingerprint", "own_kernel", "run_on_kernel"]
+__all__ = [
+    "Kernel",
+    "KernelRun",
+    "LostGuestError",
+    "debian_kernel",
+    "dry_run",
+    "fingerprint",
+    "own_kernel",
+    "run_on_kernel",
+]

@@ -1,0 +1,124 @@
+"""``swaplab fidelity``: the replay against real Linux, over a suite of scenarios."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import Progress
+
+from swaplab.cli.common import Flag, steps
+from swaplab.errors import InputError
+from swaplab.fidelity.suite import Judged, judge, measured_truth, recorded_path, recorded_truth, scenario_files
+from swaplab.fidelity.truth import Truth, write_truth
+from swaplab.report.fidelity import counters_of, fidelity_report
+from swaplab.scenario.load import load_scenario
+from swaplab.scenario.model import Scenario
+from swaplab.vm import Kernel, debian_kernel, own_kernel
+
+__all__ = ["fidelity"]
+
+SUITE = Path("scenarios/fidelity")
+REPEAT_MAX = 100
+
+
+def fidelity(
+    scenarios: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (SUITE,),
+    *,
+    recorded: Flag = False,
+    record: Flag = False,
+    repeat: int = 3,
+    counters: Flag = False,
+    kernel: Path | None = None,
+    modules: Path | None = None,
+    json: Flag = False,
+) -> None:
+    """Run scenarios on the replay and on a real kernel, and say how far the replay is off.
+
+    Example: `swaplab fidelity --recorded`
+
+    The kernel's results are kept, so that only what changed runs again.
+
+    Parameters
+    ----------
+    scenarios
+        Scenarios, or directories of them; by default `scenarios/fidelity`.
+    recorded
+        Judge by the kernel's results that ship with the scenarios; nothing runs in QEMU.
+    record
+        Write the kernel's results beside the scenarios, in `truth/`.
+    repeat
+        Run each so many times on the kernel, to know how far its own runs are apart.
+    counters
+        Show all counters of each scenario.
+    kernel
+        A bzImage to run on; by default Debian's newest 6.12, fetched with apt.
+    modules
+        Directory with that kernel's modules.
+    json
+        Print all errors as JSON instead of tables.
+    """
+    if recorded and (record or kernel or modules):
+        raise InputError("--recorded", "none of --record, --kernel and --modules beside it", "one")
+    if not 1 <= repeat <= REPEAT_MAX:
+        raise InputError("--repeat", f"a number from 1 to {REPEAT_MAX}", repeat)
+    suite = {file: load_scenario(file) for file in scenario_files(scenarios)}
+    if recorded:
+        truths = {file: recorded_truth(file, scenario) for file, scenario in suite.items()}
+    else:
+        truths = _measure(suite, own_kernel(kernel, modules) if kernel else debian_kernel(), repeat, record)
+    _show(_judge(suite, truths), counters, json)
+
+
+def _measure(suite: dict[Path, Scenario], kernel: Kernel, repeat: int, record: bool) -> dict[Path, Truth]:
+    """What the kernel does with each; kept one by one, so that an interrupted suite goes on where it was."""
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    truths = {}
+    with _bars(len(suite)) as (advance, told):
+        for file, scenario in suite.items():
+            truths[file] = measured_truth(file, scenario, kernel, repeat, date, [told] * repeat)
+            if record:
+                recorded_path(file).parent.mkdir(exist_ok=True)
+                write_truth(recorded_path(file), truths[file])
+            advance(file.stem)
+    return truths
+
+
+def _judge(suite: dict[Path, Scenario], truths: dict[Path, Truth]) -> list[Judged]:
+    with_lru = importlib.util.find_spec("libcachesim") is not None
+    judged = []
+    with steps("replaying", len(suite)) as advance:
+        for file, scenario in suite.items():
+            judged.append(judge(file, scenario, truths[file], with_lru))
+            advance()
+    return judged
+
+
+def _show(judged: list[Judged], counters: bool, json: bool) -> None:
+    if json:
+        print(msgspec.json.encode(judged).decode())  # noqa: T201
+        return
+    console = Console(highlight=False, markup=False, emoji=False)
+    for each in judged if counters else ():
+        console.print(counters_of(each), "")
+    console.print(fidelity_report(judged))
+
+
+@contextmanager
+def _bars(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+    """Yield what to call after each scenario, and along each run of one."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        all_of_them = bars.add_task("kernel", total=total)
+        one = bars.add_task("this one", total=None)
+        yield (
+            lambda name: bars.update(all_of_them, advance=1, description=f"kernel: after {name}"),
+            lambda done, accesses: bars.update(one, completed=done, total=accesses),
+        )

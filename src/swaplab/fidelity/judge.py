@@ -1,0 +1,101 @@
+"""How far a prediction is from what kernels did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median, quantiles
+
+import msgspec
+
+from swaplab.fidelity.truth import EVENTS, Series, Truth
+from swaplab.scenario.model import PAGE_SIZE
+
+__all__ = ["CHAOTIC", "FLOOR", "Error", "Summary", "errors_of", "is_chaotic", "summary_of"]
+
+FLOOR = 256
+"""Pages below which a difference is not a relative one: four batches of a processor (MEMCG_CHARGE_BATCH)."""
+CHAOTIC = 0.10
+"""Where a tenth of a scenario's counters, or more, differ by so much between runs of the same kernel."""
+
+
+class Error(msgspec.Struct, frozen=True):
+    """One counter of one cgroup.
+
+    Attributes:
+        cgroup: path; the machine's is empty.
+        counter: name.
+        kernel: at the end, the median of the runs.
+        predicted: likewise.
+        error: their difference at the end, relative to the kernel's number or to `FLOOR`.
+        along: the largest difference at any sample, relative to the kernel's largest number or to `FLOOR`.
+        spread: of the kernel's runs at the end, largest less smallest, relative as `error` is.
+    """
+
+    cgroup: str
+    counter: str
+    kernel: float
+    predicted: float
+    error: float
+    along: float
+    spread: float
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """Of some errors: how many, and their size as 1 for 100 %."""
+
+    count: int
+    median: float
+    p90: float
+    worst: float
+
+
+def _floor(counter: str) -> int:
+    return FLOOR if counter in EVENTS else FLOOR * PAGE_SIZE
+
+
+def _along(measured: Sequence[Sequence[int | None]], counter: str) -> list[float | None]:
+    """The median of some runs at each sample; None where a cgroup was gone."""
+    return [None if None in values else median(values) for values in zip(*measured, strict=True)]
+
+
+def errors_of(truth: Truth, predicted: Series) -> list[Error]:
+    """Return the errors of all counters that both have, but for those that are 0 in both throughout."""
+    return [error for path in truth.runs[0] for error in _errors_of_cgroup(truth, predicted, path)]
+
+
+def _errors_of_cgroup(truth: Truth, predicted: Series, path: str) -> Iterator[Error]:
+    for counter in truth.runs[0][path]:
+        own = predicted.get(path, {}).get(counter)
+        if own is None:
+            continue
+        pairs = [
+            (measured, found)
+            for measured, found in zip(_along([run[path][counter] for run in truth.runs], counter), own, strict=True)
+            if measured is not None and found is not None
+        ]
+        if not any(measured or found for measured, found in pairs):
+            continue
+        floor = _floor(counter)
+        kernel, expected = pairs[-1]
+        size = max(kernel, floor)
+        last = [[value for value in run[path][counter] if value is not None][-1] for run in truth.runs]
+        yield Error(
+            path,
+            counter,
+            kernel,
+            expected,
+            abs(expected - kernel) / size,
+            max(abs(a - b) for a, b in pairs) / max(floor, *(measured for measured, _ in pairs)),
+            (max(last) - min(last)) / size,
+        )
+
+
+def is_chaotic(errors: Sequence[Error]) -> bool:
+    """Whether the kernel itself does not say what happens: see `CHAOTIC`. Predictions do not enter."""
+    return sum(error.spread > CHAOTIC for error in errors) >= max(1, len(errors) / 10)
+
+
+def summary_of(values: Sequence[float]) -> Summary:
+    """Return the distribution of some errors, at least one."""
+    p90 = quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
+    return Summary(len(values), median(values), p90, max(values))

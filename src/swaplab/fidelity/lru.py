@@ -1,0 +1,64 @@
+"""What a user can do without a simulator of the kernel: an LRU cache as large as the limit."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from swaplab.errors import SwaplabError
+from swaplab.scenario.accesses import Accesses
+from swaplab.scenario.model import PAGE_SIZE, Scenario
+
+__all__ = ["lru_faults"]
+
+ORACLE_GENERAL = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
+
+
+def lru_faults(scenario: Scenario) -> dict[str, int]:
+    """Return, for each cgroup with a memory.max, how often an LRU cache of that size misses a page it had before.
+
+    It stands for ``pgmajfault``. It knows nothing of what zswap takes from the limit, of limits above, and of events.
+
+    Raises:
+        SwaplabError: libcachesim is not installed.
+        InputError: a trace is broken.
+    """
+    accesses = Accesses(scenario)
+    limits = {path: each.memory_max for path, each in scenario.cgroups.items() if each.memory_max is not None}
+    pages = np.concatenate([chunk >> 1 for chunk in accesses.chunks()])
+    faults = {}
+    for path, limit in limits.items():
+        inside = np.zeros(int(accesses.first[-1]), bool)
+        for first, end in _ranges(scenario, accesses, path):
+            inside[first:end] = True
+        own = pages[inside[pages]]
+        faults[path] = _misses(own, limit // PAGE_SIZE) - len(np.unique(own))
+    return faults
+
+
+def _ranges(scenario: Scenario, accesses: Accesses, path: str) -> Iterator[tuple[int, int]]:
+    """First page, and the one past the last, of each workload in a cgroup or below."""
+    for workload, first, end in zip(scenario.workloads, accesses.first, accesses.first[1:], strict=False):
+        if f"{workload.cgroup}/".startswith(f"{path}/"):
+            yield int(first), int(end)
+
+
+def _misses(pages: np.ndarray[tuple[int], np.dtype[np.uint32]], capacity: int) -> int:
+    try:
+        from libcachesim import LRU, TraceReader, TraceType  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise SwaplabError("the LRU cache to compare with takes libcachesim: pip install libcachesim") from None
+    if not len(pages):
+        return 0
+    rows = np.zeros(len(pages), ORACLE_GENERAL)
+    rows["id"], rows["size"], rows["next"] = pages, 1, -2
+    with tempfile.TemporaryDirectory(prefix="swaplab-") as directory:
+        trace = Path(directory) / "trace.oracleGeneral"
+        rows.tofile(trace)
+        ratio: float = LRU(cache_size=capacity).process_trace(TraceReader(str(trace), TraceType.ORACLE_GENERAL_TRACE))[
+            0
+        ]
+    return round(ratio * len(pages))

@@ -1,0 +1,122 @@
+"""The suite: which scenarios, what kernels did with them, and what the replay says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from swaplab.errors import InputError, UnsupportedError
+from swaplab.fidelity.judge import Error, errors_of, is_chaotic
+from swaplab.fidelity.lru import lru_faults
+from swaplab.fidelity.truth import Truth, read_truth, series_of, truth_of, write_truth
+from swaplab.files import cache_dir
+from swaplab.replay import replay
+from swaplab.scenario.model import Scenario
+from swaplab.vm import Kernel, fingerprint, run_on_kernel
+
+__all__ = ["Judged", "judge", "measured_truth", "recorded_path", "recorded_truth", "scenario_files"]
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """One scenario on both.
+
+    Attributes:
+        name: of its file, without the suffix.
+        compressor: zswap's.
+        runs: of the kernel.
+        refused: why the replay cannot run it; empty if it can.
+        chaotic: whether the kernel's own runs are too far apart to judge by.
+        errors: of the replay.
+        lru: error in ``pgmajfault`` of an LRU cache as large as memory.max, by cgroup that has one.
+    """
+
+    name: str
+    compressor: str
+    runs: int
+    refused: str
+    chaotic: bool
+    errors: list[Error]
+    lru: dict[str, float]
+
+
+def scenario_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that some paths mean: scenarios, and directories of them.
+
+    Raises:
+        InputError: a directory without scenarios.
+    """
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+        if not found:
+            raise InputError(path, "a directory with scenarios (*.toml)", "none")
+        files += found
+    return files
+
+
+def recorded_path(file: Path) -> Path:
+    """Where the truth on a scenario is kept that ships with it."""
+    return file.parent / "truth" / f"{file.stem}.json"
+
+
+def recorded_truth(file: Path, scenario: Scenario) -> Truth:
+    """Return the truth that ships with a scenario.
+
+    Raises:
+        InputError: there is none, it is broken, or it is of another scenario.
+    """
+    path = recorded_path(file)
+    if not path.exists():
+        raise InputError(path, "what swaplab fidelity --record writes", "no such file")
+    truth = read_truth(path)
+    if truth.key != fingerprint(scenario):
+        raise InputError(path, f"the kernel's results of {file} as it is now", "those of another scenario or runner")
+    return truth
+
+
+def measured_truth(
+    file: Path,
+    scenario: Scenario,
+    kernel: Kernel,
+    repeat: int,
+    date: str,
+    progress: Sequence[Callable[[int, int], None]] | None = None,
+) -> Truth:
+    """Return what a kernel does with a scenario, from the cache if it was there before.
+
+    Raises:
+        As `swaplab.vm.run_on_kernel`.
+    """
+    image = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:16]
+    cached = cache_dir() / f"truth-{fingerprint(scenario)}-{image}-{repeat}.json"
+    if not cached.exists():
+        runs = run_on_kernel([scenario] * repeat, kernel, progress)
+        write_truth(cached, truth_of(scenario, runs, f"swaplab fidelity {file} --repeat {repeat} --record", date))
+    return read_truth(cached)
+
+
+def judge(file: Path, scenario: Scenario, truth: Truth, with_lru: bool) -> Judged:
+    """Replay a scenario and compare.
+
+    Raises:
+        InputError: a trace or a content is broken.
+    """
+    try:
+        errors, refused = errors_of(truth, series_of(replay(scenario))), ""
+    except UnsupportedError as error:
+        errors, refused = [], str(error)
+    # Its own runs say whether the kernel is chaotic; where there is no replay, they stand for one.
+    chaotic = is_chaotic(errors or errors_of(truth, truth.runs[0]))
+    lru = _lru_errors(scenario, truth) if with_lru else {}
+    return Judged(file.stem, scenario.zswap.compressor, len(truth.runs), refused, chaotic, errors, lru)
+
+
+def _lru_errors(scenario: Scenario, truth: Truth) -> dict[str, float]:
+    predicted = {
+        path: {"pgmajfault": [faults if i == len(truth.positions) - 1 else None for i in range(len(truth.positions))]}
+        for path, faults in lru_faults(scenario).items()
+    }
+    return {error.cgroup: error.error for error in errors_of(truth, predicted)}
