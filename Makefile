@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo test check format bench readme clean
+.PHONY: help demo test check format bench fidelity readme clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -15,6 +15,7 @@ help:
 	@echo "make check    style and types only"
 	@echo "make format   put the source into shape"
 	@echo "make bench    run all benchmarks"
+	@echo "make fidelity run the suite on the replay and on a real kernel, three times each, and compare"
 	@echo "make readme   show in README.md what the demo prints now"
 	@echo "make clean    remove what the above have made"
 
@@ -48,7 +49,13 @@ format: .venv/.test
 bench: .venv/.bench
 	@set -e; for each in benchmarks/[a-z]*.py; do echo "$$each"; $(BIN)/python $$each; done
 
-readme: .venv/.demo
+# In which libcachesim is, to compare with.
+fidelity: .venv/.bench
+	@tools/need "command -v qemu-system-x86_64" qemu-system-x86
+	@tools/need "apt-cache search --names-only '^linux-image-6[.]12.*-amd64-unsigned' | grep -q ."
+	@$(BIN)/swaplab fidelity
+
+readme: .venv/.bench
 	@$(BIN)/python tools/readme.py
 
 clean:

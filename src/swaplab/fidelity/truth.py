@@ -30,7 +30,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: of the scenario and all that the guest does, by `swaplab.vm.fingerprint`.
-        kernel: its /proc/version.
+        kernel: its release (uname -r).
         command: what measures it again.
         date: of the measurement, as ISO 8601 has it.
         positions: accesses made at each sample.
@@ -59,7 +59,7 @@ def truth_of(scenario: Scenario, runs: Sequence[KernelRun], command: str, date: 
     """Return what some runs of one scenario counted."""
     return Truth(
         key=fingerprint(scenario),
-        kernel=runs[0].guest.kernel,
+        kernel=runs[0].guest.kernel.split()[2],
         command=command,
         date=date,
         positions=runs[0].result.series()["access"].to_pylist(),

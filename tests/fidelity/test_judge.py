@@ -1,0 +1,60 @@
+"""What an error, a spread and a chaotic scenario are."""
+
+from __future__ import annotations
+
+import pytest
+
+from swaplab.fidelity.judge import FLOOR, errors_of, is_chaotic, summary_of
+from swaplab.fidelity.truth import Series, Truth
+
+
+def truth(*runs: list[int | None], counter: str = "zswpin", cgroup: str = "a") -> Truth:
+    series: list[Series] = [{cgroup: {counter: run}} for run in runs]
+    return Truth(key="0", kernel="Linux", command="", date="2026-01-01", positions=[1, 2], runs=series)
+
+
+def test_an_error_is_relative_to_the_median_of_the_runs() -> None:
+    (error,) = errors_of(truth([0, 1000], [0, 1010], [0, 900]), {"a": {"zswpin": [0, 1100]}})
+    assert (error.kernel, error.predicted) == (1000, 1100)
+    assert error.error == pytest.approx(0.1)
+    assert error.spread == pytest.approx(0.11)
+
+
+def test_an_error_along_the_way_is_relative_to_the_largest_number() -> None:
+    (error,) = errors_of(truth([500, 1000]), {"a": {"zswpin": [300, 1000]}})
+    assert error.error == 0
+    assert error.along == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("counter", "unit"), [("zswpin", 1), ("anon", 4096)])
+def test_tiny_numbers_are_measured_in_pages(counter: str, unit: int) -> None:
+    (error,) = errors_of(truth([0, unit], counter=counter), {"a": {counter: [0, 65 * unit]}})
+    assert error.error == 64 / FLOOR
+
+
+def test_what_is_nothing_in_both_does_not_count() -> None:
+    assert not errors_of(truth([0, 0]), {"a": {"zswpin": [0, 0]}})
+    assert errors_of(truth([0, 0]), {"a": {"zswpin": [1, 0]}})
+
+
+def test_what_an_engine_does_not_have_does_not_count() -> None:
+    assert not errors_of(truth([0, 5]), {"a": {"zswpout": [0, 5]}})
+    assert not errors_of(truth([0, 5]), {})
+
+
+def test_a_removed_cgroup_is_judged_by_its_last_sample() -> None:
+    (error,) = errors_of(truth([1000, None]), {"a": {"zswpin": [1200, 1300]}})
+    assert (error.kernel, error.predicted) == (1000, 1200)
+
+
+def test_the_kernels_own_spread_alone_makes_chaos() -> None:
+    wrong: Series = {"a": {"zswpin": [0, 5000]}}
+    assert not is_chaotic(errors_of(truth([0, 1000], [0, 1010]), wrong))
+    assert is_chaotic(errors_of(truth([0, 1000], [0, 1200]), wrong))
+
+
+def test_a_summary_is_a_distribution() -> None:
+    summary = summary_of([i / 100 for i in range(101)])
+    assert (summary.count, summary.median, summary.worst) == (101, 0.5, 1.0)
+    assert summary.p90 == pytest.approx(0.9)
+    assert summary_of([0.25]).p90 == 0.25

@@ -1,0 +1,48 @@
+"""The suite that ships: the replay against what a real kernel did, as it was recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from swaplab.errors import InputError
+from swaplab.fidelity.judge import summary_of
+from swaplab.fidelity.suite import judge, recorded_path, recorded_truth, scenario_files
+from swaplab.scenario.load import load_scenario
+
+SUITE = Path(__file__).parents[2] / "scenarios" / "fidelity"
+FILES = scenario_files([SUITE])
+
+
+def test_every_scenario_has_its_truth_and_every_truth_its_scenario() -> None:
+    assert {recorded_path(file) for file in FILES} == {*(SUITE / "truth").glob("*.json")}
+
+
+def test_the_replay_is_as_near_as_is_claimed() -> None:
+    judged = [judge(file, scenario := load_scenario(file), recorded_truth(file, scenario), False) for file in FILES]
+    errors = [error.error for each in judged if not each.chaotic for error in each.errors]
+    summary = summary_of(errors)
+    assert summary.median <= 0.03
+    assert summary.p90 <= 0.12
+    assert sum(bool(each.errors) and not each.chaotic for each in judged) >= 24
+
+
+def test_a_truth_of_another_scenario_is_refused() -> None:
+    file = SUITE / "scan.toml"
+    scenario = load_scenario(file)
+    recorded_truth(file, msgspec.structs.replace(scenario, name="another name", source="elsewhere"))
+    changed = msgspec.structs.replace(scenario, machine=msgspec.structs.replace(scenario.machine, seed=1))
+    with pytest.raises(InputError, match="another scenario"):
+        recorded_truth(file, changed)
+
+
+def test_a_scenario_without_a_truth_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--record"):
+        recorded_truth(tmp_path / "a.toml", load_scenario(SUITE / "scan.toml"))
+
+
+def test_a_directory_without_scenarios_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a directory with scenarios"):
+        scenario_files([tmp_path])
