@@ -21,7 +21,10 @@ from swaplab.replay.state import (
     NO_LIMIT,
     OBJECTS_MAX,
     PAGE,
+    READAHEAD,
+    SLOT_FREE,
     SWAP_CLUSTER_MAX,
+    SWAP_SLOTS_CACHE_SIZE,
     WRITES_IN_FLIGHT,
     ZSPAGE,
     Machine,
@@ -34,6 +37,8 @@ from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Scenario
 
+FIRST_HITS = 4  # before the first readahead, mm/swap_state.c, 6.12
+
 __all__ = ["build", "pages_of", "pre_order", "refuse"]
 
 
@@ -42,8 +47,6 @@ def refuse(scenario: Scenario) -> None:
     machine, where = scenario.machine, f"{scenario.source}: machine"
     if machine.lru != "classic":
         raise UnsupportedError(f'{where}.lru: the replay models "classic" only, found "{machine.lru}"')
-    if machine.page_cluster:
-        raise UnsupportedError(f"{where}.page_cluster: the replay has no readahead, so 0, not {machine.page_cluster}")
     if machine.nodes != 1:
         raise UnsupportedError(f"{where}.nodes: the replay models one NUMA node, found {machine.nodes}")
 
@@ -79,6 +82,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     nr_pages = int(accesses.first[-1])
     kind, first, count, lengths = _contents(scenario, accesses)
     classes = _size_classes()
+    control = _control(scenario, nr_pages, len(order), cost)
     return Machine(
         folios=_linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order)),
         pages=records(PAGE, nr_pages),
@@ -90,6 +94,11 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
         **classes,
         freed_slots=np.empty(max(1, pages_of(scenario.swap.size)), np.int32),
+        slot_page=np.full(int(control.nr_slots) + 1 if control.rotational else 1, SLOT_FREE, np.int32),
+        cached_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
+        returned_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
+        returned_memcg=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
+        readahead=_readahead(len(scenario.workloads)),
         writes_page=np.zeros(WRITES_IN_FLIGHT, np.int32),
         writes_done=np.zeros(WRITES_IN_FLIGHT, np.int64),
         isolated=np.zeros(SWAP_CLUSTER_MAX, np.int32),
@@ -98,7 +107,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         lengths=lengths,
         workload_memcg=np.array([order.index(each.cgroup) for each in scenario.workloads], np.int32),
         workload_first=accesses.first,
-        control=_control(scenario, nr_pages, len(order), cost),
+        control=control,
     )
 
 
@@ -132,6 +141,12 @@ def _set_limits(memcg: Records, limits: Cgroup) -> None:
     memcg.memory_high = pages_of(limits.memory_high)
     memcg.swap_max = pages_of(limits.memory_swap_max)
     memcg.zswap_max = pages_of(limits.memory_zswap_max)
+
+
+def _readahead(workloads: int) -> Records:
+    array = records(READAHEAD, workloads)
+    array.hits = FIRST_HITS
+    return array
 
 
 def _size_classes() -> dict[str, NDArray[Any]]:
@@ -184,7 +199,10 @@ def _control(scenario: Scenario, nr_pages: int, nr_memcgs: int, cost: Cost) -> R
     control.zswap_shrinker = scenario.zswap.shrinker_enabled and scenario.zswap.lru == "memcg"
     control.zram = zram
     control.next_shrink = control.free_zspage = -1
-    control.nr_slots = pages_of(scenario.swap.size)
+    control.nr_slots = control.highest_bit = pages_of(scenario.swap.size)
+    control.lowest_bit = control.cluster_next = 1
+    control.page_cluster = scenario.machine.page_cluster
+    control.ra_hits = FIRST_HITS
     _set_memory(control, scenario)
     _set_costs(control, scenario, cost)
     return control

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from swaplab.replay.build import build, pages_of, pre_order
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
+from swaplab.replay.charge import zap_workload
 from swaplab.replay.jit import is_cached
-from swaplab.replay.memory import run, zap_workload
+from swaplab.replay.memory import run
 from swaplab.replay.state import COUNTERS
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost

@@ -22,7 +22,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CONTROL", "COUNTERS", "FOLIO", "MEMCG", "NO_LIMIT", "PAGE", "ZSPAGE", "Machine", "record", "records"]
+__all__ = [
+    "CONTROL",
+    "COUNTERS",
+    "FOLIO",
+    "MEMCG",
+    "NO_LIMIT",
+    "PAGE",
+    "READAHEAD",
+    "ZSPAGE",
+    "Machine",
+    "record",
+    "records",
+]
 
 Records = Any
 """A `numpy.recarray`; a name for readers, since attribute access by field cannot be typed."""
@@ -54,7 +66,10 @@ ENTRY_REFERENCED = 1 << 11
 SHADOW = 1 << 12
 """The slot's swap-cache cell holds a shadow."""
 SHADOW_WORKINGSET = 1 << 13
-FOLIO_FLAGS = PG_ACTIVE | PG_REFERENCED | PG_WORKINGSET | PG_DIRTY | PG_SWAPCACHE | PG_WRITEBACK | PG_RECLAIM
+PG_READAHEAD = 1 << 14
+FOLIO_FLAGS = (
+    PG_ACTIVE | PG_REFERENCED | PG_WORKINGSET | PG_DIRTY | PG_SWAPCACHE | PG_WRITEBACK | PG_RECLAIM | PG_READAHEAD
+)
 
 FOLIO = np.dtype(
     [
@@ -80,6 +95,8 @@ PAGE = np.dtype(
 
 LRU_INACTIVE, LRU_ACTIVE, LRU_ZSWAP = 0, 1, 2
 LISTS_PER_MEMCG = 3
+
+SLOT_FREE, SLOT_CACHED = -1, -2
 
 GROUPS = 10
 """Fullness groups of zspages that are neither empty nor full (mm/zsmalloc.c:enum fullness_group, 6.12)."""
@@ -164,6 +181,11 @@ MEMCG = np.dtype(
 ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i2"), ("inuse", "i2")])
 """One zspage: 12 bytes. Lists hang off heads behind the last zspage, one per size class and fullness group."""
 
+READAHEAD = np.dtype([("address", "i8"), ("window", "i4"), ("hits", "i4")])
+"""vm_area_struct.swap_readahead_info of a workload: page of the last fault from 1, pages read then, hits since."""
+
+SWAP_SLOTS_CACHE_SIZE = 64
+
 CONTROL = np.dtype(
     [
         # sizes
@@ -202,6 +224,14 @@ CONTROL = np.dtype(
         ("slots_fresh", "i8"),  # slots from here up were never used
         ("slot_head", "i8"),  # ring of freed slots: first and count
         ("slot_count", "i8"),
+        ("lowest_bit", "i8"),  # of a rotational device: no slot below is free
+        ("highest_bit", "i8"),  # nor above; 0 when none is
+        ("cluster_next", "i8"),  # where to look for the next slot
+        ("cluster_nr", "i8"),  # slots left in the current cluster
+        ("cache_active", "i8"),  # swap_slot_cache_active
+        ("cache_cur", "i8"),
+        ("cache_nr", "i8"),  # slots allocated ahead
+        ("cache_ret", "i8"),  # slots freed, yet to be given back
         ("head_position", "i8"),  # slot after the last one the device touched
         ("device_free_at", "i8"),  # ns
         ("writes_head", "i8"),  # ring of writes in flight: first and count
@@ -212,6 +242,11 @@ CONTROL = np.dtype(
         ("read_page_ns", "i8"),  # time on the wire for 4096 bytes
         ("write_page_ns", "i8"),
         ("seek_ns", "i8"),
+        # readahead
+        ("page_cluster", "i8"),
+        ("ra_hits", "i8"),  # swapin_readahead_hits
+        ("ra_offset", "i8"),  # prev_offset of swapin_nr_pages()
+        ("ra_pages", "i8"),  # last_readahead_pages
         # the clock and what things cost, ns
         ("clock", "i8"),
         ("access_ns", "i8"),
@@ -258,6 +293,11 @@ class Machine:
     class_groups: NDArray[np.int32]  # [classes] bit g: the list of fullness group g is not empty
     group_of: NDArray[np.uint8]  # [classes * OBJECTS_MAX] class, objects in use -> fullness group
     freed_slots: NDArray[np.int32]  # [nr_slots] ring
+    slot_page: NDArray[np.int32]  # [nr_slots + 1] page of each slot of a rotational device, SLOT_FREE or SLOT_CACHED
+    cached_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] allocated ahead
+    returned_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] freed, yet to be given back
+    returned_memcg: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] charged with these
+    readahead: Records  # READAHEAD[workloads]
     writes_page: NDArray[np.int32]  # [WRITES_IN_FLIGHT] ring
     writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns
     isolated: NDArray[np.int32]  # [SWAP_CLUSTER_MAX] folios off their list during a scan

@@ -1,7 +1,7 @@
 """Swap slots and the device behind them (mm/swapfile.c, mm/page_io.c, 6.12).
 
-Differs: slots are handed out in ascending order and reused oldest first; the kernel's clusters and per-CPU caches only
-change which number a slot has, which shows in seeks of a rotational device and nowhere else without readahead.
+Differs: but for rotational devices (`swaplab.replay.swap_slots`) slots are handed out in ascending order, reused oldest
+first and freed at once; which number a slot has shows nowhere else.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from swaplab.replay.state import (
     ZEROMAP,
     Machine,
 )
+from swaplab.replay.swap_slots import alloc_cached_slot, return_slot
 
 __all__ = [
     "add_to_swap",
@@ -38,6 +39,8 @@ __all__ = [
 def alloc_slot(m: Machine) -> int:
     """Take a slot: the next never used, then the one freed longest ago (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
     control = m.control
+    if control.rotational:
+        return alloc_cached_slot(m)
     control.slots_used += 1
     if control.slots_fresh < control.nr_slots:
         control.slots_fresh += 1
@@ -52,11 +55,15 @@ def alloc_slot(m: Machine) -> int:
 def free_slot(m: Machine, page: int, memcg: int) -> None:
     """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot, 6.12)."""
     control = m.control
+    slot = wide(m.pages[page].slot)
+    m.pages[page].slot = -1
+    if control.rotational:
+        return_slot(m, slot, memcg)
+        return
     tail = (wide(control.slot_head) + wide(control.slot_count)) % wide(control.nr_slots)
-    m.freed_slots[tail] = m.pages[page].slot
+    m.freed_slots[tail] = slot
     control.slot_count += 1
     control.slots_used -= 1
-    m.pages[page].slot = -1
     count_slot(m, memcg, -1)
 
 
@@ -65,9 +72,11 @@ def add_to_swap(m: Machine, page: int) -> bool:
     """Give a folio a slot and put it, dirty, into the swap cache (mm/swap_state.c:add_to_swap, 6.12)."""
     folio = m.folios[page]
     owner = slot_owner(m, wide(folio.memcg))
-    if m.control.slots_used == m.control.nr_slots or not charge_slot(m, owner):
+    if m.control.slots_used - m.control.cache_nr == m.control.nr_slots or not charge_slot(m, owner):
         return False
-    m.pages[page].slot = alloc_slot(m)
+    m.pages[page].slot = slot = alloc_slot(m)
+    if m.control.rotational:
+        m.slot_page[slot] = page
     m.pages[page].other_memcg = owner
     folio.bits = wide(folio.bits) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached += 1
@@ -103,13 +112,14 @@ def device_start(m: Machine, slot: int, transfer_ns: int) -> int:
 
 
 @jit
-def device_read(m: Machine, page: int) -> None:
-    """Read the page's slot and wait for it (mm/page_io.c:swap_read_folio, 6.12)."""
+def device_read(m: Machine, page: int, wait: bool) -> None:
+    """Read the page's slot, and wait for it or not (mm/page_io.c:swap_read_folio, 6.12)."""
     control = m.control
     done = device_start(m, wide(m.pages[page].slot), wide(control.read_page_ns)) + wide(control.read_latency_ns)
     memcg = m.memcgs[payer(m)]
     memcg.pswpin += 1
-    memcg.device_ns += spend(m, done - wide(control.clock))
+    if wait:
+        memcg.device_ns += spend(m, done - wide(control.clock))
 
 
 @jit

@@ -1,0 +1,168 @@
+"""Which slot of a rotational device (mm/swapfile.c:scan_swap_map_slots, mm/swap_slots.c, 6.12): readahead goes by it.
+
+Slots count from 1, since the header takes the first page. Differs: slots whose page is in memory as well are not taken
+away from it when swap is nearly full (mm/swapfile.c:__try_to_reclaim_swap, 6.12).
+"""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.memcontrol import count_slot
+from swaplab.replay.state import SLOT_CACHED, SLOT_FREE, SWAP_SLOTS_CACHE_SIZE, Machine
+
+__all__ = ["alloc_cached_slot", "return_slot"]
+
+SWAPFILE_CLUSTER = 512
+LATENCY_LIMIT = 256
+
+
+@jit
+def empty_cluster(m: Machine) -> int:
+    """First of the first 512 free slots in a row, or 0 (the search in mm/swapfile.c:scan_swap_map_slots, 6.12)."""
+    free = 0
+    for slot in range(wide(m.control.lowest_bit), wide(m.control.highest_bit) + 1):
+        free = free + 1 if m.slot_page[slot] == SLOT_FREE else 0
+        if free == SWAPFILE_CLUSTER:
+            return slot - SWAPFILE_CLUSTER + 1
+    return 0
+
+
+@jit
+def next_free(m: Machine, slot: int, end: int) -> int:
+    """First free slot from `slot` up to `end`, or 0."""
+    while slot <= end:
+        if m.slot_page[slot] == SLOT_FREE:
+            return slot
+        slot += 1
+    return 0
+
+
+@jit
+def begin_scan(m: Machine) -> int:
+    """Where to look for a slot: go on in the current cluster, or begin an empty one."""
+    control = m.control
+    if control.cluster_nr:
+        control.cluster_nr -= 1
+        return wide(control.cluster_next)
+    control.cluster_nr = SWAPFILE_CLUSTER - 1
+    if control.nr_slots - control.slots_used < SWAPFILE_CLUSTER:
+        return wide(control.cluster_next)
+    return empty_cluster(m) or wide(control.lowest_bit)
+
+
+@jit
+def take(m: Machine, slot: int) -> None:
+    """Allocate a free slot (mm/swapfile.c:swap_range_alloc, 6.12)."""
+    control = m.control
+    m.slot_page[slot] = SLOT_CACHED
+    if slot == control.lowest_bit:
+        control.lowest_bit += 1
+    if slot == control.highest_bit:
+        control.highest_bit -= 1
+    control.slots_used += 1
+    if control.slots_used == control.nr_slots:
+        control.lowest_bit = wide(control.nr_slots) + 1
+        control.highest_bit = 0
+
+
+@jit
+def scan_swap_map_slots(m: Machine, count: int) -> int:
+    """Allocate up to `count` slots into the cache; how many (mm/swapfile.c:scan_swap_map_slots, 6.12)."""
+    control = m.control
+    if not control.highest_bit:
+        return 0
+    slot = base = begin_scan(m)
+    if slot > control.highest_bit:
+        slot = base = wide(control.lowest_bit)
+    first = next_free(m, slot, wide(control.highest_bit)) or next_free(m, wide(control.lowest_bit), base - 1)
+    taken, ration, slot = 0, LATENCY_LIMIT, first
+    while slot:
+        take(m, slot)
+        m.cached_slots[taken] = slot
+        taken += 1
+        control.cluster_next = slot + 1
+        ration -= 1
+        if taken == count or slot >= control.highest_bit or ration < 0:
+            break
+        if control.cluster_nr and m.slot_page[slot + 1] == SLOT_FREE:
+            control.cluster_nr -= 1
+            slot += 1
+            continue
+        following = slot + 1 if control.cluster_nr else slot
+        limit = base if following < base else wide(control.highest_bit)
+        limit = min(limit, following + ration - 2)
+        slot = next_free(m, following, limit)
+        ration -= slot - following + 1
+        if not slot:
+            control.cluster_next = limit + 2
+    return taken
+
+
+@jit
+def give_back(m: Machine, slot: int) -> None:
+    """Free a slot (mm/swapfile.c:swap_range_free, 6.12)."""
+    control = m.control
+    m.slot_page[slot] = SLOT_FREE
+    control.lowest_bit = min(wide(control.lowest_bit), slot)
+    control.highest_bit = max(wide(control.highest_bit), slot)
+    control.slots_used -= 1
+
+
+@jit
+def give_back_returned(m: Machine) -> None:
+    """Free all slots that were returned (mm/swapfile.c:swapcache_free_entries, 6.12)."""
+    for i in range(wide(m.control.cache_ret)):
+        give_back(m, wide(m.returned_slots[i]))
+        count_slot(m, wide(m.returned_memcg[i]), -1)
+    m.control.cache_ret = 0
+
+
+@jit
+def drain(m: Machine) -> None:
+    """Empty both caches (mm/swap_slots.c:drain_slots_cache_cpu, 6.12)."""
+    control = m.control
+    for i in range(wide(control.cache_nr)):
+        give_back(m, wide(m.cached_slots[wide(control.cache_cur) + i]))
+    control.cache_nr = 0
+    give_back_returned(m)
+
+
+@jit
+def check_cache_active(m: Machine) -> None:
+    """Allocate ahead only where slots are plenty (mm/swap_slots.c:check_cache_active, 6.12), with one processor."""
+    control = m.control
+    left = wide(control.nr_slots) - wide(control.slots_used)
+    if not control.cache_active:
+        control.cache_active = left > 5 * SWAP_SLOTS_CACHE_SIZE
+    elif left < 2 * SWAP_SLOTS_CACHE_SIZE:
+        control.cache_active = 0
+        drain(m)
+
+
+@jit
+def alloc_cached_slot(m: Machine) -> int:
+    """Take a slot that there is (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+    control = m.control
+    check_cache_active(m)
+    if not control.cache_nr:
+        control.cache_cur = 0
+        control.cache_nr = scan_swap_map_slots(m, SWAP_SLOTS_CACHE_SIZE if control.cache_active else 1)
+    control.cache_nr -= 1
+    control.cache_cur += 1
+    return wide(m.cached_slots[wide(control.cache_cur) - 1])
+
+
+@jit
+def return_slot(m: Machine, slot: int, memcg: int) -> None:
+    """Free a slot, later (mm/swap_slots.c:free_swap_slot, 6.12); until then `memcg` is charged for it."""
+    control = m.control
+    m.slot_page[slot] = SLOT_CACHED
+    if not control.cache_active:
+        give_back(m, slot)
+        count_slot(m, memcg, -1)
+        return
+    if control.cache_ret == SWAP_SLOTS_CACHE_SIZE:
+        give_back_returned(m)
+    m.returned_slots[wide(control.cache_ret)] = slot
+    m.returned_memcg[wide(control.cache_ret)] = memcg
+    control.cache_ret += 1

@@ -1,0 +1,188 @@
+"""Swapping in, and reading ahead (mm/swap_state.c, 6.12)."""
+
+from __future__ import annotations
+
+from swaplab.replay.charge import alloc_charged, is_killed, workload_of
+from swaplab.replay.jit import inline, jit, wide
+from swaplab.replay.lists import lru_add
+from swaplab.replay.memcontrol import is_online, page_counter_charge
+from swaplab.replay.state import (
+    GONE,
+    IN_ZSWAP,
+    ON_DISK,
+    PG_DIRTY,
+    PG_READAHEAD,
+    PG_SWAPCACHE,
+    RESIDENT,
+    STATE_MASK,
+    ZERO_FILLED,
+    Machine,
+)
+from swaplab.replay.swap import device_read
+from swaplab.replay.workingset import workingset_refault
+from swaplab.replay.zswap import zram_load, zswap_load
+
+__all__ = ["found_in_swap_cache", "swapin_readahead"]
+
+SWAP_RA_ORDER_CEILING = 5
+SWAP_RA_HITS_MAX = 63  # what vm_area_struct.swap_readahead_info has bits for
+PTRS_PER_TABLE = 512
+
+
+@inline
+def fill_folio(m: Machine, page: int, state: int, memcg: int, wait: bool) -> int:
+    """Bring the contents in from where they are; PG_DIRTY if that leaves it so (mm/page_io.c:swap_read_folio, 6.12)."""
+    if state == ZERO_FILLED:
+        m.memcgs[memcg].swpin_zero += 1
+        return 0
+    if state == ON_DISK:
+        m.memcgs[memcg].nr_disk_swapins += 1
+        device_read(m, page, wait)
+        return 0
+    if m.control.zram:
+        zram_load(m, page)
+    else:
+        zswap_load(m, page)
+    return PG_DIRTY
+
+
+@inline
+def read_swap_cache(m: Machine, page: int, target: int) -> bool:
+    """Read a page into a new folio in the swap cache (mm/swap_state.c:__read_swap_cache_async, swap_read_folio, 6.12).
+
+    False when the task that faults on `target` was killed. Reclaim for the folio may have brought the page in by
+    writing it back, or have ended with its own task being killed.
+    """
+    folio = m.folios[page]
+    owner = wide(folio.memcg)
+    memcg = owner if is_online(m, owner) else wide(m.control.current)
+    if not alloc_charged(m, memcg, target):
+        return False
+    state = wide(folio.bits) & STATE_MASK
+    if state in (RESIDENT, GONE):
+        m.control.free += 1
+        page_counter_charge(m, memcg, -1)
+        return True
+    dirty = fill_folio(m, page, state, memcg, page == target)
+    workingset_refault(m, page, memcg)
+    folio.memcg = memcg
+    m.pages[page].other_memcg = owner
+    folio.bits = wide(folio.bits) & ~(STATE_MASK | PG_DIRTY) | RESIDENT | PG_SWAPCACHE | dirty
+    m.memcgs[memcg].swapcached += 1
+    lru_add(m, page)
+    return True
+
+
+@jit
+def is_swapped(m: Machine, page: int) -> bool:
+    """Whether a slot is all that there is of the page."""
+    state = wide(m.folios[page].bits) & STATE_MASK
+    return state in (IN_ZSWAP, ON_DISK, ZERO_FILLED)
+
+
+@jit
+def window(previous: int, position: int, hits: int, max_pages: int, last_window: int) -> int:
+    """Pages to read, the fault's own included (mm/swap_state.c:__swapin_nr_pages, 6.12)."""
+    pages = hits + 2
+    if pages == 2:
+        if abs(position - previous) != 1:
+            pages = 1
+    else:
+        size = 4
+        while size < pages:
+            size *= 2
+        pages = size
+    return max(min(pages, max_pages), last_window // 2)
+
+
+@jit
+def read_ahead(m: Machine, page: int, target: int) -> bool:
+    """Swap in a page that may soon be needed (mm/swap_state.c:__read_swap_cache_async, 6.12)."""
+    if not is_swapped(m, page):
+        return True
+    if not read_swap_cache(m, page, target):
+        return False
+    if page != target and wide(m.folios[page].bits) & PG_SWAPCACHE:
+        m.folios[page].bits |= PG_READAHEAD
+    return True
+
+
+@jit
+def swap_cluster_readahead(m: Machine, page: int) -> bool:
+    """Read the aligned cluster of slots around the page's (mm/swap_state.c:swap_cluster_readahead, 6.12)."""
+    control = m.control
+    slot = wide(m.pages[page].slot)
+    hits = wide(control.ra_hits)
+    control.ra_hits = 0
+    pages = window(wide(control.ra_offset), slot, hits, 1 << wide(control.page_cluster), wide(control.ra_pages))
+    if not hits:
+        control.ra_offset = slot
+    control.ra_pages = pages
+    mask = pages - 1
+    if not mask:
+        return True
+    alive = True
+    for each in range(max(slot & ~mask, 1), min(slot | mask, wide(control.nr_slots)) + 1):
+        neighbour = wide(m.slot_page[each])
+        if neighbour >= 0:
+            alive = alive and read_ahead(m, neighbour, page)
+    return alive
+
+
+@jit
+def swap_vma_readahead(m: Machine, page: int) -> bool:
+    """Read what lies around the page in memory (mm/swap_state.c:swap_vma_readahead, swap_vma_ra_win, 6.12).
+
+    Differs: page tables begin where a workload's memory does.
+    """
+    workload = workload_of(m, page)
+    info = m.readahead[workload]
+    first = wide(m.workload_first[workload])
+    address = page - first + 1  # 0 is nowhere
+    before, last = wide(info.address), wide(info.window)
+    pages = window(
+        before, address, wide(info.hits), 1 << min(wide(m.control.page_cluster), SWAP_RA_ORDER_CEILING), last
+    )
+    info.address, info.window, info.hits = address, pages, 0
+    if pages == 1:
+        return True
+    if address == before + 1:
+        left = page
+    elif before == address + 1:
+        left = page - pages + 1
+    else:
+        left = page - (pages - 1) // 2
+    table = first + (page - first) // PTRS_PER_TABLE * PTRS_PER_TABLE
+    end = min(left + pages, wide(m.workload_first[workload + 1]), table + PTRS_PER_TABLE)
+    alive = True
+    for neighbour in range(max(left, table), end):
+        alive = alive and read_ahead(m, neighbour, page)
+    return alive
+
+
+@jit
+def swapin_readahead(m: Machine, page: int) -> bool:
+    """Swap in a page, and what may be needed next (mm/swap_state.c:swapin_readahead, 6.12).
+
+    False when the faulting task was killed. Differs: does not sleep for what is read ahead.
+    """
+    control = m.control
+    if control.page_cluster and not control.zram:
+        ahead = swap_cluster_readahead(m, page) if control.rotational else swap_vma_readahead(m, page)
+        if not ahead or is_killed(m, page):
+            return False
+    return not is_swapped(m, page) or read_swap_cache(m, page, page)
+
+
+@jit
+def found_in_swap_cache(m: Machine, page: int) -> None:
+    """Note that a fault found its folio there already (mm/swap_state.c:swap_cache_get_folio, 6.12)."""
+    ahead = wide(m.folios[page].bits) & PG_READAHEAD
+    m.folios[page].bits = wide(m.folios[page].bits) & ~PG_READAHEAD
+    if m.control.rotational:
+        m.control.ra_hits += ahead != 0
+        return
+    workload = workload_of(m, page)
+    info = m.readahead[workload]
+    info.address = page - wide(m.workload_first[workload]) + 1
+    info.hits = min(wide(info.hits) + (ahead != 0), SWAP_RA_HITS_MAX)
