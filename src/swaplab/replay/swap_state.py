@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.replay.charge import alloc_charged, is_killed, workload_of
+from swaplab.replay.charge import alloc_charged, workload_of
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import lru_add
 from swaplab.replay.memcontrol import is_online, page_counter_charge
@@ -96,20 +96,8 @@ def window(previous: int, position: int, hits: int, max_pages: int, last_window:
 
 
 @jit
-def read_ahead(m: Machine, page: int, target: int) -> bool:
-    """Swap in a page that may soon be needed (mm/swap_state.c:__read_swap_cache_async, 6.12)."""
-    if not is_swapped(m, page):
-        return True
-    if not read_swap_cache(m, page, target):
-        return False
-    if page != target and wide(m.folios[page].bits) & PG_SWAPCACHE:
-        m.folios[page].bits |= PG_READAHEAD
-    return True
-
-
-@jit
-def swap_cluster_readahead(m: Machine, page: int) -> bool:
-    """Read the aligned cluster of slots around the page's (mm/swap_state.c:swap_cluster_readahead, 6.12)."""
+def cluster_of(m: Machine, page: int) -> tuple[int, int]:
+    """First and end of the slots to read around the page's (mm/swap_state.c:swap_cluster_readahead, 6.12)."""
     control = m.control
     slot = wide(m.pages[page].slot)
     hits = wide(control.ra_hits)
@@ -118,20 +106,15 @@ def swap_cluster_readahead(m: Machine, page: int) -> bool:
     if not hits:
         control.ra_offset = slot
     control.ra_pages = pages
+    if pages == 1:
+        return 0, 0
     mask = pages - 1
-    if not mask:
-        return True
-    alive = True
-    for each in range(max(slot & ~mask, 1), min(slot | mask, wide(control.nr_slots)) + 1):
-        neighbour = wide(m.slot_page[each])
-        if neighbour >= 0:
-            alive = alive and read_ahead(m, neighbour, page)
-    return alive
+    return max(slot & ~mask, 1), min(slot | mask, wide(control.nr_slots)) + 1
 
 
 @jit
-def swap_vma_readahead(m: Machine, page: int) -> bool:
-    """Read what lies around the page in memory (mm/swap_state.c:swap_vma_readahead, swap_vma_ra_win, 6.12).
+def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
+    """First and end of the pages to read around this one (mm/swap_state.c:swap_vma_ra_win, 6.12).
 
     Differs: page tables begin where a workload's memory does.
     """
@@ -140,12 +123,11 @@ def swap_vma_readahead(m: Machine, page: int) -> bool:
     first = wide(m.workload_first[workload])
     address = page - first + 1  # 0 is nowhere
     before, last = wide(info.address), wide(info.window)
-    pages = window(
-        before, address, wide(info.hits), 1 << min(wide(m.control.page_cluster), SWAP_RA_ORDER_CEILING), last
-    )
+    max_pages = 1 << min(wide(m.control.page_cluster), SWAP_RA_ORDER_CEILING)
+    pages = window(before, address, wide(info.hits), max_pages, last)
     info.address, info.window, info.hits = address, pages, 0
     if pages == 1:
-        return True
+        return 0, 0
     if address == before + 1:
         left = page
     elif before == address + 1:
@@ -153,25 +135,28 @@ def swap_vma_readahead(m: Machine, page: int) -> bool:
     else:
         left = page - (pages - 1) // 2
     table = first + (page - first) // PTRS_PER_TABLE * PTRS_PER_TABLE
-    end = min(left + pages, wide(m.workload_first[workload + 1]), table + PTRS_PER_TABLE)
-    alive = True
-    for neighbour in range(max(left, table), end):
-        alive = alive and read_ahead(m, neighbour, page)
-    return alive
+    return max(left, table), min(left + pages, wide(m.workload_first[workload + 1]), table + PTRS_PER_TABLE)
 
 
-@jit
+@inline
 def swapin_readahead(m: Machine, page: int) -> bool:
-    """Swap in a page, and what may be needed next (mm/swap_state.c:swapin_readahead, 6.12).
+    """Swap in a page, after what may be needed next (mm/swap_state.c:swapin_readahead, 6.12).
 
     False when the faulting task was killed. Differs: does not sleep for what is read ahead.
     """
     control = m.control
+    first = end = 0
     if control.page_cluster and not control.zram:
-        ahead = swap_cluster_readahead(m, page) if control.rotational else swap_vma_readahead(m, page)
-        if not ahead or is_killed(m, page):
+        first, end = cluster_of(m, page) if control.rotational else neighbours_of(m, page)
+    for each in range(first, end + 1):  # the last time round it is the page itself
+        neighbour = page if each == end else wide(m.slot_page[each]) if control.rotational else each
+        if neighbour < 0 or not is_swapped(m, neighbour):
+            continue
+        if not read_swap_cache(m, neighbour, page):
             return False
-    return not is_swapped(m, page) or read_swap_cache(m, page, page)
+        if neighbour != page and wide(m.folios[neighbour].bits) & PG_SWAPCACHE:
+            m.folios[neighbour].bits |= PG_READAHEAD
+    return True
 
 
 @jit
