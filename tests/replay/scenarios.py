@@ -62,7 +62,10 @@ def small_scenario(below: Below) -> Scenario:
     total = sum(each.accesses or 0 for each in workloads)
     scenario = Scenario(
         machine=Machine(
-            memory=(64 + below(160)) * PAGE_SIZE, seed=below(1000), swappiness=pick(below, (60, 0, 1, 100, 200))
+            memory=(64 + below(160)) * PAGE_SIZE,
+            page_cluster=pick(below, (0, 3, 5)),
+            seed=below(1000),
+            swappiness=pick(below, (60, 0, 1, 100, 200)),
         ),
         zswap=Zswap(
             enabled=True,

@@ -29,6 +29,8 @@ from swaplab.replay.state import (
     PG_WRITEBACK,
     PRESENT,
     RESIDENT,
+    SLOT_CACHED,
+    SLOT_FREE,
     STATE_MASK,
     WRITES_IN_FLIGHT,
     ZERO_FILLED,
@@ -195,6 +197,7 @@ def validate_charges(m: Machine) -> None:
 def validate_swap_charges(m: Machine) -> None:
     """Each slot is charged to one cgroup and all above it."""
     local = count(m, slot_owner_of(m)[has_slot(m)])
+    local += count(m, m.returned_memcg[: int(m.control.cache_ret)].astype(np.int64))
     assert_equal("swap_local", m.memcgs["swap_local"], local)
     assert_equal("swap", m.memcgs["swap"], in_subtree(m, local))
 
@@ -280,11 +283,33 @@ def validate_slots(m: Machine) -> None:
     """Every slot is used by one page, free to be reused, or was never used."""
     control = m.control
     used = m.pages["slot"][: control.nr_pages][has_slot(m)].tolist()
+    if control.rotational:
+        validate_slot_map(m, used)
+        return
     ring = [(int(control.slot_head) + i) % len(m.freed_slots) for i in range(int(control.slot_count))]
     known = used + m.freed_slots[ring].tolist()
     assert control.slots_used == len(used), f"slots_used is {control.slots_used}, not {len(used)}"
     assert sorted(known) == list(range(int(control.slots_fresh))), "a slot is lost or used twice"
     assert control.slots_fresh <= control.nr_slots, "slots beyond the device"
+
+
+def validate_slot_map(m: Machine, used: list[int]) -> None:
+    """Every slot of a rotational device is a page's, in one of the two caches, or free between the bounds."""
+    control = m.control
+    first = int(control.cache_cur)
+    cached = m.cached_slots[first : first + int(control.cache_nr)].tolist() + returned_slots(m).tolist()
+    assert len({*used, *cached}) == len(used) + len(cached) == control.slots_used, "a slot is lost or used twice"
+    pages = np.flatnonzero(has_slot(m))
+    assert (m.slot_page[m.pages["slot"][pages]] == pages).all(), "a slot has another page"
+    assert (m.slot_page[cached] == SLOT_CACHED).all(), "a cached slot has a page"
+    free = np.flatnonzero(m.slot_page[1:] == SLOT_FREE) + 1
+    assert len(free) == control.nr_slots - control.slots_used, "a slot is neither free nor used"
+    assert not len(free) or control.lowest_bit <= free[0] <= free[-1] <= control.highest_bit, "a free slot is not found"
+
+
+def returned_slots(m: Machine) -> Any:
+    """Slots freed, yet to be given back."""
+    return m.returned_slots[: int(m.control.cache_ret)]
 
 
 def validate_writes(m: Machine) -> None:
