@@ -37,9 +37,9 @@ from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Scenario
 
-FIRST_HITS = 4  # before the first readahead, mm/swap_state.c, 6.12
-
 __all__ = ["build", "pages_of", "pre_order", "refuse"]
+
+FIRST_HITS = 4  # before the first readahead, mm/swap_state.c, 6.12
 
 
 def refuse(scenario: Scenario) -> None:
