@@ -118,7 +118,9 @@ def test_siblings_and_what_happens_to_them(kernel: Kernel) -> None:
     assert writes_back["zswpwb"] > 0
     assert control["zswpwb"] == 0
     assert control["zswpin"] > 0
-    assert control["swpout_zero"] >= control["swpin_zero"] > 0
+    # Half way most zero pages are still out. Later, clean, they go out again uncounted, and what came in catches up.
+    half = result.series("p/control").slice(3, 1).to_pylist()[0]
+    assert half["swpout_zero"] > half["swpin_zero"] > 0
     killed = result.final("p/killed")
     assert killed["memory.events.oom_kill"] == 1
     assert killed["anon"] == 0
