@@ -36,11 +36,11 @@ __all__ = [
 
 
 @jit
-def alloc_slot(m: Machine) -> int:
-    """Take a slot: the next never used, then the one freed longest ago (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+def alloc_slot(m: Machine, page: int) -> int:
+    """Take a slot for `page`: one never used, then that freed longest ago (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
     control = m.control
     if control.rotational:
-        return alloc_cached_slot(m)
+        return alloc_cached_slot(m, page)
     control.slots_used += 1
     if control.slots_fresh < control.nr_slots:
         control.slots_fresh += 1
@@ -74,9 +74,7 @@ def add_to_swap(m: Machine, page: int) -> bool:
     owner = slot_owner(m, wide(folio.memcg))
     if m.control.slots_used - m.control.cache_nr == m.control.nr_slots or not charge_slot(m, owner):
         return False
-    m.pages[page].slot = slot = alloc_slot(m)
-    if m.control.rotational:
-        m.slot_page[slot] = page
+    m.pages[page].slot = alloc_slot(m, page)
     m.pages[page].other_memcg = owner
     folio.bits = wide(folio.bits) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached += 1

@@ -140,8 +140,8 @@ def check_cache_active(m: Machine) -> None:
 
 
 @jit
-def alloc_cached_slot(m: Machine) -> int:
-    """Take a slot that there is (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+def alloc_cached_slot(m: Machine, page: int) -> int:
+    """Take a slot, of which there is one, for `page` (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
     control = m.control
     check_cache_active(m)
     if not control.cache_nr:
@@ -149,7 +149,9 @@ def alloc_cached_slot(m: Machine) -> int:
         control.cache_nr = scan_swap_map_slots(m, SWAP_SLOTS_CACHE_SIZE if control.cache_active else 1)
     control.cache_nr -= 1
     control.cache_cur += 1
-    return wide(m.cached_slots[wide(control.cache_cur) - 1])
+    slot = wide(m.cached_slots[wide(control.cache_cur) - 1])
+    m.slot_page[slot] = page
+    return slot
 
 
 @jit
