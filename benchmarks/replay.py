@@ -30,12 +30,12 @@ from swaplab.replay.memory import touch_only
 from swaplab.scenario.content import Ratio
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.trace import Stream, Trace, TraceWriter
+from swaplab.scenario.trace.oracle_general import RECORD
 
 PAGES = 200_000
 CAPACITIES = (2_000, 20_000)
 RATIO = 3.0
 REPEATS = 3
-ORACLE_GENERAL = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
 
 
 def zipf(accesses: int) -> NDArray[np.uint32]:
@@ -55,7 +55,7 @@ def write_traces(pages: NDArray[np.uint32], directory: Path) -> tuple[Path, Path
         zeros = np.zeros(len(pages), np.uint16)
         writer.append(zeros, pages, zeros.astype(bool))
         writer.finish([Stream("zipf", PAGES)], source="benchmarks/replay.py")
-    rows = np.zeros(len(pages), ORACLE_GENERAL)
+    rows = np.zeros(len(pages), RECORD)
     rows["id"], rows["size"], rows["next"] = pages, 1, -2
     rows.tofile(theirs)
     return ours, theirs

@@ -11,10 +11,9 @@ import numpy as np
 from swaplab.errors import SwaplabError
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import PAGE_SIZE, Scenario
+from swaplab.scenario.trace.oracle_general import RECORD
 
 __all__ = ["lru_faults"]
-
-ORACLE_GENERAL = np.dtype([("time", "<u4"), ("id", "<u8"), ("size", "<u4"), ("next", "<i8")])
 
 
 def lru_faults(scenario: Scenario) -> dict[str, int]:
@@ -53,12 +52,11 @@ def _misses(pages: np.ndarray[tuple[int], np.dtype[np.uint32]], capacity: int) -
         raise SwaplabError("the LRU cache to compare with takes libcachesim: pip install libcachesim") from None
     if not len(pages):
         return 0
-    rows = np.zeros(len(pages), ORACLE_GENERAL)
+    rows = np.zeros(len(pages), RECORD)
     rows["id"], rows["size"], rows["next"] = pages, 1, -2
     with tempfile.TemporaryDirectory(prefix="swaplab-") as directory:
         trace = Path(directory) / "trace.oracleGeneral"
         rows.tofile(trace)
-        ratio: float = LRU(cache_size=capacity).process_trace(TraceReader(str(trace), TraceType.ORACLE_GENERAL_TRACE))[
-            0
-        ]
-    return round(ratio * len(pages))
+        reader = TraceReader(str(trace), TraceType.ORACLE_GENERAL_TRACE)
+        miss_ratio: float = LRU(cache_size=capacity).process_trace(reader)[0]
+    return round(miss_ratio * len(pages))
