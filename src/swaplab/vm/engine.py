@@ -11,7 +11,6 @@ import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -31,7 +30,7 @@ from swaplab.vm.memory import MIB, Sizes, sizes_for
 from swaplab.vm.modules import load_order
 from swaplab.vm.qemu import Accelerator, Disks, command_line, find_accelerator, find_qemu
 from swaplab.vm.readings import Reading, parse, table
-from swaplab.vm.runner import runner_bytes
+from swaplab.vm.runner import SOURCE, runner_bytes
 from swaplab.vm.script import pre_order, refuse, sample_positions, script_for, watched_files
 
 __all__ = ["Guest", "KernelRun", "dry_run", "fingerprint", "run_on_kernel"]
@@ -322,7 +321,7 @@ def dry_run(scenario: Scenario, kernel: Kernel) -> list[str]:
 
 
 def fingerprint(scenario: Scenario) -> str:
-    """Return a hash of all that a guest is given but its kernel: 16 hexadecimal digits.
+    """Return a hash of what a guest runs but for its kernel, and of the runner: 16 hexadecimal digits.
 
     Raises:
         InputError: a trace or a content is broken.
@@ -331,7 +330,7 @@ def fingerprint(scenario: Scenario) -> str:
     contents = contents_of(scenario, accesses)
 
     def parts() -> Iterator[bytes]:
-        yield (resources.files("swaplab.vm") / "runner.c").read_bytes()
+        yield SOURCE.read_bytes()
         yield script_for(scenario, accesses, (), scenario.zswap.max_pool_percent).encode()
         yield contents.samples.tobytes()
         yield contents.kinds.tobytes()

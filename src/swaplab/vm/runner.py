@@ -11,9 +11,10 @@ from typing import Final
 from swaplab.errors import SwaplabError
 from swaplab.files import cache_dir, write_whole
 
-__all__ = ["runner_bytes"]
+__all__ = ["SOURCE", "runner_bytes"]
 
 FLAGS: Final = ("-static", "-O2")
+SOURCE: Final = resources.files("swaplab.vm") / "runner.c"
 
 
 def runner_bytes() -> bytes:
@@ -23,14 +24,13 @@ def runner_bytes() -> bytes:
         SwaplabError: there is no C compiler or no static C library, or compiling fails.
         OSError: the cache directory is not writable or full.
     """
-    source = resources.files("swaplab.vm") / "runner.c"
-    key = hashlib.sha256("\0".join([*FLAGS, source.read_text()]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\0".join([*FLAGS, SOURCE.read_text()]).encode()).hexdigest()[:16]
     runner = cache_dir() / f"runner-{key}"
     if not runner.exists():
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise SwaplabError("running on a kernel needs a C compiler, once: apt-get install gcc libc6-dev")
-        with resources.as_file(source) as path, write_whole(runner) as partial:
+        with resources.as_file(SOURCE) as path, write_whole(runner) as partial:
             command = [compiler, *FLAGS, "-o", str(partial), str(path)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
             if done.returncode:
