@@ -53,7 +53,7 @@ def _floor(counter: str) -> int:
     return FLOOR if counter in EVENTS else FLOOR * PAGE_SIZE
 
 
-def _along(measured: Sequence[Sequence[int | None]], counter: str) -> list[float | None]:
+def _medians(measured: Sequence[Sequence[int | None]]) -> list[float | None]:
     """The median of some runs at each sample; None where a cgroup was gone."""
     return [None if None in values else median(values) for values in zip(*measured, strict=True)]
 
@@ -68,30 +68,32 @@ def _errors_of_cgroup(truth: Truth, predicted: Series, path: str) -> Iterator[Er
         own = predicted.get(path, {}).get(counter)
         if own is None:
             continue
+        measured = [run[path][counter] for run in truth.runs]
         pairs = [
-            (measured, found)
-            for measured, found in zip(_along([run[path][counter] for run in truth.runs], counter), own, strict=True)
-            if measured is not None and found is not None
+            (known, found)
+            for known, found in zip(_medians(measured), own, strict=True)
+            if known is not None and found is not None
         ]
-        if not any(measured or found for measured, found in pairs):
+        if not any(known or found for known, found in pairs):
             continue
         floor = _floor(counter)
         kernel, expected = pairs[-1]
         size = max(kernel, floor)
-        last = [[value for value in run[path][counter] if value is not None][-1] for run in truth.runs]
+        last = [[value for value in values if value is not None][-1] for values in measured]
         yield Error(
             path,
             counter,
             kernel,
             expected,
             abs(expected - kernel) / size,
-            max(abs(a - b) for a, b in pairs) / max(floor, *(measured for measured, _ in pairs)),
+            max(abs(a - b) for a, b in pairs) / max(floor, *(known for known, _ in pairs)),
             (max(last) - min(last)) / size,
         )
 
 
-def is_chaotic(errors: Sequence[Error]) -> bool:
-    """Whether the kernel itself does not say what happens: see `CHAOTIC`. Predictions do not enter."""
+def is_chaotic(truth: Truth) -> bool:
+    """Whether the kernel itself does not say what happens: see `CHAOTIC`."""
+    errors = errors_of(truth, truth.runs[0])
     return sum(error.spread > CHAOTIC for error in errors) >= max(1, len(errors) / 10)
 
 

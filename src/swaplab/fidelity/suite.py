@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -90,12 +91,17 @@ def measured_truth(
     Raises:
         As `swaplab.vm.run_on_kernel`.
     """
-    image = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:16]
-    cached = cache_dir() / f"truth-{fingerprint(scenario)}-{image}-{repeat}.json"
+    key = fingerprint(scenario)
+    cached = cache_dir() / f"truth-{key}-{_digest(kernel.image)}-{repeat}.json"
     if not cached.exists():
         runs = run_on_kernel([scenario] * repeat, kernel, progress)
-        write_truth(cached, truth_of(scenario, runs, f"swaplab fidelity {file} --repeat {repeat} --record", date))
+        write_truth(cached, truth_of(key, runs, f"swaplab fidelity {file} --repeat {repeat} --record", date))
     return read_truth(cached)
+
+
+@cache
+def _digest(image: Path) -> str:
+    return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
 
 
 def judge(file: Path, scenario: Scenario, truth: Truth, with_lru: bool) -> Judged:
@@ -108,15 +114,11 @@ def judge(file: Path, scenario: Scenario, truth: Truth, with_lru: bool) -> Judge
         errors, refused = errors_of(truth, series_of(replay(scenario))), ""
     except UnsupportedError as error:
         errors, refused = [], str(error)
-    # Its own runs say whether the kernel is chaotic; where there is no replay, they stand for one.
-    chaotic = is_chaotic(errors or errors_of(truth, truth.runs[0]))
     lru = _lru_errors(scenario, truth) if with_lru else {}
-    return Judged(file.stem, scenario.zswap.compressor, len(truth.runs), refused, chaotic, errors, lru)
+    return Judged(file.stem, scenario.zswap.compressor, len(truth.runs), refused, is_chaotic(truth), errors, lru)
 
 
 def _lru_errors(scenario: Scenario, truth: Truth) -> dict[str, float]:
-    predicted = {
-        path: {"pgmajfault": [faults if i == len(truth.positions) - 1 else None for i in range(len(truth.positions))]}
-        for path, faults in lru_faults(scenario).items()
-    }
+    before: list[int | None] = [None] * (len(truth.positions) - 1)  # it predicts the end only
+    predicted = {path: {"pgmajfault": [*before, faults]} for path, faults in lru_faults(scenario).items()}
     return {error.cgroup: error.error for error in errors_of(truth, predicted)}

@@ -10,9 +10,8 @@ import msgspec
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
-from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import Result
-from swaplab.vm import KernelRun, fingerprint
+from swaplab.vm import KernelRun
 
 __all__ = ["COUNTERS", "EVENTS", "LEVELS", "Series", "Truth", "read_truth", "series_of", "truth_of", "write_truth"]
 
@@ -55,10 +54,10 @@ def series_of(result: Result) -> Series:
     return series
 
 
-def truth_of(scenario: Scenario, runs: Sequence[KernelRun], command: str, date: str) -> Truth:
+def truth_of(key: str, runs: Sequence[KernelRun], command: str, date: str) -> Truth:
     """Return what some runs of one scenario counted."""
     return Truth(
-        key=fingerprint(scenario),
+        key=key,
         kernel=runs[0].guest.kernel.split()[2],
         command=command,
         date=date,
