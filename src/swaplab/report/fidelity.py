@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from swaplab.fidelity.judge import CHAOTIC, FLOOR, Error, summary_of
 from swaplab.fidelity.suite import Judged
 from swaplab.fidelity.truth import COUNTERS
+from swaplab.report.run import numbers_table
+from swaplab.scenario.model import PAGE_SIZE
 
 __all__ = ["counters_of", "fidelity_report"]
 
 NOTHING = "-"
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True)
-    table.show_edge = table.pad_edge = False
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
-    return table
-
-
 def _share(value: float) -> str:
-    return f"{value:.1%}" if value < 10 else f"{value:.0f} x"
+    return f"{value:.1%}" if value < 1 else f"{value:.0%}"
 
 
 def _shares(values: Sequence[float]) -> list[str]:
@@ -38,7 +31,8 @@ def _shares(values: Sequence[float]) -> list[str]:
 
 
 def _scenario_table(judged: Sequence[Judged]) -> Table:
-    table = _table("Scenarios", "scenario", "median", "90th pct", "worst", "along", "spread", "faults", "by LRU")
+    headings = ["scenario", "median", "p90", "worst", "along", "spread", "faults", "LRU"]
+    table = numbers_table("Scenarios", headings)
     for chaotic in (False, True):
         for each in [each for each in judged if each.chaotic is chaotic]:
             spread = _share(max(error.spread for error in each.errors)) if each.errors else NOTHING
@@ -48,7 +42,7 @@ def _scenario_table(judged: Sequence[Judged]) -> Table:
             ]
             table.add_row(
                 f"{each.name}{' *' if chaotic else ''}",
-                *(["not modelled", "", ""] if each.refused else _shares([error.error for error in each.errors])),
+                *(["refused", "", ""] if each.refused else _shares([error.error for error in each.errors])),
                 along,
                 spread,
                 _share(median(faults)) if faults else NOTHING,
@@ -59,7 +53,7 @@ def _scenario_table(judged: Sequence[Judged]) -> Table:
 
 
 def _counter_table(errors: Sequence[Error]) -> Table:
-    table = _table("Counters, but of chaotic scenarios", "counter", "judged", "median", "90th pct", "worst")
+    table = numbers_table("Counters, but of chaotic scenarios", ["counter", "judged", "median", "p90", "worst"])
     for counter in COUNTERS:
         own = [error.error for error in errors if error.counter == counter]
         if own:
@@ -72,18 +66,16 @@ def _counter_table(errors: Sequence[Error]) -> Table:
 
 def _size_table(judged: Sequence[Judged]) -> Table:
     """Bytes of a stored page and of the pool for it, where kernel and replay ended with the same number of pages."""
-    table = _table(
-        "Bytes a compressed page, where both have as many", "compressor", "kernel", "replay", "pool", "replay's"
-    )
+    headings = ["compressor", "kernel", "replay", "pool", "replay's"]
+    table = numbers_table("Bytes a compressed page, where both have as many", headings)
     for each in judged:
         own = {error.counter: error for error in each.errors if not error.cgroup}
-        if {"zswap", "zswapped", "pool_total_size"} <= own.keys() and own["zswapped"].error == 0 < own[
-            "zswapped"
-        ].kernel:
-            pages = own["zswapped"].kernel / 4096
-            cells = [f"{own['zswap'].kernel / pages:.1f}", f"{own['zswap'].predicted / pages:.1f}"]
-            cells += [f"{own['pool_total_size'].kernel / pages:.1f}", f"{own['pool_total_size'].predicted / pages:.1f}"]
-            table.add_row(f"{each.compressor} ({each.name}, {pages:,.0f} pages)", *cells)
+        stored = own.get("zswapped")
+        if stored and stored.error == 0 < stored.kernel:
+            pages = stored.kernel / PAGE_SIZE
+            sizes = [size for name in ("zswap", "pool_total_size") for size in (own[name].kernel, own[name].predicted)]
+            name = f"{each.compressor} ({each.name}, {pages:,.0f} pages)"
+            table.add_row(name, *(f"{size / pages:.1f}" for size in sizes))
     return table
 
 
@@ -128,8 +120,7 @@ def fidelity_report(judged: Sequence[Judged]) -> Group:
 
 def counters_of(judged: Judged) -> Table:
     """All counters of one scenario, the largest error first."""
-    headings = ["counter", "kernel", "replay", "error", "along", "spread"]
-    table = _table(judged.name, *headings)
+    table = numbers_table(judged.name, ["counter", "kernel", "replay", "error", "along", "spread"])
     for error in sorted(judged.errors, key=lambda error: -error.error):
         name = f"{error.cgroup or 'machine'} {error.counter}"
         numbers = [f"{error.kernel:,.0f}", f"{error.predicted:,.0f}"]

@@ -12,7 +12,16 @@ from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import Result, Row
 from swaplab.scenario.units import format_size, round_size
 
-__all__ = ["comparison", "comparison_table", "duration", "fault_table", "heading", "killed", "memory_table"]
+__all__ = [
+    "comparison",
+    "comparison_table",
+    "duration",
+    "fault_table",
+    "heading",
+    "killed",
+    "memory_table",
+    "numbers_table",
+]
 
 OWN = "as it is"
 NOTHING = "-"
@@ -51,7 +60,8 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
-def _table(title: str, headings: Sequence[str]) -> Table:
+def numbers_table(title: str, headings: Sequence[str]) -> Table:
+    """Return an empty table, the first column for names and all others for numbers."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True)
     table.show_edge = table.pad_edge = False
     table.add_column(headings[0], overflow="fold", min_width=12)
@@ -93,7 +103,7 @@ def memory_table(result: Result, scenario: Scenario) -> Table:
         yield _size(row.compressed_pages - row.compressed_bytes)
 
     headings = ["cgroup", "memory.max", "resident", "compressed", "to", "saved"]
-    return _cgroup_rows(_table("Memory at the end", headings), result, cells)
+    return _cgroup_rows(numbers_table("Memory at the end", headings), result, cells)
 
 
 def fault_table(result: Result) -> Table:
@@ -107,13 +117,15 @@ def fault_table(result: Result) -> Table:
         yield _time(row.time_lost)
 
     headings = ["cgroup", "from memory", "from disk", "written back", "writes", "time lost"]
-    return _cgroup_rows(_table("Faults along the way, from compressed memory and from disk", headings), result, cells)
+    return _cgroup_rows(
+        numbers_table("Faults along the way, from compressed memory and from disk", headings), result, cells
+    )
 
 
 def comparison_table(results: Sequence[Result]) -> Table:
     """One row for each configuration: the machine's totals; no time where a workload was killed and so did less."""
     headings = ["baseline", "compressed", "to", "from memory", "from disk", "writes", "time lost"]
-    table = _table("The same accesses under other configurations", headings)
+    table = numbers_table("The same accesses under other configurations", headings)
     for result in results:
         row = result.final()
         table.add_row(
