@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo test check format bench fidelity readme clean
+.PHONY: help demo test check format bench fidelity kernel readme clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -27,14 +27,16 @@ demo: .venv/.demo
 
 test: .venv/.test
 	@tools/need "command -v qemu-x86_64" qemu-user
-	@tools/need "command -v qemu-system-x86_64" qemu-system-x86
-	@# Its lists, from which the kernel is fetched that tests run on.
-	@tools/need "apt-cache search --names-only '^linux-image-6[.]12.*-amd64-unsigned' | grep -q ."
-	@$(MAKE) check
+	@$(MAKE) kernel check
 	@# Before there are several processes that would all compile the same thing.
 	@$(BIN)/swaplab run tests/warm_up.toml --json >/dev/null
 	@echo "pytest"
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
+
+# What runs a kernel, and the lists from which it is fetched.
+kernel:
+	@tools/need "command -v qemu-system-x86_64" qemu-system-x86
+	@tools/need "apt-cache search --names-only '^linux-image-6[.]12.*-amd64-unsigned' | grep -q ."
 
 check: .venv/.test
 	@echo "ruff, mypy"
@@ -51,8 +53,7 @@ bench: .venv/.bench
 
 # In which libcachesim is, to compare with.
 fidelity: .venv/.bench
-	@tools/need "command -v qemu-system-x86_64" qemu-system-x86
-	@tools/need "apt-cache search --names-only '^linux-image-6[.]12.*-amd64-unsigned' | grep -q ."
+	@$(MAKE) kernel
 	@$(BIN)/swaplab fidelity
 
 readme: .venv/.bench
