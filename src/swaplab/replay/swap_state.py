@@ -138,18 +138,13 @@ def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
     return max(left, table), min(left + pages, wide(m.workload_first[workload + 1]), table + PTRS_PER_TABLE)
 
 
-@inline
-def swapin_readahead(m: Machine, page: int) -> bool:
-    """Swap in a page, after what may be needed next (mm/swap_state.c:swapin_readahead, 6.12).
-
-    False when the faulting task was killed. Differs: does not sleep for what is read ahead.
-    """
-    control = m.control
-    first = end = 0
-    if control.page_cluster and not control.zram:
-        first, end = cluster_of(m, page) if control.rotational else neighbours_of(m, page)
-    for each in range(first, end + 1):  # the last time round it is the page itself
-        neighbour = page if each == end else wide(m.slot_page[each]) if control.rotational else each
+@jit
+def read_ahead(m: Machine, page: int) -> bool:
+    """Swap in what may be needed next, the page itself in its turn; False when the faulting task was killed."""
+    rotational = m.control.rotational
+    first, end = cluster_of(m, page) if rotational else neighbours_of(m, page)
+    for each in range(first, end):
+        neighbour = wide(m.slot_page[each]) if rotational else each
         if neighbour < 0 or not is_swapped(m, neighbour):
             continue
         if not read_swap_cache(m, neighbour, page):
@@ -157,6 +152,20 @@ def swapin_readahead(m: Machine, page: int) -> bool:
         if neighbour != page and wide(m.folios[neighbour].bits) & PG_SWAPCACHE:
             m.folios[neighbour].bits |= PG_READAHEAD
     return True
+
+
+@inline
+def swapin_readahead(m: Machine, page: int) -> bool:
+    """Swap in a page, and what may be needed next (mm/swap_state.c:swapin_readahead, 6.12).
+
+    False when the faulting task was killed. Differs: does not sleep for what is read ahead.
+    """
+    if m.control.page_cluster and not m.control.zram:
+        if not read_ahead(m, page):
+            return False
+        if not is_swapped(m, page):
+            return True
+    return read_swap_cache(m, page, page)
 
 
 @jit
