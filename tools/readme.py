@@ -1,4 +1,4 @@
-"""Put what swaplab says now between the marks of the documents: demo, diagrams and verdicts; with --bench, benchmarks.
+"""Put what swaplab says now between the marks of the documents; with --bench, what the benchmarks say as well.
 
 Benchmarks take minutes, and a machine that does nothing else.
 """
@@ -23,7 +23,12 @@ __all__ = ["DEMO", "DIAGRAMS", "block", "filled", "output"]
 ROOT = Path(__file__).parents[1]
 DEMO = ("-c", "from swaplab.cli import main; main()", "run", "scenarios/demo.toml", "--compare")
 CHECK = ("-c", "from swaplab.cli import main; main()", "check")
-BENCH = {"bench": ("benchmarks/replay.py",), "bench-explore": ("benchmarks/explore.py",)}
+BENCH = {
+    "bench": ("benchmarks/replay.py",),
+    "bench-explore": ("benchmarks/explore.py",),
+    "bench-kernel": ("benchmarks/kernel.py",),
+}
+FIDELITY = ("-c", "from swaplab.cli import main; main()", "fidelity", "--recorded")
 OFFLINE = "docs/offline.md"
 DIAGRAMS = {
     "feared": "add, list_lru feared, lookup tryget_online",
@@ -116,6 +121,9 @@ def main() -> None:
         for name, arguments in BENCH.items():
             write("README.md", name, output(arguments))
     write("README.md", "demo", output(DEMO))
+    fidelity = output(FIDELITY)
+    write("docs/guides/fidelity.md", "fidelity", fidelity)
+    write("README.md", "fidelity", fidelity[fidelity.index("Counters, but") :])
     for name, only in DIAGRAMS.items():
         write(OFFLINE, name, field(only))
     write(OFFLINE, "matrix", matrix(), is_table=True)
