@@ -190,7 +190,7 @@ _Progress = Callable[[int, int], None]
 def _progress(replays: bool) -> Iterator[Callable[[str], _Progress]]:
     """Yield what makes a bar for one run; there are none where standard error is no terminal."""
     if replays and not is_compiled():
-        print("swaplab: compiling the replay; this happens once and takes about a minute", file=sys.stderr)  # noqa: T201
+        print("swaplab: compiling the replay; this happens once and takes about twenty seconds", file=sys.stderr)  # noqa: T201
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
 

@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 def is_compiled() -> bool:
-    """Whether a replay will start at once; compiling it takes about a minute."""
+    """Whether a replay will start at once; compiling it takes about twenty seconds."""
     return is_cached(run)
 
 

@@ -5,6 +5,7 @@ to test that both give the same bytes. Integers are read out of records with `wi
 one signature; interpreted, arithmetic does not wrap at the width of a field.
 """
 
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,6 +16,11 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite.binding import Linkage
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import LoweringPass, register_pass
+from numba.core.typed_passes import AnnotateTypes
 
 from swaplab.scenario import content
 
@@ -27,8 +33,72 @@ wide = cast("Callable[[Any], int]", np.int64)
 """An integer of any width as an int64."""
 
 
-INTERNAL = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
-ENTRY = {"error_model": "numpy", "no_cfunc_wrapper": True, "nogil": True}
+class Part(JITCodeLibrary):
+    """Code of a function that only compiled code calls: neither optimised nor made runnable, only linked into that."""
+
+    @property
+    def codegen(self) -> Part:
+        """What numba asks to `set_env`, and for nothing else."""
+        return self
+
+    def set_env(self, name: str, env: Any) -> None:
+        """Do nothing, as there is no code yet that could look into the environment."""
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Null, as there is nothing to call."""
+        return 0
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class Whole(JITCodeLibrary):
+    """Code of a function that Python calls and of all that it calls in turn, optimised together."""
+
+    def _optimize_final_module(self) -> None:
+        # Known to be called from nowhere else, a function may lose its arguments, its status and itself.
+        for function in self._final_module.functions:
+            if function.linkage == Linkage.linkonce_odr and not function.is_declaration:
+                function.linkage = Linkage.internal
+        super()._optimize_final_module()
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class ChooseLibrary(LoweringPass):
+    """Say that a function is to become a `Part` or a `Whole`."""
+
+    _name = "choose_library"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        """Set the library that lowering writes to."""
+        kind = Part if state.flags.no_cpython_wrapper else Whole
+        state.library = kind(state.targetctx.codegen(), state.func_id.func_qualname)
+        if kind is Whole:
+            state.library.enable_object_caching()
+        return False
+
+
+class WholeProgramCompiler(CompilerBase):
+    """Optimise each program once, where numba would optimise every function again in each of its callers."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's own passes, and `ChooseLibrary` ahead of lowering."""
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.add_pass_after(ChooseLibrary, AnnotateTypes)
+        passes.finalize()
+        return [passes]
+
+
+COMMON: dict[str, Any] = {"pipeline_class": WholeProgramCompiler, "error_model": "numpy", "no_cfunc_wrapper": True}
+INTERNAL: dict[str, Any] = {**COMMON, "no_cpython_wrapper": True, "_nrt": False}
+ENTRY: dict[str, Any] = {**COMMON, "cache": True, "nogil": True}
 
 
 @cache
@@ -38,14 +108,6 @@ def fingerprint() -> str:
     return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
-def compiled(function: Any, options: dict[str, Any]) -> Any:
-    """A dispatcher whose cache on disk is valid for this `fingerprint`; numba looks at the function's own file only."""
-    dispatcher: Any = numba.njit(cache=True, **options)(function)
-    if hasattr(dispatcher, "_cache"):
-        dispatcher._cache._cache_file._source_stamp = fingerprint()
-    return dispatcher
-
-
 def is_cached(function: Any) -> bool:
     """Whether calling an `entry` will load it, and not compile it."""
     return not hasattr(function, "_cache") or bool(function._cache._cache_file._load_index())
@@ -53,14 +115,20 @@ def is_cached(function: Any) -> bool:
 
 def jit(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Compile `function`, in nopython mode, into whatever compiled function calls it. Python cannot call it."""
-    return cast("Callable[Parameters, Returned]", compiled(function, INTERNAL))
+    return cast("Callable[Parameters, Returned]", numba.njit(**INTERNAL)(function))
 
 
 def inline(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """`jit` a function that runs on every fault right into its callers: numba's calls cost as much as what it does."""
-    return cast("Callable[Parameters, Returned]", compiled(function, INTERNAL | {"forceinline": True}))
+    return cast("Callable[Parameters, Returned]", numba.njit(**INTERNAL, forceinline=True)(function))
 
 
 def entry(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Compile `function` for Python to call; the first call compiles, and all later processes load the result."""
-    return cast("Callable[Parameters, Returned]", compiled(function, ENTRY))
+    """Compile `function` for Python to call; the first call compiles, and all later processes load the result.
+
+    Its cache is valid for this `fingerprint`: numba alone looks at the function's own file only.
+    """
+    dispatcher: Any = numba.njit(**ENTRY)(function)
+    if hasattr(dispatcher, "_cache"):
+        dispatcher._cache._cache_file._source_stamp = fingerprint()
+    return cast("Callable[Parameters, Returned]", dispatcher)
