@@ -35,6 +35,7 @@ __all__ = [
     "Css",
     "cgroup_rmdir",
     "css_descendants",
+    "css_has_online_children",
     "css_is_dying",
     "online_css",
 ]

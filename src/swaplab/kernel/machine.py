@@ -12,14 +12,16 @@ web.stat()["zswpout"], machine.stat()["stored_pages"]
 
 from __future__ import annotations
 
-from errno import EBUSY, EINVAL, EIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EBUSY, EINVAL, EIO, ENODEV
 from functools import partial
 from os import strerror
 from pathlib import Path
 
 from swaplab.errors import InputError
 from swaplab.kernel.charge import memalloc, memory_max_write
-from swaplab.kernel.css import cgroup_rmdir
+from swaplab.kernel.css import cgroup_rmdir, css_has_online_children
 from swaplab.kernel.folio import Folio, Mm, folio_isolate_lru, folio_put
 from swaplab.kernel.memcontrol import (
     MemcgRoot,
@@ -35,7 +37,7 @@ from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
 from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.swap_device import SwapFile
 from swaplab.kernel.swapfile import Swap, swapon
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, current
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, Mutex, current
 from swaplab.kernel.validate import validate_charges, validate_folios, validate_swap, validate_zswap
 from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio, try_to_free_mem_cgroup_pages
 from swaplab.kernel.zswap_pool import Zswap, zswap_compressor_param_set, zswap_total_pages
@@ -97,6 +99,7 @@ class Machine:
         self._memcgs.zswap_offline = partial(zswap_memcg_offline_cleanup, self.zswap)
         self._swap = Swap(self._zone, self.zswap, try_to_free_mem_cgroup_pages)
         self._mms: dict[Mm, None] = {}
+        self._tree = Mutex(None, "tree")
         self.root = Cgroup(self, "", self._memcgs.root)
         self._cgroups = {"": self.root}
         if check_size("machine: swap_pages", swap_pages):
@@ -137,9 +140,10 @@ class Machine:
             limits: of the last one; see `Cgroup.limit`.
         """
         cgroup, done = self.root, ""
-        for name in path.split("/"):
-            done = f"{done}/{name}" if done else name
-            cgroup = self._cgroups.get(done) or self._cgroups.setdefault(done, cgroup.make_child(name))
+        with self._tree:
+            for name in path.split("/"):
+                done = f"{done}/{name}" if done else name
+                cgroup = self._cgroups.get(done) or self._cgroups.setdefault(done, cgroup.make_child(name))
         cgroup.limit(**limits)
         return cgroup
 
@@ -187,6 +191,7 @@ class Cgroup:
         self.mm = Mm(path or "init", memcg)
         machine._mms[self.mm] = None
         self._swap = machine._swap
+        self._is_removed = False
 
     def make_child(self, name: str) -> Cgroup:
         """Make a cgroup below: mkdir.
@@ -199,6 +204,24 @@ class Cgroup:
         memcg = mem_cgroup_create(self.memcg, name)
         return Cgroup(self.machine, f"{self.path}/{name}".lstrip("/"), memcg)
 
+    @contextmanager
+    def _open(self) -> Iterator[MemCgroup]:
+        """Hold the memcg while one of the cgroup's files is used.
+
+        Differs: whoever removes the cgroup does not wait for that, as kernfs_remove() does.
+
+        Raises:
+            OSError: the cgroup was removed, and its files with it.
+        """
+        with self.machine._tree:
+            if self._is_removed:
+                raise OSError(ENODEV, strerror(ENODEV), self.path)
+            self.memcg.get()
+        try:
+            yield self.memcg
+        finally:
+            self.memcg.put()
+
     def limit(
         self,
         memory_max: int | None = None,
@@ -209,15 +232,19 @@ class Cgroup:
         """Set limits in bytes, and whether zswap may write to the device; what is None stays as it is.
 
         Pages above memory_max are reclaimed, as far as that goes.
+
+        Raises:
+            OSError: the cgroup was removed.
         """
-        if memory_max is not None:
-            memory_max_write(self._swap, self.memcg, memory_max)
-        if swap_max is not None:
-            swap_max_write(self.memcg, swap_max)
-        if zswap_max is not None:
-            zswap_max_write(self.memcg, zswap_max)
-        if zswap_writeback is not None:
-            zswap_writeback_write(self.memcg, bool(zswap_writeback))
+        with self._open() as memcg:
+            if memory_max is not None:
+                memory_max_write(self._swap, memcg, memory_max)
+            if swap_max is not None:
+                swap_max_write(memcg, swap_max)
+            if zswap_max is not None:
+                zswap_max_write(memcg, zswap_max)
+            if zswap_writeback is not None:
+                zswap_writeback_write(memcg, bool(zswap_writeback))
         self.machine.settle()
 
     def write(self, key: int, data: bytes) -> None:
@@ -275,13 +302,18 @@ class Cgroup:
         self.read(key)
 
     def reclaim(self, size: int) -> int:
-        """Free memory of this cgroup and all below it: memory.reclaim. Returns bytes; less if no more can be freed."""
+        """Free memory of this cgroup and all below it: memory.reclaim. Returns bytes; less if no more can be freed.
+
+        Raises:
+            OSError: the cgroup was removed.
+        """
         wanted, reclaimed, retries = -(-size // PAGE_SIZE), 0, RETRIES
-        while reclaimed < wanted and retries:
-            # mm/memcontrol.c:memory_reclaim, 6.12: in batches, so that no child gives everything.
-            batch = try_to_free_mem_cgroup_pages(self._swap, self.memcg, (wanted - reclaimed) // 4)
-            reclaimed += batch
-            retries -= not batch
+        with self._open() as memcg:
+            while reclaimed < wanted and retries:
+                # mm/memcontrol.c:memory_reclaim, 6.12: in batches, so that no child gives everything.
+                batch = try_to_free_mem_cgroup_pages(self._swap, memcg, (wanted - reclaimed) // 4)
+                reclaimed += batch
+                retries -= not batch
         self.machine.settle()
         return reclaimed * PAGE_SIZE
 
@@ -295,22 +327,35 @@ class Cgroup:
         """rmdir: the process moves to the parent; its pages stay, and stay charged here as long as they are there.
 
         Raises:
-            OSError: there are cgroups below.
+            OSError: there are cgroups below, or it was removed before.
         """
-        machine, parent = self.machine, self.memcg.parent
+        with self._open() as memcg, self.machine._tree:
+            self._remove(memcg)
+        self.machine.settle()
+
+    def _remove(self, memcg: MemCgroup) -> None:
+        parent = memcg.parent
         if not isinstance(parent, MemCgroup):
             raise OSError(EINVAL, strerror(EINVAL), "the root cgroup")
-        for mm in list(machine._mms):
-            if READ_ONCE(mm).memcg is self.memcg:
-                WRITE_ONCE(mm).memcg = parent
-        if cgroup_rmdir(self.memcg):
+        with memcg.cgroups.cgroup_mutex:
+            is_busy = css_has_online_children(memcg)
+        if is_busy or self._is_removed:
             raise OSError(EBUSY, strerror(EBUSY), self.path)
-        machine._cgroups.pop(self.path, None)
-        machine.settle()
+        for mm in list(self.machine._mms):
+            if READ_ONCE(mm).memcg is memcg:
+                WRITE_ONCE(mm).memcg = parent
+        cgroup_rmdir(memcg)
+        self._is_removed = True
+        del self.machine._cgroups[self.path]
 
     def stat(self) -> dict[str, int]:
-        """Numbers of this cgroup and those below it, by the names of memory.stat; `zswap` is in bytes."""
-        return memory_stat(self.memcg)
+        """Numbers of this cgroup and those below it, by the names of memory.stat; `zswap` is in bytes.
+
+        Raises:
+            OSError: the cgroup was removed.
+        """
+        with self._open() as memcg:
+            return memory_stat(memcg)
 
 
 def check_size(where: str, size: int) -> int:
