@@ -59,7 +59,7 @@ class Worker:
 
     def __init__(self, common: Common, number: int, threads: int, seed: int) -> None:
         self.common = common
-        self.random = Random(f"{seed} {number}")
+        self.random = Random(f"{seed} {number}")  # noqa: S311
         self.keys = range(number, KEYS * threads, threads)
         self.written: dict[Cgroup, dict[int, bytes]] = {}
         self.counts: Counter[str] = Counter()

@@ -367,20 +367,25 @@ def unuse_swap_cache(swap: Swap, si: SwapInfo) -> None:
 
 
 def try_to_unuse(swap: Swap, si: SwapInfo, mms: Callable[[], Iterable[Mm]]) -> Fault:
-    """Empty a swap area: mm/swapfile.c:try_to_unuse, 6.12. Pages on their way keep it going round."""
-    while smp_load_acquire(si).inuse_pages:
+    """Empty a swap area: mm/swapfile.c:try_to_unuse, 6.12. Pages on their way keep it going round.
+
+    So do those that reclaim drops from memory again, to make room for others.
+    """
+    while before := smp_load_acquire(si).inuse_pages:
         for mm in mms():
             fault = unuse_mm(swap, si, mm)
             if fault is not Fault.DONE:
                 return fault
         unuse_swap_cache(swap, si)
-        if smp_load_acquire(si).inuse_pages:
+        if smp_load_acquire(si).inuse_pages == before:
             relax()
     return Fault.DONE
 
 
 def swapoff(swap: Swap, mms: Callable[[], Iterable[Mm]]) -> Fault:
     """Bring everything back and end the swap area: mm/swapfile.c:swapoff, 6.12. May sleep.
+
+    Differs: gives up if a page cannot be read, where the kernel gives up the page (mm/swapfile.c:unuse_pte).
 
     Args:
         swap: with the area.

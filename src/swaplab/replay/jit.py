@@ -5,7 +5,6 @@ to test that both give the same bytes. Integers are read out of records with `wi
 one signature; interpreted, arithmetic does not wrap at the width of a field.
 """
 
-# mypy: allow-untyped-calls
 from __future__ import annotations
 
 from collections.abc import Callable
