@@ -58,6 +58,11 @@ app.command(
     "Example: `swaplab fidelity --recorded`",
 )
 app.command(
+    "swaplab.cli.vm:vm_app",
+    name="vm",
+    help="Real kernels in QEMU: run the kernel's own test of zswap.\n\nExample: `swaplab vm selftest`",
+)
+app.command(
     "swaplab.cli.calibrate:calibrate",
     name="calibrate",
     help="Measure this machine's processor, and with --device a disk, for the clock of the replay.\n\n"

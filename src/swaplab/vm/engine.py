@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import signal
-import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,7 @@ from swaplab.vm.initramfs import archive
 from swaplab.vm.kernel import Kernel
 from swaplab.vm.memory import MIB, Sizes, sizes_for
 from swaplab.vm.modules import load_order
-from swaplab.vm.qemu import Accelerator, Disks, command_line, find_accelerator, find_qemu
+from swaplab.vm.qemu import Accelerator, Disks, command_line, find_accelerator, find_qemu, write_swap
 from swaplab.vm.readings import Reading, parse, table
 from swaplab.vm.runner import SOURCE, runner_bytes
 from swaplab.vm.script import pre_order, refuse, sample_positions, script_for, watched_files
@@ -139,16 +138,6 @@ def _write_trace(path: Path, accesses: Accesses) -> NDArray[np.int64]:
     return versions
 
 
-def _write_swap(path: Path, size: int) -> None:
-    """Make a sparse swap file with its header, include/linux/swap.h:union swap_header; the header takes a page."""
-    pages = size // PAGE_SIZE
-    with path.open("wb") as file:
-        file.write(bytes(1024) + struct.pack("<III", 1, pages, 0))
-        file.seek(PAGE_SIZE - 10)
-        file.write(b"SWAPSPACE2")
-        file.truncate((pages + 1) * PAGE_SIZE)
-
-
 class _Prepared:
     """All that a guest takes, in a directory of its own."""
 
@@ -158,8 +147,9 @@ class _Prepared:
         self._modules = load_order([*DRIVERS, scenario.zswap.compressor], kernel.modules)
         self._contents = contents_of(scenario, self.accesses)
         swap = directory / "swap" if scenario.swap.size else None
-        self.disks = Disks(directory / "initramfs", directory / "trace", swap)
-        self._versions = _write_trace(self.disks.trace, self.accesses)
+        trace = directory / "trace"
+        self.disks = Disks(directory / "initramfs", trace, swap)
+        self._versions = _write_trace(trace, self.accesses)
 
     def write_boot_files(self, short: int) -> Sizes:
         """Write what the guest boots from; it gets `short` bytes of memory more than usual."""
@@ -173,7 +163,7 @@ class _Prepared:
         files["script"] = script_for(scenario, self.accesses, names, sizes.pool_percent).encode()
         self.disks.initramfs.write_bytes(archive(files, {"init": runner_bytes()}))
         if self.disks.swap:
-            _write_swap(self.disks.swap, scenario.swap.size)
+            write_swap(self.disks.swap, scenario.swap.size)
         return sizes
 
     def remove_files(self) -> None:

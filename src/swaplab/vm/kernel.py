@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from swaplab.errors import InputError, SwaplabError
-from swaplab.files import cache_dir, write_whole_directory
 from swaplab.vm.modules import find_modules
+from swaplab.vm.package import fetch, run_command
 
 __all__ = ["Kernel", "debian_kernel", "newest_package", "own_kernel"]
 
@@ -59,10 +54,7 @@ def debian_kernel() -> Kernel:
         SwaplabError: apt does not know one, or cannot fetch it.
         OSError: the cache is not writable or full.
     """
-    package = newest_package(_run("apt-cache", "search", "--names-only", PACKAGES))
-    directory = cache_dir() / package
-    if not directory.exists():
-        _fetch(package, directory)
+    directory = fetch(newest_package(run_command("apt-cache", "search", "--names-only", PACKAGES)), UNPACKED)
     images = sorted(directory.glob("boot/vmlinuz-*"))
     if not images:
         raise SwaplabError(f"{directory} has no kernel; remove it, and it will be fetched again")
@@ -81,44 +73,3 @@ def newest_package(listing: str) -> str:
         raise SwaplabError(f"apt knows no package linux-image-6.12.*-amd64-unsigned: {advice}")
     newest = max(found, key=lambda match: [int(number) for number in re.findall(r"\d+", match[1])])
     return newest[0]
-
-
-def _fetch(package: str, directory: Path) -> None:
-    try:
-        with write_whole_directory(directory) as partial, tempfile.TemporaryDirectory(dir=partial) as download:
-            _run("apt-get", "-q", "download", package, directory=Path(download))
-            _unpack(next(Path(download).glob("*.deb")), partial)
-    except OSError:
-        # Another run may have fetched the same meanwhile.
-        if not directory.exists():
-            raise
-
-
-def _unpack(package: Path, directory: Path) -> None:
-    """Unpack the files that UNPACKED names."""
-    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE) as process,  # noqa: S603
-        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
-    ):
-        for member in archive:
-            data = archive.extractfile(member) if member.isfile() and UNPACKED.match(member.name) else None
-            if data and ".." not in Path(member.name).parts:
-                path = directory / member.name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data.read())
-    if process.returncode:
-        raise SwaplabError(f"dpkg-deb cannot unpack {package.name}")
-
-
-def _run(*command: str, directory: Path | None = None) -> str:
-    if shutil.which(command[0]) is None:
-        raise SwaplabError(f"fetching Debian's kernel needs {command[0]}; --kernel takes one of your own")
-    return _checked(command, directory)
-
-
-def _checked(command: Sequence[str], directory: Path | None) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        raise SwaplabError(f"{' '.join(command)} failed: {done.stderr.strip()[-1000:]}")
-    return done.stdout

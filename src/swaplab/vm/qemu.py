@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from swaplab.errors import SwaplabError
+from swaplab.scenario.model import PAGE_SIZE
 from swaplab.vm.memory import MIB
 
-__all__ = ["Accelerator", "Disks", "command_line", "find_accelerator", "find_qemu"]
+__all__ = ["Accelerator", "Disks", "command_line", "find_accelerator", "find_qemu", "write_swap"]
 
 Accelerator = Literal["kvm", "tcg"]
 
@@ -24,11 +26,21 @@ PROBE_SECONDS = 10.0
 
 
 class Disks(NamedTuple):
-    """Files that a guest boots from and works on; `swap` is None without swap."""
+    """Files that a guest boots from and works on; None for a disk that it does without."""
 
     initramfs: Path
-    trace: Path
+    trace: Path | None
     swap: Path | None
+
+
+def write_swap(path: Path, size: int) -> None:
+    """Make a sparse swap file with its header, include/linux/swap.h:union swap_header; the header takes a page."""
+    pages = size // PAGE_SIZE
+    with path.open("wb") as file:
+        file.write(bytes(1024) + struct.pack("<III", 1, pages, 0))
+        file.seek(PAGE_SIZE - 10)
+        file.write(b"SWAPSPACE2")
+        file.truncate((pages + 1) * PAGE_SIZE)
 
 
 def find_qemu() -> str:
@@ -77,7 +89,7 @@ def command_line(qemu: str, image: Path, accelerator: Accelerator, ram: int, dis
     command = [*_machine(qemu, image, accelerator, ram), "-initrd", str(disks.initramfs)]
     command += ["-chardev", "file,id=reports,path=/dev/stdout", "-device", "virtio-serial-pci"]
     command += ["-device", "virtserialport,chardev=reports"]
-    command += _disk("trace", disks.trace, "readonly=on")
+    command += _disk("trace", disks.trace, "readonly=on") if disks.trace else []
     return command + (_disk("swap", disks.swap, "cache=unsafe") if disks.swap else [])
 
 

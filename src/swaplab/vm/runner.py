@@ -1,38 +1,57 @@
-"""The guest's only program, compiled once and kept in the cache directory."""
+"""The guest's programs, compiled once and kept in the cache directory."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from swaplab.errors import SwaplabError
 from swaplab.files import cache_dir, write_whole
 
-__all__ = ["SOURCE", "runner_bytes"]
+__all__ = ["SOURCE", "runner_bytes", "static_program"]
 
-FLAGS: Final = ("-static", "-O2")
+FLAGS: Final = ("-O2",)
 SOURCE: Final = resources.files("swaplab.vm") / "runner.c"
 
 
 def runner_bytes() -> bytes:
-    """Return the program; the first time it is compiled.
+    """Return the program that runs scenarios; the first time it is compiled.
 
     Raises:
         SwaplabError: there is no C compiler or no static C library, or compiling fails.
         OSError: the cache directory is not writable or full.
     """
-    key = hashlib.sha256("\0".join([*FLAGS, SOURCE.read_text()]).encode()).hexdigest()[:16]
-    runner = cache_dir() / f"runner-{key}"
-    if not runner.exists():
+    with resources.as_file(SOURCE) as path:
+        return static_program("runner", FLAGS, [path], "the guest's runner")
+
+
+def static_program(name: str, flags: Sequence[str], sources: Sequence[Path], what: str) -> bytes:
+    """Return a program, statically linked; the first time it is compiled.
+
+    Args:
+        name: in the cache directory.
+        flags: of the compiler.
+        sources: what it is made of. What they include is taken to change only with them.
+        what: how errors call it.
+
+    Raises:
+        SwaplabError: there is no C compiler or no static C library, or compiling fails.
+        OSError: a source cannot be read, or the cache directory is not writable or full.
+    """
+    key = hashlib.sha256("\0".join([*flags, *(each.read_text() for each in sources)]).encode()).hexdigest()[:16]
+    program = cache_dir() / f"{name}-{key}"
+    if not program.exists():
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise SwaplabError("running on a kernel needs a C compiler, once: apt-get install gcc libc6-dev")
-        with resources.as_file(SOURCE) as path, write_whole(runner) as partial:
-            command = [compiler, *FLAGS, "-o", str(partial), str(path)]
+        with write_whole(program) as partial:
+            command = [compiler, "-static", *flags, "-o", str(partial), *map(str, sources)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
             if done.returncode:
-                raise SwaplabError(f"the guest's runner does not compile: {done.stderr.strip()[-2000:]}")
-    return runner.read_bytes()
+                raise SwaplabError(f"{what} does not compile: {done.stderr.strip()[-2000:]}")
+    return program.read_bytes()

@@ -1,0 +1,84 @@
+"""Debian packages: fetched with apt, unpacked into the cache directory, never installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from swaplab.errors import SwaplabError
+from swaplab.files import cache_dir, write_whole_directory
+
+__all__ = ["fetch", "run_command", "unpack"]
+
+
+def fetch(package: str, wanted: re.Pattern[str]) -> Path:
+    """Return the directory with some files of a package; the first time, it is fetched.
+
+    Args:
+        package: its name.
+        wanted: what the paths of those files begin with, as in ``./boot/vmlinuz``.
+
+    Raises:
+        SwaplabError: apt does not know it, or cannot fetch it.
+        OSError: the cache is not writable or full.
+    """
+    directory = cache_dir() / package
+    if not directory.exists():
+        _fetch(package, wanted, directory)
+    return directory
+
+
+def _fetch(package: str, wanted: re.Pattern[str], directory: Path) -> None:
+    try:
+        with write_whole_directory(directory) as partial, tempfile.TemporaryDirectory(dir=partial) as download:
+            run_command("apt-get", "-q", "download", package, directory=Path(download))
+            _unpack_package(next(Path(download).glob("*.deb")), wanted, partial)
+    except OSError:
+        # Another run may have fetched the same meanwhile.
+        if not directory.exists():
+            raise
+
+
+def _unpack_package(package: Path, wanted: re.Pattern[str], directory: Path) -> None:
+    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as process,  # noqa: S603
+        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
+    ):
+        unpack(archive, wanted, directory)
+    if process.returncode:
+        raise SwaplabError(f"dpkg-deb cannot unpack {package.name}")
+
+
+def unpack(archive: tarfile.TarFile, wanted: re.Pattern[str], directory: Path) -> None:
+    """Write those files of an archive whose paths begin as `wanted`, at these paths below a directory."""
+    for member in archive:
+        data = archive.extractfile(member) if member.isfile() and wanted.match(member.name) else None
+        if data and ".." not in Path(member.name).parts:
+            path = directory / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                shutil.copyfileobj(data, file)
+
+
+def run_command(*command: str, directory: Path | None = None) -> str:
+    """Run a command of Debian's, in a directory; return what it printed.
+
+    Raises:
+        SwaplabError: it is missing, or fails.
+    """
+    if shutil.which(command[0]) is None:
+        raise SwaplabError(f"fetching packages of Debian needs {command[0]}; --kernel takes a kernel of your own")
+    return _checked(command, directory)
+
+
+def _checked(command: Sequence[str], directory: Path | None) -> str:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise SwaplabError(f"{' '.join(command)} failed: {done.stderr.strip()[-1000:]}")
+    return done.stdout
