@@ -1,7 +1,7 @@
 """The cases of tools/testing/selftests/cgroup/test_zswap.c, 6.12, by the names that they have there.
 
-Each is a scenario, with what the original does; here is what it wants to see in the end. Whether memory.reclaim succeeds
-is seen in pgsteal.
+Each is a scenario, with what the original does; here is what it wants to see in the end. Whether memory.reclaim
+succeeds is seen in pgsteal.
 """
 
 from __future__ import annotations
