@@ -157,8 +157,15 @@ class Model:
         self.machine.validate()
         self.machine.swapon(512)
 
+    def is_full(self) -> bool:
+        """Whether there is a cgroup in which what zswap holds leaves no room for a page."""
+        counters = [cgroup.memcg.memory for cgroup in self.live.values()]
+        return any(counter.usage.read() >= counter.max.read() for counter in counters)
+
     def check_all(self) -> None:
-        """Read everything."""
+        """Read everything, without limits, so that there is room."""
+        for cgroup in self.live.values():
+            cgroup.limit(memory_max=1 << 40)
         for cgroup, pages in self.contents.items():
             for key in range(KEYS):
                 self.check(cgroup, key)
