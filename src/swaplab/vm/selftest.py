@@ -41,6 +41,8 @@ UNPACKED = re.compile(
 # never be written.
 FLAGS: Final = ("-O0", "-w", "-pthread")
 
+# test_no_kmem_bypass allocates and frees a twentieth of it. Where that is below 32 MiB, which is how far glibc's malloc
+# raises M_MMAP_THRESHOLD, it stays in the heap, and the last case gets memory that was charged to the root before.
 RAM = 768 * MIB
 SWAP = 1024 * MIB
 MODULES: Final = (
