@@ -7,13 +7,31 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from swaplab.errors import SwaplabError
 from swaplab.files import cache_dir, write_whole_directory
 
-__all__ = ["fetch", "run_command", "unpack"]
+__all__ = ["cached", "download", "fetch", "run_command", "unpack"]
+
+
+def cached(name: str, fill: Callable[[Path], None]) -> Path:
+    """Return a directory of the cache; the first time, `fill` puts into it what it is to have.
+
+    Raises:
+        OSError: the cache is not writable or full.
+    """
+    directory = cache_dir() / name
+    if not directory.exists():
+        try:
+            with write_whole_directory(directory) as partial:
+                fill(partial)
+        except OSError:
+            # Another run may have made the same meanwhile.
+            if not directory.exists():
+                raise
+    return directory
 
 
 def fetch(package: str, wanted: re.Pattern[str]) -> Path:
@@ -27,21 +45,14 @@ def fetch(package: str, wanted: re.Pattern[str]) -> Path:
         SwaplabError: apt does not know it, or cannot fetch it.
         OSError: the cache is not writable or full.
     """
-    directory = cache_dir() / package
-    if not directory.exists():
-        _fetch(package, wanted, directory)
-    return directory
+    return cached(package, lambda directory: download(package, wanted, directory))
 
 
-def _fetch(package: str, wanted: re.Pattern[str], directory: Path) -> None:
-    try:
-        with write_whole_directory(directory) as partial, tempfile.TemporaryDirectory(dir=partial) as download:
-            run_command("apt-get", "-q", "download", package, directory=Path(download))
-            _unpack_package(next(Path(download).glob("*.deb")), wanted, partial)
-    except OSError:
-        # Another run may have fetched the same meanwhile.
-        if not directory.exists():
-            raise
+def download(package: str, wanted: re.Pattern[str], directory: Path) -> None:
+    """Fetch a package, and unpack some of its files below a directory; see `fetch`."""
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        run_command("apt-get", "-q", "download", package, directory=Path(scratch))
+        _unpack_package(next(Path(scratch).glob("*.deb")), wanted, directory)
 
 
 def _unpack_package(package: Path, wanted: re.Pattern[str], directory: Path) -> None:

@@ -19,13 +19,12 @@ from typing import Final, Literal
 import msgspec
 
 from swaplab.errors import InputError
-from swaplab.files import cache_dir, write_whole_directory
 from swaplab.vm.guest import SILENCE_SECONDS, LostGuestError, Report, listen
 from swaplab.vm.initramfs import archive
 from swaplab.vm.kernel import Kernel
 from swaplab.vm.memory import MIB
 from swaplab.vm.modules import load_order
-from swaplab.vm.package import fetch, unpack
+from swaplab.vm.package import cached, download, fetch, unpack
 from swaplab.vm.qemu import Disks, command_line, find_accelerator, find_qemu, write_swap
 from swaplab.vm.runner import static_program
 
@@ -69,7 +68,7 @@ say() {{ $b printf '{{"%s": "%s"}}\n' "$1" "$(echo "$2" | $b tr '\t' ' ' | $b se
 $b sleep 1000000
 """
 
-RESULT = re.compile(r"(?P<not>not )?ok (?P<number>\d+) (?P<skip># SKIP )?(?P<name>\S+)")
+RESULT = re.compile(r"(?P<not>not )?ok \d+ (?P<skip># SKIP )?(?P<name>\S+)")
 
 Outcome = Literal["pass", "fail", "skip"]
 
@@ -138,18 +137,18 @@ class Listener:
             raise LostGuestError(f"the test ended with status {self.status}, after {self._last!r}")
 
     def _hear(self, line: str) -> None:
+        if line.startswith("status "):
+            self.status = int(line.removeprefix("status "))
+            return
+        self._last = line
         result = RESULT.match(line)
         if result:
             outcome: Outcome = "skip" if result["skip"] else "fail" if result["not"] else "pass"
             self.cases.append(Case(result["name"], outcome, tuple(self._notes)))
             self._notes.clear()
             self._advance()
-        elif line.startswith("status "):
-            self.status = int(line.removeprefix("status "))
         else:
             self._notes.append(line.lstrip("# "))
-        if result is None and not line.startswith("status "):
-            self._last = line
 
 
 def debian_source() -> Path:
@@ -159,21 +158,14 @@ def debian_source() -> Path:
         SwaplabError: apt does not know it, or cannot fetch it.
         OSError: the cache is not writable or full.
     """
-    directory = cache_dir() / f"{SOURCE_PACKAGE}-selftests"
-    if not directory.exists():
-        package = fetch(SOURCE_PACKAGE, re.compile(rf"\./usr/src/{SOURCE_PACKAGE}\.tar"))
-        try:
-            with (
-                write_whole_directory(directory) as partial,
-                tarfile.open(next(package.glob("usr/src/*.tar*")), "r|*") as source,
-            ):
-                unpack(source, UNPACKED, partial)
-        except OSError:
-            # Another run may have done the same meanwhile.
-            if not directory.exists():
-                raise
-        shutil.rmtree(package, ignore_errors=True)
-    return next(directory.iterdir())
+    return next(cached(f"{SOURCE_PACKAGE}-selftests", _fetch_source).iterdir())
+
+
+def _fetch_source(directory: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        download(SOURCE_PACKAGE, re.compile(rf"\./usr/src/{SOURCE_PACKAGE}\.tar"), Path(scratch))
+        with tarfile.open(next(Path(scratch).glob("usr/src/*.tar*")), "r|*") as source:
+            unpack(source, UNPACKED, directory)
 
 
 def compile_selftest(source: Path) -> bytes:
@@ -196,7 +188,8 @@ def compile_selftest(source: Path) -> bytes:
 
 
 def _busybox() -> bytes:
-    return (fetch("busybox-static", re.compile(r"\./(usr/)?bin/busybox$")) / "bin/busybox").read_bytes()
+    package = fetch("busybox-static", re.compile(r"\./(usr/)?bin/busybox$"))
+    return next(package.glob("**/bin/busybox")).read_bytes()
 
 
 def run_selftest(
