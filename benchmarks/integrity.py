@@ -39,13 +39,6 @@ class Common:
     cgroups: list[Cgroup]
     replace: threading.Lock = field(default_factory=threading.Lock)
 
-    def renew(self, which: int) -> None:
-        """Remove a cgroup, and make another of its name."""
-        with self.replace:
-            old = self.cgroups[which]
-            old.remove()
-            self.cgroups[which] = self.machine.cgroup(old.path)
-
 
 class Worker:
     """One thread's operations, and what must come of them.
@@ -137,8 +130,11 @@ class Worker:
         )
 
     def renew(self, which: int) -> None:
-        """Remove a cgroup that others use, and make it anew."""
-        self.common.renew(which)
+        """Remove a cgroup that others use, and make another of its name."""
+        with self.common.replace:
+            old = self._cgroup(which)
+            old.remove()
+            self.common.cgroups[which] = self.common.machine.cgroup(old.path)
 
     def set_compressor(self, which: int) -> None:
         """Switch compressors while entries of the others live on."""

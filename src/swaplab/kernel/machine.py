@@ -214,13 +214,17 @@ class Cgroup:
             OSError: the cgroup was removed, and its files with it.
         """
         with self.machine._tree:
-            if self._is_removed:
-                raise OSError(ENODEV, strerror(ENODEV), self.path)
+            self._check_present()
             self.memcg.get()
         try:
             yield self.memcg
         finally:
             self.memcg.put()
+
+    def _check_present(self) -> None:
+        """Insist on a cgroup that was not removed. The tree is locked, so that it stays."""
+        if self._is_removed:
+            raise OSError(ENODEV, strerror(ENODEV), self.path)
 
     def limit(
         self,
@@ -329,17 +333,18 @@ class Cgroup:
         Raises:
             OSError: there are cgroups below, or it was removed before.
         """
-        with self._open() as memcg, self.machine._tree:
-            self._remove(memcg)
+        with self.machine._tree:
+            self._check_present()
+            self._remove()
         self.machine.settle()
 
-    def _remove(self, memcg: MemCgroup) -> None:
-        parent = memcg.parent
+    def _remove(self) -> None:
+        memcg, parent = self.memcg, self.memcg.parent
         if not isinstance(parent, MemCgroup):
             raise OSError(EINVAL, strerror(EINVAL), "the root cgroup")
         with memcg.cgroups.cgroup_mutex:
             is_busy = css_has_online_children(memcg)
-        if is_busy or self._is_removed:
+        if is_busy:
             raise OSError(EBUSY, strerror(EBUSY), self.path)
         for mm in list(self.machine._mms):
             if READ_ONCE(mm).memcg is memcg:
