@@ -91,4 +91,4 @@ def test_no_kmem_bypass(machine: Machine) -> None:
     machine.root.reclaim(15 << 20)
     stored = machine.stat()["stored_pages"]
     assert stored > (64 << 20) // 5 // 4096
-    assert stored * 4096 - group.stat()["zswapped"] * 4096 < stored * 4096 // 4
+    assert stored * 4096 - group.stat()["zswapped"] < stored * 4096 // 4
