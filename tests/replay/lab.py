@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from swaplab.replay import Replay
 from swaplab.replay.jit import entry
+from swaplab.replay.lru_gen_aging import try_to_inc_max_seq
 from swaplab.replay.memory import shrink_worker
 from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY, PG_SWAPCACHE, STATE_MASK, Machine
 from swaplab.replay.vmscan import scan_target
@@ -18,7 +19,7 @@ from swaplab.scenario.content import Content, SameFilled
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.model import Machine as Hardware
 
-__all__ = ["Lab", "do_shrink_slab_of", "scan_target_of", "shrink_worker_of", "zs_free_of", "zs_malloc_of"]
+__all__ = ["Lab", "age_of", "do_shrink_slab_of", "scan_target_of", "shrink_worker_of", "zs_free_of", "zs_malloc_of"]
 
 A = 1
 """Number of cgroup ``a``, the root being 0."""
@@ -44,6 +45,7 @@ class Lab(Replay):
         cgroups: dict[str, Cgroup] | None = None,
         zswap: Zswap | None = None,
         swappiness: int = 60,
+        lru: Literal["classic", "mglru"] = "classic",
         **limits: Any,
     ) -> None:
         paged = {
@@ -52,7 +54,7 @@ class Lab(Replay):
         workload = Workload(cgroup=cgroup, pages=pages, accesses=1, content=content or SameFilled(same_filled=0x42))
         super().__init__(
             Scenario(
-                machine=Hardware(memory=machine * PAGE_SIZE, swappiness=swappiness),
+                machine=Hardware(memory=machine * PAGE_SIZE, swappiness=swappiness, lru=lru),
                 zswap=zswap or Zswap(enabled=True),
                 swap=Swap(size=swap_pages * PAGE_SIZE),
                 cgroups={"a": Cgroup(**paged)} | (cgroups or {}),
@@ -114,6 +116,12 @@ class Lab(Replay):
 def scan_target_of(m: Machine, memcg: int, size: int) -> int:
     """`scan_target`, for Python to call."""
     return scan_target(m, memcg, size)
+
+
+@entry
+def age_of(m: Machine, memcg: int) -> None:
+    """`try_to_inc_max_seq`, for Python to call."""
+    try_to_inc_max_seq(m, memcg, 1)
 
 
 @entry

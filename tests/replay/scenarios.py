@@ -83,7 +83,9 @@ def small_scenario(below: Below) -> Scenario:
         interleave=1 + below(20),
         samples=3,
     )
-    return with_baseline(scenario, pick(below, (*BASELINES, "memcg", "memcg", "shrinker", "shrinker")))
+    scenario = with_baseline(scenario, pick(below, (*BASELINES, "memcg", "memcg", "shrinker", "shrinker")))
+    machine = msgspec.structs.replace(scenario.machine, lru=pick(below, ("classic", "mglru")))
+    return msgspec.structs.replace(scenario, machine=machine)
 
 
 def small_cgroup(below: Below) -> Cgroup:

@@ -20,8 +20,14 @@ from swaplab.replay.state import (
     IN_ZSWAP,
     LISTS_PER_MEMCG,
     LRU_ACTIVE,
+    LRU_GEN_MASK,
+    LRU_GEN_SHIFT,
     LRU_INACTIVE,
     LRU_ZSWAP,
+    MAX_NR_GENS,
+    MEMCG_NR_BINS,
+    MEMCG_NR_GENS,
+    MIN_NR_GENS,
     NONE,
     ON_DISK,
     PG_ACTIVE,
@@ -40,6 +46,7 @@ from swaplab.replay.state import (
 __all__ = ["Counts", "check_no_counter_went_back", "counters", "validate"]
 
 Counts = NDArray[np.int64]
+FIELDS = {LRU_INACTIVE: "inactive", LRU_ACTIVE: "active", LRU_ZSWAP: "entries"}
 SWAPPED = (IN_ZSWAP, ON_DISK, ZERO_FILLED)
 
 
@@ -47,6 +54,8 @@ def validate(m: Machine) -> None:
     """Check every law."""
     validate_page_tables(m)
     validate_lists(m)
+    validate_generations(m)
+    validate_memcg_lru(m)
     validate_charges(m)
     validate_swap_charges(m)
     validate_zswap_charges(m)
@@ -158,11 +167,20 @@ class Lists:
 
 def expected_lists(m: Machine) -> list[int]:
     """Head of the list that each page must be on, -1 for none."""
-    folio_list = memcg_of(m) * LISTS_PER_MEMCG + np.where(has_flag(m, PG_ACTIVE), LRU_ACTIVE, LRU_INACTIVE)
+    lru = np.where(has_flag(m, PG_ACTIVE), LRU_ACTIVE, LRU_INACTIVE)
+    if m.control.lru_gen:
+        lru = generations(m)
+    folio_list = memcg_of(m) * LISTS_PER_MEMCG + lru
     owner = 0 * objcg_of(m) if m.control.zswap_global_lru else objcg_of(m)
     entry_list = owner * LISTS_PER_MEMCG + LRU_ZSWAP
     lists = np.where(states(m) == RESIDENT, folio_list, np.where(is_entry(m), entry_list, -1 - m.control.nr_pages))
     return [int(head) for head in lists + m.control.nr_pages]
+
+
+def generations(m: Machine) -> NDArray[np.int64]:
+    """Generation of each resident folio."""
+    bits = m.folios["bits"][: m.control.nr_pages]
+    return np.asarray(((bits & LRU_GEN_MASK) >> LRU_GEN_SHIFT).astype(np.int64) - 1)
 
 
 def validate_lists(m: Machine) -> None:
@@ -176,10 +194,64 @@ def validate_lists(m: Machine) -> None:
             assert page not in found, f"page {page} is on lists {found[page]} and {head}"
             found[page] = head
         memcg, lru = divmod(head - nr_pages, LISTS_PER_MEMCG)
-        field = {LRU_INACTIVE: "inactive", LRU_ACTIVE: "active", LRU_ZSWAP: "entries"}[lru]
-        assert m.memcgs[field][memcg] == len(items), f"{field} of {memcg} is {m.memcgs[field][memcg]}, not {len(items)}"
+        fields = {LRU_ZSWAP: "entries"} if m.control.lru_gen else FIELDS
+        field = fields.get(lru, "")
+        if field:
+            assert m.memcgs[field][memcg] == len(items), f"{field} of {memcg} is not {len(items)}"
+        elif not m.control.lru_gen:
+            assert not items, f"list {lru} of {memcg} has folios"
     for page, expected in enumerate(expected_lists(m)):
-        assert found.get(page, -1) == expected, f"page {page} is on list {found.get(page)}, not {expected}"
+        at = found.get(page, -1)
+        assert at == expected or are_of_one_memcg(m, at, expected), f"page {page} is on list {at}, not {expected}"
+
+
+def are_of_one_memcg(m: Machine, head: int, other: int) -> bool:
+    """Whether two heads are of generations of one cgroup: MGLRU promotes a folio where it is, and moves it later."""
+    if not m.control.lru_gen:
+        return False
+    first, second = (divmod(each - int(m.control.nr_pages), LISTS_PER_MEMCG) for each in (head, other))
+    return head >= 0 and first[0] == second[0] and LRU_ZSWAP not in (first[1], second[1])
+
+
+def validate_generations(m: Machine) -> None:
+    """A folio's generation is one that there is; each has the folios that say so, the two youngest are active."""
+    if not m.control.lru_gen:
+        return
+    resident, gen, memcg = states(m) == RESIDENT, generations(m), memcg_of(m)
+    lru_gens = m.lru_gens[: m.control.nr_memcgs]
+    assert (gen[resident] >= 0).all(), "a folio has no generation"
+    counts = count_by(m, (memcg * MAX_NR_GENS + gen)[resident]).reshape(-1, MAX_NR_GENS)
+    assert_equal("gen_pages", m.gen_pages, counts.ravel())
+    rows = np.arange(len(counts))
+    active = sum(counts[rows, (lru_gens["max_seq"] - i) % MAX_NR_GENS] for i in range(MIN_NR_GENS))
+    assert_equal("active", m.memcgs["active"], active)
+    assert_equal("inactive", m.memcgs["inactive"], counts.sum(axis=1) - active)
+    for kind in ("min_seq", "min_seq_file"):
+        there = lru_gens["max_seq"] - lru_gens[kind] + 1
+        assert ((there >= MIN_NR_GENS) & (there <= MAX_NR_GENS)).all(), f"{list(there)} generations by {kind}"
+    assert (lru_gens["min_seq_file"] >= lru_gens["min_seq"]).all(), "file memory's oldest generation is older"
+    ages = (gen - lru_gens["min_seq"][memcg]) % MAX_NR_GENS
+    oldest = lru_gens["max_seq"][memcg] - lru_gens["min_seq"][memcg]
+    assert (ages <= oldest)[resident].all(), "a folio is of a generation that is not there"
+
+
+def count_by(m: Machine, key: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each cgroup's generation occurs."""
+    return np.bincount(key, minlength=len(m.memcgs) * MAX_NR_GENS).astype(np.int64)
+
+
+def validate_memcg_lru(m: Machine) -> None:
+    """Every cgroup is on one list of cgroups, of the old or the young generation."""
+    lists = Lists(m.lru_gens)
+    first = int(m.control.nr_memcgs)
+    found: list[int] = []
+    for head in range(first, len(m.lru_gens)):
+        items = lists.walk(head)
+        assert (m.lru_gens["gen"][items] == (head - first) // MEMCG_NR_BINS).all(), "a cgroup is on another's list"
+        found += items
+    assert sorted(found) == list(range(first)), "a cgroup is on no list, or on two"
+    young = (m.lru_gens["gen"][:first] - int(m.control.memcg_seq)) % MEMCG_NR_GENS
+    assert (young <= 1).all(), "a cgroup is neither old nor young"
 
 
 def validate_charges(m: Machine) -> None:

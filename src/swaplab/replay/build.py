@@ -17,13 +17,19 @@ from swaplab.replay.state import (
     FOLIO,
     GROUPS,
     LISTS_PER_MEMCG,
+    LRU_GEN,
+    MAX_NR_GENS,
     MEMCG,
+    MEMCG_NR_BINS,
+    MEMCG_NR_GENS,
+    MIN_LRU_BATCH,
+    MIN_NR_GENS,
     NO_LIMIT,
     OBJECTS_MAX,
     PAGE,
+    PTRS_PER_TABLE,
     READAHEAD,
     SLOT_FREE,
-    SWAP_CLUSTER_MAX,
     SWAP_SLOTS_CACHE_SIZE,
     WRITES_IN_FLIGHT,
     ZSPAGE,
@@ -45,8 +51,6 @@ FIRST_HITS = 4  # before the first readahead, mm/swap_state.c, 6.12
 def refuse(scenario: Scenario) -> None:
     """Raise UnsupportedError for what the replay does not model, by the scenario's keys."""
     machine, where = scenario.machine, f"{scenario.source}: machine"
-    if machine.lru != "classic":
-        raise UnsupportedError(f'{where}.lru: the replay models "classic" only, found "{machine.lru}"')
     if machine.nodes != 1:
         raise UnsupportedError(f"{where}.nodes: the replay models one NUMA node, found {machine.nodes}")
 
@@ -83,12 +87,18 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     kind, first, count, lengths = _contents(scenario, accesses)
     classes = _size_classes()
     control = _control(scenario, nr_pages, len(order), cost)
+    tables = np.concatenate(([0], np.cumsum(-(-np.diff(accesses.first) // PTRS_PER_TABLE)))).astype(np.int64)
     return Machine(
         folios=_linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order)),
         pages=records(PAGE, nr_pages),
         pte=zeros(np.dtype(np.uint8), nr_pages),
         kind=kind,
         memcgs=_memcgs(scenario, order),
+        lru_gens=_lru_gens(len(order), scenario.machine.seed),
+        gen_pages=np.zeros(len(order) * MAX_NR_GENS, np.int64),
+        filters=np.zeros(max(1, int(tables[-1])), np.uint8),
+        first_table=tables,
+        mm_is_new=np.ones(len(scenario.workloads), np.uint8),
         zspages=_linked(ZSPAGE, nr_pages, GROUPS * len(SIZE_CLASSES)),
         class_of_length=class_of_length(),
         class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
@@ -101,7 +111,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         readahead=_readahead(len(scenario.workloads)),
         writes_page=np.zeros(WRITES_IN_FLIGHT, np.int32),
         writes_done=np.zeros(WRITES_IN_FLIGHT, np.int64),
-        isolated=np.zeros(SWAP_CLUSTER_MAX, np.int32),
+        isolated=np.zeros(MIN_LRU_BATCH, np.int32),
         first=first,
         count=count,
         lengths=lengths,
@@ -133,6 +143,18 @@ def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
             memcgs[parent].end = max(memcgs[parent].end, memcgs[i].end)
         _set_limits(memcgs[i], scenario.cgroups.get(path, Cgroup()))
     return memcgs
+
+
+def _lru_gens(nr_memcgs: int, seed: int) -> Records:
+    """As mm/vmscan.c:lru_gen_init_lruvec and lru_gen_online_memcg leave them, 6.12: each cgroup on a random list."""
+    array = _linked(LRU_GEN, nr_memcgs, MEMCG_NR_GENS * MEMCG_NR_BINS)
+    array.max_seq = MIN_NR_GENS + 1
+    heads = nr_memcgs + np.random.default_rng(seed).integers(MEMCG_NR_BINS, size=nr_memcgs)
+    for memcg, head in enumerate(heads):
+        last = int(array[head].prev)
+        array[memcg].prev, array[memcg].next = last, head
+        array[last].next = array[head].prev = memcg
+    return array
 
 
 def _set_limits(memcg: Records, limits: Cgroup) -> None:
@@ -203,6 +225,8 @@ def _control(scenario: Scenario, nr_pages: int, nr_memcgs: int, cost: Cost) -> R
     control.lowest_bit = control.cluster_next = 1
     control.page_cluster = scenario.machine.page_cluster
     control.ra_hits = FIRST_HITS
+    control.lru_gen = scenario.machine.lru == "mglru"
+    control.random = scenario.machine.seed % 2**31
     _set_memory(control, scenario)
     _set_costs(control, scenario, cost)
     return control

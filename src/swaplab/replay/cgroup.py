@@ -46,6 +46,7 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
     """Reclaim `pages` from the subtree; how many came back, maybe fewer (mm/memcontrol.c:memory_reclaim, 6.12)."""
     reclaimed = 0
     retries = MAX_RECLAIM_RETRIES
+    m.control.proactive = 1
     while reclaimed < pages:
         progress = try_to_free_pages(m, memcg, (pages - reclaimed) // 4)
         if not progress and not wait_for_write(m):
@@ -53,6 +54,7 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
             if retries < 0:
                 break
         reclaimed += progress
+    m.control.proactive = 0
     run_background(m)
     return reclaimed
 
@@ -96,6 +98,15 @@ def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
     m.memcgs[memcg].entries = 0
 
 
+@jit
+def migrate_workload(m: Machine, workload: int, memcg: int) -> None:
+    """Move a task to another cgroup, whose next walk is its first there (mm/vmscan.c:lru_gen_migrate_mm, 6.12)."""
+    m.workload_memcg[workload] = memcg
+    m.mm_is_new[workload] = 1
+    for table in range(wide(m.first_table[workload]), wide(m.first_table[workload + 1])):
+        m.filters[table] = 0
+
+
 @entry
 def css_offline(m: Machine, memcg: int) -> None:
     """Remove a cgroup without children: its tasks move to the parent, its folios stay charged to it.
@@ -106,7 +117,7 @@ def css_offline(m: Machine, memcg: int) -> None:
     parent = wide(m.memcgs[memcg].parent)
     for workload in range(wide(m.control.nr_workloads)):
         if m.workload_memcg[workload] == memcg:
-            m.workload_memcg[workload] = parent
+            migrate_workload(m, workload, parent)
     if m.control.next_shrink == memcg:
         following = memcg + 1
         while following < m.control.nr_memcgs and not is_online(m, following):

@@ -28,7 +28,6 @@ __all__ = [
     "is_killed",
     "must_handle_over_high",
     "out_of_memory",
-    "workload_of",
     "zap_workload",
 ]
 
@@ -85,19 +84,6 @@ def zap_workload(m: Machine, workload: int) -> None:
 def is_killed(m: Machine, page: int) -> bool:
     """Whether the page's workload is gone."""
     return wide(m.folios[page].bits) & STATE_MASK == GONE
-
-
-@jit
-def workload_of(m: Machine, page: int) -> int:
-    """Workload that `page` belongs to."""
-    low, high = 0, wide(m.control.nr_workloads)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if m.workload_first[middle] <= page:
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 @jit

@@ -1,4 +1,7 @@
-"""Doubly linked lists over record arrays (include/linux/list.h, 6.12): a head is a record like any other."""
+"""Doubly linked lists over record arrays, and which one a folio is on (include/linux/list.h, mm_inline.h, 6.12).
+
+A head is a record like any other.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,19 @@ from swaplab.replay.jit import jit, wide
 from swaplab.replay.state import (
     LISTS_PER_MEMCG,
     LRU_ACTIVE,
+    LRU_GEN_MASK,
+    LRU_GEN_SHIFT,
     LRU_INACTIVE,
+    LRU_REFS,
     LRU_ZSWAP,
+    MAX_NR_GENS,
+    MIN_NR_GENS,
     PG_ACTIVE,
+    PG_DIRTY,
+    PG_RECLAIM,
+    PG_REFERENCED,
+    PG_SWAPCACHE,
+    PG_WRITEBACK,
     Machine,
     Records,
 )
@@ -16,12 +29,17 @@ from swaplab.replay.state import (
 __all__ = [
     "entry_add",
     "entry_del",
+    "folio_add_lru",
+    "folio_lru_gen",
     "list_add",
     "list_add_tail",
     "list_del",
+    "lru_account",
     "lru_add",
     "lru_add_tail",
     "lru_del",
+    "lru_gen_from_seq",
+    "lru_gen_update_size",
     "lru_head",
 ]
 
@@ -58,22 +76,100 @@ def list_del(records: Records, item: int) -> None:
 
 @jit
 def lru_head(m: Machine, memcg: int, lru: int) -> int:
-    """Record that heads list `lru` (LRU_INACTIVE, LRU_ACTIVE or LRU_ZSWAP) of `memcg`."""
+    """Record that heads list `lru` (LRU_INACTIVE, LRU_ACTIVE or LRU_ZSWAP, or a generation) of `memcg`."""
     return wide(m.control.nr_pages) + memcg * LISTS_PER_MEMCG + lru
 
 
 @jit
 def lru_account(m: Machine, memcg: int, active: int, count: int) -> None:
-    """Add `count` folios to the length of the active or the inactive list."""
+    """Add `count` folios to those that count as active or as inactive."""
     if active:
         m.memcgs[memcg].active += count
     else:
         m.memcgs[memcg].inactive += count
 
 
+# Generations ----------------------------------------------------------------------------------------------------------
+
+
+@jit
+def lru_gen_from_seq(seq: int) -> int:
+    """Which list a generation has (include/linux/mm_inline.h:lru_gen_from_seq, 6.12)."""
+    return seq % MAX_NR_GENS
+
+
+@jit
+def folio_lru_gen(m: Machine, page: int) -> int:
+    """List that the folio is on, -1 for none (include/linux/mm_inline.h:folio_lru_gen, 6.12)."""
+    return ((wide(m.folios[page].bits) & LRU_GEN_MASK) >> LRU_GEN_SHIFT) - 1
+
+
+@jit
+def lru_gen_is_active(m: Machine, memcg: int, gen: int) -> bool:
+    """Whether it is one of the two youngest generations (include/linux/mm_inline.h:lru_gen_is_active, 6.12)."""
+    max_seq = wide(m.lru_gens[memcg].max_seq)
+    return gen in (lru_gen_from_seq(max_seq), lru_gen_from_seq(max_seq - 1))
+
+
+@jit
+def lru_gen_update_size(m: Machine, memcg: int, old: int, new: int) -> None:
+    """Count a folio that went from one list to another; -1 is none (mm_inline.h:lru_gen_update_size, 6.12)."""
+    if old >= 0:
+        m.gen_pages[memcg * MAX_NR_GENS + old] -= 1
+        lru_account(m, memcg, lru_gen_is_active(m, memcg, old), -1)
+    if new >= 0:
+        m.gen_pages[memcg * MAX_NR_GENS + new] += 1
+        lru_account(m, memcg, lru_gen_is_active(m, memcg, new), 1)
+
+
+@jit
+def seq_of_folio(m: Machine, page: int, reclaiming: int) -> int:
+    """Generation that a folio is added to (include/linux/mm_inline.h:lru_gen_add_folio, 6.12)."""
+    flags = wide(m.folios[page].bits)
+    lrugen = m.lru_gens[wide(m.folios[page].memcg)]
+    max_seq, min_seq = wide(lrugen.max_seq), wide(lrugen.min_seq)
+    if flags & PG_ACTIVE:
+        return max_seq
+    if not flags & PG_SWAPCACHE or (flags & PG_RECLAIM and flags & (PG_DIRTY | PG_WRITEBACK)):
+        return max_seq - 1
+    return min_seq if reclaiming or min_seq + MIN_NR_GENS >= max_seq else min_seq + 1
+
+
+@jit
+def lru_gen_add_folio(m: Machine, page: int, reclaiming: int) -> None:
+    """Put a folio on the list of a generation, at its old end if `reclaiming` (mm_inline.h:lru_gen_add_folio, 6.12)."""
+    folio = m.folios[page]
+    memcg = wide(folio.memcg)
+    gen = lru_gen_from_seq(seq_of_folio(m, page, reclaiming))
+    cleared = LRU_GEN_MASK
+    if wide(folio.bits) & PG_ACTIVE:
+        cleared |= PG_ACTIVE | PG_REFERENCED | LRU_REFS
+    folio.bits = wide(folio.bits) & ~cleared | gen + 1 << LRU_GEN_SHIFT
+    lru_gen_update_size(m, memcg, -1, gen)
+    if reclaiming:
+        list_add_tail(m.folios, lru_head(m, memcg, gen), page)
+    else:
+        list_add(m.folios, lru_head(m, memcg, gen), page)
+
+
+@jit
+def lru_gen_del_folio(m: Machine, page: int) -> None:
+    """Take a folio off its list (include/linux/mm_inline.h:lru_gen_del_folio, 6.12)."""
+    folio = m.folios[page]
+    lru_gen_update_size(m, wide(folio.memcg), folio_lru_gen(m, page), -1)
+    folio.bits = wide(folio.bits) & ~LRU_GEN_MASK
+    list_del(m.folios, page)
+
+
+# Either kind ----------------------------------------------------------------------------------------------------------
+
+
 @jit
 def lru_add(m: Machine, page: int) -> None:
-    """Put a folio at the young end of the list that PG_active says (mm_inline.h:lruvec_add_folio, 6.12)."""
+    """Put a folio at the young end of the list that its flags say (mm_inline.h:lruvec_add_folio, 6.12)."""
+    if m.control.lru_gen:
+        lru_gen_add_folio(m, page, 0)
+        return
     folio = m.folios[page]
     active = wide(folio.bits) & PG_ACTIVE
     memcg = wide(folio.memcg)
@@ -82,8 +178,19 @@ def lru_add(m: Machine, page: int) -> None:
 
 
 @jit
+def folio_add_lru(m: Machine, page: int) -> None:
+    """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru, 6.12)."""
+    if m.control.lru_gen:
+        m.folios[page].bits |= PG_ACTIVE
+    lru_add(m, page)
+
+
+@jit
 def lru_add_tail(m: Machine, page: int) -> None:
     """Put an inactive folio where reclaim looks next (include/linux/mm_inline.h:lruvec_add_folio_tail, 6.12)."""
+    if m.control.lru_gen:
+        lru_gen_add_folio(m, page, 1)
+        return
     memcg = wide(m.folios[page].memcg)
     list_add_tail(m.folios, lru_head(m, memcg, LRU_INACTIVE), page)
     lru_account(m, memcg, 0, 1)
@@ -92,9 +199,15 @@ def lru_add_tail(m: Machine, page: int) -> None:
 @jit
 def lru_del(m: Machine, page: int) -> None:
     """Take a folio off its list (include/linux/mm_inline.h:lruvec_del_folio, 6.12)."""
+    if m.control.lru_gen:
+        lru_gen_del_folio(m, page)
+        return
     folio = m.folios[page]
     list_del(m.folios, page)
     lru_account(m, wide(folio.memcg), wide(folio.bits) & PG_ACTIVE, -1)
+
+
+# Entries --------------------------------------------------------------------------------------------------------------
 
 
 @jit

@@ -25,6 +25,7 @@ __all__ = [
     "swap_full",
     "swap_pages_left",
     "uncharge_zswap",
+    "workload_of",
     "writeback_enabled",
 ]
 
@@ -43,6 +44,19 @@ def spend(m: Machine, nanoseconds: int) -> int:
     if not m.control.background:
         m.control.clock += nanoseconds
     return nanoseconds
+
+
+@jit
+def workload_of(m: Machine, page: int) -> int:
+    """Workload that `page` belongs to."""
+    low, high = 0, wide(m.control.nr_workloads)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if m.workload_first[middle] <= page:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 @jit

@@ -13,15 +13,15 @@ from swaplab.replay.charge import (
     alloc_charged,
     handle_over_high,
     must_handle_over_high,
-    workload_of,
 )
 from swaplab.replay.jit import entry, inline, jit, wide
-from swaplab.replay.lists import lru_add, lru_head
+from swaplab.replay.lists import folio_add_lru, lru_head
 from swaplab.replay.memcontrol import (
     is_online,
     over_limit,
     spend,
     swap_full,
+    workload_of,
     writeback_enabled,
 )
 from swaplab.replay.prefetch import prefetch
@@ -141,7 +141,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
     folio = m.folios[page]
     folio.memcg = memcg
     folio.bits = RESIDENT
-    lru_add(m, page)
+    folio_add_lru(m, page)
     map_page(m, page, 1)
     return True
 
@@ -175,12 +175,14 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     control.current = m.workload_memcg[workload_of(m, page)]
     current = m.memcgs[wide(control.current)]
     current.pgfault += 1
+    control.in_lru_fault = 1
     minor = spend(m, wide(control.fault_minor_ns))
     if state != NONE:
         current.fault_ns += minor  # a first touch costs as much with memory to spare
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
     if alive and must_handle_over_high(m, wide(control.current)):
         handle_over_high(m, wide(control.current))
+    control.in_lru_fault = 0
     if control.shrink_queued or kswapd_is_needed(m):
         run_background(m)
 

@@ -4,12 +4,13 @@ Every structured array is a record array, so ``pages[p].slot`` reads the same co
 
 - `FOLIO`, `PAGE`  two records per page, 32 bytes in all, plus one byte of page-table entry; a `FOLIO` per list head
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
+- `LRU_GEN`  one record per cgroup: what MGLRU knows of it
 - `ZSPAGE`   one record per zspage, with the size classes beside them
 - `CONTROL`  scalars: zswap's parameters and counters, the device, the clock, the scan in progress
 - `Machine`  all of them together, with the rings of freed slots and of writes in flight
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
-(while an entry exists). List heads are records of `folios` behind the last page: three per cgroup.
+(while an entry exists). List heads are records of `folios` behind the last page: five per cgroup.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "CONTROL",
     "COUNTERS",
     "FOLIO",
+    "LRU_GEN",
     "MEMCG",
     "NO_LIMIT",
     "PAGE",
@@ -67,8 +69,21 @@ SHADOW = 1 << 12
 """The slot's swap-cache cell holds a shadow."""
 SHADOW_WORKINGSET = 1 << 13
 PG_READAHEAD = 1 << 14
+LRU_REFS = 1 << 15
+"""All bits of LRU_REFS_MASK (MGLRU): anonymous memory has them set together or not at all."""
+LRU_GEN_SHIFT = 11
+LRU_GEN_MASK = 7 << LRU_GEN_SHIFT
+"""Generation + 1 of a folio on one of MGLRU's lists, in the bits that tell of an entry or a shadow without a folio."""
 FOLIO_FLAGS = (
-    PG_ACTIVE | PG_REFERENCED | PG_WORKINGSET | PG_DIRTY | PG_SWAPCACHE | PG_WRITEBACK | PG_RECLAIM | PG_READAHEAD
+    PG_ACTIVE
+    | PG_REFERENCED
+    | PG_WORKINGSET
+    | PG_DIRTY
+    | PG_SWAPCACHE
+    | PG_WRITEBACK
+    | PG_RECLAIM
+    | PG_READAHEAD
+    | LRU_REFS
 )
 
 FOLIO = np.dtype(
@@ -93,8 +108,15 @@ PAGE = np.dtype(
 )
 """Everything else about a page: 20 bytes."""
 
-LRU_INACTIVE, LRU_ACTIVE, LRU_ZSWAP = 0, 1, 2
-LISTS_PER_MEMCG = 3
+MIN_NR_GENS, MAX_NR_GENS = 2, 4
+LRU_INACTIVE, LRU_ACTIVE = 0, 1
+"""Classic lists; with MGLRU the first lists are its generations."""
+LRU_ZSWAP = MAX_NR_GENS
+LISTS_PER_MEMCG = MAX_NR_GENS + 1
+
+MEMCG_NR_GENS, MEMCG_NR_BINS = 3, 8
+"""Generations of cgroups, and lists that each is spread over (include/linux/mmzone.h:struct lru_gen_memcg, 6.12)."""
+PTRS_PER_TABLE = 512
 
 SLOT_FREE, SLOT_CACHED = -1, -2
 
@@ -108,6 +130,7 @@ OBJECTS_MAX = 1024
 """No zspage holds as many objects: 8 pages of objects of 32 bytes."""
 
 SWAP_CLUSTER_MAX = 32
+MIN_LRU_BATCH, MAX_LRU_BATCH = 64, 4096
 WRITES_IN_FLIGHT = 256
 """Requests a device queue takes before the submitter sleeps (nr_requests of virtio-blk and of most SCSI disks)."""
 
@@ -178,6 +201,20 @@ MEMCG = np.dtype(
 )
 """One cgroup."""
 
+LRU_GEN = np.dtype(
+    [
+        ("next", "i4"),  # links of the list of cgroups that global reclaim goes by
+        ("prev", "i4"),
+        ("gen", "i4"),  # generation of cgroups that it belongs to
+        ("seg", "i4"),  # the last operation, if that was MEMCG_LRU_TAIL
+        ("max_seq", "i8"),  # the youngest generation, modulo MAX_NR_GENS its list
+        ("min_seq", "i8"),  # the oldest of anonymous memory
+        ("min_seq_file", "i8"),  # and of file memory, of which there is none
+        ("filters", "i8"),  # bit i: Bloom filter i is there
+    ]
+)
+"""include/linux/mmzone.h:struct lru_gen_folio, lru_gen_mm_state, 6.12. Heads of lists of cgroups stand behind them."""
+
 ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i2"), ("inuse", "i2")])
 """One zspage: 12 bytes. Lists hang off heads behind the last zspage, one per size class and fullness group."""
 
@@ -247,6 +284,11 @@ CONTROL = np.dtype(
         ("ra_hits", "i8"),  # swapin_readahead_hits
         ("ra_offset", "i8"),  # prev_offset of swapin_nr_pages()
         ("ra_pages", "i8"),  # last_readahead_pages
+        # MGLRU
+        ("lru_gen", "i8"),  # whether it is on
+        ("memcg_seq", "i8"),  # of the generations of cgroups: which is the old one
+        ("random", "i8"),  # state of the generator that picks their lists
+        ("mm_walk", "i8"),  # current->reclaim_state->mm_walk is there
         # the clock and what things cost, ns
         ("clock", "i8"),
         ("access_ns", "i8"),
@@ -258,6 +300,7 @@ CONTROL = np.dtype(
         # the task that runs
         ("current", "i8"),  # its cgroup
         ("background", "i8"),  # kswapd or a worker: spends nobody's time
+        ("in_lru_fault", "i8"),  # task_struct.in_lru_fault: in a page fault
         # struct scan_control
         ("target", "i8"),
         ("priority", "i8"),
@@ -269,6 +312,7 @@ CONTROL = np.dtype(
         ("force_deactivate", "i8"),
         ("skipped_deactivate", "i8"),
         ("full_walk", "i8"),
+        ("proactive", "i8"),  # asked for by memory.reclaim
         ("kswapd", "i8"),
         ("kswapd_failures", "i8"),
         ("file_is_tiny", "i8"),
@@ -287,6 +331,11 @@ class Machine:
     pte: NDArray[np.uint8]  # [nr_pages]
     kind: NDArray[np.uint8]  # [nr_pages] content component of a page, into `first` and `count`
     memcgs: Records  # MEMCG[nr_memcgs]
+    lru_gens: Records  # LRU_GEN[nr_memcgs + MEMCG_NR_GENS * MEMCG_NR_BINS]
+    gen_pages: NDArray[np.int64]  # [nr_memcgs * MAX_NR_GENS] folios of each generation
+    filters: NDArray[np.uint8]  # [page tables] bit i: the table is in Bloom filter i of its task's cgroup
+    first_table: NDArray[np.int64]  # [workloads + 1] first page table of each workload
+    mm_is_new: NDArray[np.uint8]  # [workloads] not yet walked since its task joined its cgroup
     zspages: Records  # ZSPAGE[nr_pages + heads]
     class_of_length: NDArray[np.uint8]  # [4097] compressed bytes -> position among the size classes
     class_pages: NDArray[np.int32]  # [classes] pages per zspage
@@ -300,7 +349,7 @@ class Machine:
     readahead: Records  # READAHEAD[workloads]
     writes_page: NDArray[np.int32]  # [WRITES_IN_FLIGHT] ring
     writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns
-    isolated: NDArray[np.int32]  # [SWAP_CLUSTER_MAX] folios off their list during a scan
+    isolated: NDArray[np.int32]  # [MIN_LRU_BATCH] folios off their list during a scan
     first: NDArray[np.int32]  # [components] first sample
     count: NDArray[np.int32]  # [components] samples
     lengths: NDArray[np.int16]  # [samples] compressed bytes, 0 for a zero-filled page

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from swaplab.replay.charge import alloc_charged, workload_of
+from swaplab.replay.charge import alloc_charged
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.lists import lru_add
-from swaplab.replay.memcontrol import is_online, page_counter_charge
+from swaplab.replay.lists import folio_add_lru
+from swaplab.replay.memcontrol import is_online, page_counter_charge, workload_of
 from swaplab.replay.state import (
     GONE,
     IN_ZSWAP,
@@ -13,6 +13,7 @@ from swaplab.replay.state import (
     PG_DIRTY,
     PG_READAHEAD,
     PG_SWAPCACHE,
+    PTRS_PER_TABLE,
     RESIDENT,
     STATE_MASK,
     ZERO_FILLED,
@@ -26,7 +27,6 @@ __all__ = ["found_in_swap_cache", "swapin_readahead"]
 
 SWAP_RA_ORDER_CEILING = 5
 SWAP_RA_HITS_MAX = 63  # what vm_area_struct.swap_readahead_info has bits for
-PTRS_PER_TABLE = 512
 
 
 @inline
@@ -69,7 +69,7 @@ def read_swap_cache(m: Machine, page: int, target: int) -> bool:
     m.pages[page].other_memcg = owner
     folio.bits = wide(folio.bits) & ~(STATE_MASK | PG_DIRTY) | RESIDENT | PG_SWAPCACHE | dirty
     m.memcgs[memcg].swapcached += 1
-    lru_add(m, page)
+    folio_add_lru(m, page)
     return True
 
 

@@ -1,170 +1,40 @@
-"""Reclaim with the classic active and inactive lists (mm/vmscan.c, 6.12), for anonymous memory.
-
-MGLRU will stand beside `shrink_lruvec`, which is the only function that decides what to evict.
-"""
+"""Reclaim: the classic active and inactive lists, and the tree of cgroups (mm/vmscan.c, 6.12), for anonymous memory."""
 
 from __future__ import annotations
 
 from math import sqrt
 
-from swaplab.replay.content import compressed_length
-from swaplab.replay.jit import inline, jit, wide
+from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import lru_add, lru_del, lru_head
+from swaplab.replay.lru_gen_eviction import lru_gen_shrink_lruvec, lru_gen_shrink_node
 from swaplab.replay.memcontrol import (
     is_online,
-    page_counter_charge,
     payer,
     spend,
     subtree_active,
     subtree_inactive,
-    swap_full,
     swap_pages_left,
-    writeback_enabled,
 )
-from swaplab.replay.prefetch import prefetch
+from swaplab.replay.shrink_folio import shrink_folio_list
 from swaplab.replay.state import (
-    FOLIO_FLAGS,
-    IN_ZSWAP,
     ISOLATED,
     LRU_ACTIVE,
     LRU_INACTIVE,
-    ON_DISK,
     PG_ACTIVE,
-    PG_DIRTY,
-    PG_RECLAIM,
-    PG_REFERENCED,
-    PG_SWAPCACHE,
     PG_WORKINGSET,
-    PG_WRITEBACK,
-    PRESENT,
-    PTE_DIRTY,
-    STATE_MASK,
     SWAP_CLUSTER_MAX,
     YOUNG,
-    ZERO_FILLED,
-    ZEROMAP,
     Machine,
 )
-from swaplab.replay.swap import add_to_swap, complete_writes, device_write, folio_free_swap
-from swaplab.replay.workingset import lru_note_cost, workingset_eviction
-from swaplab.replay.zswap import do_shrink_slab, zram_store, zswap_store
+from swaplab.replay.swap import complete_writes
+from swaplab.replay.workingset import lru_note_cost
+from swaplab.replay.zswap import do_shrink_slab
 
 __all__ = ["balance_pgdat", "try_to_free_pages"]
 
 DEF_PRIORITY = 12
 MAX_SWAPPINESS = 200
 PAGES_PER_GIB_SHIFT = 30 - 12
-KEEP, ACTIVATE, FREED = 0, 1, 2
-REDIRTIED, WRITING = -1, -2
-
-
-# One folio ------------------------------------------------------------------------------------------------------------
-
-
-@inline
-def swap_writepage(m: Machine, page: int) -> int:
-    """Write a dirty folio to swap: where it is now, WRITING or REDIRTIED (mm/page_io.c:swap_writepage, 6.12)."""
-    folio = m.folios[page]
-    memcg = m.memcgs[wide(folio.memcg)]
-    length = compressed_length(m, page)
-    if length == 0:
-        folio.bits |= ZEROMAP
-        memcg.swpout_zero += 1
-        return ZERO_FILLED
-    folio.bits = wide(folio.bits) & ~ZEROMAP
-    if m.control.zram:
-        return IN_ZSWAP if zram_store(m, page, length) else REDIRTIED
-    if zswap_store(m, page, length):
-        return IN_ZSWAP
-    if not writeback_enabled(m, wide(folio.memcg)):
-        return REDIRTIED
-    device_write(m, page)
-    return WRITING
-
-
-@jit
-def unmap(m: Machine, page: int) -> None:
-    """Replace the page-table entry by a swap entry (mm/rmap.c:try_to_unmap, 6.12)."""
-    entry = wide(m.pte[page])
-    if not entry & PRESENT:
-        return
-    if entry & PTE_DIRTY:
-        m.folios[page].bits |= PG_DIRTY
-    m.pte[page] = 0
-    m.memcgs[wide(m.folios[page].memcg)].anon -= 1
-
-
-@jit
-def remove_mapping(m: Machine, page: int, state: int) -> None:
-    """Free a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping, 6.12)."""
-    folio = m.folios[page]
-    memcg = wide(folio.memcg)
-    owner = wide(m.pages[page].other_memcg)
-    workingset_eviction(m, page, wide(m.control.target))
-    folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
-    folio.memcg = owner
-    m.memcgs[memcg].swapcached -= 1
-    page_counter_charge(m, memcg, -1)
-    m.control.free += 1
-
-
-@jit
-def folio_check_references(m: Machine, page: int) -> int:
-    """KEEP or ACTIVATE what was used since the last scan, else FREED (mm/vmscan.c:folio_check_references, 6.12)."""
-    folio = m.folios[page]
-    flags = wide(folio.bits)
-    entry = wide(m.pte[page])
-    if not entry & YOUNG:
-        folio.bits = flags & ~PG_REFERENCED
-        return FREED
-    m.pte[page] = entry & ~YOUNG
-    folio.bits = flags | PG_REFERENCED
-    return ACTIVATE if flags & PG_REFERENCED else KEEP
-
-
-@inline
-def pageout(m: Machine, page: int) -> int:
-    """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout, 6.12)."""
-    folio = m.folios[page]
-    folio.bits = wide(folio.bits) & ~PG_DIRTY
-    state = swap_writepage(m, page)
-    if state == REDIRTIED:
-        folio.bits |= PG_DIRTY
-        return ACTIVATE
-    m.control.nr_pageout += 1
-    if state == WRITING:
-        return KEEP
-    remove_mapping(m, page, state)
-    return FREED
-
-
-@inline
-def shrink_folio(m: Machine, page: int) -> int:
-    """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop, 6.12)."""
-    folio = m.folios[page]
-    if wide(folio.bits) & PG_WRITEBACK:
-        folio.bits |= PG_RECLAIM
-        return ACTIVATE
-    references = folio_check_references(m, page)
-    if references != FREED:
-        return references
-    if not wide(folio.bits) & PG_SWAPCACHE and not add_to_swap(m, page):
-        return ACTIVATE
-    unmap(m, page)
-    if wide(folio.bits) & PG_DIRTY:
-        return pageout(m, page)
-    remove_mapping(m, page, ZERO_FILLED if wide(folio.bits) & ZEROMAP else ON_DISK)
-    return FREED
-
-
-@jit
-def activate(m: Machine, page: int) -> None:
-    """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked, 6.12)."""
-    memcg = wide(m.folios[page].memcg)
-    if wide(m.folios[page].bits) & PG_SWAPCACHE and swap_full(m, memcg):
-        folio_free_swap(m, page)
-    m.folios[page].bits |= PG_ACTIVE
-    m.memcgs[memcg].pgactivate += 1
 
 
 # The lists of one cgroup ----------------------------------------------------------------------------------------------
@@ -188,16 +58,6 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
 
 
 @jit
-def fetch_next(m: Machine, scout: int) -> int:
-    """Step once towards the young end of a list, and fetch what the step after that and a scan of this one need."""
-    scout = wide(m.folios[scout].prev)
-    prefetch(m.folios, wide(m.folios[scout].prev))
-    prefetch(m.pte, scout)
-    prefetch(m.pages, scout)
-    return scout
-
-
-@jit
 def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list, 6.12)."""
     complete_writes(m)
@@ -205,20 +65,9 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     if not taken:
         return 0
     m.control.nr_pageout = 0
-    kept = 0
-    scout = lru_head(m, memcg, LRU_INACTIVE)
-    for i in range(taken):
-        page = wide(m.isolated[i])
-        scout = fetch_next(m, scout)
-        outcome = shrink_folio(m, page)
-        if outcome == ACTIVATE:
-            activate(m, page)
-        if outcome != FREED:
-            m.isolated[kept] = page
-            kept += 1
+    kept = shrink_folio_list(m, taken, lru_head(m, memcg, LRU_INACTIVE))
     for i in range(kept):
         lru_add(m, wide(m.isolated[i]))
-    m.control.nr_scanned += taken
     m.memcgs[memcg].pgscan += taken
     m.memcgs[memcg].pgsteal += taken - kept
     lru_note_cost(m, memcg, wide(m.control.nr_pageout), kept)
@@ -274,6 +123,9 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
 def shrink_lruvec(m: Machine, memcg: int) -> None:
     """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec, 6.12)."""
     control = m.control
+    if control.lru_gen:
+        lru_gen_shrink_lruvec(m, memcg)
+        return
     inactive = scan_target(m, memcg, wide(m.memcgs[memcg].inactive))
     active = scan_target(m, memcg, wide(m.memcgs[memcg].active))
     to_the_end = control.target == 0 and not control.kswapd and control.priority == DEF_PRIORITY
@@ -363,6 +215,9 @@ def shrink_node(m: Machine) -> None:
     Direct reclaim walks on where the last one stopped and stops when it has enough; kswapd and retries walk it all.
     """
     control = m.control
+    if control.lru_gen and not control.target:
+        lru_gen_shrink_node(m)
+        return
     prepare_scan_control(m)
     before = wide(control.nr_reclaimed)
     target = wide(control.target)
@@ -416,7 +271,7 @@ def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
 @jit
 def kswapd_age_node(m: Machine) -> None:
     """Deactivate some folios of every cgroup ahead of their scan (mm/vmscan.c:kswapd_age_node, 6.12)."""
-    if m.control.nr_slots and inactive_is_low(m, 0):
+    if m.control.nr_slots and not m.control.lru_gen and inactive_is_low(m, 0):
         for memcg in range(wide(m.control.nr_memcgs)):
             shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
 

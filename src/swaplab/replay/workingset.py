@@ -5,6 +5,7 @@ from __future__ import annotations
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.memcontrol import is_online, subtree_active, subtree_inactive, swap_pages_left
 from swaplab.replay.state import (
+    LRU_REFS,
     PG_ACTIVE,
     PG_WORKINGSET,
     SHADOW,
@@ -39,9 +40,39 @@ def workingset_age_nonresident(m: Machine, memcg: int) -> None:
 
 
 @jit
+def lru_gen_eviction(m: Machine, page: int) -> None:
+    """Note which generation a folio was evicted from (mm/workingset.c:lru_gen_eviction, 6.12)."""
+    folio = m.folios[page]
+    memcg = wide(folio.memcg)
+    m.pages[page].shadow = wide(m.lru_gens[memcg].min_seq) & AGE_MASK
+    m.pages[page].other_memcg = memcg
+    folio.bits |= SHADOW
+
+
+@jit
+def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
+    """Count a page coming back, from the oldest generation or not (mm/workingset.c:lru_gen_refault, 6.12)."""
+    folio = m.folios[page]
+    folio.bits = wide(folio.bits) & ~SHADOW
+    lruvec = m.memcgs[memcg]
+    if m.pages[page].other_memcg != memcg:
+        return
+    lruvec.workingset_refault_anon += 1
+    if wide(m.pages[page].shadow) != wide(m.lru_gens[memcg].min_seq) & AGE_MASK:
+        return
+    lruvec.workingset_activate_anon += 1
+    if m.control.in_lru_fault:
+        folio.bits |= LRU_REFS | PG_WORKINGSET
+        lruvec.workingset_restore_anon += 1
+
+
+@jit
 def workingset_eviction(m: Machine, page: int, target: int) -> None:
     """Leave a shadow in the folio's place (mm/workingset.c:workingset_eviction, 6.12)."""
     folio = m.folios[page]
+    if m.control.lru_gen:
+        lru_gen_eviction(m, page)
+        return
     m.pages[page].shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
     m.pages[page].other_memcg = target
     flags = wide(folio.bits) & ~SHADOW_WORKINGSET | SHADOW
@@ -68,6 +99,9 @@ def workingset_refault(m: Machine, page: int, memcg: int) -> None:
     folio = m.folios[page]
     flags = wide(folio.bits)
     if not flags & SHADOW:
+        return
+    if m.control.lru_gen:
+        lru_gen_refault(m, page, memcg)
         return
     recent = workingset_test_recent(m, page)
     folio.bits = flags & ~(SHADOW | SHADOW_WORKINGSET)

@@ -20,6 +20,7 @@ from swaplab.replay.memcontrol import (
 )
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
+    ISOLATED,
     LRU_ZSWAP,
     PG_SWAPCACHE,
     RESIDENT,
@@ -198,8 +199,9 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     m.pages[page].other_memcg = owner
     entry.bits = wide(entry.bits) & ~STATE_MASK | RESIDENT | PG_SWAPCACHE
     m.memcgs[folio_memcg].swapcached += 1
-    lru_add(m, page)
+    m.folios[page].next = ISOLATED
     device_write(m, page)
+    lru_add(m, page)
     return True
 
 

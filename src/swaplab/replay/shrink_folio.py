@@ -1,0 +1,175 @@
+"""What reclaim does with one folio (mm/vmscan.c: shrink_folio_list and what it calls, 6.12), for anonymous memory."""
+
+from __future__ import annotations
+
+from swaplab.replay.content import compressed_length
+from swaplab.replay.jit import inline, jit, wide
+from swaplab.replay.lru_gen_aging import lru_gen_look_around
+from swaplab.replay.memcontrol import page_counter_charge, swap_full, writeback_enabled
+from swaplab.replay.prefetch import prefetch
+from swaplab.replay.state import (
+    FOLIO_FLAGS,
+    IN_ZSWAP,
+    ON_DISK,
+    PG_ACTIVE,
+    PG_DIRTY,
+    PG_RECLAIM,
+    PG_REFERENCED,
+    PG_SWAPCACHE,
+    PG_WRITEBACK,
+    PRESENT,
+    PTE_DIRTY,
+    STATE_MASK,
+    YOUNG,
+    ZERO_FILLED,
+    ZEROMAP,
+    Machine,
+)
+from swaplab.replay.swap import add_to_swap, device_write, folio_free_swap
+from swaplab.replay.workingset import workingset_eviction
+from swaplab.replay.zswap import zram_store, zswap_store
+
+__all__ = ["shrink_folio_list"]
+
+KEEP, ACTIVATE, FREED = 0, 1, 2
+REDIRTIED, WRITING = -1, -2
+
+
+@inline
+def swap_writepage(m: Machine, page: int) -> int:
+    """Write a dirty folio to swap: where it is now, WRITING or REDIRTIED (mm/page_io.c:swap_writepage, 6.12)."""
+    folio = m.folios[page]
+    memcg = m.memcgs[wide(folio.memcg)]
+    length = compressed_length(m, page)
+    if length == 0:
+        folio.bits |= ZEROMAP
+        memcg.swpout_zero += 1
+        return ZERO_FILLED
+    folio.bits = wide(folio.bits) & ~ZEROMAP
+    if m.control.zram:
+        return IN_ZSWAP if zram_store(m, page, length) else REDIRTIED
+    if zswap_store(m, page, length):
+        return IN_ZSWAP
+    if not writeback_enabled(m, wide(folio.memcg)):
+        return REDIRTIED
+    device_write(m, page)
+    return WRITING
+
+
+@jit
+def unmap(m: Machine, page: int) -> None:
+    """Replace the page-table entry by a swap entry (mm/rmap.c:try_to_unmap, 6.12)."""
+    entry = wide(m.pte[page])
+    if not entry & PRESENT:
+        return
+    if entry & PTE_DIRTY:
+        m.folios[page].bits |= PG_DIRTY
+    m.pte[page] = 0
+    m.memcgs[wide(m.folios[page].memcg)].anon -= 1
+
+
+@jit
+def remove_mapping(m: Machine, page: int, state: int) -> None:
+    """Free a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping, 6.12)."""
+    folio = m.folios[page]
+    memcg = wide(folio.memcg)
+    owner = wide(m.pages[page].other_memcg)
+    workingset_eviction(m, page, wide(m.control.target))
+    folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
+    folio.memcg = owner
+    m.memcgs[memcg].swapcached -= 1
+    page_counter_charge(m, memcg, -1)
+    m.control.free += 1
+
+
+@jit
+def folio_check_references(m: Machine, page: int) -> int:
+    """KEEP or ACTIVATE what was used since the last scan, else FREED (mm/vmscan.c:folio_check_references, 6.12)."""
+    folio = m.folios[page]
+    flags = wide(folio.bits)
+    entry = wide(m.pte[page])
+    if not entry & YOUNG:
+        folio.bits = flags & ~PG_REFERENCED
+        return FREED
+    m.pte[page] = entry & ~YOUNG
+    if m.control.lru_gen:
+        lru_gen_look_around(m, page)
+    folio.bits = flags | PG_REFERENCED
+    return ACTIVATE if flags & PG_REFERENCED else KEEP
+
+
+@inline
+def pageout(m: Machine, page: int) -> int:
+    """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout, 6.12)."""
+    folio = m.folios[page]
+    folio.bits = wide(folio.bits) & ~PG_DIRTY
+    state = swap_writepage(m, page)
+    if state == REDIRTIED:
+        folio.bits |= PG_DIRTY
+        return ACTIVATE
+    m.control.nr_pageout += 1
+    if state == WRITING:
+        return KEEP
+    remove_mapping(m, page, state)
+    return FREED
+
+
+@inline
+def shrink_folio(m: Machine, page: int) -> int:
+    """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop, 6.12)."""
+    folio = m.folios[page]
+    if m.control.lru_gen and m.pte[page] & PRESENT and wide(folio.bits) & PG_REFERENCED:
+        return KEEP  # its neighbour found it used
+    if wide(folio.bits) & PG_WRITEBACK:
+        folio.bits |= PG_RECLAIM
+        return ACTIVATE
+    references = folio_check_references(m, page)
+    if references != FREED:
+        return references
+    if not wide(folio.bits) & PG_SWAPCACHE and not add_to_swap(m, page):
+        return ACTIVATE
+    unmap(m, page)
+    if wide(folio.bits) & PG_DIRTY:
+        return pageout(m, page)
+    remove_mapping(m, page, ZERO_FILLED if wide(folio.bits) & ZEROMAP else ON_DISK)
+    return FREED
+
+
+@jit
+def activate(m: Machine, page: int) -> None:
+    """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked, 6.12)."""
+    memcg = wide(m.folios[page].memcg)
+    if wide(m.folios[page].bits) & PG_SWAPCACHE and swap_full(m, memcg):
+        folio_free_swap(m, page)
+    m.folios[page].bits |= PG_ACTIVE
+    m.memcgs[memcg].pgactivate += 1
+
+
+@jit
+def fetch_next(m: Machine, scout: int) -> int:
+    """Step once towards the young end of a list, and fetch what the step after that and a scan of this one need."""
+    scout = wide(m.folios[scout].prev)
+    prefetch(m.folios, wide(m.folios[scout].prev))
+    prefetch(m.pte, scout)
+    prefetch(m.pages, scout)
+    return scout
+
+
+@jit
+def shrink_folio_list(m: Machine, taken: int, scout: int) -> int:
+    """Try to free the first `taken` isolated folios; how many are left (mm/vmscan.c:shrink_folio_list, 6.12).
+
+    `scout` is where the folios to come next hang on.
+    """
+    kept = 0
+    for i in range(taken):
+        page = wide(m.isolated[i])
+        scout = fetch_next(m, scout)
+        outcome = shrink_folio(m, page)
+        if outcome == ACTIVATE:
+            activate(m, page)
+        if outcome != FREED:
+            m.isolated[kept] = page
+            kept += 1
+    m.control.nr_scanned += taken
+    return kept
