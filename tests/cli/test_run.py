@@ -200,7 +200,6 @@ def test_a_recording_is_a_directory(tmp_path: Path, capsys: Shown) -> None:
         (["."], "No such file or directory: 'scenario.toml'"),
         (["tiny.toml", "--set", "zswap.compresor=lz4"], "tiny.toml: zswap: expected only the keys enabled"),
         (["tiny.toml", "--set", "zswap"], "--set: expected KEY=VALUE with a key as in the scenario file"),
-        (["tiny.toml", "--set", "machine.lru=mglru"], "machine.lru"),
         (["tiny.toml", "--set", "machine.nodes=2"], "nodes"),
         (["tiny.toml", "--set", "workload=[{trace='t.parquet'}]"], "workload[0].trace: expected a readable file"),
         (["tiny.toml", "--set", "workload=[{trace='tiny.toml'}]"], "tiny.toml: expected"),
