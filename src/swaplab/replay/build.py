@@ -146,10 +146,10 @@ def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
 
 
 def _lru_gens(nr_memcgs: int, seed: int) -> Records:
-    """As mm/vmscan.c:lru_gen_init_lruvec and lru_gen_online_memcg leave them, 6.12: each cgroup on a random list."""
+    """As mm/vmscan.c:lru_gen_init_lruvec and lru_gen_online_memcg leave them, 6.12. Differs: the lists are spread, not random."""
     array = _linked(LRU_GEN, nr_memcgs, MEMCG_NR_GENS * MEMCG_NR_BINS)
     array.max_seq = MIN_NR_GENS + 1
-    heads = nr_memcgs + np.random.default_rng(seed).integers(MEMCG_NR_BINS, size=nr_memcgs)
+    heads = nr_memcgs + (np.arange(nr_memcgs) * 5 + seed) % MEMCG_NR_BINS
     for memcg, head in enumerate(heads):
         last = int(array[head].prev)
         array[memcg].prev, array[memcg].next = last, head
