@@ -146,7 +146,7 @@ def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
 
 
 def _lru_gens(nr_memcgs: int, seed: int) -> Records:
-    """As mm/vmscan.c:lru_gen_init_lruvec and lru_gen_online_memcg leave them, 6.12. Differs: the lists are spread, not random."""
+    """As mm/vmscan.c:lru_gen_init_lruvec leaves them, 6.12. Differs: cgroups are spread over lists, not at random."""
     array = _linked(LRU_GEN, nr_memcgs, MEMCG_NR_GENS * MEMCG_NR_BINS)
     array.max_seq = MIN_NR_GENS + 1
     heads = nr_memcgs + (np.arange(nr_memcgs) * 5 + seed) % MEMCG_NR_BINS
