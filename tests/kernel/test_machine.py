@@ -90,8 +90,15 @@ def test_entries_of_a_removed_memcg_go_to_its_parent(machine: Machine) -> None:
     machine.validate()
 
 
-def test_writeback_that_is_forbidden_keeps_pages_in_memory(machine: Machine) -> None:
+def test_writeback_can_only_be_forbidden_while_zswap_is_enabled(machine: Machine) -> None:
     machine.zswap.enabled = False
+    cgroup = filled(machine, 100, zswap_writeback=False)
+    assert cgroup.reclaim(100 << 12) > 0
+    assert machine.stat()["pswpout"] > 0
+
+
+def test_writeback_that_is_forbidden_keeps_pages_in_memory(machine: Machine) -> None:
+    machine.zswap.max_pool_percent = 0
     cgroup = filled(machine, 100, zswap_writeback=False)
     assert cgroup.reclaim(100 << 12) == 0
     assert machine.stat()["pswpout"] == 0

@@ -50,6 +50,7 @@ __all__ = [
     "MemCgroup",
     "MemcgRoot",
     "ObjCgroup",
+    "ancestry",
     "count_memcg_events",
     "count_objcg_events",
     "get_mem_cgroup_from_objcg",
@@ -62,7 +63,6 @@ __all__ = [
     "mem_cgroup_try_charge_swap",
     "mem_cgroup_uncharge",
     "mem_cgroup_uncharge_swap",
-    "mem_cgroup_zswap_writeback_enabled",
     "memory_stat",
     "obj_cgroup_charge_zswap",
     "obj_cgroup_may_zswap",
@@ -457,14 +457,6 @@ def obj_cgroup_may_zswap(objcg: ObjCgroup) -> bool:
     allowed = all(each.zswap_bytes.read() >> PAGE_SHIFT < each.zswap_max.read() for each in ancestry(memcg))
     memcg.put()
     return allowed
-
-
-def mem_cgroup_zswap_writeback_enabled(memcg: MemCgroup) -> bool:
-    """Whether zswap may write to the device, here and above: mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled, 6.12.
-
-    Differs: also while zswap is disabled.
-    """
-    return all(READ_ONCE(each).zswap_writeback for each in (*ancestry(memcg), memcg.memcgs.root))
 
 
 # Swap slots -----------------------------------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ from swaplab.kernel.folio import ZERO_PAGE, Folio
 from swaplab.kernel.memcontrol import (
     count_objcg_events,
     get_obj_cgroup_from_memcg,
-    mem_cgroup_zswap_writeback_enabled,
 )
 from swaplab.kernel.swap_io import swap_read_folio_bdev_sync, swap_writepage_bdev_sync
 from swaplab.kernel.swap_state import folio_free_swap
 from swaplab.kernel.swapfile import Swap, SwapInfo
 from swaplab.kernel.sync import WRITE_ONCE
 from swaplab.kernel.zswap import zswap_load, zswap_store
+from swaplab.kernel.zswap_pool import mem_cgroup_zswap_writeback_enabled
 
 __all__ = ["swap_read_folio", "swap_writepage"]
 
@@ -50,7 +50,7 @@ def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
     if zswap_store(swap, si, folio):
         folio.lock.release()
         return True
-    if not mem_cgroup_zswap_writeback_enabled(folio.memcg):
+    if not mem_cgroup_zswap_writeback_enabled(swap.zswap, folio.memcg):
         WRITE_ONCE(folio).dirty = True
         return False
     swap_writepage_bdev_sync(swap, si, folio)

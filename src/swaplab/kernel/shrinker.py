@@ -5,11 +5,12 @@ mm/shrinker.c, 6.12, and zswap's shrinker of mm/zswap.c. Differs: there is one s
 
 from __future__ import annotations
 
-from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_online, mem_cgroup_zswap_writeback_enabled
+from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_online
 from swaplab.kernel.page_counter import PAGE_SHIFT
 from swaplab.kernel.swapfile import Swap
 from swaplab.kernel.sync import READ_ONCE, rcu, relax
 from swaplab.kernel.zswap_entry import NODE
+from swaplab.kernel.zswap_pool import mem_cgroup_zswap_writeback_enabled
 from swaplab.kernel.zswap_writeback import ShrinkWalk
 
 __all__ = ["do_shrink_slab", "shrink_slab", "zswap_shrinker_count", "zswap_shrinker_scan"]
@@ -38,7 +39,7 @@ def spend_protection(memcg: MemCgroup, freeable: int) -> int:
 
 def zswap_shrinker_count(swap: Swap, memcg: MemCgroup) -> int:
     """Entries worth writing back: mm/zswap.c:zswap_shrinker_count, 6.12."""
-    if not READ_ONCE(swap.zswap).shrinker_enabled or not mem_cgroup_zswap_writeback_enabled(memcg):
+    if not READ_ONCE(swap.zswap).shrinker_enabled or not mem_cgroup_zswap_writeback_enabled(swap.zswap, memcg):
         return 0
     stored, freeable = memcg.zswapped.read(), list_lru_shrink_count(swap, memcg)
     if not stored or not freeable:

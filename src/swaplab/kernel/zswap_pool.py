@@ -10,7 +10,7 @@ from typing import Final
 from swaplab.compress import COMPRESSORS, compress, decompress
 from swaplab.errors import InputError
 from swaplab.kernel.list_lru import ListLru
-from swaplab.kernel.memcontrol import MemCgroup
+from swaplab.kernel.memcontrol import MemCgroup, ancestry
 from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
 from swaplab.kernel.sync import (
     READ_ONCE,
@@ -44,6 +44,7 @@ from swaplab.kernel.zsmalloc import (
 __all__ = [
     "Zswap",
     "ZswapPool",
+    "mem_cgroup_zswap_writeback_enabled",
     "zswap_accept_thr_pages",
     "zswap_check_limits",
     "zswap_compress",
@@ -238,6 +239,16 @@ def zswap_check_limits(zswap: Zswap) -> bool:
     elif READ_ONCE(zswap).pool_reached_full and pages <= zswap_accept_thr_pages(zswap):
         WRITE_ONCE(zswap).pool_reached_full = False
     return READ_ONCE(zswap).pool_reached_full
+
+
+def mem_cgroup_zswap_writeback_enabled(zswap: Zswap, memcg: MemCgroup) -> bool:
+    """Whether pages may go to the device, which memory.zswap.writeback forbids here or above while zswap is enabled.
+
+    mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled, 6.12.
+    """
+    if not READ_ONCE(zswap).enabled:
+        return True
+    return all(READ_ONCE(each).zswap_writeback for each in (*ancestry(memcg), zswap.root))
 
 
 # Compression ----------------------------------------------------------------------------------------------------------

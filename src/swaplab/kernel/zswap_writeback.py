@@ -14,14 +14,19 @@ from swaplab.kernel.memcontrol import (
     count_objcg_events,
     mem_cgroup_iter,
     mem_cgroup_online,
-    mem_cgroup_zswap_writeback_enabled,
 )
 from swaplab.kernel.swap_io import swap_writepage_bdev_sync
 from swaplab.kernel.swap_state import delete_from_swap_cache, read_swap_cache_async
 from swaplab.kernel.swapfile import Swap
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, SpinLock, queue_work
 from swaplab.kernel.zswap_entry import NODE, ZswapEntry, zswap_entry_free
-from swaplab.kernel.zswap_pool import Zswap, zswap_accept_thr_pages, zswap_decompress, zswap_total_pages
+from swaplab.kernel.zswap_pool import (
+    Zswap,
+    mem_cgroup_zswap_writeback_enabled,
+    zswap_accept_thr_pages,
+    zswap_decompress,
+    zswap_total_pages,
+)
 
 __all__ = ["ShrinkWalk", "queue_shrink_work", "shrink_memcg", "zswap_memcg_offline_cleanup", "zswap_writeback_entry"]
 
@@ -115,7 +120,7 @@ def shrink_memcg(swap: Swap, memcg: MemCgroup) -> int:
     Returns:
         0; -EAGAIN if the one that was tried stays; -ENOENT if there is none, or it must not be written.
     """
-    if not mem_cgroup_zswap_writeback_enabled(memcg) or not mem_cgroup_online(memcg):
+    if not mem_cgroup_zswap_writeback_enabled(swap.zswap, memcg) or not mem_cgroup_online(memcg):
         return -ENOENT
     walk = ShrinkWalk(swap, stops=False)
     shrunk = swap.zswap.list_lru.walk_one(NODE, memcg, walk, 1)

@@ -63,7 +63,8 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
 def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
     """Hand the cgroup's compressed bytes to its parent (mm/memcontrol.c:memcg_reparent_objcgs, 6.12).
 
-    Differs: the charge moves at once; the kernel's dead cgroup keeps it and the parent is uncharged for it later.
+    Differs: the charge moves at once; the kernel's dead cgroup keeps it and the parent is uncharged for it later. And
+    what was the cgroup's shares its last page with what is the parent's, so that one page less may be charged.
     """
     moved, had = wide(m.memcgs[memcg].objcg_bytes), wide(m.memcgs[parent].objcg_bytes)
     pages_moved, pages_had = (moved + 4095) >> 12, (had + 4095) >> 12

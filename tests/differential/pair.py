@@ -1,0 +1,357 @@
+"""One machine twice, as `kernel/` and as `replay/` have it, on which the same is done, and which must look the same.
+
+What reclaim takes is not compared: `kernel/` has one list of folios where the replay has Linux's two. So the test says
+which folio reclaim is to look at, and all that follows from it is compared: swap slots and the swap cache, zswap's
+entries, their sizes, lists and limits, the pool's pages, charges, and every counter that both have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swaplab.kernel.charge import memalloc
+from swaplab.kernel.folio import Folio, folio_isolate_lru
+from swaplab.kernel.machine import DEBUGFS, Machine
+from swaplab.kernel.memcontrol import MemCgroup
+from swaplab.kernel.shrinker import shrink_slab
+from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio
+from swaplab.kernel.zswap_entry import NODE
+from swaplab.kernel.zswap_writeback import queue_shrink_work
+from swaplab.replay import Replay
+from swaplab.replay.jit import entry, jit, wide
+from swaplab.replay.lists import lru_add, lru_del, lru_head
+from swaplab.replay.memory import run_background
+from swaplab.replay.shrink_folio import shrink_folio_list
+from swaplab.replay.state import (
+    ENTRY_REFERENCED,
+    GONE,
+    IN_ZSWAP,
+    ISOLATED,
+    LISTS_PER_MEMCG,
+    LRU_INACTIVE,
+    LRU_ZSWAP,
+    NONE,
+    ON_DISK,
+    PG_SWAPCACHE,
+    PG_WRITEBACK,
+    PRESENT,
+    RESIDENT,
+    STATE_MASK,
+    YOUNG,
+    ZERO_FILLED,
+)
+from swaplab.replay.state import Machine as Arrays
+from swaplab.replay.swap import wait_for_write
+from swaplab.replay.zswap import do_shrink_slab
+from swaplab.scenario.content import Content
+from swaplab.scenario.model import PAGE_SIZE, Event, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Cgroup as Limits
+from swaplab.scenario.model import Machine as Hardware
+
+__all__ = ["Pair"]
+
+STAT = ("zswpin", "zswpout", "zswpwb", "pgmajfault", "swpin_zero", "swpout_zero", "zswap", "zswapped")
+CHARGED = ("memory.current", "memory.swap.current")
+NAMES = {NONE: "", RESIDENT: "resident", IN_ZSWAP: "zswap", ON_DISK: "device", ZERO_FILLED: "zeros", GONE: ""}
+
+
+@jit
+def settle(m: Arrays) -> None:
+    """Let the worker do what it was woken for, on a device that takes no time."""
+    run_background(m)
+    while wait_for_write(m):
+        pass
+
+
+@entry
+def look_at(m: Arrays, page: int) -> None:
+    """Let reclaim look at one unused folio, then put it back unless it is freed; the device is done in no time."""
+    m.pte[page] = wide(m.pte[page]) & ~YOUNG
+    lru_del(m, page)
+    m.folios[page].next = ISOLATED
+    m.isolated[0] = page
+    if shrink_folio_list(m, 1, lru_head(m, wide(m.folios[page].memcg), LRU_INACTIVE)):
+        lru_add(m, page)
+    settle(m)
+
+
+@entry
+def shrink(m: Arrays, memcg: int, priority: int) -> None:
+    """Let zswap's shrinker look at a cgroup, as kswapd does."""
+    m.control.background = 1
+    do_shrink_slab(m, memcg, priority)
+    m.control.background = 0
+    settle(m)
+
+
+class Pair:
+    """One machine twice.
+
+    Args:
+        paths: of the cgroups, parents first. Each has one process.
+        pages: of each process.
+        content: what they hold.
+        memory, swap_pages: in pages.
+        zswap: parameters.
+        base: directory that files of the content are in.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str],
+        pages: int,
+        content: Content,
+        memory: int,
+        swap_pages: int,
+        zswap: Zswap,
+        base: Path = Path(),
+    ) -> None:
+        self.paths = list(paths)
+        self.pages = pages
+        self.replay = Replay(
+            Scenario(
+                machine=Hardware(memory=memory * PAGE_SIZE, page_cluster=0),
+                zswap=zswap,
+                swap=Swap(size=swap_pages * PAGE_SIZE),
+                cgroups={path: Limits() for path in self.paths},
+                workloads=tuple(Workload(cgroup=path, pages=pages, accesses=1, content=content) for path in self.paths),
+                base=base,
+            )
+        )
+        self.kernel = Machine(memory * PAGE_SIZE, swap_pages, compressor=zswap.compressor)
+        self.kernel.zswap.max_pool_percent = zswap.max_pool_percent
+        self.kernel.zswap.accept_threshold_percent = zswap.accept_threshold_percent
+        self.kernel.zswap.shrinker_enabled = zswap.shrinker_enabled
+        self.kernel.zswap.enabled = zswap.enabled
+        self.cgroups = {path: self.kernel.cgroup(path) for path in self.paths}
+        self.samples = content.resolve(0, base)
+        self.live = set(self.paths)
+        self.has_exited: set[str] = set()
+
+    # What is done ---------------------------------------------------------------------------------------------------
+
+    def write(self, path: str, key: int) -> None:
+        """Write a page's next version."""
+        if path in self.has_exited:
+            return
+        page = self._page(path, key)
+        self._access(page, write=True)
+        self.cgroups[path].write(key, self._bytes(page))
+
+    def read(self, path: str, key: int) -> None:
+        """Read a page, if there is one; it must hold what was written to it."""
+        page = self._page(path, key)
+        if path in self.has_exited or self.is_new(path, key):
+            return
+        self._access(page, write=False)
+        assert self.cgroups[path].read(key) == self._bytes(page)
+
+    def swap_out(self, path: str, key: int) -> None:
+        """Let reclaim look at a page's folio, if there is one, until it is done with it."""
+        for _ in range(2):
+            self._look_at(path, key)
+
+    def _look_at(self, path: str, key: int) -> None:
+        page = self._page(path, key)
+        if self._state(page) == RESIDENT:
+            look_at(self.replay.machine, page)
+        folio = self._folio(path, key)
+        if folio and folio_isolate_lru(folio):
+            folio.refcount.add(1)
+            folio.young = False
+            with memalloc():
+                if not reclaim_folio(self.kernel._swap, folio):
+                    folio_putback_lru(folio)
+        self.kernel.settle()
+
+    def shrink(self, path: str, priority: int) -> None:
+        """Let zswap's shrinker look at a cgroup that is there."""
+        if path not in self.live:
+            return
+        shrink(self.replay.machine, self._number(path), priority)
+        shrink_slab(self.kernel._swap, self.cgroups[path].memcg, priority)
+        self.kernel.settle()
+
+    def work(self) -> None:
+        """Have zswap's worker run."""
+        self.replay.machine.control.shrink_queued = 1
+        shrink(self.replay.machine, 0, 12)
+        queue_shrink_work(self.kernel._swap)
+        self.kernel.settle()
+
+    def limit(self, path: str, **limits: int) -> None:
+        """Write to files of a cgroup that is there."""
+        if path in self.live:
+            self.replay.fire(Event(at=0, cgroup=path, set={f"memory_{name}": value for name, value in limits.items()}))
+            self.cgroups[path].limit(**limits)
+
+    def enable(self, enabled: bool) -> None:
+        """Turn zswap on or off for what comes."""
+        self.replay.machine.control.zswap_enabled = enabled
+        self.kernel.zswap.enabled = enabled
+
+    def exit(self, path: str) -> None:
+        """End a cgroup's process."""
+        if path in self.live:
+            self.replay.fire(Event(at=0, cgroup=path, exit=True))
+            for each in self.paths:
+                if self.cgroups[each].mm.memcg is self.cgroups[path].memcg:
+                    self.cgroups[each].exit()
+                    self.has_exited.add(each)
+
+    def remove(self, path: str) -> None:
+        """Remove a cgroup that is there and has none below."""
+        if path in self.live and not any(other.startswith(f"{path}/") for other in self.live):
+            self.replay.fire(Event(at=0, cgroup=path, remove=True))
+            self.cgroups[path].remove()
+            self.live.remove(path)
+
+    def is_new(self, path: str, key: int) -> bool:
+        """Whether nothing was written to a page yet."""
+        return self._state(self._page(path, key)) == NONE
+
+    # What comes of it -----------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Insist that both look the same."""
+        kernel, replay = self._of_kernel(), self._of_replay()
+        for path in self.live:
+            removed = sum(other not in self.live and other.startswith(f"{path}/") for other in self.paths)
+            # What each left behind fills whole pages of its own in kernel/; see memcg_reparent_objcgs() of replay/.
+            key = f"{path} memory.current"
+            assert 0 <= kernel[key] - replay[key] <= removed * PAGE_SIZE, f"{key}: {kernel[key]}, {replay[key]}"
+            del kernel[key], replay[key]
+        apart = {key: (kernel[key], replay[key]) for key in kernel if kernel[key] != replay[key]}
+        assert not apart, "\n".join(f"{key}: {a} in kernel/, {b} in replay/" for key, (a, b) in apart.items())
+
+    def _of_kernel(self) -> dict[str, Any]:
+        machine = self.kernel
+        swap, stat = machine._swap, machine.stat()
+        assert swap.info
+        found: dict[str, Any] = {name: stat[name] for name in ("stored_pages", "pool_total_size", "pswpin", "pswpout")}
+        found |= {name: stat[name] for name in DEBUGFS}
+        found |= {
+            "free": swap.zone.free,
+            "slots": swap.info.inuse_pages,
+            "reached_full": machine.zswap.pool_reached_full,
+            "cursor": self._path_of(machine.zswap.next_shrink),
+        }
+        for path in self.paths:
+            for key in range(self.pages):
+                found[f"{path} page {key}"] = self._page_of_kernel(path, key)
+        for path, cgroup in {"": machine.root, **self.cgroups}.items():
+            if path and path not in self.live:
+                continue
+            found[f"{path or '/'} entries"] = self._entries_of_kernel(cgroup.memcg)
+            if path:
+                stat = cgroup.stat()
+                found |= {f"{path} {name}": stat.get(name, 0) for name in (*STAT, *CHARGED)}
+                found[f"{path} nr_deferred"] = cgroup.memcg.nr_deferred.read()
+                found[f"{path} nr_disk_swapins"] = cgroup.memcg.lruvec.nr_disk_swapins.read()
+        return found
+
+    def _of_replay(self) -> dict[str, Any]:
+        machine = self.replay.machine
+        control, memcgs = machine.control, machine.memcgs
+        found: dict[str, Any] = {
+            "stored_pages": int(control.stored_pages),
+            "pool_total_size": int(control.pool_pages) * PAGE_SIZE,
+            "pswpin": int(memcgs["pswpin"].sum()),
+            "pswpout": int(memcgs["pswpout"].sum()),
+            **{name: int(control[name]) if name in control.dtype.names else 0 for name in DEBUGFS},
+            "free": int(control.free),
+            "slots": int(control.slots_used),
+            "reached_full": bool(control.pool_reached_full),
+            "cursor": None if control.next_shrink < 0 else ["", *self.paths][int(control.next_shrink)],
+        }
+        for path in self.paths:
+            for key in range(self.pages):
+                found[f"{path} page {key}"] = self._page_of_replay(self._page(path, key))
+        table: Mapping[str, Any] = self.replay._events() | self.replay._levels()
+        for number, path in enumerate(["", *self.paths]):
+            if path and path not in self.live:
+                continue
+            found[f"{path or '/'} entries"] = self._entries_of_replay(number)
+            if path:
+                found |= {f"{path} {name}": int(table[name][number]) for name in (*STAT, *CHARGED)}
+                found |= {f"{path} {name}": int(memcgs[name][number]) for name in ("nr_deferred", "nr_disk_swapins")}
+        return found
+
+    def _page_of_kernel(self, path: str, key: int) -> tuple[Any, ...]:
+        """Where a page is, whether it is mapped, has a slot, and its compressed bytes."""
+        info = self.kernel._swap.info
+        assert info
+        pte = self.cgroups[path].mm.ptes.get(key)
+        if pte is None:
+            return ("", False, False, 0)
+        if isinstance(pte, Folio):
+            return ("resident", True, pte.swapcache, 0)
+        if pte in info.swap_cache.items:
+            return ("resident", False, True, 0)
+        entry = info.tree.xa.items.get(pte)
+        if entry:
+            return ("zswap", False, True, entry.length)
+        return ("zeros" if info.swap_map.zeromap[pte] else "device", False, True, 0)
+
+    def _page_of_replay(self, page: int) -> tuple[Any, ...]:
+        machine = self.replay.machine
+        state, bits = self._state(page), int(machine.folios["bits"][page])
+        assert not bits & PG_WRITEBACK
+        has_slot = bool(bits & PG_SWAPCACHE) if state == RESIDENT else state not in (NONE, GONE)
+        return (
+            NAMES[state],
+            bool(machine.pte[page] & PRESENT),
+            has_slot,
+            int(machine.pages["length"][page]) if state == IN_ZSWAP else 0,
+        )
+
+    def _entries_of_kernel(self, memcg: MemCgroup) -> list[tuple[str, int, bool]]:
+        """Pages on a cgroup's zswap LRU, the oldest first, and whether they still have their second chance."""
+        one = self.kernel.zswap.list_lru.from_memcg_idx(NODE, memcg.kmemcg_id)
+        if not one:
+            return []
+        owner = {pte: (path, key) for path, cgroup in self.cgroups.items() for key, pte in cgroup.mm.ptes.items()}
+        return [(*owner[entry.swpentry], entry.referenced) for entry in one.list.entries()]
+
+    def _entries_of_replay(self, memcg: int) -> list[tuple[str, int, bool]]:
+        machine = self.replay.machine
+        head = int(machine.control.nr_pages) + memcg * LISTS_PER_MEMCG + LRU_ZSWAP
+        following = machine.folios["next"]
+        found, page = [], int(following[head])
+        while page != head:
+            path, key = divmod(page, self.pages)
+            referenced = bool(machine.folios["bits"][page] & ENTRY_REFERENCED)
+            found.append((self.paths[path], key, referenced))
+            page = int(following[page])
+        return found
+
+    def _number(self, path: str) -> int:
+        return self.paths.index(path) + 1
+
+    def _page(self, path: str, key: int) -> int:
+        return self.paths.index(path) * self.pages + key
+
+    def _state(self, page: int) -> int:
+        return int(self.replay.machine.folios["bits"][page] & STATE_MASK)
+
+    def _bytes(self, page: int) -> bytes:
+        return self.samples.bytes_of(page, int(self.replay.machine.pages["version"][page]))
+
+    def _access(self, page: int, write: bool) -> None:
+        self.replay.access(np.array([page << 1 | write], np.uint32))
+
+    def _folio(self, path: str, key: int) -> Folio | None:
+        """A page's folio, mapped or in the swap cache."""
+        pte = self.cgroups[path].mm.ptes.get(key)
+        if isinstance(pte, Folio):
+            return pte
+        info = self.kernel._swap.info
+        return info.swap_cache.items.get(pte) if info and pte else None
+
+    def _path_of(self, memcg: MemCgroup | None) -> str | None:
+        known: dict[MemCgroup, str] = {cgroup.memcg: path for path, cgroup in self.cgroups.items()}
+        return None if memcg is None else known.get(memcg, "")
