@@ -51,6 +51,7 @@ from swaplab.scenario.content import Content
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.model import Cgroup as Limits
 from swaplab.scenario.model import Machine as Hardware
+from swaplab.scenario.tree import leaves, parent_of
 
 __all__ = ["Pair"]
 
@@ -127,9 +128,13 @@ class Pair:
         self.kernel.zswap.accept_threshold_percent = zswap.accept_threshold_percent
         self.kernel.zswap.shrinker_enabled = zswap.shrinker_enabled
         self.kernel.zswap.enabled = zswap.enabled
-        self.cgroups = {path: self.kernel.cgroup(path) for path in self.paths}
+        self.order = self.replay._order
+        self.leaves = leaves(self.replay.scenario)
+        # Leaves last, as they are made after the children.
+        self.cgroups = {path: self.kernel.cgroup(path) for path in [*self.paths, *self.leaves.values()]}
+        self.processes = {path: self.cgroups[self._home(path)] for path in self.paths}
         self.samples = content.resolve(0, base)
-        self.live = set(self.paths)
+        self.live = set(self.cgroups)
         self.has_exited: set[str] = set()
 
     # What is done ---------------------------------------------------------------------------------------------------
@@ -140,7 +145,7 @@ class Pair:
             return
         page = self._page(path, key)
         self._access(page, write=True)
-        self.cgroups[path].write(key, self._bytes(page))
+        self.processes[path].write(key, self._bytes(page))
 
     def read(self, path: str, key: int) -> None:
         """Read a page, if there is one; it must hold what was written to it."""
@@ -148,7 +153,7 @@ class Pair:
         if path in self.has_exited or self.is_new(path, key):
             return
         self._access(page, write=False)
-        assert self.cgroups[path].read(key) == self._bytes(page)
+        assert self.processes[path].read(key) == self._bytes(page)
 
     def swap_out(self, path: str, key: int) -> None:
         """Let reclaim look at a page's folio, if there is one, until it is done with it."""
@@ -198,17 +203,23 @@ class Pair:
         """End a cgroup's process."""
         if path in self.live:
             self.replay.fire(Event(at=0, cgroup=path, exit=True))
-            for each in self.paths:
-                if self.cgroups[each].mm.memcg is self.cgroups[path].memcg:
-                    self.cgroups[each].exit()
+            for each, process in self.processes.items():
+                if process.mm.memcg is self.cgroups[self._home(path)].memcg:
+                    process.exit()
                     self.has_exited.add(each)
 
     def remove(self, path: str) -> None:
         """Remove a cgroup that is there and has none below."""
-        if path in self.live and not any(other.startswith(f"{path}/") for other in self.live):
-            self.replay.fire(Event(at=0, cgroup=path, remove=True))
-            self.cgroups[path].remove()
-            self.live.remove(path)
+        leaf, above = self._home(path), parent_of(path)
+        if path not in self.live or any(other.startswith(f"{path}/") for other in self.live - {leaf}):
+            return
+        self.replay.fire(Event(at=0, cgroup=path, remove=True))
+        for each in dict.fromkeys((leaf, path)):
+            self.cgroups[each].remove()
+            self.live.remove(each)
+        for process in self.processes.values():
+            if above and process.mm.memcg is self.cgroups[above].memcg:
+                process.mm.memcg = self.cgroups[self._home(above)].memcg
 
     def is_new(self, path: str, key: int) -> bool:
         """Whether nothing was written to a page yet."""
@@ -219,8 +230,8 @@ class Pair:
     def check(self) -> None:
         """Insist that both look the same."""
         kernel, replay = self._of_kernel(), self._of_replay()
-        for path in self.live:
-            removed = sum(other not in self.live and other.startswith(f"{path}/") for other in self.paths)
+        for path in self.live - set(self.leaves.values()):
+            removed = sum(other not in self.live and other.startswith(f"{path}/") for other in self.cgroups)
             # What each left behind fills whole pages of its own in kernel/; see memcg_reparent_objcgs() of replay/.
             key = f"{path} memory.current"
             assert 0 <= kernel[key] - replay[key] <= removed * PAGE_SIZE, f"{key}: {kernel[key]}, {replay[key]}"
@@ -249,7 +260,8 @@ class Pair:
             found[f"{path or '/'} entries"] = self._entries_of_kernel(cgroup.memcg)
             if path:
                 stat = cgroup.stat()
-                found |= {f"{path} {name}": stat.get(name, 0) for name in (*STAT, *CHARGED)}
+                if path not in self.leaves.values():
+                    found |= {f"{path} {name}": stat.get(name, 0) for name in (*STAT, *CHARGED)}
                 found[f"{path} nr_deferred"] = cgroup.memcg.nr_deferred.read()
                 found[f"{path} nr_disk_swapins"] = cgroup.memcg.lruvec.nr_disk_swapins.read()
         return found
@@ -266,18 +278,20 @@ class Pair:
             "free": int(control.free),
             "slots": int(control.slots_used),
             "reached_full": bool(control.pool_reached_full),
-            "cursor": None if control.next_shrink < 0 else ["", *self.paths][int(control.next_shrink)],
+            "cursor": None if control.next_shrink < 0 else self.order[int(control.next_shrink)],
         }
         for path in self.paths:
             for key in range(self.pages):
                 found[f"{path} page {key}"] = self._page_of_replay(self._page(path, key))
         table: Mapping[str, Any] = self.replay._events() | self.replay._levels()
-        for number, path in enumerate(["", *self.paths]):
+        shown = [self.order[number] for number in self.replay._shown]
+        for number, path in enumerate(self.order):
             if path and path not in self.live:
                 continue
             found[f"{path or '/'} entries"] = self._entries_of_replay(number)
+            if path in shown[1:]:
+                found |= {f"{path} {name}": int(table[name][shown.index(path)]) for name in (*STAT, *CHARGED)}
             if path:
-                found |= {f"{path} {name}": int(table[name][number]) for name in (*STAT, *CHARGED)}
                 found |= {f"{path} {name}": int(memcgs[name][number]) for name in ("nr_deferred", "nr_disk_swapins")}
         return found
 
@@ -285,7 +299,7 @@ class Pair:
         """Where a page is, whether it is mapped, has a slot, and its compressed bytes."""
         info = self.kernel._swap.info
         assert info
-        pte = self.cgroups[path].mm.ptes.get(key)
+        pte = self.processes[path].mm.ptes.get(key)
         if pte is None:
             return ("", False, False, 0)
         if isinstance(pte, Folio):
@@ -314,7 +328,7 @@ class Pair:
         one = self.kernel.zswap.list_lru.from_memcg_idx(NODE, memcg.kmemcg_id)
         if not one:
             return []
-        owner = {pte: (path, key) for path, cgroup in self.cgroups.items() for key, pte in cgroup.mm.ptes.items()}
+        owner = {pte: (path, key) for path, process in self.processes.items() for key, pte in process.mm.ptes.items()}
         return [(*owner[entry.swpentry], entry.referenced) for entry in one.list.entries()]
 
     def _entries_of_replay(self, memcg: int) -> list[tuple[str, int, bool]]:
@@ -330,7 +344,11 @@ class Pair:
         return found
 
     def _number(self, path: str) -> int:
-        return self.paths.index(path) + 1
+        return self.order.index(path)
+
+    def _home(self, path: str) -> str:
+        """Where a cgroup's process lives."""
+        return self.leaves.get(path, path)
 
     def _page(self, path: str, key: int) -> int:
         return self.paths.index(path) * self.pages + key
@@ -346,7 +364,7 @@ class Pair:
 
     def _folio(self, path: str, key: int) -> Folio | None:
         """A page's folio, mapped or in the swap cache."""
-        pte = self.cgroups[path].mm.ptes.get(key)
+        pte = self.processes[path].mm.ptes.get(key)
         if isinstance(pte, Folio):
             return pte
         info = self.kernel._swap.info

@@ -12,7 +12,7 @@ from swaplab.errors import UnsupportedError
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Scenario
-from swaplab.vm.script import pre_order, refuse, script_for, watched_files
+from swaplab.vm.script import refuse, script_for, watched_files
 
 TREE = """
 swap.size = "1M"
@@ -142,18 +142,6 @@ def test_settings_come_before_anything_is_measured() -> None:
 
 def test_without_swap_there_is_no_device() -> None:
     assert "swapon" not in {each[0] for each in commands(load(TREE.replace('"1M"', "0", 1)))}
-
-
-@given(st.permutations(["a", "a/x", "a/x/1", "a/y", "b", "b/x", "c"]))
-def test_pre_order(paths: list[str]) -> None:
-    order = pre_order(["", *paths])
-    assert sorted(order) == sorted(["", *paths])
-    for i, path in enumerate(order[1:], 1):
-        below = [each.startswith(f"{path}/") for each in order[i + 1 :]]
-        assert below == sorted(below, reverse=True), "all below a cgroup follow it at once"
-    for parent in ("", "a", "b", "a/x"):
-        own = [each for each in order if each and each.rpartition("/")[0] == parent]
-        assert own == [each for each in paths if each in own], "siblings stay in the scenario's order"
 
 
 def test_every_cgroup_is_watched() -> None:

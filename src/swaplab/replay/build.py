@@ -42,8 +42,9 @@ from swaplab.replay.state import (
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Scenario
+from swaplab.scenario.tree import leaves, parent_of, pre_order
 
-__all__ = ["build", "pages_of", "pre_order", "refuse"]
+__all__ = ["build", "pages_of", "refuse", "tree_of"]
 
 FIRST_HITS = 4  # before the first readahead, mm/swap_state.c, 6.12
 
@@ -60,18 +61,9 @@ def pages_of(limit: int | None) -> int:
     return NO_LIMIT if limit is None else min(limit // PAGE_SIZE, NO_LIMIT)
 
 
-def pre_order(cgroups: dict[str, Cgroup]) -> list[str]:
-    """Paths as css_next_descendant_pre() visits them, the root's (empty) first; siblings in the scenario's order."""
-    children: dict[str, list[str]] = {"": []}
-    for path in filter(None, cgroups):
-        children.setdefault(path, [])
-        children.setdefault(path.rpartition("/")[0], []).append(path)
-    order, stack = [], [""]
-    while stack:
-        path = stack.pop()
-        order.append(path)
-        stack.extend(reversed(children[path]))
-    return order
+def tree_of(scenario: Scenario) -> list[str]:
+    """Path of each cgroup by its number; those that only hold another's processes are among them."""
+    return pre_order([*scenario.cgroups, *leaves(scenario).values()])
 
 
 def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
@@ -82,7 +74,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         InputError: contents cannot be made.
     """
     refuse(scenario)
-    order = pre_order(scenario.cgroups)
+    order, leaf = tree_of(scenario), leaves(scenario)
     nr_pages = int(accesses.first[-1])
     kind, first, count, lengths = _contents(scenario, accesses)
     classes = _size_classes()
@@ -115,7 +107,9 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         first=first,
         count=count,
         lengths=lengths,
-        workload_memcg=np.array([order.index(each.cgroup) for each in scenario.workloads], np.int32),
+        workload_memcg=np.array(
+            [order.index(leaf.get(each.cgroup, each.cgroup)) for each in scenario.workloads], np.int32
+        ),
         workload_first=accesses.first,
         control=control,
     )
@@ -138,7 +132,7 @@ def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
     memcgs.iterator = -1
     index = {path: i for i, path in enumerate(order)}
     for path, i in reversed(index.items()):
-        memcgs[i].parent = parent = index[path.rpartition("/")[0]] if path else -1
+        memcgs[i].parent = parent = index[parent_of(path)] if path else -1
         if path:
             memcgs[parent].end = max(memcgs[parent].end, memcgs[i].end)
         _set_limits(memcgs[i], scenario.cgroups.get(path, Cgroup()))

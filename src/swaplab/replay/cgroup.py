@@ -109,8 +109,8 @@ def migrate_workload(m: Machine, workload: int, memcg: int) -> None:
 
 
 @entry
-def css_offline(m: Machine, memcg: int) -> None:
-    """Remove a cgroup without children: its tasks move to the parent, its folios stay charged to it.
+def css_offline(m: Machine, memcg: int, home: int) -> None:
+    """Remove a cgroup without children: its tasks move to `home`, its folios stay charged to it.
 
     Models mm/memcontrol.c:mem_cgroup_css_offline, mm/zswap.c:zswap_memcg_offline_cleanup, mm/shrinker.c:
     reparent_shrinker_deferred, 6.12.
@@ -118,7 +118,7 @@ def css_offline(m: Machine, memcg: int) -> None:
     parent = wide(m.memcgs[memcg].parent)
     for workload in range(wide(m.control.nr_workloads)):
         if m.workload_memcg[workload] == memcg:
-            migrate_workload(m, workload, parent)
+            migrate_workload(m, workload, home)
     if m.control.next_shrink == memcg:
         following = memcg + 1
         while following < m.control.nr_memcgs and not is_online(m, following):

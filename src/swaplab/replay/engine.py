@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from swaplab.replay.build import build, pages_of, pre_order
+from swaplab.replay.build import build, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.charge import zap_workload
 from swaplab.replay.jit import is_cached
@@ -19,6 +19,7 @@ from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
 from swaplab.scenario.result import EVENTS, MACHINE, SCHEMA, Result, RunInfo
+from swaplab.scenario.tree import leaves, parent_of
 
 __all__ = ["Replay", "is_compiled", "replay"]
 
@@ -51,7 +52,9 @@ class Replay:
         self.accesses = Accesses(scenario)
         self.machine = build(scenario, self.accesses, cost)
         self.position = 0
-        self._order = pre_order(scenario.cgroups)
+        self._order = tree_of(scenario)
+        self._leaves = leaves(scenario)
+        self._shown = [i for i, path in enumerate(self._order) if path not in self._leaves.values()]
         self._rows: list[pa.Table] = []
 
     def access(self, chunk: Chunk) -> None:
@@ -67,10 +70,20 @@ class Replay:
         if event.reclaim is not None:
             memory_reclaim(m, memcg, event.reclaim // PAGE_SIZE)
         if event.exit:
-            for workload in np.flatnonzero(m.workload_memcg == memcg):
+            for workload in np.flatnonzero(m.workload_memcg == self._home(event.cgroup)):
                 zap_workload(m, int(workload))
         if event.remove:
-            css_offline(m, memcg)
+            self._remove(event.cgroup)
+
+    def _home(self, path: str) -> int:
+        """Number of the cgroup that a cgroup's processes live in."""
+        return self._order.index(self._leaves.get(path, path))
+
+    def _remove(self, path: str) -> None:
+        """Remove a cgroup, and before that the leaf of its processes, which go to the parent."""
+        home = self._home(parent_of(path))
+        for each in dict.fromkeys((self._home(path), self._order.index(path))):
+            css_offline(self.machine, each, home)
 
     def _write_limit(self, memcg: int, field: str, value: int | bool | None) -> None:
         m = self.machine
@@ -86,25 +99,25 @@ class Replay:
     def sample(self) -> None:
         """Read all counters now."""
         columns: dict[str, Any] = {
-            "access": np.full(len(self._order), self.position),
-            "time_ns": np.full(len(self._order), int(self.machine.control.clock)),
-            "cgroup": self._order,
+            "access": np.full(len(self._shown), self.position),
+            "time_ns": np.full(len(self._shown), int(self.machine.control.clock)),
+            "cgroup": [self._order[i] for i in self._shown],
         }
         columns |= self._events() | self._levels() | self._machine_wide()
         self._rows.append(pa.table(columns, SCHEMA))
 
     def _subtree(self, field: str) -> NDArray[np.int64]:
-        """Sums over each cgroup and all below, int64 of shape (cgroups,)."""
+        """Sums over each cgroup that is shown and all below, int64 of shape (cgroups,)."""
         memcgs = self.machine.memcgs
         sums = np.concatenate(([0], np.cumsum(memcgs[field])))
-        subtree: NDArray[np.int64] = sums[memcgs["end"]] - sums[:-1]
+        subtree: NDArray[np.int64] = (sums[memcgs["end"]] - sums[:-1])[self._shown]
         return subtree
 
     def _events(self) -> dict[str, Any]:
         return {name: self._subtree(field) for name, field in zip(EVENTS, COUNTERS, strict=True)}
 
     def _levels(self) -> dict[str, Any]:
-        memcgs = self.machine.memcgs
+        memcgs = self.machine.memcgs[self._shown]
         return {
             "memory.current": memcgs["usage"] * PAGE_SIZE,
             "memory.swap.current": memcgs["swap"] * PAGE_SIZE,
@@ -112,7 +125,7 @@ class Replay:
             "inactive_anon": self._subtree("inactive") * PAGE_SIZE,
             "active_anon": self._subtree("active") * PAGE_SIZE,
             "swapcached": self._subtree("swapcached") * PAGE_SIZE,
-            "zswap": memcgs["zswap_bytes"].copy(),
+            "zswap": memcgs["zswap_bytes"],
             "zswapped": memcgs["zswapped"] * PAGE_SIZE,
         }
 
@@ -123,7 +136,7 @@ class Replay:
             "free": int(control.free) * PAGE_SIZE,
             "pool_total_size": int(control.pool_pages) * PAGE_SIZE,
         }
-        nothing = [None] * (len(self._order) - 1)
+        nothing = [None] * (len(self._shown) - 1)
         return {name: [values[name], *nothing] for name in MACHINE}
 
     def result(self, configuration: str = "") -> Result:

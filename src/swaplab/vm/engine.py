@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import PAGE_SIZE, Scenario
 from swaplab.scenario.result import Result, RunInfo
+from swaplab.scenario.tree import pre_order
 from swaplab.vm.contents import checksums, contents_of
 from swaplab.vm.guest import SILENCE_SECONDS, LostGuestError, Report, listen
 from swaplab.vm.initramfs import archive
@@ -30,7 +31,7 @@ from swaplab.vm.modules import load_order
 from swaplab.vm.qemu import Accelerator, Disks, command_line, find_accelerator, find_qemu, write_swap
 from swaplab.vm.readings import Reading, parse, table
 from swaplab.vm.runner import SOURCE, runner_bytes
-from swaplab.vm.script import pre_order, refuse, sample_positions, script_for, watched_files
+from swaplab.vm.script import refuse, sample_positions, script_for, watched_files
 
 __all__ = ["Guest", "KernelRun", "dry_run", "fingerprint", "run_on_kernel"]
 

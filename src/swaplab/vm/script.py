@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from swaplab.errors import UnsupportedError
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import Cgroup, Event, Scenario
+from swaplab.scenario.tree import LEAF, leaves, parent_of, pre_order
 from swaplab.vm.memory import min_free_kbytes
 
-__all__ = ["Watched", "pre_order", "refuse", "sample_positions", "script_for", "watched_files"]
+__all__ = ["Watched", "refuse", "sample_positions", "script_for", "watched_files"]
 
 ROOT = "/sys/fs/cgroup"
-# No cgroup with children has processes of its own; they have a cgroup of this name below it. The root has one for the
-# runner's helper.
-LEAF = ".swaplab"
 TRACE, SWAP = "/dev/vda", "/dev/vdb"
 ZSWAP = "/sys/module/zswap/parameters"
 ZSWAP_COUNTERS = "/sys/kernel/debug/zswap"
@@ -30,6 +28,7 @@ LIMITS = {
     "memory_zswap_writeback": "memory.zswap.writeback",
 }
 Command = tuple[object, ...]
+Homes = Mapping[str, str]
 
 
 class Watched(NamedTuple):
@@ -57,36 +56,12 @@ def refuse(scenario: Scenario) -> None:
         raise UnsupportedError(f"{where}: machine.nodes: the guest has one NUMA node, found {scenario.machine.nodes}")
 
 
-def pre_order(cgroups: Iterable[str]) -> list[str]:
-    """Paths, each before those below it, siblings in their own order; the root, empty, comes first."""
-    place = {path: i for i, path in enumerate(cgroups)}
-    return ["", *sorted(filter(None, place), key=lambda path: [place[each] for each in _line(path)])]
-
-
-def _line(path: str) -> list[str]:
-    """The cgroups from the top down to one."""
-    parts = path.split("/")
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
-
-
 def _directory(path: str) -> str:
     return f"{ROOT}/{path}" if path else ROOT
 
 
-class _Homes:
-    """Where the processes of each cgroup live."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        parents = {path.rpartition("/")[0] for path in scenario.cgroups if path}
-        self._parents = parents - {""}
-        moved_to = {event.cgroup.rpartition("/")[0] for event in scenario.events if event.remove}
-        self.leaves = sorted(self._parents & ({each.cgroup for each in scenario.workloads} | moved_to))
-
-    def of(self, path: str) -> str:
-        return f"{_directory(path)}/{LEAF}" if path in self._parents else _directory(path)
-
-    def has_children(self, path: str) -> bool:
-        return path in self._parents
+def _home(homes: Homes, path: str) -> str:
+    return _directory(homes.get(path, path))
 
 
 def sample_positions(scenario: Scenario, total: int) -> list[int]:
@@ -123,7 +98,7 @@ def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], p
         modules: names of files in the guest's ``/modules``, in the order in which they load.
         pool_percent: zswap's max_pool_percent in this guest.
     """
-    homes = _Homes(scenario)
+    homes = leaves(scenario)
     commands = [
         *(("module", f"/modules/{name}") for name in modules),
         ("port",),
@@ -172,20 +147,22 @@ def _zswap(scenario: Scenario, pool_percent: int) -> Iterator[Command]:
     yield "write", f"{ZSWAP}/enabled", "Y"
 
 
-def _cgroups(scenario: Scenario, homes: _Homes) -> Iterator[Command]:
+def _cgroups(scenario: Scenario, homes: Homes) -> Iterator[Command]:
     yield "write", f"{ROOT}/cgroup.subtree_control", "+memory"
+    # The root may have processes beside children; this one is for the runner's helper.
     yield "mkdir", f"{ROOT}/{LEAF}"
+    parents = {parent_of(path) for path in scenario.cgroups if path} - {""}
     for path in pre_order(scenario.cgroups):
         if path:
             yield "mkdir", _directory(path)
-        if homes.has_children(path):
+        if path in parents:
             yield "write", f"{_directory(path)}/cgroup.subtree_control", "+memory"
         limits = scenario.cgroups.get(path, Cgroup())
         for field in LIMITS:
             if getattr(limits, field) != getattr(Cgroup(), field):
                 yield _limit(path, field, getattr(limits, field))
-    for path in homes.leaves:
-        yield "mkdir", homes.of(path)
+    for leaf in homes.values():
+        yield "mkdir", _directory(leaf)
 
 
 def _limit(path: str, field: str, value: int | bool | None) -> Command:
@@ -193,14 +170,14 @@ def _limit(path: str, field: str, value: int | bool | None) -> Command:
     return "write", f"{_directory(path)}/{LIMITS[field]}", text
 
 
-def _processes(scenario: Scenario, accesses: Accesses, homes: _Homes) -> Iterator[Command]:
+def _processes(scenario: Scenario, accesses: Accesses, homes: Homes) -> Iterator[Command]:
     yield ("contents",)
     yield "flusher", f"{ROOT}/{LEAF}"
     for workload, first, end in zip(scenario.workloads, accesses.first, accesses.first[1:], strict=False):
-        yield "workload", first, end - first, homes.of(workload.cgroup)
+        yield "workload", first, end - first, _home(homes, workload.cgroup)
 
 
-def _run(scenario: Scenario, accesses: Accesses, homes: _Homes) -> Iterator[Command]:
+def _run(scenario: Scenario, accesses: Accesses, homes: Homes) -> Iterator[Command]:
     samples = sample_positions(scenario, accesses.total)
     events = sorted(scenario.events, key=lambda event: event.at)
     owners = [workload.cgroup for workload in scenario.workloads]
@@ -215,7 +192,7 @@ def _run(scenario: Scenario, accesses: Accesses, homes: _Homes) -> Iterator[Comm
             yield ("sample",)
 
 
-def _event(event: Event, owners: list[str], homes: _Homes) -> Iterator[Command]:
+def _event(event: Event, owners: list[str], homes: Homes) -> Iterator[Command]:
     """Let an event happen; `owners`, the cgroup of each workload, follow it."""
     path = event.cgroup
     for field, value in event.set.items():
@@ -226,11 +203,11 @@ def _event(event: Event, owners: list[str], homes: _Homes) -> Iterator[Command]:
     if event.exit:
         yield from (("exit", i) for i in own)
     if event.remove:
-        parent = path.rpartition("/")[0]
+        parent = parent_of(path)
         for i in own:
             owners[i] = parent
-            yield "move", i, homes.of(parent)
-        if path in homes.leaves:
-            yield "rmdir", homes.of(path)
+            yield "move", i, _home(homes, parent)
+        if path in homes:
+            yield "rmdir", _directory(homes[path])
         yield "rmdir", _directory(path)
         yield "sleep", OFFLINE_US
