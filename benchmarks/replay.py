@@ -3,7 +3,8 @@
     python benchmarks/replay.py [--accesses 20000000] [--trace cloudPhysics.parquet]
 
 The trace is Zipf(1.1) over 200,000 pages. Every page is touched once before the clock starts, and memory.max is the
-capacity plus what all other pages take when compressed 3:1, so that the capacity is what stays resident, throughout.
+capacity plus what all other pages take when compressed 3:1 and the page tables of all, so that the capacity is what
+stays resident, throughout.
 Both simulators read their trace from a file; the bare loop reads the replay's and only marks pages referenced.
 """
 
@@ -27,6 +28,7 @@ from rich.table import Table
 
 from swaplab.replay import Replay
 from swaplab.replay.memory import touch_only
+from swaplab.replay.state import PTRS_PER_TABLE
 from swaplab.scenario.content import Ratio
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.trace import Stream, Trace, TraceWriter
@@ -63,7 +65,7 @@ def write_traces(pages: NDArray[np.uint32], directory: Path) -> tuple[Path, Path
 
 def scenario(trace: Path, capacity: int, pages: int) -> Scenario:
     """One cgroup in which `capacity` pages stay resident once all others are compressed."""
-    limit = (capacity + int((pages - capacity) / RATIO)) * PAGE_SIZE
+    limit = (capacity + int((pages - capacity) / RATIO) + -(-pages // PTRS_PER_TABLE)) * PAGE_SIZE
     return Scenario(
         machine=Machine(memory=16 * pages * PAGE_SIZE),
         zswap=Zswap(enabled=True, compressor="lzo", max_pool_percent=100),

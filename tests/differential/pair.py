@@ -269,13 +269,15 @@ class Pair:
     def _of_replay(self) -> dict[str, Any]:
         machine = self.replay.machine
         control, memcgs = machine.control, machine.memcgs
+        # Page tables, which kernel/ does not have.
+        tables = memcgs["objcg"][machine.table_memcg[machine.table_memcg >= 0]]
         found: dict[str, Any] = {
             "stored_pages": int(control.stored_pages),
             "pool_total_size": int(control.pool_pages) * PAGE_SIZE,
             "pswpin": int(memcgs["pswpin"].sum()),
             "pswpout": int(memcgs["pswpout"].sum()),
             **{name: int(control[name]) if name in control.dtype.names else 0 for name in DEBUGFS},
-            "free": int(control.free),
+            "free": int(control.free) + len(tables),
             "slots": int(control.slots_used),
             "reached_full": bool(control.pool_reached_full),
             "cursor": None if control.next_shrink < 0 else self.order[int(control.next_shrink)],
@@ -291,6 +293,8 @@ class Pair:
             found[f"{path or '/'} entries"] = self._entries_of_replay(number)
             if path in shown[1:]:
                 found |= {f"{path} {name}": int(table[name][shown.index(path)]) for name in (*STAT, *CHARGED)}
+                below = (tables >= number) & (tables < memcgs["end"][number])
+                found[f"{path} memory.current"] -= int(below.sum()) * PAGE_SIZE
             if path:
                 found |= {f"{path} {name}": int(memcgs[name][number]) for name in ("nr_deferred", "nr_disk_swapins")}
         return found

@@ -9,6 +9,9 @@ from swaplab.replay.state import GONE, IN_ZSWAP, NONE, ON_DISK, RESIDENT
 from swaplab.scenario.content import Random
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Zswap
 
+TABLE = 1
+"""The page table of up to 512 pages."""
+
 
 def test_memory_reclaim_frees_what_is_asked_for_and_not_much_more() -> None:
     """memory_reclaim: batches of a quarter of the rest, at least 32 pages."""
@@ -56,14 +59,14 @@ def test_oom_kills_the_workload_that_gives_most_back() -> None:
 
 
 def test_memory_high_reclaims_a_batch_at_a_time() -> None:
-    """mem_cgroup_handle_over_high, after 64 pages were charged above the limit."""
+    """mem_cgroup_handle_over_high, after 64 pages were charged above the limit, a page table among them."""
     lab = Lab(1000, memory_high=300)
-    lab.touch(range(300 + 63))
+    lab.touch(range(300 + 62))
     assert (lab.count("high"), lab.count("pgscan")) == (0, 0)
-    lab.touch([363])
+    lab.touch([362])
     assert lab.count("high") == 1
     assert lab.count("usage") <= 300 + 8, "what was reclaimed is charged again, compressed"
-    lab.touch(range(364, 1000))
+    lab.touch(range(363, 1000))
     assert lab.count("usage") <= 300 + 64
     assert lab.count("throttle_ns") == 0, "reclaim keeps up"
 
@@ -141,6 +144,29 @@ def test_pages_of_a_removed_cgroup_come_back_to_the_parent() -> None:
     assert lab.count("swap_local", 2) == 0
 
 
+def test_page_tables_are_charged_as_pages_are_first_touched() -> None:
+    """__pte_alloc: of 512 entries each, until the task exits."""
+    lab = Lab(1100)
+    free = int(lab.machine.control.free)
+    for page, charged in ((0, 2), (511, 3), (1099, 5), (512, 7)):
+        lab.touch([page])
+        assert lab.count("usage") == free - lab.machine.control.free == charged
+    lab.reclaim(4)
+    lab.touch([0])
+    assert (lab.machine.table_memcg == A).all(), "they stay when what they map is swapped out"
+    lab.fire(Event(at=0, cgroup="a", exit=True))
+    assert lab.count("usage") == free - lab.machine.control.free == 0
+
+
+def test_page_tables_of_a_removed_cgroup_are_its_parents() -> None:
+    """memcg_reparent_objcgs: they are kernel memory, which an objcg stands for."""
+    lab = Lab(cgroups={"a/x": Cgroup()}, cgroup="a/x")
+    lab.touch([0])
+    lab.remove("a/x")
+    assert (lab.count("usage", 2), lab.count("usage", A)) == (1, 2)
+    validate(lab.machine)
+
+
 def test_an_exit_frees_everything_everywhere() -> None:
     lab = Lab(zswap=Zswap(enabled=True))
     lab.touch(range(200))
@@ -158,7 +184,7 @@ def test_the_root_is_not_charged_for_compressed_bytes() -> None:
     lab = Lab()
     lab.touch(range(100))
     lab.reclaim(100)
-    assert lab.count("usage") == -(-lab.count("objcg_bytes") // PAGE_SIZE) > 0
+    assert lab.count("usage") - TABLE == -(-lab.count("objcg_bytes") // PAGE_SIZE) > 0
     assert lab.count("objcg_bytes", 0) == 0
 
 

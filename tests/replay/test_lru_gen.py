@@ -64,7 +64,7 @@ def test_a_faulted_page_is_of_the_youngest_generation() -> None:
 
 def test_the_first_reclaim_ages_twice_and_then_evicts_in_order() -> None:
     """should_run_aging: with all folios in the youngest generation none is cold, until two are younger."""
-    lab = Generations(memory_max=100)
+    lab = Generations(memory_max=101)
     lab.touch(range(100))
     assert lab.seq() == 3
     lab.touch([100])

@@ -12,7 +12,7 @@ from swaplab.scenario.model import Cgroup, Zswap
 
 def test_a_first_touched_page_is_evicted_at_its_second_scan() -> None:
     """folio_check_references: the first scan finds it young and keeps it, the second finds it old."""
-    lab = Lab(memory_max=40)
+    lab = Lab(memory_max=41)
     lab.touch(range(40))
     assert lab.count("pgscan") == 0
     lab.touch([40])

@@ -255,11 +255,12 @@ def validate_memcg_lru(m: Machine) -> None:
 
 
 def validate_charges(m: Machine) -> None:
-    """A cgroup is charged for the folios in its subtree and, in whole pages, for each objcg's compressed bytes."""
+    """A cgroup is charged for its subtree's folios and page tables and, in whole pages, objcgs' compressed bytes."""
     state, memcg = states(m), memcg_of(m)
     resident = state == RESIDENT
     objcg_pages = (m.memcgs["objcg_bytes"] + 4095) >> 12
-    assert_equal("usage", m.memcgs["usage"], in_subtree(m, count(m, memcg[resident]) + objcg_pages))
+    tables = count(m, m.memcgs["objcg"][m.table_memcg[m.table_memcg >= 0]].astype(np.int64))
+    assert_equal("usage", m.memcgs["usage"], in_subtree(m, count(m, memcg[resident]) + objcg_pages + tables))
     mapped = (m.pte & PRESENT) != 0
     assert_equal("anon", m.memcgs["anon"], count(m, memcg[mapped]))
     cached = resident & has_flag(m, PG_SWAPCACHE)
@@ -290,9 +291,9 @@ def validate_zswap_charges(m: Machine) -> None:
 
 
 def validate_free_memory(m: Machine) -> None:
-    """What is neither resident nor in the pool is free."""
-    resident = int((states(m) == RESIDENT).sum())
-    expected = int(m.control.totalram) - resident - int(m.control.pool_pages)
+    """What is neither resident nor in the pool, nor a page table, is free."""
+    used = int((states(m) == RESIDENT).sum()) + int((m.table_memcg >= 0).sum())
+    expected = int(m.control.totalram) - used - int(m.control.pool_pages)
     assert m.control.free == expected, f"free is {m.control.free}, not {expected}"
     assert expected >= 0, f"{-expected} pages more than the machine has"
 

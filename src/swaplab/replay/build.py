@@ -90,6 +90,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         gen_pages=np.zeros(len(order) * MAX_NR_GENS, np.int64),
         filters=np.zeros(max(1, int(tables[-1])), np.uint8),
         first_table=tables,
+        table_memcg=np.full(max(1, int(tables[-1])), -1, np.int32),
         mm_is_new=np.ones(len(scenario.workloads), np.uint8),
         zspages=_linked(ZSPAGE, nr_pages, GROUPS * len(SIZE_CLASSES)),
         class_of_length=class_of_length(),

@@ -60,15 +60,25 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
 
 
 @jit
+def tables_of(m: Machine, objcg: int) -> int:
+    """Page tables that are charged to the objcg."""
+    tables = 0
+    for table in range(wide(m.first_table[wide(m.control.nr_workloads)])):
+        owner = wide(m.table_memcg[table])
+        tables += owner >= 0 and m.memcgs[owner].objcg == objcg
+    return tables
+
+
+@jit
 def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
-    """Hand the cgroup's compressed bytes to its parent (mm/memcontrol.c:memcg_reparent_objcgs, 6.12).
+    """Hand the cgroup's compressed bytes and page tables to its parent (mm/memcontrol.c:memcg_reparent_objcgs, 6.12).
 
     Differs: the charge moves at once; the kernel's dead cgroup keeps it and the parent is uncharged for it later. And
     what was the cgroup's shares its last page with what is the parent's, so that one page less may be charged.
     """
     moved, had = wide(m.memcgs[memcg].objcg_bytes), wide(m.memcgs[parent].objcg_bytes)
     pages_moved, pages_had = (moved + 4095) >> 12, (had + 4095) >> 12
-    m.memcgs[memcg].usage -= pages_moved
+    m.memcgs[memcg].usage -= pages_moved + tables_of(m, memcg)
     m.memcgs[memcg].objcg_bytes = 0
     m.memcgs[memcg].zswap_bytes = 0
     m.memcgs[memcg].zswapped = 0

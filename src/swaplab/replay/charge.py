@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_del
-from swaplab.replay.memcontrol import over_limit, page_counter_charge, payer, spend
+from swaplab.replay.memcontrol import over_limit, page_counter_charge, payer, spend, workload_of
 from swaplab.replay.state import (
     GONE,
     IN_ZSWAP,
@@ -12,6 +12,7 @@ from swaplab.replay.state import (
     PG_SWAPCACHE,
     PG_WRITEBACK,
     PRESENT,
+    PTRS_PER_TABLE,
     RESIDENT,
     STATE_MASK,
     SWAP_CLUSTER_MAX,
@@ -24,6 +25,7 @@ from swaplab.replay.zswap import zram_free, zswap_entry_free
 __all__ = [
     "MAX_RECLAIM_RETRIES",
     "alloc_charged",
+    "alloc_pte",
     "handle_over_high",
     "is_killed",
     "must_handle_over_high",
@@ -73,11 +75,22 @@ def zap_page(m: Machine, page: int) -> None:
     folio.bits = GONE
 
 
+@jit
+def free_pgtables(m: Machine, workload: int) -> None:
+    """Free a workload's page tables (mm/memory.c:free_pgtables, 6.12)."""
+    for table in range(wide(m.first_table[workload]), wide(m.first_table[workload + 1])):
+        if m.table_memcg[table] >= 0:
+            page_counter_charge(m, wide(m.memcgs[wide(m.table_memcg[table])].objcg), -1)
+            m.control.free += 1
+            m.table_memcg[table] = -1
+
+
 @entry
 def zap_workload(m: Machine, workload: int) -> None:
     """The workload's task exits: all its pages are freed and its further accesses do nothing."""
     for page in range(wide(m.workload_first[workload]), wide(m.workload_first[workload + 1])):
         zap_page(m, page)
+    free_pgtables(m, workload)
 
 
 @jit
@@ -98,6 +111,8 @@ def oom_badness(m: Machine, workload: int, memcg: int) -> int:
     for page in range(first, wide(m.workload_first[workload + 1])):
         if wide(m.folios[page].bits) & STATE_MASK != NONE:
             points += 1
+    for table in range(wide(m.first_table[workload]), wide(m.first_table[workload + 1])):
+        points += m.table_memcg[table] >= 0
     return points
 
 
@@ -177,6 +192,24 @@ def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
         return True
     m.control.free += 1
     return False
+
+
+@jit
+def alloc_pte(m: Machine, page: int) -> bool:
+    """Make sure that there is a page table for `page`, which the cgroup pays for (mm/memory.c:__pte_alloc, 6.12).
+
+    False when the task that faults on `page` was killed. Differs: only tables of the last level, and the first begins
+    where the workload's memory does.
+    """
+    workload = workload_of(m, page)
+    table = wide(m.first_table[workload]) + (page - wide(m.workload_first[workload])) // PTRS_PER_TABLE
+    if m.table_memcg[table] >= 0:
+        return True
+    memcg = wide(m.control.current)
+    if not alloc_charged(m, memcg, page):
+        return False
+    m.table_memcg[table] = memcg
+    return True
 
 
 @jit

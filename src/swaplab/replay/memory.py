@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from swaplab.replay.charge import (
     MAX_RECLAIM_RETRIES,
     alloc_charged,
+    alloc_pte,
     handle_over_high,
     must_handle_over_high,
 )
@@ -136,7 +137,7 @@ def map_page(m: Machine, page: int, write: int) -> None:
 def do_anonymous_page(m: Machine, page: int) -> bool:
     """First touch: a fresh folio (mm/memory.c:do_anonymous_page, 6.12). Differs: a read does not map the zero page."""
     memcg = wide(m.control.current)
-    if not alloc_charged(m, memcg, page):
+    if not alloc_pte(m, page) or not alloc_charged(m, memcg, page):
         return False
     folio = m.folios[page]
     folio.memcg = memcg

@@ -335,6 +335,7 @@ class Machine:
     gen_pages: NDArray[np.int64]  # [nr_memcgs * MAX_NR_GENS] folios of each generation
     filters: NDArray[np.uint8]  # [page tables] bit i: the table is in Bloom filter i of its task's cgroup
     first_table: NDArray[np.int64]  # [workloads + 1] first page table of each workload
+    table_memcg: NDArray[np.int32]  # [page tables] charged with the table, whose objcg that is; -1 while there is none
     mm_is_new: NDArray[np.uint8]  # [workloads] not yet walked since its task joined its cgroup
     zspages: Records  # ZSPAGE[nr_pages + heads]
     class_of_length: NDArray[np.uint8]  # [4097] compressed bytes -> position among the size classes
