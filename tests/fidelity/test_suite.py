@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
 import msgspec
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from swaplab.errors import InputError
 from swaplab.fidelity.judge import summary_of
 from swaplab.fidelity.suite import judge, recorded_path, recorded_truth, scenario_files
+from swaplab.replay import replay
 from swaplab.scenario.load import load_scenario
+from swaplab.scenario.model import with_baseline
 
 SUITE = Path(__file__).parents[2] / "scenarios" / "fidelity"
 FILES = scenario_files([SUITE])
@@ -27,6 +30,21 @@ def test_the_replay_is_as_near_as_is_claimed() -> None:
     assert summary.median <= 0.03
     assert summary.p90 <= 0.12
     assert sum(bool(each.errors) and not each.chaotic for each in judged) >= 24
+
+
+def test_a_cgroup_with_cold_memory_pays_for_it_and_its_neighbour_does_not() -> None:
+    """docs/neighbour.md: under one global LRU nobody writes back, with a list a cgroup the cold one, as in Linux."""
+    file = SUITE / "cold-neighbour.toml"
+    scenario = load_scenario(file)
+    linux = {
+        path: median(run[path]["zswpwb"][-1] or 0 for run in recorded_truth(file, scenario).runs)
+        for path in ("cold", "beside")
+    }
+    one_list, listed = (replay(with_baseline(scenario, name)) for name in ("global-lru", "memcg"))
+    assert [each.final("beside")["zswpwb"] for each in (one_list, listed)] == [0, 0] == [linux["beside"]] * 2
+    assert one_list.final("cold")["zswpwb"] == 0
+    assert listed.final("cold")["zswpwb"] == pytest.approx(linux["cold"], rel=0.1)
+    assert one_list.final("cold")["pswpin"] > listed.final("cold")["pswpin"]
 
 
 def test_a_truth_of_another_scenario_is_refused() -> None:
