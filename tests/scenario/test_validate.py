@@ -138,6 +138,11 @@ def test_paths_of_cgroups_stay_inside(path: str) -> None:
         validate(Scenario(workloads=ONE, cgroups={"a": Cgroup(), path: Cgroup()}))
 
 
+def test_the_name_of_a_leaf_is_taken() -> None:
+    with pytest.raises(InputError, match=r"expected no cgroup of the name \.swaplab"):
+        validate(Scenario(workloads=ONE, cgroups={"a": Cgroup(), "a/.swaplab": Cgroup()}))
+
+
 def test_the_largest_file_is_judged_before_it_takes_memory() -> None:
     many = "workload = [" + "{pages=1}," * 100_000 + "]"
     with pytest.raises(InputError, match="at most 1000 workloads, found 100000"):

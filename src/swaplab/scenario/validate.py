@@ -7,6 +7,7 @@ from itertools import islice
 
 from swaplab.errors import InputError
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario
+from swaplab.scenario.tree import LEAF, parent_of
 
 __all__ = ["PAGES_MAX", "some", "validate"]
 
@@ -64,7 +65,13 @@ def _check_cgroups(scenario: Scenario) -> Problems:
         parts = path.split("/")
         if any(part in ("", ".", "..") for part in parts) or not path.isprintable():
             yield f'cgroup."{path}"', "a path such as a/b, relative to the root", repr(path)
-        parent = "/".join(parts[:-1])
+        if LEAF in parts:
+            yield (
+                f'cgroup."{path}"',
+                f"no cgroup of the name {LEAF}, where processes of one with children live",
+                repr(path),
+            )
+        parent = parent_of(path)
         if parent and parent not in scenario.cgroups:
             yield f'cgroup."{path}"', f'its parent [cgroup."{parent}"] as well', "none"
         if limits.memory_max is not None and limits.memory_max < PAGE_SIZE:
