@@ -139,7 +139,7 @@ def test_paths_of_cgroups_stay_inside(path: str) -> None:
 
 
 def test_the_name_of_a_leaf_is_taken() -> None:
-    with pytest.raises(InputError, match=r"expected no cgroup of the name \.swaplab"):
+    with pytest.raises(InputError, match=r"expected no cgroup named \.swaplab"):
         validate(Scenario(workloads=ONE, cgroups={"a": Cgroup(), "a/.swaplab": Cgroup()}))
 
 
