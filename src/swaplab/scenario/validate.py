@@ -66,11 +66,7 @@ def _check_cgroups(scenario: Scenario) -> Problems:
         if any(part in ("", ".", "..") for part in parts) or not path.isprintable():
             yield f'cgroup."{path}"', "a path such as a/b, relative to the root", repr(path)
         if LEAF in parts:
-            yield (
-                f'cgroup."{path}"',
-                f"no cgroup of the name {LEAF}, where processes of one with children live",
-                repr(path),
-            )
+            yield f'cgroup."{path}"', f"no cgroup named {LEAF}, where processes of others live", repr(path)
         parent = parent_of(path)
         if parent and parent not in scenario.cgroups:
             yield f'cgroup."{path}"', f'its parent [cgroup."{parent}"] as well', "none"
