@@ -11,7 +11,7 @@ from tests.replay.validate import validate
 
 from swaplab.kernel.zsmalloc import pool_pages
 from swaplab.replay import replay
-from swaplab.replay.state import ENTRY_REFERENCED, ON_DISK, RESIDENT, ZERO_FILLED
+from swaplab.replay.state import ENTRY_REFERENCED, LISTS_PER_MEMCG, LRU_INACTIVE, ON_DISK, RESIDENT, ZERO_FILLED
 from swaplab.scenario.content import Random, Zero
 from swaplab.scenario.model import Cgroup, Machine, Scenario, Workload, Zswap, with_baseline
 
@@ -40,6 +40,23 @@ def shrink_as_if(lab: Lab, freeable: int, priority: int) -> None:
     m.control.zswap_shrinker = 1
     do_shrink_slab_of(m, A, priority)
     m.memcgs["zswap_bytes"][A] -= pretended
+
+
+@pytest.mark.parametrize("is_drained", [False, True])
+def test_a_folio_that_is_new_when_its_writeback_ends_is_not_rotated(is_drained: bool) -> None:
+    """folio_rotate_reclaimable: what waits in a batch is on no list, and so not the next that reclaim takes."""
+    lab = filled()
+    lab.touch(range(100, 110))
+    unreference(lab, [0])
+    shrink_as_if(lab, 4, 0)
+    (written,) = set(lab.where(RESIDENT)) - set(range(100, 110))
+    m = lab.machine
+    m.control.lru_batch += is_drained
+    m.control.clock += 1 << 40
+    lab.reclaim(0)
+    head = int(m.control.nr_pages) + A * LISTS_PER_MEMCG + LRU_INACTIVE
+    assert m.folios[head]["prev" if is_drained else "next"] == written
+    validate(m)
 
 
 def test_a_page_loaded_from_zswap_is_stored_again() -> None:

@@ -104,6 +104,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         readahead=_readahead(len(scenario.workloads)),
         writes_page=np.zeros(WRITES_IN_FLIGHT, np.int32),
         writes_done=np.zeros(WRITES_IN_FLIGHT, np.int64),
+        writes_batch=np.zeros(WRITES_IN_FLIGHT, np.int64),
         isolated=np.zeros(MIN_LRU_BATCH, np.int32),
         first=first,
         count=count,

@@ -16,6 +16,7 @@ from swaplab.replay.state import (
     LRU_ZSWAP,
     MAX_NR_GENS,
     MIN_NR_GENS,
+    PAGEVEC_SIZE,
     PG_ACTIVE,
     PG_DIRTY,
     PG_RECLAIM,
@@ -36,6 +37,8 @@ __all__ = [
     "list_del",
     "lru_account",
     "lru_add",
+    "lru_add_batched",
+    "lru_add_drain",
     "lru_add_tail",
     "lru_del",
     "lru_gen_from_seq",
@@ -178,11 +181,30 @@ def lru_add(m: Machine, page: int) -> None:
 
 
 @jit
+def lru_add_drain(m: Machine) -> None:
+    """Put all new folios on their lists (mm/swap.c:lru_add_drain, 6.12)."""
+    m.control.lru_batch += 1
+    m.control.lru_batch_nr = 0
+
+
+@jit
+def lru_add_batched(m: Machine, page: int) -> None:
+    """Put a new folio on its list (mm/swap.c:folio_batch_add_and_move, 6.12).
+
+    Differs: at once; but until its batch is full or drained, `end_writeback` takes it for one that is on no list yet.
+    """
+    lru_add(m, page)
+    m.control.lru_batch_nr += 1
+    if m.control.lru_batch_nr == PAGEVEC_SIZE:
+        lru_add_drain(m)
+
+
+@jit
 def folio_add_lru(m: Machine, page: int) -> None:
     """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru, 6.12)."""
     if m.control.lru_gen:
         m.folios[page].bits |= PG_ACTIVE
-    lru_add(m, page)
+    lru_add_batched(m, page)
 
 
 @jit

@@ -52,7 +52,7 @@ def swap_writepage(m: Machine, page: int) -> int:
         return IN_ZSWAP
     if not writeback_enabled(m, wide(folio.memcg)):
         return REDIRTIED
-    device_write(m, page)
+    device_write(m, page, -1)
     return WRITING
 
 

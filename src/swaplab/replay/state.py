@@ -131,6 +131,7 @@ OBJECTS_MAX = 1024
 
 SWAP_CLUSTER_MAX = 32
 MIN_LRU_BATCH, MAX_LRU_BATCH = 64, 4096
+PAGEVEC_SIZE = 31
 WRITES_IN_FLIGHT = 256
 """Requests a device queue takes before the submitter sleeps (nr_requests of virtio-blk and of most SCSI disks)."""
 
@@ -273,6 +274,8 @@ CONTROL = np.dtype(
         ("device_free_at", "i8"),  # ns
         ("writes_head", "i8"),  # ring of writes in flight: first and count
         ("writes_count", "i8"),
+        ("lru_batch", "i8"),  # number of the batch in which new folios wait to be put on lists
+        ("lru_batch_nr", "i8"),  # folios in it
         ("rotational", "i8"),
         ("read_latency_ns", "i8"),
         ("write_latency_ns", "i8"),
@@ -350,6 +353,7 @@ class Machine:
     readahead: Records  # READAHEAD[workloads]
     writes_page: NDArray[np.int32]  # [WRITES_IN_FLIGHT] ring
     writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns
+    writes_batch: NDArray[np.int64]  # [WRITES_IN_FLIGHT] batch that the folio was new in, -1 if it was not
     isolated: NDArray[np.int32]  # [MIN_LRU_BATCH] folios off their list during a scan
     first: NDArray[np.int32]  # [components] first sample
     count: NDArray[np.int32]  # [components] samples

@@ -121,7 +121,7 @@ def device_read(m: Machine, page: int, wait: bool) -> None:
 
 
 @jit
-def device_write(m: Machine, page: int) -> None:
+def device_write(m: Machine, page: int, batch: int) -> None:
     """Queue a write of the page's slot, under writeback until it is done (mm/page_io.c:__swap_writepage, 6.12)."""
     control = m.control
     if control.writes_count == WRITES_IN_FLIGHT:
@@ -130,6 +130,7 @@ def device_write(m: Machine, page: int) -> None:
     tail = (wide(control.writes_head) + wide(control.writes_count)) % WRITES_IN_FLIGHT
     m.writes_page[tail] = page
     m.writes_done[tail] = done
+    m.writes_batch[tail] = batch
     control.writes_count += 1
     m.folios[page].bits = wide(m.folios[page].bits) & ~PG_DIRTY | PG_WRITEBACK | PG_RECLAIM
     m.memcgs[wide(m.folios[page].memcg)].pswpout += 1
@@ -140,12 +141,14 @@ def end_writeback(m: Machine) -> None:
     """Finish the oldest write: its folio is next to be reclaimed (mm/filemap.c:folio_end_writeback, 6.12)."""
     control = m.control
     page = wide(m.writes_page[wide(control.writes_head)])
+    batch = wide(m.writes_batch[wide(control.writes_head)])
     control.writes_head = (wide(control.writes_head) + 1) % WRITES_IN_FLIGHT
     control.writes_count -= 1
     folio = m.folios[page]
     flags = wide(folio.bits) & ~(PG_WRITEBACK | PG_RECLAIM)
-    if folio.next == ISOLATED:
-        folio.bits = flags  # a scan holds it and puts it back
+    # folio_rotate_reclaimable() leaves alone what is on no list: a scan holds it and puts it back, or it is new.
+    if folio.next == ISOLATED or batch == control.lru_batch:
+        folio.bits = flags
         return
     lru_del(m, page)
     folio.bits = flags & ~PG_ACTIVE

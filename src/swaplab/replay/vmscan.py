@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 from swaplab.replay.jit import jit, wide
-from swaplab.replay.lists import lru_add, lru_del, lru_head
+from swaplab.replay.lists import lru_add, lru_add_drain, lru_del, lru_head
 from swaplab.replay.lru_gen_eviction import lru_gen_shrink_lruvec, lru_gen_shrink_node
 from swaplab.replay.memcontrol import (
     is_online,
@@ -61,6 +61,7 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
 def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list, 6.12)."""
     complete_writes(m)
+    lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_INACTIVE, nr_to_scan)
     if not taken:
         return 0
@@ -77,6 +78,8 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
 @jit
 def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
     """Deactivate up to 32 of the oldest active folios, used or not (mm/vmscan.c:shrink_active_list, 6.12)."""
+    complete_writes(m)
+    lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_ACTIVE, nr_to_scan)
     for i in range(taken):
         page = wide(m.isolated[i])

@@ -7,7 +7,7 @@ of the cgroup retargets, as ``objcg->memcg`` in the kernel.
 from __future__ import annotations
 
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add, lru_head
+from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add_batched, lru_head
 from swaplab.replay.memcontrol import (
     charge_by_force,
     charge_zswap,
@@ -20,14 +20,13 @@ from swaplab.replay.memcontrol import (
 )
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
-    ISOLATED,
     LRU_ZSWAP,
     PG_SWAPCACHE,
     RESIDENT,
     STATE_MASK,
     Machine,
 )
-from swaplab.replay.swap import device_write
+from swaplab.replay.swap import complete_writes, device_write
 from swaplab.replay.workingset import workingset_refault
 from swaplab.replay.zsmalloc import zs_free, zs_malloc
 
@@ -199,9 +198,9 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     m.pages[page].other_memcg = owner
     entry.bits = wide(entry.bits) & ~STATE_MASK | RESIDENT | PG_SWAPCACHE
     m.memcgs[folio_memcg].swapcached += 1
-    m.folios[page].next = ISOLATED
-    device_write(m, page)
-    lru_add(m, page)
+    complete_writes(m)
+    lru_add_batched(m, page)
+    device_write(m, page, wide(m.control.lru_batch))
     return True
 
 
