@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.replay.lab import pages_on
 
 from swaplab.kernel.charge import memalloc
 from swaplab.kernel.folio import Folio, folio_isolate_lru
@@ -22,7 +23,7 @@ from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio
 from swaplab.kernel.zswap_entry import NODE
 from swaplab.kernel.zswap_writeback import queue_shrink_work
 from swaplab.replay import Replay
-from swaplab.replay.jit import entry, jit, wide
+from swaplab.replay.jit import entry, wide
 from swaplab.replay.lists import lru_add, lru_del, lru_head
 from swaplab.replay.memory import run_background
 from swaplab.replay.shrink_folio import shrink_folio_list
@@ -31,7 +32,6 @@ from swaplab.replay.state import (
     GONE,
     IN_ZSWAP,
     ISOLATED,
-    LISTS_PER_MEMCG,
     LRU_INACTIVE,
     LRU_ZSWAP,
     NONE,
@@ -60,7 +60,7 @@ CHARGED = ("memory.current", "memory.swap.current")
 NAMES = {NONE: "", RESIDENT: "resident", IN_ZSWAP: "zswap", ON_DISK: "device", ZERO_FILLED: "zeros", GONE: ""}
 
 
-@jit
+@entry
 def settle(m: Arrays) -> None:
     """Let the worker do what it was woken for, on a device that takes no time."""
     run_background(m)
@@ -184,7 +184,7 @@ class Pair:
     def work(self) -> None:
         """Have zswap's worker run."""
         self.replay.machine.control.shrink_queued = 1
-        shrink(self.replay.machine, 0, 12)
+        settle(self.replay.machine)
         queue_shrink_work(self.kernel._swap)
         self.kernel.settle()
 
@@ -337,14 +337,10 @@ class Pair:
 
     def _entries_of_replay(self, memcg: int) -> list[tuple[str, int, bool]]:
         machine = self.replay.machine
-        head = int(machine.control.nr_pages) + memcg * LISTS_PER_MEMCG + LRU_ZSWAP
-        following = machine.folios["next"]
-        found, page = [], int(following[head])
-        while page != head:
+        found = []
+        for page in pages_on(machine, memcg, LRU_ZSWAP):
             path, key = divmod(page, self.pages)
-            referenced = bool(machine.folios["bits"][page] & ENTRY_REFERENCED)
-            found.append((self.paths[path], key, referenced))
-            page = int(following[page])
+            found.append((self.paths[path], key, bool(machine.folios["bits"][page] & ENTRY_REFERENCED)))
         return found
 
     def _number(self, path: str) -> int:

@@ -19,7 +19,16 @@ from swaplab.scenario.content import Content, SameFilled
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.model import Machine as Hardware
 
-__all__ = ["Lab", "age_of", "do_shrink_slab_of", "scan_target_of", "shrink_worker_of", "zs_free_of", "zs_malloc_of"]
+__all__ = [
+    "Lab",
+    "age_of",
+    "do_shrink_slab_of",
+    "pages_on",
+    "scan_target_of",
+    "shrink_worker_of",
+    "zs_free_of",
+    "zs_malloc_of",
+]
 
 A = 1
 """Number of cgroup ``a``, the root being 0."""
@@ -103,13 +112,18 @@ class Lab(Replay):
 
     def entries(self, memcg: int = A) -> list[int]:
         """Pages on a cgroup's zswap LRU, the oldest first."""
-        head = int(self.machine.control.nr_pages) + memcg * LISTS_PER_MEMCG + LRU_ZSWAP
-        following = self.machine.folios["next"]
-        pages, page = [], int(following[head])
-        while page != head:
-            pages.append(page)
-            page = int(following[page])
-        return pages
+        return pages_on(self.machine, memcg, LRU_ZSWAP)
+
+
+def pages_on(m: Machine, memcg: int, lru: int) -> list[int]:
+    """Pages on a list of a cgroup's, from its head on: of entries the oldest first, of folios the youngest."""
+    head = int(m.control.nr_pages) + memcg * LISTS_PER_MEMCG + lru
+    following = m.folios["next"]
+    pages, page = [], int(following[head])
+    while page != head:
+        pages.append(page)
+        page = int(following[page])
+    return pages
 
 
 @entry

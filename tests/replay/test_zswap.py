@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.replay.lab import A, Lab, do_shrink_slab_of, shrink_worker_of, zs_free_of, zs_malloc_of
+from tests.replay.lab import A, Lab, do_shrink_slab_of, pages_on, shrink_worker_of, zs_free_of, zs_malloc_of
 from tests.replay.validate import validate
 
 from swaplab.kernel.zsmalloc import pool_pages
 from swaplab.replay import replay
-from swaplab.replay.state import ENTRY_REFERENCED, LISTS_PER_MEMCG, LRU_INACTIVE, ON_DISK, RESIDENT, ZERO_FILLED
+from swaplab.replay.state import ENTRY_REFERENCED, LRU_INACTIVE, ON_DISK, RESIDENT, ZERO_FILLED
 from swaplab.scenario.content import Random, Zero
 from swaplab.scenario.model import Cgroup, Machine, Scenario, Workload, Zswap, with_baseline
 
@@ -54,8 +54,7 @@ def test_a_folio_that_is_new_when_its_writeback_ends_is_not_rotated(is_drained: 
     m.control.lru_batch += is_drained
     m.control.clock += 1 << 40
     lab.reclaim(0)
-    head = int(m.control.nr_pages) + A * LISTS_PER_MEMCG + LRU_INACTIVE
-    assert m.folios[head]["prev" if is_drained else "next"] == written
+    assert pages_on(m, A, LRU_INACTIVE)[-1 if is_drained else 0] == written
     validate(m)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swaplab.scenario.model import Cgroup, Event, Scenario, Workload
-from swaplab.scenario.tree import leaves, pre_order
+from swaplab.scenario.tree import leaves, parent_of, pre_order
 
 
 @given(st.permutations(["a", "a/x", "a/x/1", "a/y", "b", "b/x", "c"]))
@@ -18,7 +18,7 @@ def test_pre_order(paths: list[str]) -> None:
         below = [each.startswith(f"{path}/") for each in order[i + 1 :]]
         assert below == sorted(below, reverse=True), "all below a cgroup follow it at once"
     for parent in ("", "a", "b", "a/x"):
-        own = [each for each in order if each and each.rpartition("/")[0] == parent]
+        own = [each for each in order if each and parent_of(each) == parent]
         assert own == [each for each in paths if each in own], "siblings stay in the scenario's order"
 
 

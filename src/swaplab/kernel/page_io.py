@@ -6,10 +6,7 @@ mm/page_io.c, 6.12.
 from __future__ import annotations
 
 from swaplab.kernel.folio import ZERO_PAGE, Folio
-from swaplab.kernel.memcontrol import (
-    count_objcg_events,
-    get_obj_cgroup_from_memcg,
-)
+from swaplab.kernel.memcontrol import count_objcg_events, get_obj_cgroup_from_memcg
 from swaplab.kernel.swap_io import swap_read_folio_bdev_sync, swap_writepage_bdev_sync
 from swaplab.kernel.swap_state import folio_free_swap
 from swaplab.kernel.swapfile import Swap, SwapInfo

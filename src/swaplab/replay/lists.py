@@ -38,12 +38,12 @@ __all__ = [
     "lru_account",
     "lru_add",
     "lru_add_batched",
-    "lru_add_drain",
     "lru_add_tail",
     "lru_del",
     "lru_gen_from_seq",
     "lru_gen_update_size",
     "lru_head",
+    "next_batch",
 ]
 
 
@@ -181,8 +181,8 @@ def lru_add(m: Machine, page: int) -> None:
 
 
 @jit
-def lru_add_drain(m: Machine) -> None:
-    """Put all new folios on their lists (mm/swap.c:lru_add_drain, 6.12)."""
+def next_batch(m: Machine) -> None:
+    """Begin a batch of new folios; those of the last are on their lists (mm/swap.c:folio_batch_move_lru, 6.12)."""
     m.control.lru_batch += 1
     m.control.lru_batch_nr = 0
 
@@ -196,7 +196,7 @@ def lru_add_batched(m: Machine, page: int) -> None:
     lru_add(m, page)
     m.control.lru_batch_nr += 1
     if m.control.lru_batch_nr == PAGEVEC_SIZE:
-        lru_add_drain(m)
+        next_batch(m)
 
 
 @jit

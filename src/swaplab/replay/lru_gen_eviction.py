@@ -14,7 +14,6 @@ from swaplab.replay.lists import (
     list_add_tail,
     list_del,
     lru_add,
-    lru_add_drain,
     lru_del,
     lru_gen_from_seq,
     lru_head,
@@ -40,7 +39,7 @@ from swaplab.replay.state import (
     PRESENT,
     Machine,
 )
-from swaplab.replay.swap import complete_writes
+from swaplab.replay.swap import complete_writes, lru_add_drain
 from swaplab.replay.zswap import do_shrink_slab
 
 __all__ = ["lru_gen_shrink_lruvec", "lru_gen_shrink_node"]
@@ -245,7 +244,6 @@ def try_to_shrink_lruvec(m: Machine, memcg: int) -> bool:
 @jit
 def lru_gen_shrink_lruvec(m: Machine, memcg: int) -> None:
     """Evict from one cgroup for a limit's sake (mm/vmscan.c:lru_gen_shrink_lruvec, 6.12)."""
-    complete_writes(m)
     lru_add_drain(m)
     m.control.mm_walk = m.control.proactive
     if try_to_shrink_lruvec(m, memcg):

@@ -7,7 +7,7 @@ first and freed at once; which number a slot has shows nowhere else.
 from __future__ import annotations
 
 from swaplab.replay.jit import jit, wide
-from swaplab.replay.lists import lru_add_tail, lru_del
+from swaplab.replay.lists import lru_add_tail, lru_del, next_batch
 from swaplab.replay.memcontrol import charge_slot, count_slot, payer, slot_owner, spend
 from swaplab.replay.state import (
     ISOLATED,
@@ -31,6 +31,7 @@ __all__ = [
     "device_write",
     "folio_free_swap",
     "free_slot",
+    "lru_add_drain",
     "wait_for_write",
 ]
 
@@ -161,6 +162,13 @@ def complete_writes(m: Machine) -> None:
     control = m.control
     while control.writes_count and m.writes_done[wide(control.writes_head)] <= control.clock:
         end_writeback(m)
+
+
+@jit
+def lru_add_drain(m: Machine) -> None:
+    """Put new folios on their lists (mm/swap.c:lru_add_drain, 6.12), too late for those that were written by now."""
+    complete_writes(m)
+    next_batch(m)
 
 
 @jit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 from swaplab.replay.jit import jit, wide
-from swaplab.replay.lists import lru_add, lru_add_drain, lru_del, lru_head
+from swaplab.replay.lists import lru_add, lru_del, lru_head
 from swaplab.replay.lru_gen_eviction import lru_gen_shrink_lruvec, lru_gen_shrink_node
 from swaplab.replay.memcontrol import (
     is_online,
@@ -26,7 +26,7 @@ from swaplab.replay.state import (
     YOUNG,
     Machine,
 )
-from swaplab.replay.swap import complete_writes
+from swaplab.replay.swap import lru_add_drain
 from swaplab.replay.workingset import lru_note_cost
 from swaplab.replay.zswap import do_shrink_slab
 
@@ -60,7 +60,6 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
 @jit
 def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list, 6.12)."""
-    complete_writes(m)
     lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_INACTIVE, nr_to_scan)
     if not taken:
@@ -78,7 +77,6 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
 @jit
 def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
     """Deactivate up to 32 of the oldest active folios, used or not (mm/vmscan.c:shrink_active_list, 6.12)."""
-    complete_writes(m)
     lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_ACTIVE, nr_to_scan)
     for i in range(taken):

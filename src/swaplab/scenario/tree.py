@@ -7,7 +7,7 @@ from typing import Final
 
 from swaplab.scenario.model import Scenario
 
-__all__ = ["LEAF", "leaves", "parent_of", "pre_order"]
+__all__ = ["LEAF", "leaves", "parent_of", "parents", "pre_order"]
 
 LEAF: Final = ".swaplab"
 """Name of a cgroup for the processes of one that has children."""
@@ -16,6 +16,11 @@ LEAF: Final = ".swaplab"
 def parent_of(path: str) -> str:
     """The cgroup above one that is not the root."""
     return path.rpartition("/")[0]
+
+
+def parents(cgroups: Iterable[str]) -> set[str]:
+    """The cgroups that have others below, but for the root."""
+    return {parent_of(path) for path in cgroups if path} - {""}
 
 
 def pre_order(cgroups: Iterable[str]) -> list[str]:
@@ -42,7 +47,6 @@ def leaves(scenario: Scenario) -> dict[str, str]:
     Linux lets no cgroup but the root have both (kernel/cgroup/cgroup.c:cgroup_migrate_vet_dst, 6.12), and reclaim walks
     a leaf, unlike its parent, after the others. Cgroups that never have a process have no leaf.
     """
-    parents = {parent_of(path) for path in scenario.cgroups if path} - {""}
     moved_to = {parent_of(event.cgroup) for event in scenario.events if event.remove}
     peopled = moved_to | {workload.cgroup for workload in scenario.workloads}
-    return {path: f"{path}/{LEAF}" for path in sorted(parents & peopled)}
+    return {path: f"{path}/{LEAF}" for path in sorted(parents(scenario.cgroups) & peopled)}

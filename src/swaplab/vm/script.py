@@ -8,7 +8,7 @@ from typing import NamedTuple
 from swaplab.errors import UnsupportedError
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import Cgroup, Event, Scenario
-from swaplab.scenario.tree import LEAF, leaves, parent_of, pre_order
+from swaplab.scenario.tree import LEAF, leaves, parent_of, parents, pre_order
 from swaplab.vm.memory import min_free_kbytes
 
 __all__ = ["Watched", "refuse", "sample_positions", "script_for", "watched_files"]
@@ -151,11 +151,11 @@ def _cgroups(scenario: Scenario, homes: Homes) -> Iterator[Command]:
     yield "write", f"{ROOT}/cgroup.subtree_control", "+memory"
     # The root may have processes beside children; this one is for the runner's helper.
     yield "mkdir", f"{ROOT}/{LEAF}"
-    parents = {parent_of(path) for path in scenario.cgroups if path} - {""}
+    have_children = parents(scenario.cgroups)
     for path in pre_order(scenario.cgroups):
         if path:
             yield "mkdir", _directory(path)
-        if path in parents:
+        if path in have_children:
             yield "write", f"{_directory(path)}/cgroup.subtree_control", "+memory"
         limits = scenario.cgroups.get(path, Cgroup())
         for field in LIMITS:
