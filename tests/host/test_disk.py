@@ -14,23 +14,33 @@ from swaplab.scenario.device import Device
 MIB = 1 << 20
 # 1 GiB/s to read and 512 MiB/s to write: a page takes 3815 and 7629 ns.
 TIMES = Times(
-    write_block=1e9 / 512, read_block=1e9 / 1024, read_page=53_815, read_random_page=83_815, write_random_page=27_629
+    write_block=1e9 / 512,
+    read_block=1e9 / 1024,
+    read_page=57_815,
+    read_random_page=87_815,
+    write_random_page=31_629,
+    processor=4_000,
 )
 
 
-def test_latency_is_without_the_transfer() -> None:
+def test_latency_is_without_processor_and_transfer() -> None:
     assert device_of(TIMES, rotational=False) == Device(
-        read_latency_ns=80_000, write_latency_ns=20_000, read_bandwidth=1024 * MIB, write_bandwidth=512 * MIB
+        read_latency_ns=80_000,
+        write_latency_ns=20_000,
+        read_bandwidth=1024 * MIB,
+        write_bandwidth=512 * MIB,
+        submit_ns=4_000,
     )
 
 
 def test_a_jump_on_a_disk_costs_a_seek() -> None:
-    times = TIMES._replace(read_random_page=8_053_815, write_random_page=8_057_629)
+    times = TIMES._replace(read_random_page=8_057_815, write_random_page=8_061_629)
     assert device_of(times, rotational=True) == Device(
         read_latency_ns=50_000,
         write_latency_ns=50_000,
         read_bandwidth=1024 * MIB,
         write_bandwidth=512 * MIB,
+        submit_ns=4_000,
         rotational=True,
         seek_ns=8_000_000,
     )
@@ -38,7 +48,9 @@ def test_a_jump_on_a_disk_costs_a_seek() -> None:
 
 def test_what_cannot_be_is_never_measured() -> None:
     """A cache that hides seeks, and a page faster than its transfer, still give a device that can be used."""
-    times = Times(write_block=1e12, read_block=1e12, read_page=5, read_random_page=4, write_random_page=3)
+    times = Times(
+        write_block=1e12, read_block=1e12, read_page=5, read_random_page=4, write_random_page=3, processor=1e9
+    )
     for rotational in (False, True):
         device = device_of(times, rotational=rotational)
         assert Device.from_toml(toml(device)) == device

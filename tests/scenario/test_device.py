@@ -12,12 +12,13 @@ TABLE = {"read_latency": "80us", "write_latency": "20us", "read_bandwidth": "3G"
 
 
 def test_a_table() -> None:
-    device = Device.from_toml(TABLE | {"rotational": True, "seek": "8ms"})
+    device = Device.from_toml(TABLE | {"submit": "7us", "rotational": True, "seek": "8ms"})
     assert device == Device(
         read_latency_ns=80_000,
         write_latency_ns=20_000,
         read_bandwidth=3 << 30,
         write_bandwidth=2 << 30,
+        submit_ns=7_000,
         rotational=True,
         seek_ns=8_000_000,
     )

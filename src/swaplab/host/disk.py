@@ -31,13 +31,18 @@ Transfer = Callable[[int, list[memoryview], int], int]
 
 
 class Times(NamedTuple):
-    """Medians in nanoseconds: of a block of 1 MiB in order, and of a page in order and at random."""
+    """Nanoseconds: medians of a block of 1 MiB in order, and of a page in order and at random; and of the processor.
+
+    The last is the mean that this process used for a write at random. What interrupts take is not in it where the
+    kernel counts them apart.
+    """
 
     write_block: float
     read_block: float
     read_page: float
     read_random_page: float
     write_random_page: float
+    processor: float
 
 
 def measure_device(
@@ -82,26 +87,27 @@ def _measure(descriptor: int, size: int, seconds: float, step: Step) -> Times:
     block.write(generator.bytes(BLOCK))
     page = memoryview(block)[:PAGE_SIZE]
     offsets = range(0, max(size // BLOCK, 1) * BLOCK, BLOCK)
-    written, write_block = _time(os.pwritev, descriptor, memoryview(block), offsets, seconds)
+    written, write_block, _ = _time(os.pwritev, descriptor, memoryview(block), offsets, seconds)
     step()
     end = written * BLOCK
-    _, read_block = _time(os.preadv, descriptor, memoryview(block), range(0, end, BLOCK), seconds)
+    _, read_block, _ = _time(os.preadv, descriptor, memoryview(block), range(0, end, BLOCK), seconds)
     step()
-    _, read_page = _time(os.preadv, descriptor, page, range(0, end, PAGE_SIZE), seconds)
+    _, read_page, _ = _time(os.preadv, descriptor, page, range(0, end, PAGE_SIZE), seconds)
     step()
     scattered = [int(offset) for offset in generator.permutation(np.arange(0, end, PAGE_SIZE))]
-    _, read_random = _time(os.preadv, descriptor, page, scattered, seconds)
+    _, read_random, _ = _time(os.preadv, descriptor, page, scattered, seconds)
     step()
-    _, write_random = _time(os.pwritev, descriptor, page, scattered, seconds)
+    _, write_random, processor = _time(os.pwritev, descriptor, page, scattered, seconds)
     step()
-    return Times(write_block, read_block, read_page, read_random, write_random)
+    return Times(write_block, read_block, read_page, read_random, write_random, processor)
 
 
 def _time(
     transfer: Transfer, descriptor: int, buffer: memoryview, offsets: range | list[int], seconds: float
-) -> tuple[int, float]:
-    """Transfer at the offsets until the time is over: how many, and the median in nanoseconds."""
+) -> tuple[int, float, float]:
+    """Transfer at the offsets until the time is over: how many, the median in nanoseconds, and the processor's mean."""
     times: list[int] = []
+    processor = time.thread_time_ns()
     end = time.perf_counter_ns() + round(seconds * 1e9)
     for offset in offsets:
         start = time.perf_counter_ns()
@@ -109,11 +115,11 @@ def _time(
             break
         transfer(descriptor, [buffer], offset)
         times.append(time.perf_counter_ns() - start)
-    return len(times), statistics.median(times)
+    return len(times), statistics.median(times), (time.thread_time_ns() - processor) / len(times)
 
 
 def device_of(times: Times, *, rotational: bool) -> Device:
-    """Take latency, transfer and seek apart.
+    """Take processor, latency, transfer and seek apart.
 
     On a rotational device a page in order shows the latency, and what one at random takes longer is the seek. A write
     at random then has the same seek in it, if the disk does not hide it in its cache.
@@ -122,11 +128,13 @@ def device_of(times: Times, *, rotational: bool) -> Device:
     seek = max(0.0, times.read_random_page - times.read_page) if rotational else 0.0
     read = times.read_page if rotational else times.read_random_page
     write = max(times.write_random_page - seek, 0)
+    submit = min(times.processor, read, write)
     return Device(
-        read_latency_ns=_tidy(read - PAGE_SIZE * 1e9 / read_bandwidth, 1000),
-        write_latency_ns=_tidy(write - PAGE_SIZE * 1e9 / write_bandwidth, 1000),
+        read_latency_ns=_tidy(read - submit - PAGE_SIZE * 1e9 / read_bandwidth, 1000),
+        write_latency_ns=_tidy(write - submit - PAGE_SIZE * 1e9 / write_bandwidth, 1000),
         read_bandwidth=_tidy(read_bandwidth, BLOCK),
         write_bandwidth=_tidy(write_bandwidth, BLOCK),
+        submit_ns=_tidy(submit, 100),
         rotational=rotational,
         seek_ns=_tidy(seek, 1000) if rotational else 0,
     )

@@ -250,6 +250,7 @@ def _set_costs(control: Records, scenario: Scenario, cost: Cost) -> None:
     device = scenario.swap.device
     if device != "zram":
         control.rotational, control.seek_ns = device.rotational, device.seek_ns
+        control.submit_ns = device.submit_ns
         control.read_latency_ns, control.write_latency_ns = device.read_latency_ns, device.write_latency_ns
         control.read_page_ns = PAGE_SIZE * 1_000_000_000 // device.read_bandwidth
         control.write_page_ns = PAGE_SIZE * 1_000_000_000 // device.write_bandwidth

@@ -130,6 +130,7 @@ OBJECTS_MAX = 1024
 """No zspage holds as many objects: 8 pages of objects of 32 bytes."""
 
 SWAP_CLUSTER_MAX = 32
+MAX_RECLAIM_RETRIES = 16
 MIN_LRU_BATCH, MAX_LRU_BATCH = 64, 4096
 PAGEVEC_SIZE = 31
 WRITES_IN_FLIGHT = 256
@@ -246,6 +247,11 @@ CONTROL = np.dtype(
         # zswap state and debugfs counters
         ("pool_reached_full", "i8"),
         ("shrink_queued", "i8"),
+        ("worker_running", "i8"),
+        ("worker_clock", "i8"),  # ns; the worker has a CPU of its own
+        ("worker_failures", "i8"),
+        ("worker_attempts", "i8"),
+        ("worker_memcg", "i8"),  # whose turn it is, NOT_CHOSEN before the cursor has moved
         ("next_shrink", "i8"),  # zswap_next_shrink, -1 for none
         ("stored_pages", "i8"),
         ("pool_pages", "i8"),
@@ -277,6 +283,7 @@ CONTROL = np.dtype(
         ("lru_batch", "i8"),  # number of the batch in which new folios wait to be put on lists
         ("lru_batch_nr", "i8"),  # folios in it
         ("rotational", "i8"),
+        ("submit_ns", "i8"),
         ("read_latency_ns", "i8"),
         ("write_latency_ns", "i8"),
         ("read_page_ns", "i8"),  # time on the wire for 4096 bytes
@@ -302,7 +309,7 @@ CONTROL = np.dtype(
         ("decompress_ns", "i8"),
         # the task that runs
         ("current", "i8"),  # its cgroup
-        ("background", "i8"),  # kswapd or a worker: spends nobody's time
+        ("background", "i8"),  # kswapd or a worker, on a CPU of its own
         ("in_lru_fault", "i8"),  # task_struct.in_lru_fault: in a page fault
         # struct scan_control
         ("target", "i8"),

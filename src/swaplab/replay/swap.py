@@ -114,8 +114,9 @@ def device_start(m: Machine, slot: int, transfer_ns: int) -> int:
 def device_read(m: Machine, page: int, wait: bool) -> None:
     """Read the page's slot, and wait for it or not (mm/page_io.c:swap_read_folio, 6.12)."""
     control = m.control
-    done = device_start(m, wide(m.pages[page].slot), wide(control.read_page_ns)) + wide(control.read_latency_ns)
     memcg = m.memcgs[payer(m)]
+    memcg.device_ns += spend(m, wide(control.submit_ns))
+    done = device_start(m, wide(m.pages[page].slot), wide(control.read_page_ns)) + wide(control.read_latency_ns)
     memcg.pswpin += 1
     if wait:
         memcg.device_ns += spend(m, done - wide(control.clock))
@@ -127,6 +128,7 @@ def device_write(m: Machine, page: int, batch: int) -> None:
     control = m.control
     if control.writes_count == WRITES_IN_FLIGHT:
         wait_for_write(m)
+    m.memcgs[payer(m)].device_ns += spend(m, wide(control.submit_ns))
     done = device_start(m, wide(m.pages[page].slot), wide(control.write_page_ns)) + wide(control.write_latency_ns)
     tail = (wide(control.writes_head) + wide(control.writes_count)) % WRITES_IN_FLIGHT
     m.writes_page[tail] = page
