@@ -62,8 +62,10 @@ NAMES = {NONE: "", RESIDENT: "resident", IN_ZSWAP: "zswap", ON_DISK: "device", Z
 
 @entry
 def settle(m: Arrays) -> None:
-    """Let the worker do what it was woken for, on a device that takes no time."""
-    run_background(m)
+    """Let the worker do what it was woken for, however long it takes, on a device that takes no time."""
+    while m.control.worker_running or m.control.shrink_queued:
+        m.control.clock = max(wide(m.control.clock), wide(m.control.worker_clock))
+        run_background(m)
     while wait_for_write(m):
         pass
 
@@ -75,8 +77,10 @@ def look_at(m: Arrays, page: int) -> None:
     lru_del(m, page)
     m.folios[page].next = ISOLATED
     m.isolated[0] = page
+    m.control.background = 1  # the worker waits, as it does in kernel/
     if shrink_folio_list(m, 1, lru_head(m, wide(m.folios[page].memcg), LRU_INACTIVE)):
         lru_add(m, page)
+    m.control.background = 0
     settle(m)
 
 

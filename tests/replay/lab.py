@@ -10,7 +10,7 @@ import numpy as np
 from swaplab.replay import Replay
 from swaplab.replay.jit import entry
 from swaplab.replay.lru_gen_aging import try_to_inc_max_seq
-from swaplab.replay.memory import shrink_worker
+from swaplab.replay.memory import run_background
 from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY, PG_SWAPCACHE, STATE_MASK, Machine
 from swaplab.replay.vmscan import scan_target
 from swaplab.replay.zsmalloc import zs_free, zs_malloc
@@ -146,10 +146,10 @@ def do_shrink_slab_of(m: Machine, memcg: int, priority: int) -> None:
 
 @entry
 def shrink_worker_of(m: Machine) -> None:
-    """`shrink_worker`, for Python to call, as its kernel thread would."""
-    m.control.background = 1
-    shrink_worker(m)
-    m.control.background = 0
+    """Queue `shrink_worker`, and give it all the time that it needs."""
+    m.control.shrink_queued = 1
+    m.control.clock += 10**12
+    run_background(m)
 
 
 @entry

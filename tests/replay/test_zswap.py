@@ -279,6 +279,37 @@ def test_the_worker_writes_back_down_to_the_threshold() -> None:
     validate(lab.machine)
 
 
+def test_the_worker_does_what_its_processor_has_time_for() -> None:
+    """What it has begun goes on with the clock, entry by entry."""
+    lab = filled()
+    unreference(lab, lab.entries())
+    control = lab.machine.control
+    control.zswap_accept_pages = 0
+    one = int(control.reclaim_page_ns + control.decompress_ns + control.submit_ns)
+    control.shrink_queued = 1
+    control.clock = control.worker_clock = 10**9
+    lab.set(memory_high=None)
+    assert lab.count("zswpwb") == 1, "its clock was not ahead"
+    control.clock += 10 * one
+    lab.set(memory_high=None)
+    assert lab.count("zswpwb") == 11
+    assert control.worker_clock == 10**9 + 11 * one
+    validate(lab.machine)
+
+
+def test_a_refused_store_has_the_worker_look_around_at_once() -> None:
+    """While reclaim goes on: 16 entries lose their second chance with every folio that the full pool refuses."""
+    lab = filled()
+    control = lab.machine.control
+    control.zswap_max_pages = control.pool_pages
+    control.zswap_accept_pages = 0
+    lab.touch(range(100, 104))
+    lab.reclaim(4)
+    assert control.pool_limit_hit == 4
+    looked_at = np.sum(lab.machine.folios["bits"][lab.entries()] & ENTRY_REFERENCED == 0)
+    assert 3 * 16 < looked_at <= 4 * 16, "the last run may be on its way"
+
+
 def test_what_was_written_back_is_read_from_disk() -> None:
     lab = filled()
     unreference(lab, lab.entries())

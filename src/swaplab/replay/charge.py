@@ -8,6 +8,7 @@ from swaplab.replay.memcontrol import over_limit, page_counter_charge, payer, sp
 from swaplab.replay.state import (
     GONE,
     IN_ZSWAP,
+    MAX_RECLAIM_RETRIES,
     NONE,
     PG_SWAPCACHE,
     PG_WRITEBACK,
@@ -23,7 +24,6 @@ from swaplab.replay.vmscan import try_to_free_pages
 from swaplab.replay.zswap import zram_free, zswap_entry_free
 
 __all__ = [
-    "MAX_RECLAIM_RETRIES",
     "alloc_charged",
     "alloc_pte",
     "handle_over_high",
@@ -33,7 +33,6 @@ __all__ = [
     "zap_workload",
 ]
 
-MAX_RECLAIM_RETRIES = 16
 MEMCG_CHARGE_BATCH = 64
 HZ = 250
 DELAY_PRECISION_SHIFT, DELAY_SCALING_SHIFT = 20, 14

@@ -9,10 +9,12 @@ from swaplab.replay.jit import jit, wide
 from swaplab.replay.state import Machine
 
 __all__ = [
+    "begin_background",
     "charge_by_force",
     "charge_slot",
     "charge_zswap",
     "count_slot",
+    "end_background",
     "is_online",
     "may_zswap",
     "over_limit",
@@ -40,10 +42,27 @@ def payer(m: Machine) -> int:
 
 @jit
 def spend(m: Machine, nanoseconds: int) -> int:
-    """Let `nanoseconds` pass for the running task; kswapd and the workers run beside it, on other CPUs."""
-    if not m.control.background:
-        m.control.clock += nanoseconds
+    """Let `nanoseconds` pass for the running task."""
+    m.control.clock += nanoseconds
     return nanoseconds
+
+
+@jit
+def begin_background(m: Machine, clock: int) -> int:
+    """Switch to a task on another CPU, where it is `clock`; what the running task's clock said."""
+    now = wide(m.control.clock)
+    m.control.clock = clock
+    m.control.background = 1
+    return now
+
+
+@jit
+def end_background(m: Machine, now: int) -> int:
+    """Switch back to a task where it is `now`; what the other one's clock said."""
+    clock = wide(m.control.clock)
+    m.control.clock = now
+    m.control.background = 0
+    return clock
 
 
 @jit

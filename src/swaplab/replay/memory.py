@@ -1,6 +1,6 @@
 """Page faults and the tasks they wake (mm/memory.c, mm/vmscan.c:kswapd, mm/zswap.c:shrink_worker, 6.12).
 
-Differs: kswapd and the shrink worker run to their end between two accesses, not beside them.
+Differs: kswapd runs to its end between two accesses, not beside them.
 """
 
 from __future__ import annotations
@@ -9,41 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swaplab.replay.charge import (
-    MAX_RECLAIM_RETRIES,
     alloc_charged,
     alloc_pte,
     handle_over_high,
     must_handle_over_high,
 )
 from swaplab.replay.jit import entry, inline, jit, wide
-from swaplab.replay.lists import folio_add_lru, lru_head
+from swaplab.replay.lists import folio_add_lru
 from swaplab.replay.memcontrol import (
-    is_online,
-    over_limit,
+    begin_background,
+    end_background,
     spend,
     swap_full,
     workload_of,
-    writeback_enabled,
 )
 from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
     GONE,
-    LRU_ZSWAP,
+    MAX_RECLAIM_RETRIES,
     NONE,
     PRESENT,
     PTE_DIRTY,
     RESIDENT,
     STATE_MASK,
-    WRITES_IN_FLIGHT,
     YOUNG,
     Machine,
 )
 from swaplab.replay.swap import complete_writes, folio_free_swap
 from swaplab.replay.swap_state import found_in_swap_cache, swapin_readahead
 from swaplab.replay.vmscan import balance_pgdat, try_to_free_pages
-from swaplab.replay.zswap import ENOENT, shrink_memcg
+from swaplab.replay.zswap import shrink_worker
 
-__all__ = ["run", "run_background", "shrink_worker", "touch_only"]
+__all__ = ["run", "run_background", "touch_only"]
 
 FAR, NEAR = 16, 8  # accesses ahead, about the time that memory takes to answer
 
@@ -52,56 +49,21 @@ FAR, NEAR = 16, 8  # accesses ahead, about the time that memory takes to answer
 
 
 @jit
-def make_room(m: Machine, memcg: int) -> None:
-    """Reclaim for the folio that writeback of `memcg`'s oldest entry will charge, as the worker's own charge does.
+def run_worker(m: Machine) -> None:
+    """Let the shrink worker catch up, and reclaim where its charges need room.
 
-    Differs: tries once, then charges by force.
+    Differs: tries once for each, then charges by force.
     """
-    page = wide(m.folios[lru_head(m, memcg, LRU_ZSWAP)].next)
-    if page >= m.control.nr_pages:
-        return
-    owner = wide(m.folios[page].memcg)
-    limited = over_limit(m, owner, 1) if is_online(m, owner) else -1
-    if limited >= 0:
-        m.memcgs[limited].max_events += 1
-        try_to_free_pages(m, limited, 1)
-
-
-@jit
-def next_online(m: Machine) -> int:
-    """Advance zswap's cursor to the next online cgroup in pre-order; -1 at the end of the tree."""
-    memcg = wide(m.control.next_shrink) + 1
-    while memcg < m.control.nr_memcgs and not is_online(m, memcg):
-        memcg += 1
-    m.control.next_shrink = memcg if memcg < m.control.nr_memcgs else -1
-    return wide(m.control.next_shrink)
-
-
-@jit
-def shrink_worker(m: Machine) -> None:
-    """Write entries back, one per cgroup in turn, down to the accept threshold (mm/zswap.c:shrink_worker, 6.12).
-
-    Differs: a device whose queue is full stops it, and it begins anew after the next fault.
-    """
-    control = m.control
-    failures = attempts = 0
-    control.shrink_queued = 0
+    has_room = False
     while True:
-        if control.writes_count == WRITES_IN_FLIGHT:
-            control.shrink_queued = 1
+        limited = shrink_worker(m, has_room)
+        if limited < 0:
             return
-        memcg = 0 if control.zswap_global_lru else next_online(m)
-        if memcg < 0:
-            failures += attempts == 0
-            attempts = 0
-        else:
-            if writeback_enabled(m, memcg):
-                make_room(m, memcg)
-            result = shrink_memcg(m, memcg)
-            attempts += result != ENOENT
-            failures += result != 0 and (result != ENOENT or control.zswap_global_lru)
-        if failures >= MAX_RECLAIM_RETRIES or control.pool_pages <= control.zswap_accept_pages:
-            return
+        m.memcgs[limited].max_events += 1
+        now = begin_background(m, wide(m.control.worker_clock))
+        try_to_free_pages(m, limited, 1)
+        m.control.worker_clock = end_background(m, now)
+        has_room = True
 
 
 @jit
@@ -113,14 +75,12 @@ def kswapd_is_needed(m: Machine) -> bool:
 @jit
 def run_background(m: Machine) -> None:
     """Let kswapd and the shrink worker do what they were woken for."""
-    control = m.control
     complete_writes(m)
-    control.background = 1
-    if control.shrink_queued:
-        shrink_worker(m)
+    run_worker(m)
     if kswapd_is_needed(m):
+        now = begin_background(m, wide(m.control.clock))
         balance_pgdat(m)
-    control.background = 0
+        end_background(m, now)
 
 
 # Faults ---------------------------------------------------------------------------------------------------------------
@@ -173,6 +133,8 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     if state == GONE:
         return
     control = m.control
+    if control.worker_running or control.shrink_queued:
+        run_worker(m)
     control.current = m.workload_memcg[workload_of(m, page)]
     current = m.memcgs[wide(control.current)]
     current.pgfault += 1
@@ -184,7 +146,7 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     if alive and must_handle_over_high(m, wide(control.current)):
         handle_over_high(m, wide(control.current))
     control.in_lru_fault = 0
-    if control.shrink_queued or kswapd_is_needed(m):
+    if kswapd_is_needed(m):
         run_background(m)
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add_batched, lru_head
 from swaplab.replay.memcontrol import (
+    begin_background,
     charge_by_force,
     charge_zswap,
+    end_background,
     is_online,
     may_zswap,
+    over_limit,
     payer,
     spend,
     uncharge_zswap,
@@ -21,6 +24,7 @@ from swaplab.replay.memcontrol import (
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
     LRU_ZSWAP,
+    MAX_RECLAIM_RETRIES,
     PG_SWAPCACHE,
     RESIDENT,
     STATE_MASK,
@@ -32,7 +36,7 @@ from swaplab.replay.zsmalloc import zs_free, zs_malloc
 
 __all__ = [
     "do_shrink_slab",
-    "shrink_memcg",
+    "shrink_worker",
     "zram_free",
     "zram_load",
     "zram_store",
@@ -44,6 +48,7 @@ __all__ = [
 PAGE_SIZE = 4096
 SHRINK_BATCH = 128
 ENOENT, EAGAIN = 2, 11
+NOT_CHOSEN = -2
 LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY = 1, 2, 4  # include/linux/list_lru.h:enum lru_status
 
 
@@ -108,7 +113,7 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
         return False
     stored = zswap_store_checked(m, page, length, wide(m.memcgs[wide(m.pages[page].other_memcg)].objcg))
     if not stored and m.control.pool_reached_full:
-        m.control.shrink_queued = 1
+        queue_shrink_work(m)
     return stored
 
 
@@ -205,12 +210,19 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
 
 
 @jit
+def has_second_chance(m: Machine, page: int) -> bool:
+    """Whether an entry is to be passed over once; the one list of before 6.8 had no such thing."""
+    return bool(wide(m.folios[page].bits) & ENTRY_REFERENCED) and not m.control.zswap_global_lru
+
+
+@jit
 def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
     """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb, 6.12)."""
     list_del(m.folios, page)
     list_add_tail(m.folios, head, page)
+    m.memcgs[payer(m)].reclaim_ns += spend(m, wide(m.control.reclaim_page_ns))
     entry = m.folios[page]
-    if wide(entry.bits) & ENTRY_REFERENCED and not m.control.zswap_global_lru:
+    if has_second_chance(m, page):
         entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED
         return LRU_ROTATE
     if zswap_writeback_entry(m, page):
@@ -247,6 +259,94 @@ def shrink_memcg(m: Machine, memcg: int) -> int:
     if not writeback_enabled(m, memcg) or not is_online(m, memcg) or not m.memcgs[memcg].entries:
         return ENOENT
     return 0 if list_lru_walk(m, memcg, 1) else EAGAIN
+
+
+# The worker -----------------------------------------------------------------------------------------------------------
+
+
+@jit
+def queue_shrink_work(m: Machine) -> None:
+    """Wake the worker (the end of mm/zswap.c:zswap_store, 6.12), which gets as far as it does without reclaim."""
+    control = m.control
+    control.shrink_queued = 1
+    if not control.worker_running:
+        control.worker_clock = max(wide(control.worker_clock), wide(control.clock))
+    if not control.background:
+        shrink_worker(m, False)
+
+
+@jit
+def next_online(m: Machine) -> int:
+    """Advance zswap's cursor to the next online cgroup in pre-order; -1 at the end of the tree."""
+    memcg = wide(m.control.next_shrink) + 1
+    while memcg < m.control.nr_memcgs and not is_online(m, memcg):
+        memcg += 1
+    m.control.next_shrink = memcg if memcg < m.control.nr_memcgs else -1
+    return wide(m.control.next_shrink)
+
+
+@jit
+def lacks_room(m: Machine, memcg: int) -> int:
+    """The limit that the folio for writing back `memcg`'s oldest entry would exceed, or -1."""
+    page = wide(m.folios[lru_head(m, memcg, LRU_ZSWAP)].next)
+    if page >= m.control.nr_pages or not writeback_enabled(m, memcg):
+        return -1
+    owner = wide(m.folios[page].memcg)
+    if has_second_chance(m, page) or not is_online(m, owner):
+        return -1
+    return over_limit(m, owner, 1)
+
+
+@jit
+def start_shrink_work(m: Machine) -> bool:
+    """Begin what was queued, unless it has begun; False when there is nothing to do."""
+    control = m.control
+    if not control.worker_running:
+        control.worker_running = control.shrink_queued
+        control.shrink_queued = control.worker_failures = control.worker_attempts = 0
+        control.worker_memcg = NOT_CHOSEN
+    return bool(control.worker_running)
+
+
+@jit
+def shrink_next(m: Machine, memcg: int) -> None:
+    """Have one entry of `memcg` written back, and see whether that is all (the loop of mm/zswap.c:shrink_worker, 6.12).
+
+    -1 is the end of the tree.
+    """
+    control = m.control
+    if memcg < 0:
+        control.worker_failures += control.worker_attempts == 0
+        control.worker_attempts = 0
+    else:
+        result = shrink_memcg(m, memcg)
+        control.worker_attempts += result != ENOENT
+        control.worker_failures += result != 0 and (result != ENOENT or control.zswap_global_lru)
+    if control.worker_failures >= MAX_RECLAIM_RETRIES or control.pool_pages <= control.zswap_accept_pages:
+        control.worker_running = 0
+
+
+@jit
+def shrink_worker(m: Machine, has_room: bool) -> int:
+    """Write entries back, one per cgroup in turn, down to the accept threshold (mm/zswap.c:shrink_worker, 6.12).
+
+    It goes on until its clock has caught up with the running task's, or until it has to reclaim at a limit first unless
+    it `has_room`: which one, else -1.
+    """
+    control = m.control
+    while control.worker_clock <= control.clock and start_shrink_work(m):
+        if control.worker_memcg == NOT_CHOSEN:
+            control.worker_memcg = 0 if control.zswap_global_lru else next_online(m)
+        memcg = wide(control.worker_memcg)
+        limited = -1 if memcg < 0 or has_room else lacks_room(m, memcg)
+        if limited >= 0:
+            return limited
+        has_room = False
+        control.worker_memcg = NOT_CHOSEN
+        now = begin_background(m, wide(control.worker_clock))
+        shrink_next(m, memcg)
+        control.worker_clock = end_background(m, now)
+    return -1
 
 
 # The shrinker ---------------------------------------------------------------------------------------------------------
