@@ -97,6 +97,7 @@ def map_page(m: Machine, page: int, write: int) -> None:
 def do_anonymous_page(m: Machine, page: int) -> bool:
     """First touch: a fresh folio (mm/memory.c:do_anonymous_page, 6.12). Differs: a read does not map the zero page."""
     memcg = wide(m.control.current)
+    spend(m, wide(m.control.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
     if not alloc_pte(m, page) or not alloc_charged(m, memcg, page):
         return False
     folio = m.folios[page]
@@ -117,8 +118,10 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
         current.fault_ns += spend(m, wide(m.control.fault_major_ns))
         if not swapin_readahead(m, page):
             return False
-    elif m.control.page_cluster:
-        found_in_swap_cache(m, page)
+    else:
+        current.fault_ns += spend(m, wide(m.control.fault_minor_ns))
+        if m.control.page_cluster:
+            found_in_swap_cache(m, page)
     map_page(m, page, write)
     # should_try_to_free_swap(); zram is SWP_SYNCHRONOUS_IO, which never keeps the slot.
     if write or m.control.zram or swap_full(m, wide(folio.memcg)):
@@ -139,9 +142,6 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     current = m.memcgs[wide(control.current)]
     current.pgfault += 1
     control.in_lru_fault = 1
-    minor = spend(m, wide(control.fault_minor_ns))
-    if state != NONE:
-        current.fault_ns += minor  # a first touch costs as much with memory to spare
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
     if alive and must_handle_over_high(m, wide(control.current)):
         handle_over_high(m, wide(control.current))
