@@ -6,11 +6,16 @@ import pytest
 
 from swaplab.fidelity.judge import FLOOR, errors_of, is_chaotic, summary_of
 from swaplab.fidelity.truth import Series, Truth
+from swaplab.scenario.cost import DEFAULT_COST
+from swaplab.scenario.device import DEVICES
+from swaplab.vm import Pace
+
+PACE = Pace(cost=DEFAULT_COST, device=DEVICES["ssd"])
 
 
 def truth(*runs: list[int | None], counter: str = "zswpin", cgroup: str = "a") -> Truth:
     series: list[Series] = [{cgroup: {counter: run}} for run in runs]
-    return Truth(key="0", kernel="Linux", command="", date="2026-01-01", positions=[1, 2], runs=series)
+    return Truth(key="0", kernel="Linux", command="", pace=PACE, date="2026-01-01", positions=[1, 2], runs=series)
 
 
 def test_an_error_is_relative_to_the_median_of_the_runs() -> None:

@@ -8,11 +8,15 @@ import pytest
 
 from swaplab.errors import InputError
 from swaplab.fidelity.truth import Truth, read_truth, write_truth
+from swaplab.scenario.cost import DEFAULT_COST
+from swaplab.scenario.device import DEVICES
+from swaplab.vm import Pace
 
 TRUTH = Truth(
     key="0123456789abcdef",
     kernel="6.12.1",
     command="swaplab fidelity a.toml --repeat 2 --record",
+    pace=Pace(cost=DEFAULT_COST, device=DEVICES["ssd"]),
     date="2026-01-01",
     positions=[10, 20],
     runs=[

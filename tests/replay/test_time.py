@@ -57,6 +57,6 @@ def test_a_read_from_the_device_takes_processor_transfer_and_latency() -> None:
 def test_a_write_to_the_device_takes_the_processor_only() -> None:
     lab = Lab(content=Random(), memory_zswap_max=0)
     lab.touch([0])
-    took = spent(lab, lambda: lab.reclaim(1))
+    lab.reclaim(1)
+    assert lab.count("pswpout") == 1
     assert lab.count("device_ns") == DEVICE.submit_ns
-    assert DEVICE.submit_ns < took < DEVICE.submit_ns + DEVICE.write_latency_ns

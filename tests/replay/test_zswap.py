@@ -285,7 +285,7 @@ def test_the_worker_does_what_its_processor_has_time_for() -> None:
     unreference(lab, lab.entries())
     control = lab.machine.control
     control.zswap_accept_pages = 0
-    one = int(control.reclaim_page_ns + control.decompress_ns + control.submit_ns)
+    one = int(control.decompress_ns + control.submit_ns)
     control.shrink_queued = 1
     control.clock = control.worker_clock = 10**9
     lab.set(memory_high=None)
@@ -298,7 +298,7 @@ def test_the_worker_does_what_its_processor_has_time_for() -> None:
 
 
 def test_a_refused_store_has_the_worker_look_around_at_once() -> None:
-    """While reclaim goes on: 16 entries lose their second chance with every folio that the full pool refuses."""
+    """While reclaim goes on: 16 entries or so lose their second chance with every folio that the full pool refuses."""
     lab = filled()
     control = lab.machine.control
     control.zswap_max_pages = control.pool_pages
@@ -307,7 +307,7 @@ def test_a_refused_store_has_the_worker_look_around_at_once() -> None:
     lab.reclaim(4)
     assert control.pool_limit_hit == 4
     looked_at = np.sum(lab.machine.folios["bits"][lab.entries()] & ENTRY_REFERENCED == 0)
-    assert 3 * 16 < looked_at <= 4 * 16, "the last run may be on its way"
+    assert looked_at == 16 + 3 * 15, "a run that begins where the tree ends has failed once"
 
 
 def test_what_was_written_back_is_read_from_disk() -> None:

@@ -13,9 +13,11 @@ import pytest
 
 from swaplab.cli import main
 from swaplab.replay import replay
+from swaplab.scenario.cost import DEFAULT_COST
+from swaplab.scenario.device import DEVICES
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import Result
-from swaplab.vm import Kernel, KernelRun
+from swaplab.vm import Kernel, KernelRun, Pace
 from swaplab.vm.engine import Guest
 
 SCENARIO = """
@@ -43,6 +45,7 @@ GUEST = Guest(
     seconds=5.0,
     checked=1,
 )
+PACE = Pace(cost=msgspec.structs.replace(DEFAULT_COST, source="a slow guest"), device=DEVICES["hdd"])
 Shown = pytest.CaptureFixture[str]
 
 
@@ -63,6 +66,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("swaplab.cli.run.run_on_kernel", measured)
+    monkeypatch.setattr("swaplab.cli.run.guest_pace", lambda *_: PACE)
     Path("tiny.toml").write_text(SCENARIO)
     Path("bzImage").write_bytes(bytes(0x202) + b"HdrS" + bytes(2000))
     return Path("tiny.toml")
@@ -112,6 +116,15 @@ def test_json_has_the_guest(tiny: Path, capsys: Shown) -> None:
     assert (replayed["run"]["engine"], measured["run"]["engine"]) == ("replay", "kernel")
     assert "guest" not in replayed
     assert measured["guest"] == msgspec.to_builtins(GUEST)
+
+
+def test_the_replay_beside_a_kernel_runs_at_its_pace(tiny: Path, tmp_path: Path, capsys: Shown) -> None:
+    """Unless other costs are asked for."""
+    assert run(tiny, "--on", "replay,kernel", "--kernel", "bzImage") == 0
+    assert "The replay has the costs of a slow guest." in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "cost.toml").write_text(msgspec.structs.replace(DEFAULT_COST, source="my machine").to_toml())
+    assert run(tiny, "--on", "replay,kernel", "--kernel", "bzImage", "--cost", "cost.toml") == 0
+    assert "The replay has the costs of my machine." in " ".join(capsys.readouterr().out.split())
 
 
 def test_samples_are_written(tiny: Path) -> None:

@@ -23,7 +23,16 @@ from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import BASELINES, Baseline, Scenario, with_baseline
 from swaplab.scenario.result import Result
-from swaplab.vm import Kernel, KernelRun, debian_kernel, dry_run, own_kernel, run_on_kernel
+from swaplab.vm import (
+    Kernel,
+    KernelRun,
+    at_pace,
+    debian_kernel,
+    dry_run,
+    guest_pace,
+    own_kernel,
+    run_on_kernel,
+)
 
 __all__ = ["run"]
 
@@ -64,7 +73,8 @@ def run(
     compare
         Replay it under each of them as well, and say what the comparison tells.
     cost
-        What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it.
+        What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it; beside a kernel, what they
+        cost in its guest, if nothing else is said.
     kernel
         A bzImage to run on; by default Debian's newest 6.12, fetched with apt.
     modules
@@ -83,18 +93,22 @@ def run(
     path = scenario / "scenario.toml" if scenario.is_dir() else scenario
     plan = _plan(load_scenario(path, set), baseline, compare)
     own = next(iter(plan.values()))
-    if dry_run:
-        _print_command(own, _kernel(kernel, modules))
+    linux = _kernel(kernel, modules) if "kernel" in engines else None
+    if linux and dry_run:
+        _print_command(own, linux)
         return
     results: list[Result] = []
     runs: list[KernelRun] = []
     with _progress("replay" in engines) as bars:
-        if "replay" in engines:
+        if "replay" in engines and linux and not cost:
+            pace = guest_pace(linux, own.zswap.compressor, bars("pace of the guest"))
+            results = [replay(at_pace(own, pace), pace.cost, baseline or "", bars("replay"))]
+        elif "replay" in engines:
             costs = load_cost(cost) if cost else DEFAULT_COST
             results = [replay(each, costs, name, bars(name or "replay")) for name, each in plan.items()]
-        if "kernel" in engines:
+        if linux:
             told = [bars(f"kernel {i + 1}" if repeat > 1 else "kernel") for i in range(repeat)]
-            runs = run_on_kernel([own] * repeat, _kernel(kernel, modules), told, baseline or "")
+            runs = run_on_kernel([own] * repeat, linux, told, baseline or "")
     if output:
         [*results, *(each.result for each in runs)][0].write(output)
     if json:
@@ -170,7 +184,7 @@ def _show(results: list[Result], scenario: Scenario) -> None:
 
 def _show_kernel(runs: list[KernelRun], scenario: Scenario, replayed: list[Result]) -> None:
     prediction = replayed[0] if replayed else None
-    parts: list[RenderableType] = [kernel_heading(scenario, runs), counter_tables(runs, prediction)]
+    parts: list[RenderableType] = [kernel_heading(scenario, runs, prediction), counter_tables(runs, prediction)]
     parts += [curves(runs[0], prediction)] if prediction else []
     _print(parts)
 

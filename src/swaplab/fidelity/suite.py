@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -16,7 +14,7 @@ from swaplab.fidelity.truth import Truth, read_truth, series_of, truth_of, write
 from swaplab.files import cache_dir
 from swaplab.replay import replay
 from swaplab.scenario.model import Scenario
-from swaplab.vm import Kernel, fingerprint, run_on_kernel
+from swaplab.vm import Kernel, at_pace, digest, fingerprint, guest_pace, run_on_kernel
 
 __all__ = ["Judged", "judge", "measured_truth", "recorded_path", "recorded_truth", "scenario_files"]
 
@@ -92,26 +90,22 @@ def measured_truth(
         As `swaplab.vm.run_on_kernel`.
     """
     key = fingerprint(scenario)
-    cached = cache_dir() / f"truth-{key}-{_digest(kernel.image)}-{repeat}.json"
+    cached = cache_dir() / f"truth-{key}-{digest(kernel.image)}-{repeat}.json"
     if not cached.exists():
         runs = run_on_kernel([scenario] * repeat, kernel, progress)
-        write_truth(cached, truth_of(key, runs, f"swaplab fidelity {file} --repeat {repeat} --record", date))
+        pace = guest_pace(kernel, scenario.zswap.compressor)
+        write_truth(cached, truth_of(key, runs, pace, f"swaplab fidelity {file} --repeat {repeat} --record", date))
     return read_truth(cached)
 
 
-@cache
-def _digest(image: Path) -> str:
-    return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
-
-
 def judge(file: Path, scenario: Scenario, truth: Truth, with_lru: bool) -> Judged:
-    """Replay a scenario and compare.
+    """Replay a scenario at the kernel's pace, and compare.
 
     Raises:
         InputError: a trace or a content is broken.
     """
     try:
-        errors, refused = errors_of(truth, series_of(replay(scenario))), ""
+        errors, refused = errors_of(truth, series_of(replay(at_pace(scenario, truth.pace), truth.pace.cost))), ""
     except UnsupportedError as error:
         errors, refused = [], str(error)
     lru = _lru_errors(scenario, truth) if with_lru else {}

@@ -11,7 +11,7 @@ import msgspec
 from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.scenario.result import Result
-from swaplab.vm import KernelRun
+from swaplab.vm import KernelRun, Pace
 
 __all__ = ["COUNTERS", "EVENTS", "LEVELS", "Series", "Truth", "read_truth", "series_of", "truth_of", "write_truth"]
 
@@ -31,6 +31,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
         key: of the scenario and all that the guest does, by `swaplab.vm.fingerprint`.
         kernel: its release (uname -r).
         command: what measures it again.
+        pace: how fast the machine is that it ran on.
         date: of the measurement, as ISO 8601 has it.
         positions: accesses made at each sample.
         runs: what was sampled in each run.
@@ -39,6 +40,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     kernel: str
     command: str
+    pace: Pace
     date: str
     positions: list[int]
     runs: list[Series]
@@ -54,12 +56,13 @@ def series_of(result: Result) -> Series:
     return series
 
 
-def truth_of(key: str, runs: Sequence[KernelRun], command: str, date: str) -> Truth:
+def truth_of(key: str, runs: Sequence[KernelRun], pace: Pace, command: str, date: str) -> Truth:
     """Return what some runs of one scenario counted."""
     return Truth(
         key=key,
         kernel=runs[0].guest.kernel.split()[2],
         command=command,
+        pace=pace,
         date=date,
         positions=runs[0].result.series()["access"].to_pylist(),
         runs=[series_of(run.result) for run in runs],

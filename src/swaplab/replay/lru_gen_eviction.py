@@ -39,7 +39,7 @@ from swaplab.replay.state import (
     PRESENT,
     Machine,
 )
-from swaplab.replay.swap import complete_writes, lru_add_drain
+from swaplab.replay.swap import blk_finish_plug, blk_start_plug, complete_writes, lru_add_drain
 from swaplab.replay.zswap import do_shrink_slab
 
 __all__ = ["lru_gen_shrink_lruvec", "lru_gen_shrink_node"]
@@ -245,10 +245,12 @@ def try_to_shrink_lruvec(m: Machine, memcg: int) -> bool:
 def lru_gen_shrink_lruvec(m: Machine, memcg: int) -> None:
     """Evict from one cgroup for a limit's sake (mm/vmscan.c:lru_gen_shrink_lruvec, 6.12)."""
     lru_add_drain(m)
+    blk_start_plug(m)
     m.control.mm_walk = m.control.proactive
     if try_to_shrink_lruvec(m, memcg):
         lru_gen_rotate_memcg(m, memcg, YOUNG)
     m.control.mm_walk = 0
+    blk_finish_plug(m)
 
 
 # All cgroups ----------------------------------------------------------------------------------------------------------
@@ -363,6 +365,8 @@ def lru_gen_shrink_node(m: Machine) -> None:
     """One pass over all cgroups (mm/vmscan.c:lru_gen_shrink_node, 6.12)."""
     control = m.control
     before = wide(control.nr_reclaimed)
+    lru_add_drain(m)
+    blk_start_plug(m)
     control.mm_walk = control.kswapd or control.proactive
     set_initial_priority(m)
     if control.kswapd:
@@ -371,5 +375,6 @@ def lru_gen_shrink_node(m: Machine) -> None:
     if control.kswapd:
         control.nr_reclaimed += before
     control.mm_walk = 0
+    blk_finish_plug(m)
     if control.nr_reclaimed > before:
         control.kswapd_failures = 0

@@ -284,6 +284,8 @@ CONTROL = np.dtype(
         ("lru_batch_nr", "i8"),  # folios in it
         ("rotational", "i8"),
         ("submit_ns", "i8"),
+        ("plugged", "i8"),  # task_struct.plug: whose, 1 the workload's, 2 a background task's, 0 none
+        ("held_back", "i8"),  # whether it has writes
         ("read_latency_ns", "i8"),
         ("write_latency_ns", "i8"),
         ("read_page_ns", "i8"),  # time on the wire for 4096 bytes

@@ -26,7 +26,7 @@ from swaplab.replay.state import (
     YOUNG,
     Machine,
 )
-from swaplab.replay.swap import lru_add_drain
+from swaplab.replay.swap import blk_finish_plug, blk_start_plug, lru_add_drain
 from swaplab.replay.workingset import lru_note_cost
 from swaplab.replay.zswap import do_shrink_slab
 
@@ -129,6 +129,7 @@ def shrink_lruvec(m: Machine, memcg: int) -> None:
         return
     inactive = scan_target(m, memcg, wide(m.memcgs[memcg].inactive))
     active = scan_target(m, memcg, wide(m.memcgs[memcg].active))
+    blk_start_plug(m)
     to_the_end = control.target == 0 and not control.kswapd and control.priority == DEF_PRIORITY
     reclaimed = 0
     while inactive:
@@ -144,6 +145,7 @@ def shrink_lruvec(m: Machine, memcg: int) -> None:
                 control.skipped_deactivate = 1
         if reclaimed >= control.nr_to_reclaim and not to_the_end:
             break
+    blk_finish_plug(m)
     control.nr_reclaimed += reclaimed
     if control.nr_slots and inactive_is_low(m, memcg):
         shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)

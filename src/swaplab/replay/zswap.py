@@ -220,7 +220,6 @@ def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
     """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb, 6.12)."""
     list_del(m.folios, page)
     list_add_tail(m.folios, head, page)
-    m.memcgs[payer(m)].reclaim_ns += spend(m, wide(m.control.reclaim_page_ns))
     entry = m.folios[page]
     if has_second_chance(m, page):
         entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED

@@ -25,16 +25,17 @@ WIDTH = 40
 NOTHING = "-"
 
 
-def kernel_heading(scenario: Scenario, runs: Sequence[KernelRun]) -> str:
+def kernel_heading(scenario: Scenario, runs: Sequence[KernelRun], replayed: Result | None) -> str:
     """One paragraph: what ran on which kernel, and how that machine differs from what the scenario says."""
     result, guest = runs[0].result, runs[0].guest
     how = "virtualized" if guest.accelerator == "kvm" else "emulated"
     times = f", {len(runs)} times" if len(runs) > 1 else ""
     limit = f" The pool's limit was {round_size(guest.zswap_limit)}." if guest.zswap_limit else ""
+    pace = f" The replay has the costs of {replayed.info.cost}." if replayed else ""
     release = "Linux " + guest.kernel.split()[2]
     return (
         f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {format_size(scenario.machine.memory)} "
-        f"of memory, measured on {release}, {how}{times}, in {duration(guest.seconds * 1e9)}.{limit}"
+        f"of memory, measured on {release}, {how}{times}, in {duration(guest.seconds * 1e9)}.{limit}{pace}"
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +12,7 @@ from swaplab.errors import InputError, SwaplabError
 from swaplab.vm.modules import find_modules
 from swaplab.vm.package import fetch, run_command
 
-__all__ = ["Kernel", "debian_kernel", "newest_package", "own_kernel"]
+__all__ = ["Kernel", "debian_kernel", "digest", "newest_package", "own_kernel"]
 
 # Not the cloud flavour, which has no zswap, nor the one for PREEMPT_RT.
 PACKAGES = r"^linux-image-6\.12\.[^ ]*-amd64-unsigned$"
@@ -28,6 +30,12 @@ class Kernel(NamedTuple):
 
     image: Path
     modules: dict[str, Path]
+
+
+@cache
+def digest(image: Path) -> str:
+    """Return a hash of a kernel's image: 16 hexadecimal digits."""
+    return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
 
 
 def own_kernel(image: Path, modules: Path | None) -> Kernel:
