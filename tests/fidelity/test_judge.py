@@ -15,7 +15,9 @@ PACE = Pace(cost=DEFAULT_COST, device=DEVICES["ssd"])
 
 def truth(*runs: list[int | None], counter: str = "zswpin", cgroup: str = "a") -> Truth:
     series: list[Series] = [{cgroup: {counter: run}} for run in runs]
-    return Truth(key="0", kernel="Linux", command="", pace=PACE, date="2026-01-01", positions=[1, 2], runs=series)
+    return Truth(
+        key="0", kernel="Linux", command="", pace=PACE, date="2026-01-01", positions=[1, 2], times=[], runs=series
+    )
 
 
 def test_an_error_is_relative_to_the_median_of_the_runs() -> None:

@@ -19,6 +19,7 @@ TRUTH = Truth(
     pace=Pace(cost=DEFAULT_COST, device=DEVICES["ssd"]),
     date="2026-01-01",
     positions=[10, 20],
+    times=[[10**9, 2 * 10**9], [10**9, 3 * 10**9]],
     runs=[
         {"": {"zswpin": [0, 5]}, "gone": {"anon": [4096, None]}},
         {"": {"zswpin": [0, 6]}, "gone": {"anon": [0, None]}},

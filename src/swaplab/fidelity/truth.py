@@ -34,6 +34,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
         pace: how fast the machine is that it ran on.
         date: of the measurement, as ISO 8601 has it.
         positions: accesses made at each sample.
+        times: of each run, nanoseconds on the guest's clock at each sample.
         runs: what was sampled in each run.
     """
 
@@ -43,6 +44,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     pace: Pace
     date: str
     positions: list[int]
+    times: list[list[int]]
     runs: list[Series]
 
 
@@ -65,6 +67,7 @@ def truth_of(key: str, runs: Sequence[KernelRun], pace: Pace, command: str, date
         pace=pace,
         date=date,
         positions=runs[0].result.series()["access"].to_pylist(),
+        times=[run.result.series()["time_ns"].to_pylist() for run in runs],
         runs=[series_of(run.result) for run in runs],
     )
 

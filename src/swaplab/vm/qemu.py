@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -99,6 +100,7 @@ def _disk(name: str, path: Path, options: str) -> list[str]:
     return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name}"]
 
 
+@cache
 def find_accelerator(qemu: str, image: Path) -> Accelerator:
     """Return ``kvm`` where the kernel runs under it, else ``tcg``.
 
