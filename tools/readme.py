@@ -12,11 +12,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from swaplab.errors import InputError
+from swaplab.fidelity.suite import recorded_truth
 from swaplab.files import write_whole
 from swaplab.races.museum import exhibits
+from swaplab.replay import replay
+from swaplab.scenario.load import load_scenario
+from swaplab.scenario.model import with_baseline
+from swaplab.vm import at_pace
 
 __all__ = ["DEMO", "DIAGRAMS", "block", "filled", "output"]
 
@@ -30,6 +36,16 @@ BENCH = {
 }
 FIDELITY = ("-c", "from swaplab.cli import main; main()", "fidelity", "--recorded")
 OFFLINE = "docs/offline.md"
+NEIGHBOUR = (
+    ("`cold`: into zswap", "cold", "zswpout"),
+    ("`cold`: written back", "cold", "zswpwb"),
+    ("read from the device, all for `cold`", "", "pswpin"),
+    ("`cold`: major faults", "cold", "pgmajfault"),
+    ("`beside`: into zswap", "beside", "zswpout"),
+    ("`beside`: written back", "beside", "zswpwb"),
+    ("`beside`: major faults", "beside", "pgmajfault"),
+)
+"""Rows of what the neighbour pays: a title, a cgroup and its counter."""
 DIAGRAMS = {
     "feared": "add, list_lru feared, lookup tryget_online",
     "answer": "add, list_lru 6.12, lookup rcu, lists at offline",
@@ -86,6 +102,27 @@ def museum() -> str:
     return "\n".join(rows)
 
 
+def neighbour() -> str:
+    """What happens to two cgroups under one LRU, under one each, and on Linux, as a table."""
+    file = ROOT / "scenarios/fidelity/cold-neighbour.toml"
+    scenario = load_scenario(file)
+    truth = recorded_truth(file, scenario)
+    replays = [
+        replay(at_pace(with_baseline(scenario, baseline), truth.pace), truth.pace.cost)
+        for baseline in ("global-lru", "memcg")
+    ]
+    rows = [
+        "| | one LRU, as before the series (replay) | an LRU a cgroup (replay) | "
+        f"Linux 6.12 (median of {len(truth.runs)} runs) |",
+        "|---|---:|---:|---:|",
+    ]
+    for title, path, counter in NEIGHBOUR:
+        numbers = [each.final(path)[counter] for each in replays]
+        numbers.append(round(median(run[path][counter][-1] or 0 for run in truth.runs)))
+        rows.append(f"| {title} | " + " | ".join(f"{number:,}" for number in numbers) + " |")
+    return "\n".join(rows)
+
+
 def block(name: str, text: str, is_table: bool = False) -> str:
     """`text` as it stands in a document, its marks included."""
     inside = text if is_table else f"```text\n{text}\n```"
@@ -127,6 +164,7 @@ def main() -> None:
     for name, only in DIAGRAMS.items():
         write(OFFLINE, name, field(only))
     write(OFFLINE, "matrix", matrix(), is_table=True)
+    write("docs/neighbour.md", "neighbour", neighbour(), is_table=True)
     write("docs/races.md", "museum", museum(), is_table=True)
 
 
