@@ -14,6 +14,7 @@ from swaplab.fidelity.suite import judge, recorded_path, recorded_truth, scenari
 from swaplab.replay import replay
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import with_baseline
+from swaplab.vm import at_pace
 
 SUITE = Path(__file__).parents[2] / "scenarios" / "fidelity"
 FILES = scenario_files([SUITE])
@@ -36,11 +37,11 @@ def test_a_cgroup_with_cold_memory_pays_for_it_and_its_neighbour_does_not() -> N
     """docs/neighbour.md: under one global LRU nobody writes back, with a list a cgroup the cold one, as in Linux."""
     file = SUITE / "cold-neighbour.toml"
     scenario = load_scenario(file)
-    linux = {
-        path: median(run[path]["zswpwb"][-1] or 0 for run in recorded_truth(file, scenario).runs)
-        for path in ("cold", "beside")
-    }
-    one_list, listed = (replay(with_baseline(scenario, name)) for name in ("global-lru", "memcg"))
+    truth = recorded_truth(file, scenario)
+    linux = {path: median(run[path]["zswpwb"][-1] or 0 for run in truth.runs) for path in ("cold", "beside")}
+    one_list, listed = (
+        replay(at_pace(with_baseline(scenario, name), truth.pace), truth.pace.cost) for name in ("global-lru", "memcg")
+    )
     assert [each.final("beside")["zswpwb"] for each in (one_list, listed)] == [0, 0] == [linux["beside"]] * 2
     assert one_list.final("cold")["zswpwb"] == 0
     assert listed.final("cold")["zswpwb"] == pytest.approx(linux["cold"], rel=0.1)
