@@ -86,7 +86,7 @@ def falls_nowhere(values: list[int]) -> bool:
 
 
 def test_one_workload_scans_more_than_its_limit(kernel: Kernel) -> None:
-    (found,) = run_on_kernel([load(SCAN)], kernel)
+    (found,) = run_on_kernel([load(SCAN)], [kernel])
     result, guest = found.result, found.guest
     assert guest.kernel.startswith("Linux version 6.12.")
     assert guest.checked == 1, "its memory was read back, and compared"
@@ -112,7 +112,7 @@ def test_one_workload_scans_more_than_its_limit(kernel: Kernel) -> None:
 
 
 def test_siblings_and_what_happens_to_them(kernel: Kernel) -> None:
-    (run,) = run_on_kernel([load(EVENTS)], kernel)
+    (run,) = run_on_kernel([load(EVENTS)], [kernel])
     result = run.result
     writes_back, control = result.final("p/writes back"), result.final("p/control")
     assert writes_back["zswpwb"] > 0
@@ -144,7 +144,7 @@ def test_a_guest_that_panics_is_lost(kernel: Kernel, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(engine, "script_for", panicking)
     told: list[int] = []
     with pytest.raises(LostGuestError, match="it ended before it was done") as error:
-        run_on_kernel([load(SCAN.replace("samples = 4", "samples = 2"))], kernel, [lambda d, _: told.append(d)])
+        run_on_kernel([load(SCAN.replace("samples = 4", "samples = 2"))], [kernel], [lambda d, _: told.append(d)])
     assert "Kernel panic - not syncing: sysrq triggered crash" in str(error.value)
     assert max(told) == 2000
 
@@ -188,7 +188,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Kerne
             (tmp_path / f"boot{i}").write_text("".join(json.dumps(each) + "\n" for each in reports))
         qemu.write_text(f"#!/bin/sh\ncd {tmp_path}; set -- boot*; mv $1 now; cat now\n")
         qemu.chmod(0o755)
-        (found,) = run_on_kernel([load(SCAN)], Kernel(tmp_path / "bzImage", {}))
+        (found,) = run_on_kernel([load(SCAN)], [Kernel(tmp_path / "bzImage", {})])
         return found
 
     return play

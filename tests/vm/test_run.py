@@ -45,6 +45,7 @@ GUEST = Guest(
     seconds=5.0,
     checked=1,
 )
+RELEASES = {"bzImage": "6.12.117+deb12-amd64", "newer": "6.18.0"}
 PACE = Pace(cost=msgspec.structs.replace(DEFAULT_COST, source="a slow guest"), device=DEVICES["hdd"])
 Shown = pytest.CaptureFixture[str]
 
@@ -53,22 +54,25 @@ Shown = pytest.CaptureFixture[str]
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scenario's file; kernels count a tenth more than the replay, and each of several 1 more than the one before."""
 
-    def measured(scenarios: Sequence[Scenario], kernel: Kernel, *_: object) -> list[KernelRun]:
-        assert kernel.image.name == "bzImage"
+    def measured(scenarios: Sequence[Scenario], kernels: Sequence[Kernel], *_: object) -> list[KernelRun]:
         runs = []
-        for i, scenario in enumerate(scenarios):
+        for i, (scenario, kernel) in enumerate(zip(scenarios, kernels, strict=True)):
             result = replay(scenario)
             at = result.samples.schema.get_field_index("zswpout")
             counted = pc.add(pc.divide(pc.multiply(result.samples["zswpout"], 11), 10), i)
             samples = result.samples.set_column(at, "zswpout", counted)
-            runs.append(KernelRun(Result(msgspec.structs.replace(result.info, engine="kernel"), samples), GUEST))
+            guest = msgspec.structs.replace(
+                GUEST, kernel=f"Linux version {RELEASES[kernel.image.name]} (someone) #1 SMP"
+            )
+            runs.append(KernelRun(Result(msgspec.structs.replace(result.info, engine="kernel"), samples), guest))
         return runs
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("swaplab.cli.run.run_on_kernel", measured)
     monkeypatch.setattr("swaplab.cli.run.guest_pace", lambda *_: PACE)
     Path("tiny.toml").write_text(SCENARIO)
-    Path("bzImage").write_bytes(bytes(0x202) + b"HdrS" + bytes(2000))
+    for name in RELEASES:
+        Path(name).write_bytes(bytes(0x202) + b"HdrS" + bytes(2000))
     return Path("tiny.toml")
 
 
@@ -110,6 +114,20 @@ def test_both_side_by_side(tiny: Path, capsys: Shown) -> None:
     assert max(map(len, said.splitlines())) <= 80
 
 
+def test_kernels_side_by_side(tiny: Path, capsys: Shown) -> None:
+    arguments = ["--kernel", "bzImage", "--kernel", "newer", "--repeat", "2"]
+    assert run(tiny, "--on", "replay,kernel", *arguments) == 0
+    said = capsys.readouterr().out
+    assert "measured on Linux 6.12.117+deb12-amd64 and Linux 6.18.0" in " ".join(said.split())
+    headings = [line.split() for line in said.splitlines() if line.startswith("counter ")]
+    assert headings == [["counter", "replay", "6.12.117", "spread", "6.18.0", "spread"]] * 3
+    for row in rows(said, "zswpout"):
+        replayed, first, second = (int(row[i].replace(",", "")) for i in (1, 2, 4))
+        assert (first, second) == (replayed * 11 // 10, replayed * 11 // 10 + 2), "the lower of each two"
+        assert [row[3], row[5]] == ["1", "1"]
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_json_has_the_guest(tiny: Path, capsys: Shown) -> None:
     assert run(tiny, "--on", "replay,kernel", "--kernel", "bzImage", "--json") == 0
     replayed, measured = json.loads(capsys.readouterr().out)
@@ -142,6 +160,11 @@ def test_samples_are_written(tiny: Path) -> None:
         (["--repeat", "2"], "--repeat: expected --on kernel beside it"),
         (["--on", "kernel", "--repeat", "0"], "--repeat: expected a number from 1 to 1000, found 0"),
         (["--on", "kernel", "--modules", "."], "--modules: expected the --kernel"),
+        (
+            ["--on", "kernel", *("--kernel", "bzImage") * 2, "--modules", "."],
+            "--modules: expected the --kernel that they belong to, for each, found 2 for 1",
+        ),
+        (["--on", "kernel", *("--kernel", "bzImage") * 2, "-o", "x"], "-o: expected one run, so no second --kernel"),
         (["--on", "kernel", "--compare"], "--compare: expected --on replay"),
         (["--on", "replay,kernel", "-o", "x"], "-o: expected one run, so no second engine beside it"),
         (["--on", "kernel", "--repeat", "2", "-o", "x"], "-o: expected one run, so no --repeat beside it"),
@@ -169,3 +192,5 @@ def test_a_dry_run_shows_the_command_line(
     assert said.startswith(f"setpriv --pdeathsig KILL {qemu} ")
     assert " -kernel bzImage " in said
     assert said.count("\n") == 1
+    assert run(tiny, "--on", "kernel", "--kernel", "bzImage", "--kernel", "newer", "--dry-run") == 0
+    assert capsys.readouterr().out.count(" -kernel ") == 2

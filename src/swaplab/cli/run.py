@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,7 @@ __all__ = ["run"]
 
 ENGINES = ("replay", "kernel")
 REPEAT_MAX = 1000
+_Progress = Callable[[int, int], None]
 
 
 def run(
@@ -49,8 +51,8 @@ def run(
     baseline: Baseline | None = None,
     compare: Flag = False,
     cost: Path | None = None,
-    kernel: Path | None = None,
-    modules: Path | None = None,
+    kernel: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
+    modules: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
     repeat: int = 1,
     dry_run: Flag = False,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
@@ -76,11 +78,11 @@ def run(
         What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it; beside a kernel, what they
         cost in its guest, if nothing else is said.
     kernel
-        A bzImage to run on; by default Debian's newest 6.12, fetched with apt.
+        A bzImage to run on; by default Debian's newest 6.12, fetched with apt. Several stand side by side.
     modules
-        Directory with that kernel's modules.
+        Directory with that kernel's modules; of several, in their order.
     repeat
-        Run so many times on the kernel, and say how far the runs are apart.
+        Run so many times on each kernel, and say how far the runs are apart.
     dry_run
         Print QEMU's command line instead.
     output
@@ -89,34 +91,34 @@ def run(
         Print the counters at the end as JSON instead of tables.
     """
     engines = _engines(on)
-    _check_options(engines, output, compare, {"--kernel": kernel, "--modules": modules, "--dry-run": dry_run}, repeat)
+    _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
     path = scenario / "scenario.toml" if scenario.is_dir() else scenario
     plan = _plan(load_scenario(path, set), baseline, compare)
     own = next(iter(plan.values()))
-    linux = _kernel(kernel, modules) if "kernel" in engines else None
-    if linux and dry_run:
-        _print_command(own, linux)
+    kernels = _kernels(kernel, modules) if "kernel" in engines else []
+    if dry_run:
+        _print_commands(own, kernels)
         return
     results: list[Result] = []
-    runs: list[KernelRun] = []
+    runs: list[list[KernelRun]] = []
     with _progress("replay" in engines) as bars:
-        if "replay" in engines and linux and not cost:
-            pace = guest_pace(linux, own.zswap.compressor, bars("pace of the guest"))
+        if "replay" in engines and kernels and not cost:
+            pace = guest_pace(kernels[0], own.zswap.compressor, bars("pace of the guest"))
             results = [replay(at_pace(own, pace), pace.cost, baseline or "", bars("replay"))]
         elif "replay" in engines:
             costs = load_cost(cost) if cost else DEFAULT_COST
             results = [replay(each, costs, name, bars(name or "replay")) for name, each in plan.items()]
-        if linux:
-            told = [bars(f"kernel {i + 1}" if repeat > 1 else "kernel") for i in range(repeat)]
-            runs = run_on_kernel([own] * repeat, linux, told, baseline or "")
+        if kernels:
+            runs = _run_on_each(own, kernels, repeat, bars, baseline or "")
+    measured = [run for each in runs for run in each]
     if output:
-        [*results, *(each.result for each in runs)][0].write(output)
+        [*results, *(each.result for each in measured)][0].write(output)
     if json:
         summaries = [_summary(result) for result in results]
-        summaries += [_summary(each.result) | {"guest": msgspec.to_builtins(each.guest)} for each in runs]
+        summaries += [_summary(each.result) | {"guest": msgspec.to_builtins(each.guest)} for each in measured]
         print(msgspec.json.encode(summaries).decode())  # noqa: T201
     elif runs:
-        _show_kernel(runs, own, results)
+        _show_kernels(runs, own, results)
     else:
         _show(results, own)
 
@@ -129,30 +131,55 @@ def _engines(on: str) -> list[str]:
 
 
 def _check_options(
-    engines: list[str], output: Path | None, compare: bool, of_kernel: dict[str, object], repeat: int
+    engines: list[str],
+    output: Path | None,
+    compare: bool,
+    kernel: tuple[Path, ...],
+    modules: tuple[Path, ...],
+    dry_run: bool,
+    repeat: int,
 ) -> None:
     """Refuse, before any work is done, options that do not go together."""
-    several = {"--compare": compare, "--repeat": repeat > 1, "second engine": len(engines) > 1}
+    several = {
+        "--compare": compare,
+        "--repeat": repeat > 1,
+        "second --kernel": len(kernel) > 1,
+        "second engine": len(engines) > 1,
+    }
     for name in [name for name, given in several.items() if given and output]:
         raise InputError("-o", f"one run, so no {name} beside it", "both")
     if not 1 <= repeat <= REPEAT_MAX:
         raise InputError("--repeat", f"a number from 1 to {REPEAT_MAX}", repeat)
-    given = [name for name, value in of_kernel.items() if value] + ["--repeat"] * (repeat > 1)
+    of_kernel = {"--kernel": kernel, "--modules": modules, "--dry-run": dry_run, "--repeat": repeat > 1}
+    given = [name for name, value in of_kernel.items() if value]
     if given and "kernel" not in engines:
         raise InputError(given[0], "--on kernel beside it", "none")
     if compare and "kernel" in engines:
         raise InputError("--compare", "--on replay: it compares times, which the kernel does not count", "kernel")
-    if of_kernel["--modules"] and not of_kernel["--kernel"]:
-        raise InputError("--modules", "the --kernel that they belong to", "none")
+    if modules and len(modules) != len(kernel):
+        raise InputError("--modules", "the --kernel that they belong to, for each", f"{len(kernel)} for {len(modules)}")
     check_output(output)
 
 
-def _kernel(image: Path | None, modules: Path | None) -> Kernel:
-    return own_kernel(image, modules) if image else debian_kernel()
+def _kernels(images: tuple[Path, ...], modules: tuple[Path, ...]) -> list[Kernel]:
+    owned = [own_kernel(*each) for each in zip_longest(images, modules)]
+    return owned or [debian_kernel()]
 
 
-def _print_command(scenario: Scenario, kernel: Kernel) -> None:
-    print(shlex.join(dry_run(scenario, kernel)))  # noqa: T201
+def _print_commands(scenario: Scenario, kernels: list[Kernel]) -> None:
+    for kernel in kernels:
+        print(shlex.join(dry_run(scenario, kernel)))  # noqa: T201
+
+
+def _run_on_each(
+    scenario: Scenario, kernels: list[Kernel], repeat: int, bars: Callable[[str], _Progress], configuration: str
+) -> list[list[KernelRun]]:
+    """Run it `repeat` times on every kernel, all in one go, so that no processor waits for the last of a kernel's."""
+    count = repeat * len(kernels)
+    told = [bars(f"kernel {i + 1}" if count > 1 else "kernel") for i in range(count)]
+    booted = [kernel for kernel in kernels for _ in range(repeat)]
+    runs = run_on_kernel([scenario] * count, booted, told, configuration)
+    return [runs[i : i + repeat] for i in range(0, count, repeat)]
 
 
 def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool) -> dict[str, Scenario]:
@@ -182,10 +209,10 @@ def _show(results: list[Result], scenario: Scenario) -> None:
     _print(parts)
 
 
-def _show_kernel(runs: list[KernelRun], scenario: Scenario, replayed: list[Result]) -> None:
+def _show_kernels(runs: list[list[KernelRun]], scenario: Scenario, replayed: list[Result]) -> None:
     prediction = replayed[0] if replayed else None
     parts: list[RenderableType] = [kernel_heading(scenario, runs, prediction), counter_tables(runs, prediction)]
-    parts += [curves(runs[0], prediction)] if prediction else []
+    parts += [curves(runs[0][0], prediction)] if prediction else []
     _print(parts)
 
 
@@ -195,9 +222,6 @@ def _print(parts: list[RenderableType]) -> None:
         if i:
             console.print()
         console.print(part)
-
-
-_Progress = Callable[[int, int], None]
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def measured_truth(
     key = fingerprint(scenario)
     cached = cache_dir() / f"truth-{key}-{digest(kernel.image)}-{repeat}.json"
     if not cached.exists():
-        runs = run_on_kernel([scenario] * repeat, kernel, progress)
+        runs = run_on_kernel([scenario] * repeat, [kernel] * repeat, progress)
         pace = guest_pace(kernel, scenario.zswap.compressor)
         write_truth(cached, truth_of(key, runs, pace, f"swaplab fidelity {file} --repeat {repeat} --record", date))
     return read_truth(cached)

@@ -25,54 +25,71 @@ WIDTH = 40
 NOTHING = "-"
 
 
-def kernel_heading(scenario: Scenario, runs: Sequence[KernelRun], replayed: Result | None) -> str:
-    """One paragraph: what ran on which kernel, and how that machine differs from what the scenario says."""
+def kernel_heading(scenario: Scenario, kernels: Sequence[Sequence[KernelRun]], replayed: Result | None) -> str:
+    """One paragraph: what ran on which kernels, and how that machine differs from what the scenario says.
+
+    Args:
+        kernels: runs of each.
+    """
+    runs = kernels[0]
     result, guest = runs[0].result, runs[0].guest
     how = "virtualized" if guest.accelerator == "kvm" else "emulated"
     times = f", {len(runs)} times" if len(runs) > 1 else ""
     limit = f" The pool's limit was {round_size(guest.zswap_limit)}." if guest.zswap_limit else ""
     pace = f" The replay has the costs of {replayed.info.cost}." if replayed else ""
-    release = "Linux " + guest.kernel.split()[2]
+    releases = " and ".join(f"Linux {_release(each)}" for each in kernels)
     return (
         f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {format_size(scenario.machine.memory)} "
-        f"of memory, measured on {release}, {how}{times}, in {duration(guest.seconds * 1e9)}.{limit}{pace}"
+        f"of memory, measured on {releases}, {how}{times}, in {duration(guest.seconds * 1e9)}.{limit}{pace}"
     )
 
 
-def counter_tables(runs: Sequence[KernelRun], replayed: Result | None) -> Group:
+def _release(runs: Sequence[KernelRun]) -> str:
+    return runs[0].guest.kernel.split()[2]
+
+
+def counter_tables(kernels: Sequence[Sequence[KernelRun]], replayed: Result | None) -> Group:
     """One table for each cgroup: its counters at the end, those that are not 0 everywhere.
 
-    With a replay, its error against the kernel; of several runs, the median and how far they are apart.
+    With a replay, its error against the kernel, if there is one only; of several runs, the median and how far they are
+    apart.
+
+    Args:
+        kernels: runs of each.
     """
-    tables = [_counter_table(path, runs, replayed) for path in runs[0].result.cgroups]
+    tables = [_counter_table(path, kernels, replayed) for path in kernels[0][0].result.cgroups]
     return Group(*(table for table in tables if table.row_count))
 
 
-def _counter_table(path: str, runs: Sequence[KernelRun], replayed: Result | None) -> Table:
-    headings = ["counter", *(["replay"] if replayed else []), "kernel", *(["error"] if replayed else [])]
-    table = Table(title=Text(f"\n{path or 'machine'}"), title_justify="left", box=SIMPLE_HEAD, padding=(0, 2, 0, 0))
+def _counter_table(path: str, kernels: Sequence[Sequence[KernelRun]], replayed: Result | None) -> Table:
+    alone, repeated = len(kernels) == 1, len(kernels[0]) > 1
+    judged = replayed is not None and alone
+    headings = ["counter", *(["replay"] if replayed else [])]
+    for runs in kernels:
+        headings.append("kernel" if alone else _release(runs).partition("+")[0])
+        headings += [*(["error"] if judged else []), *(["spread"] if repeated else [])]
+    padding = (0, 2 if alone else 1, 0, 0)
+    table = Table(title=Text(f"\n{path or 'machine'}"), title_justify="left", box=SIMPLE_HEAD, padding=padding)
     table.show_edge = table.pad_edge = False
-    for heading in [*headings, *(["spread"] if len(runs) > 1 else [])]:
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "counter" else "right", no_wrap=True)
-    rows = [run.result.final(path) for run in runs]
+    finals = [[run.result.final(path) for run in runs] for runs in kernels]
     for name in COUNTERS:
-        found = [int(row[name]) for row in rows if name in row]
+        found = [[int(row[name]) for row in rows if name in row] for rows in finals]
         expected = replayed.final(path).get(name) if replayed else None
-        if any(found) or (expected and found):
-            table.add_row(*_cells(name, found, expected, replayed is not None, len(runs) > 1))
+        if any(any(each) for each in found) or (expected and any(found)):
+            prediction = [NOTHING if expected is None else f"{expected:,}"] if replayed else []
+            table.add_row(name, *prediction, *(x for each in found for x in _cells(each, expected, judged, repeated)))
     return table
 
 
-def _cells(name: str, found: list[int], expected: int | None, replayed: bool, repeated: bool) -> Iterator[str]:
-    kernel = median_low(found)
-    yield name
-    if replayed:
-        yield NOTHING if expected is None else f"{expected:,}"
-    yield f"{kernel:,}"
-    if replayed:
-        yield NOTHING if expected is None else _error(expected, kernel)
+def _cells(found: list[int], expected: int | None, judged: bool, repeated: bool) -> Iterator[str]:
+    """What one kernel did: a number, the replay's error and the spread of several runs."""
+    yield f"{median_low(found):,}" if found else NOTHING
+    if judged:
+        yield _error(expected, median_low(found)) if found and expected is not None else NOTHING
     if repeated:
-        yield f"{max(found) - min(found):,}"
+        yield f"{max(found) - min(found):,}" if found else NOTHING
 
 
 def _error(expected: int, kernel: int) -> str:

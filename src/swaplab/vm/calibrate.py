@@ -151,7 +151,7 @@ def guest_pace(kernel: Kernel, compressor: Compressor, progress: Progress = lamb
     scenario = calibration(compressor)
     cached = cache_dir() / f"pace-{fingerprint(scenario)}-{digest(kernel.image)}.json"
     if not cached.exists():
-        (run,) = run_on_kernel([scenario], kernel, [progress])
+        (run,) = run_on_kernel([scenario], [kernel], [progress])
         with write_whole(cached) as partial:
             partial.write_bytes(msgspec.json.encode(pace_of(compressor, run)))
     return msgspec.json.decode(cached.read_bytes(), type=Pace)

@@ -184,7 +184,7 @@ class _Prepared:
 
 
 class _Bench(NamedTuple):
-    """What all runs have in common."""
+    """What a run takes beside its scenario."""
 
     kernel: Kernel
     qemu: str
@@ -195,7 +195,7 @@ class _Bench(NamedTuple):
 
 def run_on_kernel(
     scenarios: Sequence[Scenario],
-    kernel: Kernel,
+    kernels: Sequence[Kernel],
     progress: Sequence[Progress] | None = None,
     configuration: str = "",
     silence: float = SILENCE_SECONDS,
@@ -203,6 +203,7 @@ def run_on_kernel(
     """Run scenarios, each on a machine of its own, as many at once as there are processors for.
 
     Args:
+        kernels: for each, what to boot.
         progress: for each, what to call with accesses done and in all, now and then.
         silence: seconds that a guest may be silent.
 
@@ -216,14 +217,14 @@ def run_on_kernel(
         refuse(scenario)
     told = progress or [lambda _done, _total: None] * len(scenarios)
     qemu = find_qemu()
-    bench = _Bench(kernel, qemu, find_accelerator(qemu, kernel.image), configuration, silence)
+    benches = [_Bench(kernel, qemu, find_accelerator(qemu, kernel.image), configuration, silence) for kernel in kernels]
     try:
-        return asyncio.run(_run_all(bench, scenarios, told))
+        return asyncio.run(_run_all(list(zip(benches, scenarios, told, strict=True))))
     except asyncio.CancelledError:
         raise SystemExit(128 + signal.SIGTERM) from None
 
 
-async def _run_all(bench: _Bench, scenarios: Sequence[Scenario], progress: Sequence[Progress]) -> list[KernelRun]:
+async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]]) -> list[KernelRun]:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is a coroutine
     if threading.current_thread() is threading.main_thread():
@@ -233,13 +234,13 @@ async def _run_all(bench: _Bench, scenarios: Sequence[Scenario], progress: Seque
     # whenever the guest is busy, and what zswap does next depends on that.
     slots = asyncio.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
 
-    async def run_one(scenario: Scenario, told: Progress) -> KernelRun:
+    async def run_one(bench: _Bench, scenario: Scenario, told: Progress) -> KernelRun:
         async with slots:
             return await _run(bench, scenario, told)
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(run_one(*each)) for each in zip(scenarios, progress, strict=True)]
+            tasks = [group.create_task(run_one(*each)) for each in runs]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [each.result() for each in tasks]
