@@ -36,6 +36,19 @@ def test_a_page_touched_between_two_scans_is_activated() -> None:
     assert all(lab.state(page) == RESIDENT for page in kept[:4])
 
 
+def test_what_reclaim_activates_ages_what_is_gone() -> None:
+    """move_folios_to_lru: an active folio that goes back counts as an eviction does, and so makes distances longer."""
+    lab = Lab(100)
+    lab.touch(range(100))
+    lab.reclaim(1)  # clears all accessed bits on the way
+    lab.touch(lab.where(RESIDENT))
+    aged, activated, stolen = (lab.count(name) for name in ("nonresident_age", "pgactivate", "pgsteal"))
+    lab.reclaim(1)
+    assert lab.count("pgactivate") > activated
+    passed = lab.count("pgactivate") - activated + lab.count("pgsteal") - stolen
+    assert lab.count("nonresident_age") - aged == passed
+
+
 @pytest.mark.parametrize("pages", [65, 80, 100])
 def test_a_cyclic_scan_larger_than_memory_always_misses(pages: int) -> None:
     """The law of pure LRU, which reclaim keeps while nothing is active: each page is gone before its turn comes."""

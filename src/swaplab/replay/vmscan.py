@@ -27,7 +27,7 @@ from swaplab.replay.state import (
     Machine,
 )
 from swaplab.replay.swap import blk_finish_plug, blk_start_plug, lru_add_drain
-from swaplab.replay.workingset import lru_note_cost
+from swaplab.replay.workingset import lru_note_cost, workingset_age_nonresident
 from swaplab.replay.zswap import do_shrink_slab
 
 __all__ = ["balance_pgdat", "try_to_free_pages"]
@@ -67,7 +67,10 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     m.control.nr_pageout = 0
     kept = shrink_folio_list(m, taken, lru_head(m, memcg, LRU_INACTIVE))
     for i in range(kept):
-        lru_add(m, wide(m.isolated[i]))
+        page = wide(m.isolated[i])
+        lru_add(m, page)
+        if wide(m.folios[page].bits) & PG_ACTIVE:
+            workingset_age_nonresident(m, memcg)
     m.memcgs[memcg].pgscan += taken
     m.memcgs[memcg].pgsteal += taken - kept
     lru_note_cost(m, memcg, wide(m.control.nr_pageout), kept)
