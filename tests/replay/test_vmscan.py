@@ -7,6 +7,7 @@ import pytest
 from tests.replay.lab import A, Lab, scan_target_of
 
 from swaplab.replay.state import IN_ZSWAP, NO_LIMIT, NONE, ON_DISK, RESIDENT
+from swaplab.scenario.content import Ratio
 from swaplab.scenario.model import Cgroup, Zswap
 
 
@@ -170,6 +171,16 @@ def test_the_oldest_page_goes_first() -> None:
     lab.touch(range(100))
     lab.reclaim(32)
     assert lab.where(IN_ZSWAP) == list(range(len(lab.where(IN_ZSWAP))))
+
+
+def test_folios_are_freed_when_a_list_is_through() -> None:
+    """shrink_folio_list: they stay charged, so that what zswap needs meanwhile goes over memory.max, which counts."""
+    lab = Lab(2000, memory_max=1002, content=Ratio(ratio=2.0))
+    lab.touch(range(1000))
+    assert lab.count("usage") == 1002, "with two page tables"
+    lab.touch([1000])
+    pages = -(-lab.count("zswap_bytes") // 4096)
+    assert pages / 2 < lab.count("max_events") - 1 <= pages, "one is the fault's; freed at once, they would make room"
 
 
 def test_kswapd_keeps_the_watermark_free() -> None:

@@ -11,6 +11,7 @@ from swaplab.replay.state import (
     FOLIO_FLAGS,
     IN_ZSWAP,
     ON_DISK,
+    PAGEVEC_SIZE,
     PG_ACTIVE,
     PG_DIRTY,
     PG_RECLAIM,
@@ -70,7 +71,7 @@ def unmap(m: Machine, page: int) -> None:
 
 @jit
 def remove_mapping(m: Machine, page: int, state: int) -> None:
-    """Free a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping, 6.12)."""
+    """Let go of a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping, 6.12)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     owner = wide(m.pages[page].other_memcg)
@@ -78,8 +79,13 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
     folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
     folio.memcg = owner
     m.memcgs[memcg].swapcached -= 1
-    page_counter_charge(m, memcg, -1)
-    m.control.free += 1
+
+
+@jit
+def free_folios(m: Machine, memcg: int, count: int) -> None:
+    """Give what was let go of back to cgroup and machine (mm/memcontrol.c:mem_cgroup_uncharge_folios, 6.12)."""
+    page_counter_charge(m, memcg, -count)
+    m.control.free += count
 
 
 @jit
@@ -159,9 +165,11 @@ def fetch_next(m: Machine, scout: int) -> int:
 def shrink_folio_list(m: Machine, taken: int, scout: int) -> int:
     """Try to free the first `taken` isolated folios; how many are left (mm/vmscan.c:shrink_folio_list, 6.12).
 
-    `scout` is where the folios to come next hang on.
+    All are of one cgroup, which is charged for them until 31 can be freed at once: meanwhile, what zswap needs for what
+    it stores goes over the limit. `scout` is where the folios to come next hang on.
     """
-    kept = 0
+    memcg = wide(m.folios[wide(m.isolated[0])].memcg)
+    kept = waiting = 0
     for i in range(taken):
         page = wide(m.isolated[i])
         scout = fetch_next(m, scout)
@@ -171,5 +179,11 @@ def shrink_folio_list(m: Machine, taken: int, scout: int) -> int:
         if outcome != FREED:
             m.isolated[kept] = page
             kept += 1
+        else:
+            waiting += 1
+            if waiting == PAGEVEC_SIZE:
+                free_folios(m, memcg, waiting)
+                waiting = 0
+    free_folios(m, memcg, waiting)
     m.control.nr_scanned += taken
     return kept
