@@ -273,7 +273,7 @@ class Pair:
     def _of_replay(self) -> dict[str, Any]:
         machine = self.replay.machine
         control, memcgs = machine.control, machine.memcgs
-        # Page tables, which kernel/ does not have.
+        # Page tables, which kernel/ does not have, nor pages charged ahead.
         tables = memcgs["objcg"][machine.table_memcg[machine.table_memcg >= 0]]
         found: dict[str, Any] = {
             "stored_pages": int(control.stored_pages),
@@ -298,7 +298,8 @@ class Pair:
             if path in shown[1:]:
                 found |= {f"{path} {name}": int(table[name][shown.index(path)]) for name in (*STAT, *CHARGED)}
                 below = (tables >= number) & (tables < memcgs["end"][number])
-                found[f"{path} memory.current"] -= int(below.sum()) * PAGE_SIZE
+                stocked = number <= control.stock_memcg < memcgs["end"][number]
+                found[f"{path} memory.current"] -= int(below.sum() + stocked * control.stock_pages) * PAGE_SIZE
             if path:
                 found |= {f"{path} {name}": int(memcgs[name][number]) for name in ("nr_deferred", "nr_disk_swapins")}
         return found

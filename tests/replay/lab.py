@@ -110,6 +110,12 @@ class Lab(Replay):
         """A field of a cgroup itself."""
         return int(self.machine.memcgs[name][memcg])
 
+    def used(self, memcg: int = A) -> int:
+        """Pages charged to a cgroup and all below, without what is charged ahead."""
+        m = self.machine
+        stocked = bool(memcg <= m.control.stock_memcg < m.memcgs["end"][memcg])
+        return self.count("usage", memcg) - stocked * int(m.control.stock_pages)
+
     def entries(self, memcg: int = A) -> list[int]:
         """Pages on a cgroup's zswap LRU, the oldest first."""
         return pages_on(self.machine, memcg, LRU_ZSWAP)

@@ -37,7 +37,7 @@ def test_a_lowered_limit_kills_when_nothing_can_be_reclaimed() -> None:
     lab.touch(range(200))
     lab.set(memory_max=50 * PAGE_SIZE)
     assert lab.count("oom") == lab.count("oom_kill") == 1
-    assert lab.count("usage") == 0
+    assert lab.used() == 0
 
 
 def test_the_limit_holds_and_every_hit_is_an_event() -> None:
@@ -59,28 +59,28 @@ def test_oom_kills_the_workload_that_gives_most_back() -> None:
 
 
 def test_memory_high_reclaims_a_batch_at_a_time() -> None:
-    """mem_cgroup_handle_over_high, after 64 pages were charged above the limit, a page table among them."""
+    """mem_cgroup_handle_over_high, once 64 pages were charged ahead and exceed the limit; one is a page table's."""
     lab = Lab(1000, memory_high=300)
-    lab.touch(range(300 + 62))
-    assert (lab.count("high"), lab.count("pgscan")) == (0, 0)
-    lab.touch([362])
+    lab.touch(range(4 * 64 - 1))
+    assert (lab.count("usage"), lab.count("high"), lab.count("pgscan")) == (4 * 64, 0, 0)
+    lab.touch([4 * 64 - 1])
     assert lab.count("high") == 1
     assert lab.count("usage") <= 300 + 8, "what was reclaimed is charged again, compressed"
-    lab.touch(range(363, 1000))
+    lab.touch(range(4 * 64, 1000))
     assert lab.count("usage") <= 300 + 64
     assert lab.count("throttle_ns") == 0, "reclaim keeps up"
 
 
 def test_memory_high_throttles_when_nothing_can_be_reclaimed() -> None:
     """calculate_high_delay: 2 s a batch at most, with no swap to reclaim to."""
-    lab = Lab(1000, memory_high=100, swap_pages=0)
-    lab.touch(range(100 + 64))
+    lab = Lab(1000, memory_high=120, swap_pages=0)
+    lab.touch(range(2 * 64 - 1))
     once = lab.count("throttle_ns")
-    overage = (64 << 20) // 100
+    overage = (8 << 20) // 120
     jiffies = overage * overage * 250 >> 34
-    assert once == min(jiffies, 500) * 4_000_000 > 0
-    lab.touch(range(164, 1000))
-    assert lab.count("throttle_ns") <= 14 * 2_000_000_000
+    assert once == jiffies * 4_000_000 > 0
+    lab.touch(range(2 * 64 - 1, 1000))
+    assert lab.count("throttle_ns") == once + 14 * 2_000_000_000
 
 
 def test_memory_high_is_handled_page_by_page_where_a_batch_does_not_fit() -> None:
@@ -124,9 +124,9 @@ def test_folios_of_a_removed_cgroup_are_reclaimed_through_its_parent() -> None:
     lab = Lab(cgroups={"a/x": Cgroup()}, cgroup="a/x")
     lab.touch(range(100))
     lab.remove("a/x")
-    assert lab.count("usage", 2) == 100, "they stay charged to the dead"
+    assert lab.used(2) == 100, "they stay charged to the dead"
     lab.reclaim(100)
-    assert lab.count("usage", 2) == 0
+    assert lab.used(2) == 0
     assert lab.where(IN_ZSWAP) == list(range(100))
     assert lab.entries(A) == list(range(100)), "new entries go to the parent"
     validate(lab.machine)
@@ -150,12 +150,12 @@ def test_page_tables_are_charged_as_pages_are_first_touched() -> None:
     free = int(lab.machine.control.free)
     for page, charged in ((0, 2), (511, 3), (1099, 5), (512, 7)):
         lab.touch([page])
-        assert lab.count("usage") == free - lab.machine.control.free == charged
+        assert lab.used() == free - lab.machine.control.free == charged
     lab.reclaim(4)
     lab.touch([0])
     assert (lab.machine.table_memcg == A).all(), "they stay when what they map is swapped out"
     lab.fire(Event(at=0, cgroup="a", exit=True))
-    assert lab.count("usage") == free - lab.machine.control.free == 0
+    assert lab.used() == free - lab.machine.control.free == 0
 
 
 def test_page_tables_of_a_removed_cgroup_are_its_parents() -> None:
@@ -163,7 +163,7 @@ def test_page_tables_of_a_removed_cgroup_are_its_parents() -> None:
     lab = Lab(cgroups={"a/x": Cgroup()}, cgroup="a/x")
     lab.touch([0])
     lab.remove("a/x")
-    assert (lab.count("usage", 2), lab.count("usage", A)) == (1, 2)
+    assert (lab.used(2), lab.used(A)) == (1, 2)
     validate(lab.machine)
 
 
@@ -175,7 +175,7 @@ def test_an_exit_frees_everything_everywhere() -> None:
     m = lab.machine
     assert lab.where(GONE) == list(range(200))
     assert (m.control.free, m.control.slots_used, m.control.pool_pages) == (m.control.totalram, 0, 0)
-    assert lab.count("usage") == 0
+    assert lab.used() == 0
     validate(m)
 
 
@@ -184,7 +184,7 @@ def test_the_root_is_not_charged_for_compressed_bytes() -> None:
     lab = Lab()
     lab.touch(range(100))
     lab.reclaim(100)
-    assert lab.count("usage") - TABLE == -(-lab.count("objcg_bytes") // PAGE_SIZE) > 0
+    assert lab.used() - TABLE == -(-lab.count("objcg_bytes") // PAGE_SIZE) > 0
     assert lab.count("objcg_bytes", 0) == 0
 
 

@@ -12,6 +12,7 @@ from tests.replay.validate import validate
 from swaplab.kernel.zsmalloc import pool_pages
 from swaplab.replay import replay
 from swaplab.replay.state import ENTRY_REFERENCED, LRU_INACTIVE, ON_DISK, RESIDENT, ZERO_FILLED
+from swaplab.replay.stats import read_stats
 from swaplab.scenario.content import Random, Zero
 from swaplab.scenario.model import Cgroup, Machine, Scenario, Workload, Zswap, with_baseline
 
@@ -228,6 +229,7 @@ def test_the_pool_limit_has_hysteresis() -> None:
     def stored_within(limit: int, threshold: int) -> int:
         control.zswap_max_pages, control.zswap_accept_pages = limit, threshold
         before = lab.count("zswpout")
+        read_stats(lab.machine)
         lab.reclaim(10)
         return lab.count("zswpout") - before
 

@@ -255,12 +255,14 @@ def validate_memcg_lru(m: Machine) -> None:
 
 
 def validate_charges(m: Machine) -> None:
-    """A cgroup is charged for its subtree's folios and page tables and, in whole pages, objcgs' compressed bytes."""
+    """A cgroup is charged for its subtree's folios, tables, stock and, in whole pages, objcgs' compressed bytes."""
     state, memcg = states(m), memcg_of(m)
     resident = state == RESIDENT
     objcg_pages = (m.memcgs["objcg_bytes"] + 4095) >> 12
     tables = count(m, m.memcgs["objcg"][m.table_memcg[m.table_memcg >= 0]].astype(np.int64))
-    assert_equal("usage", m.memcgs["usage"], in_subtree(m, count(m, memcg[resident]) + objcg_pages + tables))
+    charged = count(m, memcg[resident]) + objcg_pages + tables
+    charged[int(m.control.stock_memcg)] += int(m.control.stock_pages)
+    assert_equal("usage", m.memcgs["usage"], in_subtree(m, charged))
     mapped = (m.pte & PRESENT) != 0
     assert_equal("anon", m.memcgs["anon"], count(m, memcg[mapped]))
     cached = resident & has_flag(m, PG_SWAPCACHE)

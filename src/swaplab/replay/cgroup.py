@@ -5,9 +5,10 @@ from __future__ import annotations
 from swaplab.replay.charge import out_of_memory
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_head
-from swaplab.replay.memcontrol import is_online, page_counter_charge
+from swaplab.replay.memcontrol import is_online
 from swaplab.replay.memory import run_background
 from swaplab.replay.state import LRU_ZSWAP, MAX_RECLAIM_RETRIES, Machine
+from swaplab.replay.stock import drain_all_stock, page_counter_charge
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.vmscan import try_to_free_pages
 
@@ -18,6 +19,7 @@ __all__ = ["css_offline", "memory_high_write", "memory_max_write", "memory_recla
 def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
     """Set memory.max and reclaim, then kill, down to it (mm/memcontrol.c:memory_max_write, 6.12)."""
     m.memcgs[memcg].memory_max = pages
+    drain_all_stock(m, memcg)
     retries = MAX_RECLAIM_RETRIES
     while m.memcgs[memcg].usage > pages:
         if retries:
@@ -32,6 +34,7 @@ def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
 def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
     """Set memory.high and reclaim down to it as far as that goes (mm/memcontrol.c:memory_high_write, 6.12)."""
     m.memcgs[memcg].memory_high = pages
+    drain_all_stock(m, memcg)
     retries = MAX_RECLAIM_RETRIES
     while m.memcgs[memcg].usage > pages:
         if not try_to_free_pages(m, memcg, wide(m.memcgs[memcg].usage) - pages) and not wait_for_write(m):
@@ -126,6 +129,7 @@ def css_offline(m: Machine, memcg: int, home: int) -> None:
     reparent_shrinker_deferred, 6.12.
     """
     parent = wide(m.memcgs[memcg].parent)
+    drain_all_stock(m, memcg)
     for workload in range(wide(m.control.nr_workloads)):
         if m.workload_memcg[workload] == memcg:
             migrate_workload(m, workload, home)

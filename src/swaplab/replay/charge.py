@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_del
-from swaplab.replay.memcontrol import over_limit, page_counter_charge, payer, spend, workload_of
+from swaplab.replay.memcontrol import payer, spend, workload_of
 from swaplab.replay.state import (
     GONE,
     IN_ZSWAP,
@@ -19,6 +19,7 @@ from swaplab.replay.state import (
     SWAP_CLUSTER_MAX,
     Machine,
 )
+from swaplab.replay.stock import MEMCG_CHARGE_BATCH, charge, drain_all_stock, page_counter_charge
 from swaplab.replay.swap import free_slot, wait_for_write
 from swaplab.replay.vmscan import try_to_free_pages
 from swaplab.replay.zswap import zram_free, zswap_entry_free
@@ -28,12 +29,10 @@ __all__ = [
     "alloc_pte",
     "handle_over_high",
     "is_killed",
-    "must_handle_over_high",
     "out_of_memory",
     "zap_workload",
 ]
 
-MEMCG_CHARGE_BATCH = 64
 HZ = 250
 DELAY_PRECISION_SHIFT, DELAY_SCALING_SHIFT = 20, 14
 MAX_HIGH_DELAY_JIFFIES = 2 * HZ
@@ -141,19 +140,19 @@ def try_charge(m: Machine, memcg: int, page: int) -> bool:
     """Charge one page, reclaiming at the limit and killing at the end of it (mm/memcontrol.c:try_charge_memcg, 6.12).
 
     False when the task that faults on `page` was killed. Differs: a retry without progress sleeps until a write in
-    flight is done, where the kernel burns its retries; and memory.high counts page by page, up to a batch of 64.
+    flight is done, where the kernel burns its retries.
     """
     retries = MAX_RECLAIM_RETRIES
+    batch = MEMCG_CHARGE_BATCH
     while True:
-        limited = over_limit(m, memcg, 1)
+        limited = charge(m, memcg, 1, batch)
         if limited < 0:
-            page_counter_charge(m, memcg, 1)
-            if over_high(m, memcg):
-                m.memcgs[wide(m.control.current)].over_high += 1
             return True
+        batch = 1
         m.memcgs[limited].max_events += 1
         reclaimed = try_to_free_pages(m, limited, 1)
-        if reclaimed or m.memcgs[limited].usage < m.memcgs[limited].memory_max or wait_for_write(m):
+        has_room = m.memcgs[limited].usage < m.memcgs[limited].memory_max
+        if has_room or drain_all_stock(m, limited) or reclaimed or wait_for_write(m):
             continue
         retries -= 1
         if retries < 0:
@@ -254,20 +253,3 @@ def handle_over_high(m: Machine, memcg: int) -> None:
             if retries < 0:
                 m.memcgs[payer(m)].throttle_ns += spend(m, jiffies * JIFFY_NS)
                 return
-
-
-@jit
-def over_high(m: Machine, memcg: int) -> bool:
-    """Whether the cgroup or an ancestor is above its memory.high."""
-    while memcg > 0:
-        if m.memcgs[memcg].usage > m.memcgs[memcg].memory_high:
-            return True
-        memcg = wide(m.memcgs[memcg].parent)
-    return False
-
-
-@jit
-def must_handle_over_high(m: Machine, memcg: int) -> bool:
-    """Whether the task has charged a batch above memory.high; a single page is a batch where 64 do not fit."""
-    pages = m.memcgs[memcg].over_high
-    return bool(pages) and (pages >= MEMCG_CHARGE_BATCH or over_limit(m, memcg, MEMCG_CHARGE_BATCH) >= 0)

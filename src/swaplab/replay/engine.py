@@ -15,6 +15,7 @@ from swaplab.replay.charge import zap_workload
 from swaplab.replay.jit import is_cached
 from swaplab.replay.memory import run
 from swaplab.replay.state import COUNTERS
+from swaplab.replay.stats import read_stats
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
@@ -98,6 +99,7 @@ class Replay:
 
     def sample(self) -> None:
         """Read all counters now."""
+        read_stats(self.machine)
         columns: dict[str, Any] = {
             "access": np.full(len(self._shown), self.position),
             "time_ns": np.full(len(self._shown), int(self.machine.control.clock)),

@@ -1,29 +1,23 @@
-"""Charges (mm/memcontrol.c, 6.12): who pays for folios, compressed bytes and swap slots.
-
-Differs: no per-CPU stocks, so a cgroup is charged page by page as it uses them, not 64 pages ahead.
-"""
+"""Who pays for compressed bytes, swap slots and time (mm/memcontrol.c, 6.12)."""
 
 from __future__ import annotations
 
 from swaplab.replay.jit import jit, wide
-from swaplab.replay.state import Machine
+from swaplab.replay.state import NO_LIMIT, Machine
+from swaplab.replay.stats import flush_stats
+from swaplab.replay.stock import charge_by_force, refill_stock
 
 __all__ = [
     "begin_background",
-    "charge_by_force",
     "charge_slot",
     "charge_zswap",
     "count_slot",
     "end_background",
     "is_online",
     "may_zswap",
-    "over_limit",
-    "page_counter_charge",
     "payer",
     "slot_owner",
     "spend",
-    "subtree_active",
-    "subtree_inactive",
     "swap_full",
     "swap_pages_left",
     "uncharge_zswap",
@@ -84,53 +78,6 @@ def is_online(m: Machine, memcg: int) -> bool:
     return bool(m.memcgs[memcg].online)
 
 
-@jit
-def page_counter_charge(m: Machine, memcg: int, pages: int) -> None:
-    """Charge `pages` (may be negative) to `memcg` and its ancestors, limits or not (mm/page_counter.c, 6.12)."""
-    while memcg >= 0:
-        counter = m.memcgs[memcg]
-        counter.usage += pages
-        memcg = wide(counter.parent)
-
-
-@jit
-def over_limit(m: Machine, memcg: int, pages: int) -> int:
-    """Nearest cgroup up from `memcg` without room for `pages`, or -1 (mm/page_counter.c:page_counter_try_charge)."""
-    while memcg > 0:
-        counter = m.memcgs[memcg]
-        if counter.usage + pages > counter.memory_max:
-            return memcg
-        memcg = wide(counter.parent)
-    return -1
-
-
-@jit
-def charge_by_force(m: Machine, memcg: int, pages: int) -> None:
-    """Charge what reclaim itself needs, limits or not (mm/memcontrol.c:try_charge_memcg, label force, 6.12)."""
-    limited = over_limit(m, memcg, pages)
-    if limited >= 0:
-        m.memcgs[limited].max_events += 1
-    page_counter_charge(m, memcg, pages)
-
-
-@jit
-def subtree_inactive(m: Machine, memcg: int) -> int:
-    """Inactive folios of the cgroup and all below (lruvec_page_state(NR_INACTIVE_ANON))."""
-    total = 0
-    for each in range(memcg, wide(m.memcgs[memcg].end)):
-        total += wide(m.memcgs[each].inactive)
-    return total
-
-
-@jit
-def subtree_active(m: Machine, memcg: int) -> int:
-    """Active folios of the cgroup and all below (lruvec_page_state(NR_ACTIVE_ANON))."""
-    total = 0
-    for each in range(memcg, wide(m.memcgs[memcg].end)):
-        total += wide(m.memcgs[each].active)
-    return total
-
-
 # Compressed bytes -----------------------------------------------------------------------------------------------------
 
 
@@ -149,7 +96,7 @@ def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
             if after > before:
                 charge_by_force(m, objcg, after - before)
             else:
-                page_counter_charge(m, objcg, after - before)
+                refill_stock(m, objcg, before - after)
     while objcg >= 0:
         memcg = m.memcgs[objcg]
         memcg.zswap_bytes += length
@@ -168,6 +115,8 @@ def may_zswap(m: Machine, memcg: int) -> bool:
     """Whether memory.zswap.max allows one more store, here and above (mm/memcontrol.c:obj_cgroup_may_zswap, 6.12)."""
     while memcg > 0:
         counter = m.memcgs[memcg]
+        if 0 < counter.zswap_max < NO_LIMIT:
+            flush_stats(m, memcg)
         if wide(counter.zswap_bytes) >> PAGE_SHIFT >= counter.zswap_max:
             return False
         memcg = wide(counter.parent)

@@ -12,7 +12,6 @@ from swaplab.replay.charge import (
     alloc_charged,
     alloc_pte,
     handle_over_high,
-    must_handle_over_high,
 )
 from swaplab.replay.jit import entry, inline, jit, wide
 from swaplab.replay.lists import folio_add_lru
@@ -35,6 +34,7 @@ from swaplab.replay.state import (
     YOUNG,
     Machine,
 )
+from swaplab.replay.stats import flush_stats_if_due
 from swaplab.replay.swap import complete_writes, folio_free_swap
 from swaplab.replay.swap_state import found_in_swap_cache, swapin_readahead
 from swaplab.replay.vmscan import balance_pgdat, try_to_free_pages
@@ -136,6 +136,7 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     if state == GONE:
         return
     control = m.control
+    flush_stats_if_due(m)
     if control.worker_running or control.shrink_queued:
         run_worker(m)
     control.current = m.workload_memcg[workload_of(m, page)]
@@ -143,7 +144,7 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     current.pgfault += 1
     control.in_lru_fault = 1
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
-    if alive and must_handle_over_high(m, wide(control.current)):
+    if alive and current.over_high:
         handle_over_high(m, wide(control.current))
     control.in_lru_fault = 0
     if kswapd_is_needed(m):
@@ -167,6 +168,7 @@ def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
     """Replay `accesses` (page << 1 | write), in order."""
     pte, pages = m.pte, m.pages
     access_ns = wide(m.control.access_ns)
+    before = wide(m.control.position)
     accounted = 0
     last = len(accesses) - 1
     for i in range(len(accesses)):
@@ -179,10 +181,13 @@ def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
         else:
             m.control.clock += (i - accounted) * access_ns
             accounted = i
+            m.control.position = before + i
             handle_mm_fault(m, page, write)
         if write:
             pages[page].version += 1
     m.control.clock += (len(accesses) - accounted) * access_ns
+    m.control.position = before + len(accesses)
+    flush_stats_if_due(m)
 
 
 @entry

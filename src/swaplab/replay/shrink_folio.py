@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplab.replay.content import compressed_length
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lru_gen_aging import lru_gen_look_around
-from swaplab.replay.memcontrol import page_counter_charge, swap_full, writeback_enabled
+from swaplab.replay.memcontrol import swap_full, writeback_enabled
 from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
     FOLIO_FLAGS,
@@ -26,6 +26,7 @@ from swaplab.replay.state import (
     ZEROMAP,
     Machine,
 )
+from swaplab.replay.stock import page_counter_charge
 from swaplab.replay.swap import add_to_swap, device_write, folio_free_swap
 from swaplab.replay.workingset import workingset_eviction
 from swaplab.replay.zswap import zram_store, zswap_store

@@ -180,7 +180,7 @@ MEMCG = np.dtype(
         ("memory_high", "i8"),  # pages
         ("swap_max", "i8"),  # pages
         ("zswap_max", "i8"),  # pages
-        ("usage", "i8"),  # pages charged here and below: folios and compressed bytes
+        ("usage", "i8"),  # pages charged here and below: folios, compressed bytes, page tables and stock
         ("swap", "i8"),  # slots charged here and below
         ("swap_local", "i8"),  # slots charged here
         ("zswap_bytes", "i8"),  # compressed bytes here and below
@@ -193,9 +193,12 @@ MEMCG = np.dtype(
         ("entries", "i8"),  # length of the zswap LRU
         ("nonresident_age", "i8"),
         ("anon_cost", "i8"),
-        ("refaults", "i8"),  # activations at the last reclaim, for DEACTIVATE_ANON
+        ("refaults", "i8"),  # flushed_activations at the last reclaim, for DEACTIVATE_ANON
         ("nr_deferred", "i8"),  # of the zswap shrinker
         ("nr_disk_swapins", "i8"),
+        ("flushed_inactive", "i8"),  # `inactive` here and below, as it was at the last flush of statistics
+        ("flushed_active", "i8"),
+        ("flushed_activations", "i8"),  # WORKINGSET_ACTIVATE_ANON likewise
         ("over_high", "i8"),  # pages its tasks charged above memory.high and are yet to reclaim for
         *((name, "i8") for name in COUNTERS),
     ],
@@ -262,6 +265,11 @@ CONTROL = np.dtype(
         ("reject_alloc_fail", "i8"),
         ("reject_compress_fail", "i8"),
         ("written_back_pages", "i8"),
+        # charges and statistics
+        ("stock_memcg", "i8"),  # whose pages are in the stock
+        ("stock_pages", "i8"),
+        ("position", "i8"),  # accesses made so far
+        ("next_flush", "i8"),  # the next at which statistics are flushed
         # swap
         ("nr_slots", "i8"),
         ("slots_used", "i8"),

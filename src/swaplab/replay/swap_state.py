@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplab.replay.charge import alloc_charged
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import folio_add_lru
-from swaplab.replay.memcontrol import is_online, page_counter_charge, workload_of
+from swaplab.replay.memcontrol import is_online, workload_of
 from swaplab.replay.state import (
     GONE,
     IN_ZSWAP,
@@ -19,6 +19,7 @@ from swaplab.replay.state import (
     ZERO_FILLED,
     Machine,
 )
+from swaplab.replay.stock import page_counter_charge
 from swaplab.replay.swap import device_read
 from swaplab.replay.workingset import workingset_refault
 from swaplab.replay.zswap import zram_load, zswap_load

@@ -11,8 +11,6 @@ from swaplab.replay.memcontrol import (
     is_online,
     payer,
     spend,
-    subtree_active,
-    subtree_inactive,
     swap_pages_left,
 )
 from swaplab.replay.shrink_folio import shrink_folio_list
@@ -94,7 +92,7 @@ def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
 @jit
 def inactive_is_low(m: Machine, memcg: int) -> bool:
     """Whether too many folios are active for the size of the cgroup (mm/vmscan.c:inactive_is_low, 6.12)."""
-    inactive, active = subtree_inactive(m, memcg), subtree_active(m, memcg)
+    inactive, active = wide(m.memcgs[memcg].flushed_inactive), wide(m.memcgs[memcg].flushed_active)
     gib = (inactive + active) >> PAGES_PER_GIB_SHIFT
     ratio = int(sqrt(10 * gib)) if gib else 1
     return inactive * ratio < active
@@ -158,11 +156,11 @@ def shrink_lruvec(m: Machine, memcg: int) -> None:
 
 
 @jit
-def subtree_activations(m: Machine, memcg: int) -> int:
-    """WORKINGSET_ACTIVATE_ANON of the cgroup and all below."""
+def inactive_of_node(m: Machine) -> int:
+    """Inactive folios of the machine, which nobody has to flush (include/linux/vmstat.h:node_page_state, 6.12)."""
     total = 0
-    for each in range(memcg, wide(m.memcgs[memcg].end)):
-        total += wide(m.memcgs[each].workingset_activate_anon)
+    for each in range(wide(m.control.nr_memcgs)):
+        total += wide(m.memcgs[each].inactive)
     return total
 
 
@@ -173,12 +171,12 @@ def prepare_scan_control(m: Machine) -> None:
     target = wide(control.target)
     lruvec = m.memcgs[target]
     control.scan_anon_cost = lruvec.anon_cost
-    refaulting = subtree_activations(m, target) != lruvec.refaults
+    refaulting = lruvec.flushed_activations != lruvec.refaults
     control.may_deactivate = control.force_deactivate or refaulting or inactive_is_low(m, target)
     control.file_is_tiny = 0
     if target == 0:
         few_free = control.free <= control.watermark_high
-        some_anon = subtree_inactive(m, 0) >> wide(control.priority)
+        some_anon = inactive_of_node(m) >> wide(control.priority)
         control.file_is_tiny = few_free and not control.may_deactivate and some_anon > 0
 
 
@@ -246,7 +244,8 @@ def shrink_by_priority(m: Machine) -> None:
         if control.nr_reclaimed >= control.nr_to_reclaim:
             break
         control.priority -= 1
-    m.memcgs[wide(control.target)].refaults = subtree_activations(m, wide(control.target))
+    target = m.memcgs[wide(control.target)]
+    target.refaults = target.flushed_activations
 
 
 @jit
@@ -303,4 +302,4 @@ def balance_pgdat(m: Machine) -> None:
             control.priority -= 1
     if control.priority < 1 and not control.nr_reclaimed:
         control.kswapd_failures += 1
-    m.memcgs[0].refaults = subtree_activations(m, 0)
+    m.memcgs[0].refaults = m.memcgs[0].flushed_activations

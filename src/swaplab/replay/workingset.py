@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.memcontrol import is_online, subtree_active, subtree_inactive, swap_pages_left
+from swaplab.replay.memcontrol import is_online, swap_pages_left
 from swaplab.replay.state import (
     LRU_REFS,
     PG_ACTIVE,
@@ -26,7 +26,7 @@ def lru_note_cost(m: Machine, memcg: int, nr_io: int, nr_rotated: int) -> None:
     while memcg >= 0:
         lruvec = m.memcgs[memcg]
         lruvec.anon_cost += cost
-        if lruvec.anon_cost > (subtree_inactive(m, memcg) + subtree_active(m, memcg)) // 4:
+        if lruvec.anon_cost > (wide(lruvec.flushed_inactive) + wide(lruvec.flushed_active)) // 4:
             lruvec.anon_cost //= 2
         memcg = wide(lruvec.parent)
 
@@ -89,7 +89,7 @@ def workingset_test_recent(m: Machine, page: int) -> bool:
     if not is_online(m, evictor) and m.memcgs[evictor].swap_local == 0:
         return False  # its ID, which the shadow names, is gone
     distance = (wide(m.memcgs[evictor].nonresident_age) - wide(m.pages[page].shadow)) & AGE_MASK
-    workingset_size = subtree_active(m, evictor) if swap_pages_left(m, evictor) > 0 else 0
+    workingset_size = wide(m.memcgs[evictor].flushed_active) if swap_pages_left(m, evictor) > 0 else 0
     return distance <= workingset_size
 
 

@@ -10,12 +10,10 @@ from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add_batched, lru_head
 from swaplab.replay.memcontrol import (
     begin_background,
-    charge_by_force,
     charge_zswap,
     end_background,
     is_online,
     may_zswap,
-    over_limit,
     payer,
     spend,
     uncharge_zswap,
@@ -30,6 +28,8 @@ from swaplab.replay.state import (
     STATE_MASK,
     Machine,
 )
+from swaplab.replay.stats import flush_stats
+from swaplab.replay.stock import charge_by_force, has_room
 from swaplab.replay.swap import complete_writes, device_write
 from swaplab.replay.workingset import workingset_refault
 from swaplab.replay.zsmalloc import zs_free, zs_malloc
@@ -194,10 +194,10 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     owner = wide(entry.memcg)
     folio_memcg = owner if is_online(m, owner) else payer(m)
     objcg = wide(m.memcgs[owner].objcg)
+    charge_by_force(m, folio_memcg, 1)
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
     m.memcgs[objcg].zswpwb += 1
     zswap_entry_free(m, page)
-    charge_by_force(m, folio_memcg, 1)
     workingset_refault(m, page, folio_memcg)
     entry.memcg = folio_memcg
     m.pages[page].other_memcg = owner
@@ -293,7 +293,7 @@ def lacks_room(m: Machine, memcg: int) -> int:
     owner = wide(m.folios[page].memcg)
     if has_second_chance(m, page) or not is_online(m, owner):
         return -1
-    return over_limit(m, owner, 1)
+    return has_room(m, owner)
 
 
 @jit
@@ -373,9 +373,12 @@ def zswap_shrinker_count(m: Machine, memcg: int) -> int:
     if not m.control.zswap_shrinker or not writeback_enabled(m, memcg):
         return 0
     lruvec = m.memcgs[memcg]
-    stored, bytes_stored = zswap_charged(m, memcg)
     freeable = wide(lruvec.entries)
-    if not stored or not freeable:
+    if not freeable:
+        return 0
+    flush_stats(m, memcg)
+    stored, bytes_stored = zswap_charged(m, memcg)
+    if not stored:
         return 0
     protected = min(freeable, wide(lruvec.nr_disk_swapins))
     lruvec.nr_disk_swapins -= protected

@@ -1,0 +1,44 @@
+"""Statistics as whoever decides by them sees them: as of their last flush (mm/memcontrol.c:do_flush_stats, 6.12)."""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import entry, jit, wide
+from swaplab.replay.state import Machine
+from swaplab.replay.stock import drain_all_stock
+
+__all__ = ["flush_stats", "flush_stats_if_due", "read_stats"]
+
+FLUSH_INTERVAL = 256
+"""Accesses. Linux flushes every two seconds, or when somebody reads; in the guest somebody reads this often."""
+
+
+@jit
+def flush_stats(m: Machine, memcg: int) -> None:
+    """Sum up the subtree's statistics as they are now (mm/memcontrol.c:do_flush_stats, 6.12)."""
+    for each in range(memcg, wide(m.memcgs[memcg].end)):
+        lruvec = m.memcgs[each]
+        lruvec.flushed_inactive = lruvec.inactive
+        lruvec.flushed_active = lruvec.active
+        lruvec.flushed_activations = lruvec.workingset_activate_anon
+    for each in range(wide(m.memcgs[memcg].end) - 1, memcg, -1):
+        lruvec = m.memcgs[each]
+        parent = m.memcgs[wide(lruvec.parent)]
+        parent.flushed_inactive += lruvec.flushed_inactive
+        parent.flushed_active += lruvec.flushed_active
+        parent.flushed_activations += lruvec.flushed_activations
+
+
+@jit
+def flush_stats_if_due(m: Machine) -> None:
+    """Flush if so many accesses were made since; nothing but a fault changes what would have been flushed before."""
+    control = m.control
+    if control.position >= control.next_flush:
+        flush_stats(m, 0)
+        control.next_flush = control.position - control.position % FLUSH_INTERVAL + FLUSH_INTERVAL
+
+
+@entry
+def read_stats(m: Machine) -> None:
+    """Read all there is to know, by a process of another cgroup, whose own charge takes the place of the stock."""
+    drain_all_stock(m, 0)
+    flush_stats(m, 0)

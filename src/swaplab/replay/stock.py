@@ -1,0 +1,128 @@
+"""Page counters, and pages charged ahead of their use (mm/page_counter.c, mm/memcontrol.c:memcg_stock, 6.12).
+
+A processor keeps what it has charged ahead for one cgroup, until another one's takes its place. There is one processor.
+"""
+
+from __future__ import annotations
+
+from swaplab.replay.jit import jit, wide
+from swaplab.replay.state import Machine
+
+__all__ = [
+    "MEMCG_CHARGE_BATCH",
+    "charge",
+    "charge_by_force",
+    "drain_all_stock",
+    "has_room",
+    "over_limit",
+    "page_counter_charge",
+    "refill_stock",
+]
+
+MEMCG_CHARGE_BATCH = 64
+
+
+@jit
+def page_counter_charge(m: Machine, memcg: int, pages: int) -> None:
+    """Charge `pages` (may be negative) to `memcg` and its ancestors, limits or not (mm/page_counter.c, 6.12)."""
+    while memcg >= 0:
+        counter = m.memcgs[memcg]
+        counter.usage += pages
+        memcg = wide(counter.parent)
+
+
+@jit
+def over_limit(m: Machine, memcg: int, pages: int) -> int:
+    """Nearest cgroup up from `memcg` without room for `pages`, or -1 (mm/page_counter.c:page_counter_try_charge)."""
+    while memcg > 0:
+        counter = m.memcgs[memcg]
+        if counter.usage + pages > counter.memory_max:
+            return memcg
+        memcg = wide(counter.parent)
+    return -1
+
+
+@jit
+def drain_stock(m: Machine) -> int:
+    """Uncharge what is left of the stock; how many pages (mm/memcontrol.c:drain_stock, 6.12)."""
+    pages = wide(m.control.stock_pages)
+    page_counter_charge(m, wide(m.control.stock_memcg), -pages)
+    m.control.stock_pages = 0
+    return pages
+
+
+@jit
+def drain_all_stock(m: Machine, memcg: int) -> int:
+    """Uncharge the stock if it belongs to the subtree; how many pages (mm/memcontrol.c:drain_all_stock, 6.12)."""
+    return drain_stock(m) if memcg <= m.control.stock_memcg < m.memcgs[memcg].end else 0
+
+
+@jit
+def refill_stock(m: Machine, memcg: int, pages: int) -> None:
+    """Keep `pages` that are charged to `memcg` for its next charges (mm/memcontrol.c:refill_stock, 6.12).
+
+    The root has none: it is not charged, so what it no longer uses is only counted.
+    """
+    control = m.control
+    if not memcg:
+        page_counter_charge(m, memcg, -pages)
+        return
+    if control.stock_memcg != memcg:
+        drain_stock(m)
+        control.stock_memcg = memcg
+    control.stock_pages += pages
+    if control.stock_pages > MEMCG_CHARGE_BATCH:
+        drain_stock(m)
+
+
+@jit
+def is_stocked(m: Machine, memcg: int, pages: int) -> bool:
+    """Whether `pages` for `memcg` are charged already."""
+    return bool(m.control.stock_memcg == memcg and m.control.stock_pages >= pages)
+
+
+@jit
+def has_room(m: Machine, memcg: int) -> int:
+    """-1 if one more page can be charged to `memcg`, else the nearest cgroup up from there that is in the way."""
+    return -1 if is_stocked(m, memcg, 1) else over_limit(m, memcg, 1)
+
+
+@jit
+def note_over_high(m: Machine, memcg: int, pages: int) -> None:
+    """Have the running task reclaim for `pages` if the cgroup or an ancestor is above its memory.high."""
+    while memcg > 0:
+        if m.memcgs[memcg].usage > m.memcgs[memcg].memory_high:
+            m.memcgs[wide(m.control.current)].over_high += pages
+            return
+        memcg = wide(m.memcgs[memcg].parent)
+
+
+@jit
+def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
+    """Charge `pages` from the stock, as part of a `batch`, or alone where that does not fit; else none of them.
+
+    Returns -1, or the cgroup that has no room for them (mm/memcontrol.c:try_charge_memcg before it reclaims, 6.12).
+    """
+    if is_stocked(m, memcg, pages):
+        m.control.stock_pages -= pages
+        return -1
+    limited = over_limit(m, memcg, batch)
+    if limited >= 0 and batch > pages:
+        batch = pages
+        limited = over_limit(m, memcg, batch)
+    if limited < 0:
+        page_counter_charge(m, memcg, batch)
+        if batch > pages:
+            refill_stock(m, memcg, batch - pages)
+        if not m.control.background:
+            note_over_high(m, memcg, batch)
+    return limited
+
+
+@jit
+def charge_by_force(m: Machine, memcg: int, pages: int) -> None:
+    """Charge what reclaim itself needs, limits or not (mm/memcontrol.c:try_charge_memcg, label force, 6.12)."""
+    limited = charge(m, memcg, pages, MEMCG_CHARGE_BATCH)
+    if limited >= 0:
+        m.memcgs[limited].max_events += 1
+        page_counter_charge(m, memcg, pages)

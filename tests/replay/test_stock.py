@@ -1,0 +1,105 @@
+"""What is charged ahead (mm/memcontrol.c:memcg_stock), and statistics as of their last flush."""
+
+from typing import Any
+
+from tests.replay.lab import A, Lab
+from tests.replay.validate import validate
+
+from swaplab.replay.stats import FLUSH_INTERVAL, read_stats
+from swaplab.replay.stock import MEMCG_CHARGE_BATCH
+from swaplab.scenario.content import SameFilled
+from swaplab.scenario.model import Cgroup
+
+X, Y = 2, 3
+
+
+def siblings(**limits: Any) -> Lab:
+    """A lab whose task lives in ``a/x``, beside ``a/y``."""
+    return Lab(400, cgroup="a/x", cgroups={"a/x": Cgroup(), "a/y": Cgroup()}, **limits)
+
+
+def stock(lab: Lab, memcg: int, pages: int) -> None:
+    """Let the processor hold pages that are charged to a cgroup, and to all above."""
+    control, memcgs = lab.machine.control, lab.machine.memcgs
+    control.stock_memcg, control.stock_pages = memcg, pages
+    while memcg >= 0:
+        memcgs["usage"][memcg] += pages
+        memcg = int(memcgs["parent"][memcg])
+
+
+def test_pages_are_charged_ahead_in_batches() -> None:
+    lab = siblings()
+    lab.touch([0])
+    assert lab.count("usage", X) == lab.count("usage", A) == MEMCG_CHARGE_BATCH
+    assert lab.used(X) == 2, "the page and its table"
+    lab.touch(range(MEMCG_CHARGE_BATCH - 1))
+    assert lab.used(X) == lab.count("usage", X) == MEMCG_CHARGE_BATCH
+    lab.touch([MEMCG_CHARGE_BATCH])
+    assert lab.count("usage", X) == 2 * MEMCG_CHARGE_BATCH
+    validate(lab.machine)
+
+
+def test_who_reads_takes_the_place_of_the_stock() -> None:
+    lab = siblings()
+    lab.touch([0])
+    read_stats(lab.machine)
+    assert lab.count("usage", X) == lab.count("usage", A) == lab.used(X) == 2
+
+
+def crowded(**limits: Any) -> Lab:
+    """Siblings below a memory.max of 200 pages, 160 of them used by ``a/x`` and 40 charged ahead for ``a/y``."""
+    lab = siblings(memory_max=200, **limits)
+    lab.touch(range(160 - 1))
+    read_stats(lab.machine)
+    stock(lab, Y, 40)
+    assert (lab.used(X), lab.count("usage"), lab.count("max_events")) == (160, 200, 0)
+    return lab
+
+
+def test_a_neighbours_stock_is_in_the_way_until_reclaim_has_failed() -> None:
+    """try_charge_memcg drains all stock only where reclaim has not made room."""
+    lab = crowded(content=SameFilled(same_filled=0))
+    lab.touch([160])
+    assert (lab.count("max_events"), lab.machine.control.stock_pages) == (1, 40)
+    assert lab.count("pgsteal", X) > 0
+
+
+def test_a_neighbours_stock_is_drained_before_anybody_is_killed() -> None:
+    lab = crowded(swap_pages=0)
+    lab.touch(range(160, 200))
+    assert (lab.used(X), lab.count("oom"), lab.machine.control.stock_pages) == (200, 0, 0)
+    lab.touch([200])
+    assert lab.count("oom") == 1
+
+
+def test_anothers_charge_drains_the_stock() -> None:
+    lab = siblings()
+    stock(lab, Y, 40)
+    lab.touch([0])
+    assert (lab.count("usage", Y), lab.machine.control.stock_memcg) == (0, X)
+    validate(lab.machine)
+
+
+def test_statistics_are_flushed_after_so_many_accesses() -> None:
+    """What changes after that is seen at the next flush, whoever looks."""
+    lab = Lab(2 * FLUSH_INTERVAL)
+    lab.touch(range(FLUSH_INTERVAL - 1))
+    assert lab.count("flushed_inactive") == 0
+    lab.touch([FLUSH_INTERVAL - 1])
+    assert lab.count("flushed_inactive") == lab.count("flushed_inactive", 0) == FLUSH_INTERVAL
+    lab.touch([FLUSH_INTERVAL])
+    assert lab.count("flushed_inactive") == FLUSH_INTERVAL < lab.count("inactive")
+
+
+def test_a_flush_that_was_due_comes_before_the_fault() -> None:
+    """Accesses that do not fault change nothing, so that it is enough to flush before the next one that does."""
+    lab = Lab(2 * FLUSH_INTERVAL)
+    lab.touch([0] * (FLUSH_INTERVAL + 7) + [1])
+    assert (lab.count("flushed_inactive"), lab.count("inactive")) == (1, 2)
+
+
+def test_what_is_flushed_is_of_the_whole_subtree() -> None:
+    lab = siblings()
+    lab.touch(range(10))
+    read_stats(lab.machine)
+    assert [lab.count("flushed_inactive", each) for each in (0, A, X, Y)] == [10, 10, 10, 0]
