@@ -329,7 +329,7 @@ class Pair:
             NAMES[state],
             bool(machine.pte[page] & PRESENT),
             has_slot,
-            int(machine.pages["length"][page]) if state == IN_ZSWAP else 0,
+            int(machine.folios["length"][page]) if state == IN_ZSWAP else 0,
         )
 
     def _entries_of_kernel(self, memcg: MemCgroup) -> list[tuple[str, int, bool]]:
@@ -362,7 +362,7 @@ class Pair:
         return int(self.replay.machine.folios["bits"][page] & STATE_MASK)
 
     def _bytes(self, page: int) -> bytes:
-        return self.samples.bytes_of(page, int(self.replay.machine.pages["version"][page]))
+        return self.samples.bytes_of(page, int(self.replay.machine.folios["version"][page]))
 
     def _access(self, page: int, write: bool) -> None:
         self.replay.access(np.array([page << 1 | write], np.uint32))

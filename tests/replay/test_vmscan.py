@@ -71,20 +71,20 @@ def test_pages_that_come_back_soon_are_active_and_those_that_come_late_are_not()
     lab.touch([gone[0]])
     assert not lab.is_active(gone[0]), "nothing was active, so any distance is too long"
     assert lab.count("workingset_refault_anon") == 1
-    lab.machine.pages["shadow"][gone[1]] = lab.count("nonresident_age")
+    lab.machine.folios["shadow"][gone[1]] = lab.count("nonresident_age")
     lab.touch([gone[1]])
     assert lab.is_active(gone[1])
-    lab.machine.pages["shadow"][gone[2]] = lab.count("nonresident_age") - lab.count("active") - 1
+    lab.machine.folios["shadow"][gone[2]] = lab.count("nonresident_age") - lab.count("active") - 1
     lab.touch([gone[2]])
     assert not lab.is_active(gone[2])
-    lab.machine.pages["shadow"][gone[3]] = lab.count("nonresident_age") - lab.count("active")
+    lab.machine.folios["shadow"][gone[3]] = lab.count("nonresident_age") - lab.count("active")
     lab.touch([gone[3]])
     assert not lab.is_active(gone[3]), "as far as anybody knows, nothing is"
     read_stats(lab.machine)
-    lab.machine.pages["shadow"][gone[4]] = lab.count("nonresident_age") - lab.count("active") - 1
+    lab.machine.folios["shadow"][gone[4]] = lab.count("nonresident_age") - lab.count("active") - 1
     lab.touch([gone[4]])
     assert not lab.is_active(gone[4])
-    lab.machine.pages["shadow"][gone[5]] = lab.count("nonresident_age") - lab.count("active")
+    lab.machine.folios["shadow"][gone[5]] = lab.count("nonresident_age") - lab.count("active")
     lab.touch([gone[5]])
     assert lab.is_active(gone[5])
     assert lab.count("workingset_activate_anon") == 2

@@ -101,7 +101,7 @@ def memcg_of(m: Machine) -> NDArray[np.int64]:
 
 def slot_owner_of(m: Machine) -> NDArray[np.int64]:
     """Cgroup charged with each page's slot."""
-    other = m.pages["other_memcg"][: m.control.nr_pages]
+    other = m.folios["other_memcg"][: m.control.nr_pages]
     return np.asarray(np.where(states(m) == RESIDENT, other, memcg_of(m)), np.int64)
 
 
@@ -280,7 +280,7 @@ def validate_swap_charges(m: Machine) -> None:
 def validate_zswap_charges(m: Machine) -> None:
     """Compressed bytes are those of the entries of each objcg; the root has no objcg of its own."""
     entry = is_entry(m)
-    length = m.pages["length"][: m.control.nr_pages]
+    length = m.folios["length"][: m.control.nr_pages]
     owner = objcg_of(m)[entry]
     own = count(m, owner, length[entry])
     assert_equal("zswap_bytes", m.memcgs["zswap_bytes"], in_subtree(m, own))
@@ -311,7 +311,7 @@ def freed_zspages(m: Machine) -> Iterable[int]:
 def validate_pool(m: Machine) -> None:
     """Zspages hold exactly the entries that say so, hang on the list of their fullness, and are the pool's pages."""
     entry = states(m) == IN_ZSWAP
-    pages = m.pages[: m.control.nr_pages]
+    pages = m.folios[: m.control.nr_pages]
     inuse = Counter(pages["zspage"][entry].tolist())
     freed = list(freed_zspages(m))
     assert len(freed) == len(set(freed)), "a zspage was freed twice"
@@ -357,7 +357,7 @@ def validate_fullness(m: Machine, inuse: Counter[int]) -> None:
 def validate_slots(m: Machine) -> None:
     """Every slot is used by one page, free to be reused, or was never used."""
     control = m.control
-    used = m.pages["slot"][: control.nr_pages][has_slot(m)].tolist()
+    used = m.folios["slot"][: control.nr_pages][has_slot(m)].tolist()
     if control.rotational:
         validate_slot_map(m, used)
         return
@@ -375,7 +375,7 @@ def validate_slot_map(m: Machine, used: list[int]) -> None:
     cached = m.cached_slots[first : first + int(control.cache_nr)].tolist() + returned_slots(m).tolist()
     assert len({*used, *cached}) == len(used) + len(cached) == control.slots_used, "a slot is lost or used twice"
     pages = np.flatnonzero(has_slot(m))
-    assert (m.slot_page[m.pages["slot"][pages]] == pages).all(), "a slot has another page"
+    assert (m.slot_page[m.folios["slot"][pages]] == pages).all(), "a slot has another page"
     assert (m.slot_page[cached] == SLOT_CACHED).all(), "a cached slot has a page"
     free = np.flatnonzero(m.slot_page[1:] == SLOT_FREE) + 1
     assert len(free) == control.nr_slots - control.slots_used, "a slot is neither free nor used"

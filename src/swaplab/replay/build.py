@@ -13,6 +13,7 @@ from swaplab.compress import compressed_lengths
 from swaplab.errors import UnsupportedError
 from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.replay.state import (
+    BLOCK,
     CONTROL,
     FOLIO,
     GROUPS,
@@ -26,7 +27,6 @@ from swaplab.replay.state import (
     MIN_NR_GENS,
     NO_LIMIT,
     OBJECTS_MAX,
-    PAGE,
     PTRS_PER_TABLE,
     READAHEAD,
     SLOT_FREE,
@@ -82,7 +82,6 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     tables = np.concatenate(([0], np.cumsum(-(-np.diff(accesses.first) // PTRS_PER_TABLE)))).astype(np.int64)
     return Machine(
         folios=_linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order)),
-        pages=records(PAGE, nr_pages),
         pte=zeros(np.dtype(np.uint8), nr_pages),
         kind=kind,
         memcgs=_memcgs(scenario, order),
@@ -105,6 +104,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         writes_page=np.zeros(WRITES_IN_FLIGHT, np.int32),
         writes_done=np.zeros(WRITES_IN_FLIGHT, np.int64),
         writes_batch=np.zeros(WRITES_IN_FLIGHT, np.int64),
+        missing=np.zeros(2 * BLOCK, np.int32),
         isolated=np.zeros(MIN_LRU_BATCH, np.int32),
         first=first,
         count=count,

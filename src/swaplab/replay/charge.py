@@ -59,7 +59,7 @@ def zap_page(m: Machine, page: int) -> None:
             m.memcgs[memcg].anon -= 1
         if wide(folio.bits) & PG_SWAPCACHE:
             m.memcgs[memcg].swapcached -= 1
-            free_slot(m, page, wide(m.pages[page].other_memcg))
+            free_slot(m, page, wide(folio.other_memcg))
         page_counter_charge(m, memcg, -1)
         m.control.free += 1
     elif state not in (NONE, GONE):

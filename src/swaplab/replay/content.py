@@ -15,5 +15,5 @@ hash_of = jit(sample_hash)
 def compressed_length(m: Machine, page: int) -> int:
     """Compressed bytes of what `page` holds now (may exceed 4096); 0 for a zero-filled page."""
     kind = wide(m.kind[page])
-    sample = hash_of(page, wide(m.pages[page].version)) % wide(m.count[kind])
+    sample = hash_of(page, wide(m.folios[page].version)) % wide(m.count[kind])
     return wide(m.lengths[wide(m.first[kind]) + sample])

@@ -24,6 +24,7 @@ from swaplab.replay.memcontrol import (
 )
 from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
+    BLOCK,
     GONE,
     MAX_RECLAIM_RETRIES,
     NONE,
@@ -41,8 +42,6 @@ from swaplab.replay.vmscan import balance_pgdat, try_to_free_pages
 from swaplab.replay.zswap import shrink_worker
 
 __all__ = ["run", "run_background", "touch_only"]
-
-FAR, NEAR = 16, 8  # accesses ahead, about the time that memory takes to answer
 
 
 # Background tasks -----------------------------------------------------------------------------------------------------
@@ -151,40 +150,56 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
         run_background(m)
 
 
-@jit
-def look_ahead(m: Machine, far: int, near: int) -> None:
-    """Fetch what a fault on `far`, and soon after one on `near`, will need."""
-    if not m.pte[far] & PRESENT:
-        prefetch(m.folios, far)
-        prefetch(m.pages, far)
-    if not m.pte[near] & PRESENT:
-        prefetch(m.folios, wide(m.folios[near].next))
-        prefetch(m.folios, wide(m.folios[near].prev))
-        prefetch(m.zspages, wide(m.pages[near].zspage))
+@inline
+def look_ahead(m: Machine, accesses: NDArray[np.uint32], block: int) -> int:
+    """Gather the pages of a block of `accesses` that are not present, and fetch their records; how many they are."""
+    pte, missing = m.pte, m.missing
+    begin = block * BLOCK
+    first = count = block % 2 * BLOCK
+    for i in range(begin, min(begin + BLOCK, len(accesses))):
+        page = wide(accesses[i]) >> 1
+        missing[count] = page
+        count += wide(pte[page]) & PRESENT ^ PRESENT  # no branch, which nobody could predict
+    for i in range(first, count):
+        prefetch(m.folios, wide(missing[i]))
+    return count - first
+
+
+@inline
+def look_closer(m: Machine, block: int, count: int) -> None:
+    """Fetch what faults on the `count` pages gathered of a block will need, now that their records are there."""
+    first = block % 2 * BLOCK
+    for i in range(first, first + count):
+        folio = m.folios[wide(m.missing[i])]
+        prefetch(m.folios, wide(folio.next))
+        prefetch(m.folios, wide(folio.prev))
+        prefetch(m.zspages, wide(folio.zspage))
 
 
 @entry
 def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
     """Replay `accesses` (page << 1 | write), in order."""
-    pte, pages = m.pte, m.pages
+    pte, folios = m.pte, m.folios
     access_ns = wide(m.control.access_ns)
     before = wide(m.control.position)
     accounted = 0
-    last = len(accesses) - 1
-    for i in range(len(accesses)):
-        look_ahead(m, wide(accesses[min(i + FAR, last)]) >> 1, wide(accesses[min(i + NEAR, last)]) >> 1)
-        access = wide(accesses[i])
-        page, write = access >> 1, access & 1
-        entry = wide(pte[page])
-        if entry & PRESENT:
-            pte[page] = entry | YOUNG | write * PTE_DIRTY
-        else:
-            m.control.clock += (i - accounted) * access_ns
-            accounted = i
-            m.control.position = before + i
-            handle_mm_fault(m, page, write)
-        if write:
-            pages[page].version += 1
+    ahead = look_ahead(m, accesses, 0)
+    for block in range((len(accesses) + BLOCK - 1) // BLOCK):
+        look_closer(m, block, ahead)
+        ahead = look_ahead(m, accesses, block + 1)
+        for i in range(block * BLOCK, min((block + 1) * BLOCK, len(accesses))):
+            access = wide(accesses[i])
+            page, write = access >> 1, access & 1
+            entry = wide(pte[page])
+            if entry & PRESENT:
+                pte[page] = entry | YOUNG | write * PTE_DIRTY
+            else:
+                m.control.clock += (i - accounted) * access_ns
+                accounted = i
+                m.control.position = before + i
+                handle_mm_fault(m, page, write)
+            if write:
+                folios[page].version += 1
     m.control.clock += (len(accesses) - accounted) * access_ns
     m.control.position = before + len(accesses)
     flush_stats_if_due(m)

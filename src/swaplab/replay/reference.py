@@ -1,7 +1,7 @@
 """A `Machine` as compiled code sees it: one pointer, to a table of where its arrays are.
 
 Passing some twenty arrays by value would cost more than most of the functions that take them: so `Machine` is a type of
-its own to the compiler, and ``m.pages`` a load from its table: a bare pointer, indexed without looking at signs or
+its own to the compiler, and ``m.folios`` a load from its table: a bare pointer, indexed without looking at signs or
 bounds, as nothing here counts from the end. The arrays are borrowed: the caller holds the machine.
 """
 
@@ -75,7 +75,7 @@ def unbox_machine(kind: MachineType, machine: Any, c: Any) -> Any:
 
 @infer_getattr
 class MachineAttributes(AttributeTemplate):
-    """``m.pages`` has the type of that field."""
+    """``m.folios`` has the type of that field."""
 
     key = MachineType
 
@@ -104,7 +104,7 @@ def element(context: Any, builder: Any, column: Column, pointer: Any, index: Any
 
 @infer_global(operator.getitem)
 class ColumnGet(AbstractTemplate):
-    """``m.pages[i]`` is a record by reference, or a number."""
+    """``m.folios[i]`` is a record by reference, or a number."""
 
     def generic(self, arguments: Any, _keywords: Any) -> Any:
         """Return the signature for a column and an integer."""

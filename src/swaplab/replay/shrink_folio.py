@@ -8,6 +8,7 @@ from swaplab.replay.lru_gen_aging import lru_gen_look_around
 from swaplab.replay.memcontrol import swap_full, writeback_enabled
 from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
+    ENTRY_REFERENCED,
     FOLIO_FLAGS,
     IN_ZSWAP,
     ON_DISK,
@@ -51,7 +52,7 @@ def swap_writepage(m: Machine, page: int) -> int:
     if m.control.zram:
         return IN_ZSWAP if zram_store(m, page, length) else REDIRTIED
     if zswap_store(m, page, length):
-        return IN_ZSWAP
+        return IN_ZSWAP | ENTRY_REFERENCED
     if not writeback_enabled(m, wide(folio.memcg)):
         return REDIRTIED
     device_write(m, page, -1)
@@ -75,7 +76,7 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
     """Let go of a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping, 6.12)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
-    owner = wide(m.pages[page].other_memcg)
+    owner = wide(folio.other_memcg)
     workingset_eviction(m, page, wide(m.control.target))
     folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
     folio.memcg = owner
@@ -158,7 +159,7 @@ def fetch_next(m: Machine, scout: int) -> int:
     scout = wide(m.folios[scout].prev)
     prefetch(m.folios, wide(m.folios[scout].prev))
     prefetch(m.pte, scout)
-    prefetch(m.pages, scout)
+    prefetch(m.kind, scout)
     return scout
 
 

@@ -1,8 +1,8 @@
 """What a replay knows: a few named groups of arrays.
 
-Every structured array is a record array, so ``pages[p].slot`` reads the same compiled and interpreted.
+Every structured array is a record array, so ``folios[p].slot`` reads the same compiled and interpreted.
 
-- `FOLIO`, `PAGE`  two records per page, 32 bytes in all, plus one byte of page-table entry; a `FOLIO` per list head
+- `FOLIO`    one record per page, plus one byte of page-table entry; one per list head
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
 - `LRU_GEN`  one record per cgroup: what MGLRU knows of it
 - `ZSPAGE`   one record per zspage, with the size classes beside them
@@ -30,7 +30,6 @@ __all__ = [
     "LRU_GEN",
     "MEMCG",
     "NO_LIMIT",
-    "PAGE",
     "READAHEAD",
     "ZSPAGE",
     "Machine",
@@ -92,12 +91,6 @@ FOLIO = np.dtype(
         ("prev", "i4"),
         ("memcg", "i2"),  # charged with the folio, or with the slot
         ("bits", "u2"),  # where it is, and flags
-    ]
-)
-"""What lists and reclaim look at: 12 bytes a page, apart from the rest so that walking a list stays in the cache."""
-
-PAGE = np.dtype(
-    [
         ("slot", "i4"),  # swap slot, -1 if none
         ("zspage", "i4"),  # zspage that holds the compressed bytes, while in zswap
         ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
@@ -106,7 +99,7 @@ PAGE = np.dtype(
         ("length", "i2"),  # compressed bytes, while in zswap
     ]
 )
-"""Everything else about a page: 20 bytes."""
+"""All about a page: 32 bytes, so that none is in two cache lines and a fault waits for one."""
 
 MIN_NR_GENS, MAX_NR_GENS = 2, 4
 LRU_INACTIVE, LRU_ACTIVE = 0, 1
@@ -128,6 +121,9 @@ ISOLATED = -2
 
 OBJECTS_MAX = 1024
 """No zspage holds as many objects: 8 pages of objects of 32 bytes."""
+
+BLOCK = 32
+"""Accesses that are looked ahead at together: their faults take longer than memory takes to answer."""
 
 SWAP_CLUSTER_MAX = 32
 MAX_RECLAIM_RETRIES = 16
@@ -347,7 +343,6 @@ class Machine:
     """All state of one replay; what the compiled functions take, by reference (`swaplab.replay.reference`)."""
 
     folios: Records  # FOLIO[nr_pages + LISTS_PER_MEMCG * nr_memcgs]
-    pages: Records  # PAGE[nr_pages]
     pte: NDArray[np.uint8]  # [nr_pages]
     kind: NDArray[np.uint8]  # [nr_pages] content component of a page, into `first` and `count`
     memcgs: Records  # MEMCG[nr_memcgs]
@@ -371,6 +366,7 @@ class Machine:
     writes_page: NDArray[np.int32]  # [WRITES_IN_FLIGHT] ring
     writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns
     writes_batch: NDArray[np.int64]  # [WRITES_IN_FLIGHT] batch that the folio was new in, -1 if it was not
+    missing: NDArray[np.int32]  # [2 * BLOCK] pages that are about to fault
     isolated: NDArray[np.int32]  # [MIN_LRU_BATCH] folios off their list during a scan
     first: NDArray[np.int32]  # [components] first sample
     count: NDArray[np.int32]  # [components] samples

@@ -58,8 +58,8 @@ def alloc_slot(m: Machine, page: int) -> int:
 def free_slot(m: Machine, page: int, memcg: int) -> None:
     """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot, 6.12)."""
     control = m.control
-    slot = wide(m.pages[page].slot)
-    m.pages[page].slot = -1
+    slot = wide(m.folios[page].slot)
+    m.folios[page].slot = -1
     if control.rotational:
         return_slot(m, slot, memcg)
         return
@@ -77,8 +77,8 @@ def add_to_swap(m: Machine, page: int) -> bool:
     owner = slot_owner(m, wide(folio.memcg))
     if m.control.slots_used - m.control.cache_nr == m.control.nr_slots or not charge_slot(m, owner):
         return False
-    m.pages[page].slot = alloc_slot(m, page)
-    m.pages[page].other_memcg = owner
+    folio.slot = alloc_slot(m, page)
+    folio.other_memcg = owner
     folio.bits = wide(folio.bits) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached += 1
     return True
@@ -91,7 +91,7 @@ def folio_free_swap(m: Machine, page: int) -> bool:
     flags = wide(folio.bits)
     if not flags & PG_SWAPCACHE or flags & PG_WRITEBACK or not m.pte[page] & PRESENT:
         return False
-    free_slot(m, page, wide(m.pages[page].other_memcg))
+    free_slot(m, page, wide(folio.other_memcg))
     folio.bits = flags & ~(PG_SWAPCACHE | ZEROMAP) | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached -= 1
     return True
@@ -149,7 +149,7 @@ def device_read(m: Machine, page: int, wait: bool) -> None:
     memcg = m.memcgs[payer(m)]
     if wait:
         submit(m)  # and with it, what was read ahead
-    done = device_start(m, wide(m.pages[page].slot), wide(control.read_page_ns)) + wide(control.read_latency_ns)
+    done = device_start(m, wide(m.folios[page].slot), wide(control.read_page_ns)) + wide(control.read_latency_ns)
     memcg.pswpin += 1
     if wait:
         memcg.device_ns += spend(m, done - wide(control.clock))
@@ -162,7 +162,7 @@ def device_write(m: Machine, page: int, batch: int) -> None:
     if control.writes_count == WRITES_IN_FLIGHT:
         wait_for_write(m)
     submit(m)
-    done = device_start(m, wide(m.pages[page].slot), wide(control.write_page_ns)) + wide(control.write_latency_ns)
+    done = device_start(m, wide(m.folios[page].slot), wide(control.write_page_ns)) + wide(control.write_latency_ns)
     tail = (wide(control.writes_head) + wide(control.writes_count)) % WRITES_IN_FLIGHT
     m.writes_page[tail] = page
     m.writes_done[tail] = done

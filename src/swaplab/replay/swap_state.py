@@ -7,6 +7,7 @@ from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import folio_add_lru
 from swaplab.replay.memcontrol import is_online, workload_of
 from swaplab.replay.state import (
+    ENTRY_REFERENCED,
     GONE,
     IN_ZSWAP,
     ON_DISK,
@@ -67,8 +68,8 @@ def read_swap_cache(m: Machine, page: int, target: int) -> bool:
     dirty = fill_folio(m, page, state, memcg, page == target)
     workingset_refault(m, page, memcg)
     folio.memcg = memcg
-    m.pages[page].other_memcg = owner
-    folio.bits = wide(folio.bits) & ~(STATE_MASK | PG_DIRTY) | RESIDENT | PG_SWAPCACHE | dirty
+    folio.other_memcg = owner
+    folio.bits = wide(folio.bits) & ~(STATE_MASK | ENTRY_REFERENCED | PG_DIRTY) | RESIDENT | PG_SWAPCACHE | dirty
     m.memcgs[memcg].swapcached += 1
     folio_add_lru(m, page)
     return True
@@ -100,7 +101,7 @@ def window(previous: int, position: int, hits: int, max_pages: int, last_window:
 def cluster_of(m: Machine, page: int) -> tuple[int, int]:
     """First and end of the slots to read around the page's (mm/swap_state.c:swap_cluster_readahead, 6.12)."""
     control = m.control
-    slot = wide(m.pages[page].slot)
+    slot = wide(m.folios[page].slot)
     hits = wide(control.ra_hits)
     control.ra_hits = 0
     pages = window(wide(control.ra_offset), slot, hits, 1 << wide(control.page_cluster), wide(control.ra_pages))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 from swaplab.replay.jit import jit, wide
-from swaplab.replay.lists import lru_add, lru_del, lru_head
+from swaplab.replay.lists import lru_account, lru_add, lru_head
 from swaplab.replay.lru_gen_eviction import lru_gen_shrink_lruvec, lru_gen_shrink_node
 from swaplab.replay.memcontrol import (
     is_online,
@@ -42,15 +42,17 @@ PAGES_PER_GIB_SHIFT = 30 - 12
 def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int:
     """Move up to 32 of the oldest folios of a list to `m.isolated`; their number (mm/vmscan.c, 6.12)."""
     head = lru_head(m, memcg, lru)
+    page = wide(m.folios[head].prev)
     taken = 0
-    while taken < nr_to_scan:
-        page = wide(m.folios[head].prev)
-        if page == head:
-            break
-        lru_del(m, page)
-        m.folios[page].next = ISOLATED
+    while taken < nr_to_scan and page != head:
+        folio = m.folios[page]
+        folio.next = ISOLATED
         m.isolated[taken] = page
         taken += 1
+        page = wide(folio.prev)
+    m.folios[head].prev = page
+    m.folios[page].next = head
+    lru_account(m, memcg, lru, -taken)
     m.memcgs[payer(m)].reclaim_ns += spend(m, taken * wide(m.control.reclaim_page_ns))
     return taken
 

@@ -44,8 +44,8 @@ def lru_gen_eviction(m: Machine, page: int) -> None:
     """Note which generation a folio was evicted from (mm/workingset.c:lru_gen_eviction, 6.12)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
-    m.pages[page].shadow = wide(m.lru_gens[memcg].min_seq) & AGE_MASK
-    m.pages[page].other_memcg = memcg
+    folio.shadow = wide(m.lru_gens[memcg].min_seq) & AGE_MASK
+    folio.other_memcg = memcg
     folio.bits |= SHADOW
 
 
@@ -55,10 +55,10 @@ def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
     folio = m.folios[page]
     folio.bits = wide(folio.bits) & ~SHADOW
     lruvec = m.memcgs[memcg]
-    if m.pages[page].other_memcg != memcg:
+    if folio.other_memcg != memcg:
         return
     lruvec.workingset_refault_anon += 1
-    if wide(m.pages[page].shadow) != wide(m.lru_gens[memcg].min_seq) & AGE_MASK:
+    if wide(folio.shadow) != wide(m.lru_gens[memcg].min_seq) & AGE_MASK:
         return
     lruvec.workingset_activate_anon += 1
     if m.control.in_lru_fault:
@@ -73,8 +73,8 @@ def workingset_eviction(m: Machine, page: int, target: int) -> None:
     if m.control.lru_gen:
         lru_gen_eviction(m, page)
         return
-    m.pages[page].shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
-    m.pages[page].other_memcg = target
+    folio.shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
+    folio.other_memcg = target
     flags = wide(folio.bits) & ~SHADOW_WORKINGSET | SHADOW
     if flags & PG_WORKINGSET:
         flags |= SHADOW_WORKINGSET
@@ -85,10 +85,10 @@ def workingset_eviction(m: Machine, page: int, target: int) -> None:
 @inline
 def workingset_test_recent(m: Machine, page: int) -> bool:
     """Whether the page would still be here if active anonymous memory had made room (mm/workingset.c, 6.12)."""
-    evictor = wide(m.pages[page].other_memcg)
+    evictor = wide(m.folios[page].other_memcg)
     if not is_online(m, evictor) and m.memcgs[evictor].swap_local == 0:
         return False  # its ID, which the shadow names, is gone
-    distance = (wide(m.memcgs[evictor].nonresident_age) - wide(m.pages[page].shadow)) & AGE_MASK
+    distance = (wide(m.memcgs[evictor].nonresident_age) - wide(m.folios[page].shadow)) & AGE_MASK
     workingset_size = wide(m.memcgs[evictor].flushed_active) if swap_pages_left(m, evictor) > 0 else 0
     return distance <= workingset_size
 

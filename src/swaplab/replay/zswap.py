@@ -82,8 +82,8 @@ def compress(m: Machine, page: int, length: int) -> bool:
     if zspage < 0:
         control.reject_alloc_fail += 1
         return False
-    m.pages[page].zspage = zspage
-    m.pages[page].length = length
+    m.folios[page].zspage = zspage
+    m.folios[page].length = length
     return True
 
 
@@ -94,7 +94,6 @@ def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
         return False
     if check_limits(m) or not compress(m, page, length):
         return False
-    m.folios[page].bits |= ENTRY_REFERENCED
     charge_zswap(m, objcg, length, 1)
     m.memcgs[objcg].zswpout += 1
     entry_add(m, page, objcg)
@@ -111,7 +110,7 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
     """
     if not m.control.zswap_enabled:
         return False
-    stored = zswap_store_checked(m, page, length, wide(m.memcgs[wide(m.pages[page].other_memcg)].objcg))
+    stored = zswap_store_checked(m, page, length, wide(m.memcgs[wide(m.folios[page].other_memcg)].objcg))
     if not stored and m.control.pool_reached_full:
         queue_shrink_work(m)
     return stored
@@ -123,11 +122,10 @@ def zswap_entry_free(m: Machine, page: int) -> None:
     entry = m.folios[page]
     objcg = wide(m.memcgs[wide(entry.memcg)].objcg)
     entry_del(m, page, objcg)
-    zs_free(m, wide(m.pages[page].zspage))
-    uncharge_zswap(m, objcg, wide(m.pages[page].length))
-    m.pages[page].zspage = -1
-    m.pages[page].length = 0
-    entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED
+    zs_free(m, wide(entry.zspage))
+    uncharge_zswap(m, objcg, wide(entry.length))
+    entry.zspage = -1
+    entry.length = 0
     m.control.stored_pages -= 1
 
 
@@ -152,8 +150,8 @@ def zram_store(m: Machine, page: int, length: int) -> bool:
         control.reject_alloc_fail += 1
         return False
     entry = m.folios[page]
-    m.pages[page].zspage = zspage
-    m.pages[page].length = min(length, PAGE_SIZE)
+    entry.zspage = zspage
+    entry.length = min(length, PAGE_SIZE)
     m.memcgs[wide(entry.memcg)].pswpout += 1
     control.stored_pages += 1
     return True
@@ -171,9 +169,9 @@ def zram_load(m: Machine, page: int) -> None:
 @jit
 def zram_free(m: Machine, page: int) -> None:
     """Free what zram holds for the page's slot (drivers/block/zram/zram_drv.c:zram_free_page, 6.12)."""
-    zs_free(m, wide(m.pages[page].zspage))
-    m.pages[page].zspage = -1
-    m.pages[page].length = 0
+    zs_free(m, wide(m.folios[page].zspage))
+    m.folios[page].zspage = -1
+    m.folios[page].length = 0
     m.control.stored_pages -= 1
 
 
@@ -200,8 +198,8 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     zswap_entry_free(m, page)
     workingset_refault(m, page, folio_memcg)
     entry.memcg = folio_memcg
-    m.pages[page].other_memcg = owner
-    entry.bits = wide(entry.bits) & ~STATE_MASK | RESIDENT | PG_SWAPCACHE
+    entry.other_memcg = owner
+    entry.bits = wide(entry.bits) & ~(STATE_MASK | ENTRY_REFERENCED) | RESIDENT | PG_SWAPCACHE
     m.memcgs[folio_memcg].swapcached += 1
     complete_writes(m)
     lru_add_batched(m, page)
