@@ -42,6 +42,7 @@ from swaplab.replay.state import (
     ZERO_FILLED,
     Machine,
 )
+from swaplab.scenario.model import PAGE_SIZE
 
 __all__ = ["Counts", "check_no_counter_went_back", "counters", "validate"]
 
@@ -324,7 +325,7 @@ def validate_pool(m: Machine) -> None:
         assert m.zspages["inuse"][zspage] == inuse[zspage], f"zspage {zspage} counts {m.zspages['inuse'][zspage]}"
         assert inuse[zspage] <= size_class.objs_per_zspage, f"zspage {zspage} holds too much"
     assert m.control.pool_pages == pool_pages, f"pool_pages is {m.control.pool_pages}, not {pool_pages}"
-    classes = m.class_of_length[pages["length"][entry]]
+    classes = m.class_of_length[np.minimum(pages["length"][entry], PAGE_SIZE)]
     assert (m.zspages["size_class"][pages["zspage"][entry]] == classes).all(), "an entry is in a wrong size class"
     validate_fullness(m, inuse)
 

@@ -31,6 +31,7 @@ from swaplab.replay.state import (
     READAHEAD,
     SLOT_FREE,
     SWAP_SLOTS_CACHE_SIZE,
+    UNKNOWN,
     WRITES_IN_FLIGHT,
     ZSPAGE,
     Machine,
@@ -80,8 +81,10 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     classes = _size_classes()
     control = _control(scenario, nr_pages, len(order), cost)
     tables = np.concatenate(([0], np.cumsum(-(-np.diff(accesses.first) // PTRS_PER_TABLE)))).astype(np.int64)
+    folios = _linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order))
+    folios.length = UNKNOWN
     return Machine(
-        folios=_linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order)),
+        folios=folios,
         pte=zeros(np.dtype(np.uint8), nr_pages),
         kind=kind,
         memcgs=_memcgs(scenario, order),

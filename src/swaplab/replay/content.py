@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.state import Machine
+from swaplab.replay.state import UNKNOWN, Machine
 from swaplab.scenario.content import sample_hash
 
 __all__ = ["compressed_length"]
@@ -11,9 +11,18 @@ __all__ = ["compressed_length"]
 hash_of = jit(sample_hash)
 
 
-@inline
-def compressed_length(m: Machine, page: int) -> int:
-    """Compressed bytes of what `page` holds now (may exceed 4096); 0 for a zero-filled page."""
+@jit
+def look_up(m: Machine, page: int) -> int:
+    """Compressed bytes of what `page` holds now."""
     kind = wide(m.kind[page])
     sample = hash_of(page, wide(m.folios[page].version)) % wide(m.count[kind])
     return wide(m.lengths[wide(m.first[kind]) + sample])
+
+
+@inline
+def compressed_length(m: Machine, page: int) -> int:
+    """Compressed bytes of what `page` holds now (may exceed 4096); 0 for a zero-filled page."""
+    folio = m.folios[page]
+    if folio.length == UNKNOWN:
+        folio.length = look_up(m, page)
+    return wide(folio.length)

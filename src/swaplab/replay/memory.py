@@ -32,6 +32,7 @@ from swaplab.replay.state import (
     PTE_DIRTY,
     RESIDENT,
     STATE_MASK,
+    UNKNOWN,
     YOUNG,
     Machine,
 )
@@ -92,6 +93,13 @@ def map_page(m: Machine, page: int, write: int) -> None:
     m.memcgs[wide(m.folios[page].memcg)].anon += 1
 
 
+@inline
+def write_page(m: Machine, page: int) -> None:
+    """Give a page its next contents."""
+    m.folios[page].version += 1
+    m.folios[page].length = UNKNOWN
+
+
 @jit
 def do_anonymous_page(m: Machine, page: int) -> bool:
     """First touch: a fresh folio (mm/memory.c:do_anonymous_page, 6.12). Differs: a read does not map the zero page."""
@@ -143,6 +151,8 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     current.pgfault += 1
     control.in_lru_fault = 1
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
+    if alive and write:
+        write_page(m, page)
     if alive and current.over_high:
         handle_over_high(m, wide(control.current))
     control.in_lru_fault = 0
@@ -179,7 +189,7 @@ def look_closer(m: Machine, block: int, count: int) -> None:
 @entry
 def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
     """Replay `accesses` (page << 1 | write), in order."""
-    pte, folios = m.pte, m.folios
+    pte = m.pte
     access_ns = wide(m.control.access_ns)
     before = wide(m.control.position)
     accounted = 0
@@ -193,13 +203,13 @@ def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
             entry = wide(pte[page])
             if entry & PRESENT:
                 pte[page] = entry | YOUNG | write * PTE_DIRTY
+                if write:
+                    write_page(m, page)
             else:
                 m.control.clock += (i - accounted) * access_ns
                 accounted = i
                 m.control.position = before + i
                 handle_mm_fault(m, page, write)
-            if write:
-                folios[page].version += 1
     m.control.clock += (len(accesses) - accounted) * access_ns
     m.control.position = before + len(accesses)
     flush_stats_if_due(m)

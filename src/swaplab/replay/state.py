@@ -85,6 +85,8 @@ FOLIO_FLAGS = (
     | LRU_REFS
 )
 
+UNKNOWN = -1
+
 FOLIO = np.dtype(
     [
         ("next", "i4"),  # links of the one list the page is on
@@ -96,7 +98,7 @@ FOLIO = np.dtype(
         ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
         ("version", "u4"),  # write accesses so far
         ("other_memcg", "i2"),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
-        ("length", "i2"),  # compressed bytes, while in zswap
+        ("length", "i2"),  # compressed bytes of this version; UNKNOWN until it is stored
     ]
 )
 """All about a page: 32 bytes, so that none is in two cache lines and a fault waits for one."""

@@ -83,7 +83,6 @@ def compress(m: Machine, page: int, length: int) -> bool:
         control.reject_alloc_fail += 1
         return False
     m.folios[page].zspage = zspage
-    m.folios[page].length = length
     return True
 
 
@@ -125,7 +124,6 @@ def zswap_entry_free(m: Machine, page: int) -> None:
     zs_free(m, wide(entry.zspage))
     uncharge_zswap(m, objcg, wide(entry.length))
     entry.zspage = -1
-    entry.length = 0
     m.control.stored_pages -= 1
 
 
@@ -151,7 +149,6 @@ def zram_store(m: Machine, page: int, length: int) -> bool:
         return False
     entry = m.folios[page]
     entry.zspage = zspage
-    entry.length = min(length, PAGE_SIZE)
     m.memcgs[wide(entry.memcg)].pswpout += 1
     control.stored_pages += 1
     return True
@@ -171,7 +168,6 @@ def zram_free(m: Machine, page: int) -> None:
     """Free what zram holds for the page's slot (drivers/block/zram/zram_drv.c:zram_free_page, 6.12)."""
     zs_free(m, wide(m.folios[page].zspage))
     m.folios[page].zspage = -1
-    m.folios[page].length = 0
     m.control.stored_pages -= 1
 
 
