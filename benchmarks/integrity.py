@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from swaplab.kernel.machine import Cgroup, Machine
+from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.sync.threads import Threads
 
 KEYS = 24
@@ -148,7 +149,12 @@ class Worker:
 
 
 def run(
-    operations: int, threads: int, cgroups: int, seed: int, advance: Callable[[], object] = lambda: None
+    operations: int,
+    threads: int,
+    cgroups: int,
+    seed: int,
+    advance: Callable[[], object] = lambda: None,
+    protocol: Protocol | None = None,
 ) -> tuple[Counter[str], dict[str, int]]:
     """Let threads loose on one machine; what they did, and the machine's counters.
 
@@ -157,7 +163,8 @@ def run(
         KernelBug: the machine's parts do not agree, or something was used that was gone.
     """
     with Threads() as runtime:
-        machine = Machine(memory=(cgroups * 128 + 1024) << 12, swap_pages=cgroups * KEYS * threads * 4)
+        swap_pages = cgroups * KEYS * threads * 4
+        machine = Machine(memory=(cgroups * 128 + 1024) << 12, swap_pages=swap_pages, protocol=protocol)
         machine.zswap.shrinker_enabled = True
         common = Common(machine, [machine.cgroup(f"{i % 5}/{i}", memory_max=LIMITS[1]) for i in range(cgroups)])
         workers = [Worker(common, number, threads, seed) for number in range(threads)]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from benchmarks.integrity import run
 
+from swaplab.kernel.protocol import ListLruProtocol, Protocol
 
-def test_threads_lose_no_byte_of_cgroups_that_come_and_go() -> None:
-    counts, stat = run(operations=1600, threads=8, cgroups=5, seed=0)
+
+@pytest.mark.parametrize("list_lru", ["6.12", "6.13-fixed"])
+def test_threads_lose_no_byte_of_cgroups_that_come_and_go(list_lru: ListLruProtocol) -> None:
+    counts, stat = run(operations=1600, threads=8, cgroups=5, seed=0, protocol=Protocol(list_lru=list_lru))
     assert counts["pages compared"] > 1000
     assert counts["renew"] > 0
     assert min(stat["zswpout"], stat["zswpin"], stat["zswpwb"], stat["pswpin"]) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -12,15 +13,20 @@ from tests.kernel.model import Action, Model, actions
 
 from swaplab.errors import InputError
 from swaplab.kernel.machine import Cgroup, Machine
-from swaplab.kernel.protocol import Protocol
+from swaplab.kernel.protocol import ListLruProtocol, Protocol
 from swaplab.kernel.sync import Direct, install
 
 
+@pytest.mark.parametrize("list_lru", [each for each in get_args(ListLruProtocol) if each != "feared"])
 @given(st.lists(actions, max_size=40), st.booleans())
-@settings(max_examples=150)
-def test_pages_keep_their_bytes_whatever_happens(sequence: list[Action], synchronous: bool) -> None:
+@settings(max_examples=100)
+def test_pages_keep_their_bytes_whatever_happens(
+    list_lru: ListLruProtocol, sequence: list[Action], synchronous: bool
+) -> None:
     with install(Direct()):
-        model = Model(Machine(memory=512 << 12, swap_pages=512, synchronous=synchronous))
+        model = Model(
+            Machine(memory=512 << 12, swap_pages=512, synchronous=synchronous, protocol=Protocol(list_lru=list_lru))
+        )
         for action in sequence:
             try:
                 model.act(action)
@@ -117,7 +123,6 @@ def test_a_cgroup_with_children_is_not_removed(machine: Machine) -> None:
     [
         (lambda: Machine(compressor="zip"), "compressor"),
         (lambda: Machine(memory=-1), "memory"),
-        (lambda: Machine(protocol=Protocol(list_lru="6.13")), "protocol"),
         (lambda: Machine().cgroup("a//b"), "path"),
         (lambda: Machine().root.write(0, bytes(4097)), "page 0"),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from typing import Protocol as Interface
 
 from swaplab.kernel.css import Css
@@ -98,7 +98,13 @@ class ListLruNode(Shared):
 
 
 class ListLruOps(Interface):
-    """What differs between versions; a module is one."""
+    """What differs between versions.
+
+    Attributes:
+        relocks: whether a walk's callback that has dropped the lock takes it again.
+    """
+
+    relocks: ClassVar[bool]
 
     def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_add."""

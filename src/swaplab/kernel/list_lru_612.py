@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from swaplab.kernel.css import css_descendants
 from swaplab.kernel.list_lru import (
@@ -46,6 +46,7 @@ class ListLru612:
         wait: free lists a grace period after they are gone, not at once.
     """
 
+    relocks: ClassVar[bool] = True
     index: Callable[[LruMemcg], int] = memcg_kmem_id
     early: bool = False
     parents: bool = True

@@ -6,7 +6,7 @@ mm/list_lru.c, 6.13 (fb56fdf8b9a2), and as mended in 2026 (98733f3f0bec).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from swaplab.kernel.css import css_is_dying
 from swaplab.kernel.list_lru import (
@@ -64,6 +64,7 @@ class ListLru613:
         drain_first: reparent the lists and mark them dead, and only then take them out of the array.
     """
 
+    relocks: ClassVar[bool] = False
     drain_first: bool
 
     def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:

@@ -77,7 +77,7 @@ class Machine:
         zswap: its parameters are fields: enabled, max_pool_percent, accept_threshold_percent, shrinker_enabled.
 
     Raises:
-        InputError: there is no such compressor, a size is negative, or the protocol is of another version than zswap.
+        InputError: there is no such compressor, or a size is negative.
         OSError: the swap file cannot be made.
     """
 
@@ -90,10 +90,7 @@ class Machine:
         synchronous: bool = False,
         protocol: Protocol | None = None,
     ) -> None:
-        protocol = protocol or Protocol()
-        if protocol.list_lru.startswith("6.13"):
-            raise InputError("machine: protocol", "that of 6.12, as zswap's walks expect", protocol.list_lru)
-        self._memcgs = MemcgRoot(protocol)
+        self._memcgs = MemcgRoot(protocol or Protocol())
         self._zone = Zone(check_size("machine: memory", memory) // PAGE_SIZE)
         self.zswap = Zswap(self._zone, self._memcgs.root, self._memcgs.new_list_lru(), compressor)
         self._memcgs.zswap_offline = partial(zswap_memcg_offline_cleanup, self.zswap)

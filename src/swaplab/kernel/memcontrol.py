@@ -34,6 +34,7 @@ from swaplab.kernel.sync import (
     ListNode,
     Mutex,
     PercpuRef,
+    Pointer,
     Shared,
     SpinLock,
     XArray,
@@ -50,6 +51,7 @@ __all__ = [
     "MemCgroup",
     "MemcgRoot",
     "ObjCgroup",
+    "ReclaimCookie",
     "ancestry",
     "count_memcg_events",
     "count_objcg_events",
@@ -58,6 +60,7 @@ __all__ = [
     "mem_cgroup_create",
     "mem_cgroup_from_id",
     "mem_cgroup_iter",
+    "mem_cgroup_iter_break",
     "mem_cgroup_online",
     "mem_cgroup_swap_full",
     "mem_cgroup_try_charge_swap",
@@ -166,6 +169,7 @@ class MemCgroup(LruMemcg):
         zswap_bytes, zswapped: compressed bytes and entries, here and below: MEMCG_ZSWAP_B, MEMCG_ZSWAPPED.
         events: here and below, by name.
         lruvec: its pages.
+        iter_position, iter_generation: how far those who reclaim from it have come, and how often through.
         nr_deferred: what zswap's shrinker is yet to scan.
     """
 
@@ -192,6 +196,8 @@ class MemCgroup(LruMemcg):
         self.nr_deferred = Atomic(self, "nr_deferred")
         self.events = Counters(f"{name}.events")
         self.lruvec = Lruvec()
+        self.iter_position: Pointer[MemCgroup] = Pointer(self, "iter.position")
+        self.iter_generation = Atomic(self, "iter.generation")
         if parent:
             self._online_kmem()
 
@@ -228,6 +234,7 @@ class MemCgroup(LruMemcg):
         """mem_cgroup_css_released. Differs: with the fix that was proposed, and dropped, lists are reparented here."""
         parent = self.parent
         assert isinstance(parent, MemCgroup)
+        invalidate_reclaim_iterators(self)
         for half in release_kmem(self.memcgs.protocol):
             half(self, parent)
 
@@ -373,18 +380,71 @@ def mem_cgroup_online(memcg: MemCgroup) -> bool:
     return bool(READ_ONCE(memcg).flags & CSS_ONLINE)
 
 
-def mem_cgroup_iter(root: MemCgroup, prev: MemCgroup | None) -> MemCgroup | None:
+class ReclaimCookie:
+    """struct mem_cgroup_reclaim_cookie, 6.12: one reclaimer's part in a walk that all who reclaim from a memcg share.
+
+    Attributes:
+        generation: of the walk that it has joined.
+    """
+
+    __slots__ = ("generation",)
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+
+def mem_cgroup_iter(root: MemCgroup, prev: MemCgroup | None, reclaim: ReclaimCookie | None = None) -> MemCgroup | None:
     """Next memcg of a subtree in pre-order, with a reference; `prev` loses its: mm/memcontrol.c:mem_cgroup_iter, 6.12.
 
-    Differs: no position shared between reclaimers; each walks the whole subtree.
+    `root` is the caller's, and gets none. With a cookie it is the next that nobody has been given yet in this walk, and
+    none once that has come to its end.
     """
     with rcu:
-        following = root if prev is None else _after(prev, root)
-        while following and not following.tryget():
-            following = _after(following, root)
-    if prev:
-        prev.put()
+        following = _next_of_all(root, prev, reclaim) if reclaim else _next_held(root, prev)
+    mem_cgroup_iter_break(root, prev)
     return following
+
+
+def mem_cgroup_iter_break(root: MemCgroup, prev: MemCgroup | None) -> None:
+    """Leave a walk: mm/memcontrol.c:mem_cgroup_iter_break, 6.12."""
+    if prev and prev is not root:
+        prev.put()
+
+
+def _next_held(root: MemCgroup, pos: MemCgroup | None) -> MemCgroup | None:
+    following = root if pos is None else _after(pos, root)
+    while following and following is not root and not following.tryget():
+        following = _after(following, root)
+    return following
+
+
+def _next_of_all(root: MemCgroup, prev: MemCgroup | None, reclaim: ReclaimCookie) -> MemCgroup | None:
+    """Advance the position that reclaimers share. It holds no reference: see `invalidate_reclaim_iterators`."""
+    while True:
+        generation = root.iter_generation.read()
+        if not prev:
+            reclaim.generation = generation
+        elif reclaim.generation != generation:
+            return None
+        pos = root.iter_position.read()
+        following = _next_held(root, pos)
+        if root.iter_position.cmpxchg(pos, following) is not pos:
+            mem_cgroup_iter_break(root, following)
+        elif following:
+            return following
+        else:
+            root.iter_generation.add(1)
+            if prev:
+                return None
+
+
+def invalidate_reclaim_iterators(dead: MemCgroup) -> None:
+    """Take a memcg that is gone from walks that stopped there: mm/memcontrol.c:invalidate_reclaim_iterators, 6.12."""
+    each: MemCgroup | None = dead
+    while each:
+        each.iter_position.cmpxchg(dead, None)
+        above = each.parent
+        each = above if isinstance(above, MemCgroup) else None
 
 
 def _after(memcg: MemCgroup, root: MemCgroup) -> MemCgroup | None:

@@ -6,10 +6,18 @@ active and inactive lists, refaults and generations, which the replay has.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from swaplab.kernel.charge import memalloc
 from swaplab.kernel.folio import Folio, folio_add_lru, folio_free, folio_put, lruvec_del_folio
 from swaplab.kernel.lruvec import Lruvec
-from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_iter, mem_cgroup_online
+from swaplab.kernel.memcontrol import (
+    MemCgroup,
+    ReclaimCookie,
+    mem_cgroup_iter,
+    mem_cgroup_iter_break,
+    mem_cgroup_online,
+)
 from swaplab.kernel.memory import folio_referenced, try_to_unmap
 from swaplab.kernel.page_io import swap_writepage
 from swaplab.kernel.shrinker import shrink_slab
@@ -17,7 +25,7 @@ from swaplab.kernel.swap_state import add_to_swap, remove_from_swap_cache
 from swaplab.kernel.swapfile import Swap, SwapInfo
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE
 
-__all__ = ["SWAP_CLUSTER_MAX", "reclaim_folio", "shrink_node", "try_to_free_mem_cgroup_pages"]
+__all__ = ["SWAP_CLUSTER_MAX", "reclaim_folio", "try_to_free_mem_cgroup_pages"]
 
 SWAP_CLUSTER_MAX = 32
 DEF_PRIORITY = 12
@@ -115,38 +123,63 @@ def get_scan_count(memcg: MemCgroup, priority: int) -> int:
     return size >> priority or (0 if mem_cgroup_online(memcg) else min(size, SWAP_CLUSTER_MAX))
 
 
-def shrink_lruvec(swap: Swap, memcg: MemCgroup, priority: int, nr_to_reclaim: int) -> int:
-    """Reclaim from one memcg: mm/vmscan.c:shrink_lruvec, 6.12. Returns pages."""
-    left = get_scan_count(memcg, priority)
+@dataclass
+class ScanControl:
+    """struct scan_control: one reclaim.
+
+    Attributes:
+        target: memcg that it is for, with all below it.
+        nr_to_reclaim: pages that are enough.
+        full_walk: whether to go through all memcgs, instead of on where the last reclaim stopped.
+        priority: 1 / 2**priority of each list is looked at.
+        nr_reclaimed: pages so far.
+    """
+
+    target: MemCgroup
+    nr_to_reclaim: int
+    full_walk: bool = False
+    priority: int = DEF_PRIORITY
+    nr_reclaimed: int = 0
+
+
+def shrink_lruvec(swap: Swap, memcg: MemCgroup, sc: ScanControl) -> None:
+    """Reclaim from one memcg: mm/vmscan.c:shrink_lruvec, 6.12."""
+    left = get_scan_count(memcg, sc.priority)
     reclaimed = 0
-    while left > 0 and reclaimed < nr_to_reclaim:
+    while left > 0 and reclaimed < sc.nr_to_reclaim:
         reclaimed += shrink_list(swap, memcg.lruvec, min(left, SWAP_CLUSTER_MAX))
         left -= SWAP_CLUSTER_MAX
-    return reclaimed
+    sc.nr_reclaimed += reclaimed
 
 
-def shrink_node(swap: Swap, target: MemCgroup, priority: int, nr_to_reclaim: int) -> int:
-    """Reclaim from a memcg and all below it: mm/vmscan.c:shrink_node_memcgs, 6.12. Returns pages."""
-    reclaimed = 0
-    memcg = mem_cgroup_iter(target, None)
+def shrink_node(swap: Swap, sc: ScanControl) -> None:
+    """Reclaim from a memcg and all below it: mm/vmscan.c:shrink_node_memcgs, 6.12."""
+    partial = None if sc.full_walk else ReclaimCookie()
+    memcg = mem_cgroup_iter(sc.target, None, partial)
     while memcg:
-        reclaimed += shrink_lruvec(swap, memcg, priority, nr_to_reclaim)
-        shrink_slab(swap, memcg, priority)
-        memcg = mem_cgroup_iter(target, memcg)
-    return reclaimed
+        shrink_lruvec(swap, memcg, sc)
+        shrink_slab(swap, memcg, sc.priority)
+        if partial and sc.nr_reclaimed >= sc.nr_to_reclaim:
+            mem_cgroup_iter_break(sc.target, memcg)
+            break
+        memcg = mem_cgroup_iter(sc.target, memcg, partial)
+
+
+def do_try_to_free_pages(swap: Swap, sc: ScanControl) -> int:
+    """Reclaim with ever less reserve, until there is enough: mm/vmscan.c:do_try_to_free_pages, 6.12.
+
+    Returns:
+        Pages that were freed; may be more or less than enough.
+    """
+    while sc.priority >= 0 and sc.nr_reclaimed < sc.nr_to_reclaim:
+        shrink_node(swap, sc)
+        sc.priority -= 1
+    if sc.nr_reclaimed or sc.full_walk:
+        return sc.nr_reclaimed
+    return do_try_to_free_pages(swap, ScanControl(sc.target, sc.nr_to_reclaim, full_walk=True))
 
 
 def try_to_free_mem_cgroup_pages(swap: Swap, memcg: MemCgroup, nr_pages: int = SWAP_CLUSTER_MAX) -> int:
-    """Free pages of a memcg and all below it, with ever less reserve: mm/vmscan.c:try_to_free_mem_cgroup_pages, 6.12.
-
-    Returns:
-        Pages that were freed; may be more or less.
-    """
-    nr_to_reclaim = max(nr_pages, SWAP_CLUSTER_MAX)
-    reclaimed = 0
+    """Free pages of a memcg and all below it: mm/vmscan.c:try_to_free_mem_cgroup_pages, 6.12. Returns how many."""
     with memalloc():
-        for priority in range(DEF_PRIORITY, -1, -1):
-            reclaimed += shrink_node(swap, memcg, priority, nr_to_reclaim)
-            if reclaimed >= nr_to_reclaim:
-                break
-    return reclaimed
+        return do_try_to_free_pages(swap, ScanControl(memcg, max(nr_pages, SWAP_CLUSTER_MAX)))

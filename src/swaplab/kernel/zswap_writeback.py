@@ -88,7 +88,10 @@ class ShrinkWalk:
         self.met_swapcache = False
 
     def __call__(self, entry: ZswapEntry, one: ListLruOne, lock: SpinLock) -> LruStatus:
-        """A second chance, or writeback: mm/zswap.c:shrink_memcg_cb, 6.12. The list's lock is held, and dropped."""
+        """A second chance, or writeback: mm/zswap.c:shrink_memcg_cb, 6.12. The list's lock is held, and dropped.
+
+        Since 6.13 it is left to the walk to take it again, of the list that is the memcg's by then.
+        """
         self.scanned += 1
         if entry.referenced:
             entry.referenced = False
@@ -99,7 +102,8 @@ class ShrinkWalk:
         lock.release()
         result = zswap_writeback_entry(self.swap, entry, swpentry)
         status = self._status(result)
-        lock.acquire()
+        if self.swap.zswap.list_lru.ops.relocks:
+            lock.acquire()
         return status
 
     def _status(self, result: int) -> LruStatus:

@@ -98,9 +98,8 @@ class Machine:
         """shrink_memcg_cb, mm/zswap.c, 6.12: the lock is dropped for the writeback, which frees the entry."""
         lock.release()
         self.zswap_entry_free(entry)
-        if self.memcgs.protocol.list_lru.startswith("6.13"):
-            return LruStatus.REMOVED_RETRY
-        lock.acquire()
+        if self.lru.ops.relocks:
+            lock.acquire()
         return LruStatus.REMOVED_RETRY
 
     def lists(self) -> Iterator[tuple[MemCgroup, ListLruOne]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.kernel.sync.atomic import Atomic, PercpuRef
+from swaplab.kernel.sync.atomic import Atomic, PercpuRef, Pointer
 from swaplab.kernel.sync.bugs import KernelBug, KernelWarning
 from swaplab.kernel.sync.direct import Direct
 from swaplab.kernel.sync.lists import ListHead, ListNode, validate_list
@@ -37,6 +37,7 @@ __all__ = [
     "Mutex",
     "Part",
     "PercpuRef",
+    "Pointer",
     "Shared",
     "SpinLock",
     "Work",

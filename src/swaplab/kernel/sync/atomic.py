@@ -1,15 +1,18 @@
-"""Atomic counters and per-CPU reference counts."""
+"""Atomic counters and pointers, and per-CPU reference counts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import KernelWarning
 from swaplab.kernel.sync.rcu import call_rcu
 from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, current
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["Atomic", "PercpuRef"]
+__all__ = ["Atomic", "PercpuRef", "Pointer"]
+
+T = TypeVar("T")
 
 FULL = WRITE | ACQUIRE | RELEASE
 
@@ -71,6 +74,33 @@ class Atomic(Part):
     def xchg(self, new: int) -> int:
         """atomic_xchg: return what was there."""
         return current.runtime.step(self, FULL, "atomic_xchg", self._xchg, new)
+
+
+class Pointer(Part, Generic[T]):
+    """A pointer that changes by cmpxchg only, and may point at nothing."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, owner: Shared | None, name: str) -> None:
+        super().__init__(owner, name)
+        self.target: T | None = None
+
+    def _cmpxchg(self, old: T | None, new: T | None) -> T | None:
+        found = self.target
+        if found is old:
+            self.target = new
+        return found
+
+    def _read(self) -> T | None:
+        return self.target
+
+    def read(self) -> T | None:
+        """READ_ONCE."""
+        return current.runtime.step(self, READ, "READ_ONCE", self._read)
+
+    def cmpxchg(self, old: T | None, new: T | None) -> T | None:
+        """Cmpxchg: return what was there."""
+        return current.runtime.step(self, FULL, "cmpxchg", self._cmpxchg, old, new)
 
 
 class PercpuRef(Part):

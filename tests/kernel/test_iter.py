@@ -1,0 +1,147 @@
+"""mem_cgroup_iter: reclaimers share a walk, whose position holds no reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from swaplab.explore import Holds, Program, Violation, explore
+from swaplab.kernel import memcontrol
+from swaplab.kernel.css import cgroup_rmdir
+from swaplab.kernel.memcontrol import (
+    MemcgRoot,
+    MemCgroup,
+    ReclaimCookie,
+    mem_cgroup_create,
+    mem_cgroup_iter,
+    mem_cgroup_iter_break,
+)
+from swaplab.kernel.protocol import Protocol
+from swaplab.kernel.sync import Direct, install
+
+
+class Tree:
+    """A memcg ``pod`` with children, and what each walk was given: generations and names."""
+
+    def __init__(self, children: str = "a") -> None:
+        self.pod = mem_cgroup_create(MemcgRoot(Protocol()).root, "pod")
+        self.children = [mem_cgroup_create(self.pod, name) for name in children]
+        self.walks: list[list[tuple[int, str]]] = []
+
+    def walk(self, stop: int = -1) -> list[str]:
+        """Go on with the shared walk, until it ends or after `stop` memcgs."""
+        cookie = ReclaimCookie()
+        met: list[tuple[int, str]] = []
+        self.walks.append(met)
+        memcg = mem_cgroup_iter(self.pod, None, cookie)
+        while memcg:
+            met.append((cookie.generation, memcg.name))
+            if len(met) == stop:
+                mem_cgroup_iter_break(self.pod, memcg)
+                break
+            memcg = mem_cgroup_iter(self.pod, memcg, cookie)
+        return [name for _, name in met]
+
+
+@pytest.fixture
+def runtime() -> Iterator[Direct]:
+    runtime = Direct()
+    with install(runtime):
+        yield runtime
+
+
+@pytest.mark.usefixtures("runtime")
+def test_who_reclaims_next_goes_on_where_the_last_one_stopped() -> None:
+    tree = Tree("abc")
+    assert tree.walk(stop=2) == ["pod", "a"]
+    assert tree.walk(stop=1) == ["b"]
+    assert tree.walk() == ["c"]
+    assert tree.walk() == ["pod", "a", "b", "c"]
+
+
+@pytest.mark.usefixtures("runtime")
+def test_who_comes_at_the_very_end_is_given_something() -> None:
+    tree = Tree("a")
+    assert tree.walk(stop=2) == ["pod", "a"]
+    assert tree.walk(stop=1) == ["pod"]
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_walk_ends_for_all_who_have_joined_it() -> None:
+    tree = Tree("a")
+    slow = ReclaimCookie()
+    first = mem_cgroup_iter(tree.pod, None, slow)
+    assert tree.walk() == ["a"]
+    assert mem_cgroup_iter(tree.pod, first, slow) is None
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_walk_of_ones_own_meets_all() -> None:
+    tree = Tree("ab")
+    tree.walk(stop=2)
+    found, memcg = [], mem_cgroup_iter(tree.pod, None)
+    while memcg:
+        found.append(memcg.name)
+        memcg = mem_cgroup_iter(tree.pod, memcg)
+    assert found == ["pod", "a", "b"]
+
+
+def test_a_walk_that_stopped_at_what_is_gone_begins_again(runtime: Direct) -> None:
+    tree = Tree("ab")
+    tree.walk(stop=2)
+    cgroup_rmdir(tree.children[0])
+    runtime.drain()
+    assert tree.walk() == ["pod", "b"]
+
+
+def twice(tree: Tree) -> None:
+    """Reclaim until something is found in the child, and once more."""
+    tree.walk(stop=2)
+    tree.walk(stop=2)
+
+
+def remove(tree: Tree) -> None:
+    """Remove the child."""
+    cgroup_rmdir(tree.children[0])
+
+
+WALK_AND_RMDIR = Program("walk", Tree, {"CPU0": twice, "CPU1": remove})
+
+
+def test_no_walk_follows_what_was_freed() -> None:
+    assert isinstance(explore(WALK_AND_RMDIR), Holds)
+
+
+def test_unless_positions_are_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    ignore: Callable[[MemCgroup], None] = lambda dead: None  # noqa: E731
+    monkeypatch.setattr(memcontrol, "invalidate_reclaim_iterators", ignore)
+    verdict = explore(WALK_AND_RMDIR)
+    assert isinstance(verdict, Violation)
+    assert verdict.kind == "use after free"
+
+
+WALKERS = {"CPU0": lambda tree: tree.walk(), "CPU1": lambda tree: tree.walk()}
+
+
+def met_by(tree: Tree) -> list[tuple[int, str]]:
+    """What all walks together were given."""
+    return [each for walk in tree.walks for each in walk]
+
+
+def test_each_is_given_something_and_together_they_meet_all() -> None:
+    def is_fair(tree: Tree) -> bool:
+        return all(tree.walks) and {name for _, name in met_by(tree)} == {"pod", "a"}
+
+    assert isinstance(explore(Program("walkers", Tree, WALKERS, {"nobody is left out": is_fair})), Holds)
+
+
+def test_even_one_walker_may_be_given_the_same_twice() -> None:
+    """The generation is checked before the position is read, and at the end of a walk changes after it."""
+
+    def is_shared(tree: Tree) -> bool:
+        return all(len(set(walk)) == len(walk) for walk in tree.walks)
+
+    verdict = explore(Program("walkers", Tree, WALKERS, {"each memcg is met once in each walk": is_shared}))
+    assert isinstance(verdict, Violation)
+    assert verdict.preemptions == 1
