@@ -28,12 +28,14 @@ from swaplab.replay.lists import lru_add, lru_del, lru_head
 from swaplab.replay.memory import run_background
 from swaplab.replay.shrink_folio import shrink_folio_list
 from swaplab.replay.state import (
+    ANON_VMA_BYTES,
     ENTRY_REFERENCED,
     GONE,
     IN_ZSWAP,
     ISOLATED,
     LRU_INACTIVE,
     LRU_ZSWAP,
+    MEMCG_PAGES,
     NONE,
     ON_DISK,
     PG_SWAPCACHE,
@@ -297,12 +299,26 @@ class Pair:
             found[f"{path or '/'} entries"] = self._entries_of_replay(number)
             if path in shown[1:]:
                 found |= {f"{path} {name}": int(table[name][shown.index(path)]) for name in (*STAT, *CHARGED)}
-                below = (tables >= number) & (tables < memcgs["end"][number])
-                stocked = number <= control.stock_memcg < memcgs["end"][number]
-                found[f"{path} memory.current"] -= int(below.sum() + stocked * control.stock_pages) * PAGE_SIZE
+                found[f"{path} memory.current"] -= (
+                    self._pages_of_its_own(number, int(memcgs["end"][number])) * PAGE_SIZE
+                )
             if path:
                 found |= {f"{path} {name}": int(memcgs[name][number]) for name in ("nr_deferred", "nr_disk_swapins")}
         return found
+
+    def _pages_of_its_own(self, number: int, end: int) -> int:
+        """Pages that the replay charges to a subtree for what `kernel/` does not have."""
+        machine = self.replay.machine
+        control, memcgs, tables = machine.control, machine.memcgs, machine.table_memcg
+        anon_vmas = np.bincount(memcgs["objcg"][machine.anon_vma_memcg[machine.anon_vma_memcg >= 0]], minlength=end)
+        held = memcgs["objcg_bytes"][number:end]
+        without = held - ANON_VMA_BYTES * anon_vmas[number:end]
+        return int(
+            ((tables >= number) & (tables < end)).sum()
+            + (number <= control.stock_memcg < end) * control.stock_pages
+            + (-(-held // PAGE_SIZE) + without // -PAGE_SIZE).sum()
+            + MEMCG_PAGES * (end - number - 1)
+        )
 
     def _page_of_kernel(self, path: str, key: int) -> tuple[Any, ...]:
         """Where a page is, whether it is mapped, has a slot, and its compressed bytes."""

@@ -32,6 +32,8 @@ __all__ = [
 
 A = 1
 """Number of cgroup ``a``, the root being 0."""
+OVERHEAD = 2
+"""Pages that a task of up to 512 is charged beside them: a page table, and what its anon_vma is in."""
 
 
 class Lab(Replay):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.replay.lab import A, Lab, age_of
+from tests.replay.lab import OVERHEAD, A, Lab, age_of
 from tests.replay.validate import validate
 
 from swaplab.replay.state import (
@@ -64,7 +64,7 @@ def test_a_faulted_page_is_of_the_youngest_generation() -> None:
 
 def test_the_first_reclaim_ages_twice_and_then_evicts_in_order() -> None:
     """should_run_aging: with all folios in the youngest generation none is cold, until two are younger."""
-    lab = Generations(memory_max=101)
+    lab = Generations(memory_max=100 + OVERHEAD)
     lab.touch(range(100))
     assert lab.seq() == 3
     lab.touch([100])

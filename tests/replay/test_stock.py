@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from tests.replay.lab import A, Lab
+from tests.replay.lab import OVERHEAD, A, Lab
 from tests.replay.validate import validate
 
+from swaplab.replay.state import MEMCG_PAGES
 from swaplab.replay.stats import FLUSH_INTERVAL, read_stats
 from swaplab.replay.stock import MEMCG_CHARGE_BATCH
 from swaplab.scenario.content import SameFilled
@@ -30,9 +31,9 @@ def stock(lab: Lab, memcg: int, pages: int) -> None:
 def test_pages_are_charged_ahead_in_batches() -> None:
     lab = siblings()
     lab.touch([0])
-    assert lab.count("usage", X) == lab.count("usage", A) == MEMCG_CHARGE_BATCH
-    assert lab.used(X) == 2, "the page and its table"
-    lab.touch(range(MEMCG_CHARGE_BATCH - 1))
+    assert lab.count("usage", X) == lab.count("usage", A) - 2 * MEMCG_PAGES == MEMCG_CHARGE_BATCH
+    assert lab.used(X) == 1 + OVERHEAD
+    lab.touch(range(MEMCG_CHARGE_BATCH - OVERHEAD))
     assert lab.used(X) == lab.count("usage", X) == MEMCG_CHARGE_BATCH
     lab.touch([MEMCG_CHARGE_BATCH])
     assert lab.count("usage", X) == 2 * MEMCG_CHARGE_BATCH
@@ -43,16 +44,16 @@ def test_who_reads_takes_the_place_of_the_stock() -> None:
     lab = siblings()
     lab.touch([0])
     read_stats(lab.machine)
-    assert lab.count("usage", X) == lab.count("usage", A) == lab.used(X) == 2
+    assert lab.count("usage", X) == lab.count("usage", A) - 2 * MEMCG_PAGES == lab.used(X) == 1 + OVERHEAD
 
 
 def crowded(**limits: Any) -> Lab:
-    """Siblings below a memory.max of 200 pages, 160 of them used by ``a/x`` and 40 charged ahead for ``a/y``."""
-    lab = siblings(memory_max=200, **limits)
-    lab.touch(range(160 - 1))
+    """Siblings that share 200 pages: ``a/x`` uses 160, and 40 are charged ahead for ``a/y``."""
+    lab = siblings(memory_max=200 + 2 * MEMCG_PAGES, **limits)
+    lab.touch(range(160 - OVERHEAD))
     read_stats(lab.machine)
     stock(lab, Y, 40)
-    assert (lab.used(X), lab.count("usage"), lab.count("max_events")) == (160, 200, 0)
+    assert (lab.used(X), lab.count("usage", Y), lab.count("max_events")) == (160, 40, 0)
     return lab
 
 
@@ -66,7 +67,7 @@ def test_a_neighbours_stock_is_in_the_way_until_reclaim_has_failed() -> None:
 
 def test_a_neighbours_stock_is_drained_before_anybody_is_killed() -> None:
     lab = crowded(swap_pages=0)
-    lab.touch(range(160, 200))
+    lab.touch(range(200 - OVERHEAD))
     assert (lab.used(X), lab.count("oom"), lab.machine.control.stock_pages) == (200, 0, 0)
     lab.touch([200])
     assert lab.count("oom") == 1

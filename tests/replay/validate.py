@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from swaplab.kernel.zsmalloc import SIZE_CLASSES
 from swaplab.replay.state import (
+    ANON_VMA_BYTES,
     COUNTERS,
     GONE,
     GROUPS,
@@ -27,6 +28,7 @@ from swaplab.replay.state import (
     MAX_NR_GENS,
     MEMCG_NR_BINS,
     MEMCG_NR_GENS,
+    MEMCG_PAGES,
     MIN_NR_GENS,
     NONE,
     ON_DISK,
@@ -263,6 +265,8 @@ def validate_charges(m: Machine) -> None:
     tables = count(m, m.memcgs["objcg"][m.table_memcg[m.table_memcg >= 0]].astype(np.int64))
     charged = count(m, memcg[resident]) + objcg_pages + tables
     charged[int(m.control.stock_memcg)] += int(m.control.stock_pages)
+    children = count(m, m.memcgs["parent"][1:].astype(np.int64))
+    charged[1:] += MEMCG_PAGES * children[1:]
     assert_equal("usage", m.memcgs["usage"], in_subtree(m, charged))
     mapped = (m.pte & PRESENT) != 0
     assert_equal("anon", m.memcgs["anon"], count(m, memcg[mapped]))
@@ -286,6 +290,8 @@ def validate_zswap_charges(m: Machine) -> None:
     own = count(m, owner, length[entry])
     assert_equal("zswap_bytes", m.memcgs["zswap_bytes"], in_subtree(m, own))
     assert_equal("zswapped", m.memcgs["zswapped"], in_subtree(m, count(m, owner)))
+    anon_vmas = m.anon_vma_memcg[m.anon_vma_memcg >= 0]
+    own += ANON_VMA_BYTES * count(m, m.memcgs["objcg"][anon_vmas].astype(np.int64))
     own[0] = 0
     assert_equal("objcg_bytes", m.memcgs["objcg_bytes"], own)
     stored = int((states(m) == IN_ZSWAP).sum())

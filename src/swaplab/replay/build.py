@@ -23,6 +23,7 @@ from swaplab.replay.state import (
     MEMCG,
     MEMCG_NR_BINS,
     MEMCG_NR_GENS,
+    MEMCG_PAGES,
     MIN_LRU_BATCH,
     MIN_NR_GENS,
     NO_LIMIT,
@@ -93,6 +94,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         filters=np.zeros(max(1, int(tables[-1])), np.uint8),
         first_table=tables,
         table_memcg=np.full(max(1, int(tables[-1])), -1, np.int32),
+        anon_vma_memcg=np.full(len(scenario.workloads), -1, np.int32),
         mm_is_new=np.ones(len(scenario.workloads), np.uint8),
         zspages=_linked(ZSPAGE, nr_pages, GROUPS * len(SIZE_CLASSES)),
         class_of_length=class_of_length(),
@@ -140,6 +142,7 @@ def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
         memcgs[i].parent = parent = index[parent_of(path)] if path else -1
         if path:
             memcgs[parent].end = max(memcgs[parent].end, memcgs[i].end)
+            memcgs[parent].usage += memcgs[i].usage + (MEMCG_PAGES if parent else 0)
         _set_limits(memcgs[i], scenario.cgroups.get(path, Cgroup()))
     return memcgs
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_del
-from swaplab.replay.memcontrol import payer, spend, workload_of
+from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend, workload_of
 from swaplab.replay.state import (
+    ANON_VMA_BYTES,
     GONE,
     IN_ZSWAP,
     MAX_RECLAIM_RETRIES,
@@ -27,6 +28,7 @@ from swaplab.replay.zswap import zram_free, zswap_entry_free
 __all__ = [
     "alloc_charged",
     "alloc_pte",
+    "anon_vma_prepare",
     "handle_over_high",
     "is_killed",
     "out_of_memory",
@@ -89,6 +91,9 @@ def zap_workload(m: Machine, workload: int) -> None:
     for page in range(wide(m.workload_first[workload]), wide(m.workload_first[workload + 1])):
         zap_page(m, page)
     free_pgtables(m, workload)
+    if m.anon_vma_memcg[workload] >= 0:
+        obj_cgroup_charge(m, wide(m.memcgs[wide(m.anon_vma_memcg[workload])].objcg), -ANON_VMA_BYTES)
+        m.anon_vma_memcg[workload] = -1
 
 
 @jit
@@ -190,6 +195,15 @@ def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
         return True
     m.control.free += 1
     return False
+
+
+@jit
+def anon_vma_prepare(m: Machine, workload: int) -> None:
+    """Make what finds the mappings of a workload's pages, unless it is there (mm/rmap.c:__anon_vma_prepare, 6.12)."""
+    if m.anon_vma_memcg[workload] < 0:
+        memcg = wide(m.control.current)
+        m.anon_vma_memcg[workload] = memcg
+        obj_cgroup_charge(m, wide(m.memcgs[memcg].objcg), ANON_VMA_BYTES)
 
 
 @jit

@@ -15,6 +15,7 @@ __all__ = [
     "end_background",
     "is_online",
     "may_zswap",
+    "obj_cgroup_charge",
     "payer",
     "slot_owner",
     "spend",
@@ -82,21 +83,27 @@ def is_online(m: Machine, memcg: int) -> bool:
 
 
 @jit
-def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
-    """Charge `length` compressed bytes and count `entries` entries (mm/memcontrol.c:obj_cgroup_charge_zswap, 6.12).
+def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
+    """Charge bytes, which may be negative, in whole pages of the objcg's sum (mm/memcontrol.c, 6.12).
 
-    Charges are made in whole pages of the objcg's sum. The root has no objcg: it counts, but is not charged.
+    The root has no objcg, and is not charged.
     """
-    if objcg > 0:
-        owner = m.memcgs[objcg]
-        before = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
-        owner.objcg_bytes += length
-        after = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
-        if after != before:
-            if after > before:
-                charge_by_force(m, objcg, after - before)
-            else:
-                refill_stock(m, objcg, before - after)
+    if objcg == 0:
+        return
+    owner = m.memcgs[objcg]
+    before = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
+    owner.objcg_bytes += size
+    after = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
+    if after > before:
+        charge_by_force(m, objcg, after - before)
+    elif after < before:
+        refill_stock(m, objcg, before - after)
+
+
+@jit
+def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
+    """Charge `length` compressed bytes and count `entries` entries (mm/memcontrol.c:obj_cgroup_charge_zswap, 6.12)."""
+    obj_cgroup_charge(m, objcg, length)
     while objcg >= 0:
         memcg = m.memcgs[objcg]
         memcg.zswap_bytes += length

@@ -29,6 +29,7 @@ __all__ = [
     "FOLIO",
     "LRU_GEN",
     "MEMCG",
+    "MEMCG_PAGES",
     "NO_LIMIT",
     "READAHEAD",
     "ZSPAGE",
@@ -112,6 +113,11 @@ LISTS_PER_MEMCG = MAX_NR_GENS + 1
 MEMCG_NR_GENS, MEMCG_NR_BINS = 3, 8
 """Generations of cgroups, and lists that each is spread over (include/linux/mmzone.h:struct lru_gen_memcg, 6.12)."""
 PTRS_PER_TABLE = 512
+MEMCG_PAGES = 2
+"""Pages that a cgroup's own structures take, of its parent's (mm/memcontrol.c:mem_cgroup_css_alloc, 6.12): as
+measured, with one processor, for 1 to 6 children."""
+ANON_VMA_BYTES = 184
+"""An anon_vma and its chain, of 104 and 64 bytes on x86-64, and a pointer to their objcg each."""
 
 SLOT_FREE, SLOT_CACHED = -1, -2
 
@@ -183,7 +189,7 @@ MEMCG = np.dtype(
         ("swap_local", "i8"),  # slots charged here
         ("zswap_bytes", "i8"),  # compressed bytes here and below
         ("zswapped", "i8"),  # entries here and below
-        ("objcg_bytes", "i8"),  # compressed bytes of this cgroup's own objcg
+        ("objcg_bytes", "i8"),  # compressed bytes and anon_vmas of this cgroup's own objcg
         ("anon", "i8"),  # mapped folios charged here
         ("swapcached", "i8"),  # folios in the swap cache charged here
         ("inactive", "i8"),  # length of the inactive list
@@ -353,6 +359,7 @@ class Machine:
     filters: NDArray[np.uint8]  # [page tables] bit i: the table is in Bloom filter i of its task's cgroup
     first_table: NDArray[np.int64]  # [workloads + 1] first page table of each workload
     table_memcg: NDArray[np.int32]  # [page tables] charged with the table, whose objcg that is; -1 while there is none
+    anon_vma_memcg: NDArray[np.int32]  # [workloads] charged with the workload's anon_vma; -1 while there is none
     mm_is_new: NDArray[np.uint8]  # [workloads] not yet walked since its task joined its cgroup
     zspages: Records  # ZSPAGE[nr_pages + heads]
     class_of_length: NDArray[np.uint8]  # [4097] compressed bytes -> position among the size classes

@@ -54,6 +54,7 @@
 #include <unistd.h>
 
 #define PAGE 4096
+#define STACK_GIGABYTE ((void *)((uintptr_t)__builtin_frame_address(0) >> 30 << 30))
 #define WORDS (PAGE / 8)
 #define CHUNK 65536
 #define ARGUMENTS 4
@@ -243,6 +244,18 @@ static void *map_shared(size_t bytes)
 	return mapped;
 }
 
+/*
+ * From where a page table begins, in the gigabyte of the stack if there is room: how many tables it takes, and is charged
+ * for, is then a matter of its size alone.
+ */
+static void *map_workload(size_t bytes)
+{
+	const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *mapped = mmap(STACK_GIGABYTE, bytes, protection, flags | MAP_FIXED_NOREPLACE, -1, 0);
+
+	return mapped == MAP_FAILED ? mmap(NULL, bytes, protection, flags, -1, 0) : mapped;
+}
+
 static int wait_for(const char *path, int flags)
 {
 	int file;
@@ -427,17 +440,13 @@ static void start(struct workload *workload, const char *cgroup, int is_flusher)
 	if (workload->pid < 0)
 		fail("fork: %s", strerror(errno));
 	if (!workload->pid) {
-		size_t bytes = (size_t)workload->count * PAGE;
 		uint64_t *pages = NULL;
 
 		/* The kernel's choice of whom to kill is between the workloads. */
 		if (mlockall(MCL_CURRENT) || (!is_flusher && write_file("/proc/self/oom_score_adj", "0")))
 			_exit(1);
-		if (bytes) {
-			pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-			if (pages == MAP_FAILED)
-				_exit(2);
-		}
+		if (workload->count && (pages = map_workload((size_t)workload->count * PAGE)) == MAP_FAILED)
+			_exit(2);
 		signal_event(workload->ready);
 		if (is_flusher)
 			serve_flusher(workload);
