@@ -57,6 +57,7 @@ class Lab(Replay):
         zswap: Zswap | None = None,
         swappiness: int = 60,
         lru: Literal["classic", "mglru"] = "classic",
+        page_cluster: int = 0,
         **limits: Any,
     ) -> None:
         paged = {
@@ -65,7 +66,7 @@ class Lab(Replay):
         workload = Workload(cgroup=cgroup, pages=pages, accesses=1, content=content or SameFilled(same_filled=0x42))
         super().__init__(
             Scenario(
-                machine=Hardware(memory=machine * PAGE_SIZE, swappiness=swappiness, lru=lru),
+                machine=Hardware(memory=machine * PAGE_SIZE, swappiness=swappiness, lru=lru, page_cluster=page_cluster),
                 zswap=zswap or Zswap(enabled=True),
                 swap=Swap(size=swap_pages * PAGE_SIZE),
                 cgroups={"a": Cgroup(**paged)} | (cgroups or {}),

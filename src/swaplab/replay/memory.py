@@ -156,7 +156,7 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     control.in_lru_fault = 1
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
     if alive and write:
-        write_page(m, page)
+        write_page(m, page)  # here, as reclaim may take the page away again before the fault is over
     if alive and current.over_high:
         handle_over_high(m, wide(control.current))
     control.in_lru_fault = 0

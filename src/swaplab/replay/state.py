@@ -228,7 +228,7 @@ ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i2"), ("inuse
 """One zspage: 12 bytes. Lists hang off heads behind the last zspage, one per size class and fullness group."""
 
 READAHEAD = np.dtype([("address", "i8"), ("window", "i4"), ("hits", "i4")])
-"""vm_area_struct.swap_readahead_info of a workload: page of the last fault from 1, pages read then, hits since."""
+"""vm_area_struct.swap_readahead_info of a workload: page of the last fault from 2, pages read then, hits since."""
 
 SWAP_SLOTS_CACHE_SIZE = 64
 

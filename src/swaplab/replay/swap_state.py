@@ -29,6 +29,7 @@ __all__ = ["found_in_swap_cache", "swapin_readahead"]
 
 SWAP_RA_ORDER_CEILING = 5
 SWAP_RA_HITS_MAX = 63  # what vm_area_struct.swap_readahead_info has bits for
+FIRST_ADDRESS = 2  # of a workload's pages; 0 is nowhere, and nothing is next to that
 
 
 @inline
@@ -123,7 +124,7 @@ def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
     workload = workload_of(m, page)
     info = m.readahead[workload]
     first = wide(m.workload_first[workload])
-    address = page - first + 1  # 0 is nowhere
+    address = page - first + FIRST_ADDRESS
     before, last = wide(info.address), wide(info.window)
     max_pages = 1 << min(wide(m.control.page_cluster), SWAP_RA_ORDER_CEILING)
     pages = window(before, address, wide(info.hits), max_pages, last)
@@ -180,5 +181,5 @@ def found_in_swap_cache(m: Machine, page: int) -> None:
         return
     workload = workload_of(m, page)
     info = m.readahead[workload]
-    info.address = page - wide(m.workload_first[workload]) + 1
+    info.address = page - wide(m.workload_first[workload]) + FIRST_ADDRESS
     info.hits = min(wide(info.hits) + (ahead != 0), SWAP_RA_HITS_MAX)
