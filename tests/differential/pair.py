@@ -275,15 +275,14 @@ class Pair:
     def _of_replay(self) -> dict[str, Any]:
         machine = self.replay.machine
         control, memcgs = machine.control, machine.memcgs
-        # Page tables, which kernel/ does not have, nor pages charged ahead.
-        tables = memcgs["objcg"][machine.table_memcg[machine.table_memcg >= 0]]
+        tables = int((machine.table_memcg >= 0).sum())  # which kernel/ does not have
         found: dict[str, Any] = {
             "stored_pages": int(control.stored_pages),
             "pool_total_size": int(control.pool_pages) * PAGE_SIZE,
             "pswpin": int(memcgs["pswpin"].sum()),
             "pswpout": int(memcgs["pswpout"].sum()),
             **{name: int(control[name]) if name in control.dtype.names else 0 for name in DEBUGFS},
-            "free": int(control.free) + len(tables),
+            "free": int(control.free) + tables,
             "slots": int(control.slots_used),
             "reached_full": bool(control.pool_reached_full),
             "cursor": None if control.next_shrink < 0 else self.order[int(control.next_shrink)],

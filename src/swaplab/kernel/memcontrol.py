@@ -440,11 +440,8 @@ def _next_of_all(root: MemCgroup, prev: MemCgroup | None, reclaim: ReclaimCookie
 
 def invalidate_reclaim_iterators(dead: MemCgroup) -> None:
     """Take a memcg that is gone from walks that stopped there: mm/memcontrol.c:invalidate_reclaim_iterators, 6.12."""
-    each: MemCgroup | None = dead
-    while each:
+    for each in (*ancestry(dead), dead.memcgs.root):
         each.iter_position.cmpxchg(dead, None)
-        above = each.parent
-        each = above if isinstance(above, MemCgroup) else None
 
 
 def _after(memcg: MemCgroup, root: MemCgroup) -> MemCgroup | None:
@@ -463,11 +460,8 @@ def mem_cgroup_from_id(memcgs: MemcgRoot, memcg_id: int) -> MemCgroup | None:
 
 def count_memcg_events(memcg: MemCgroup, name: str, count: int = 1) -> None:
     """Count an event of a memcg, which is one of all above it: mm/memcontrol.c:__count_memcg_events, 6.12."""
-    each: MemCgroup | None = memcg
-    while each:
+    for each in (*ancestry(memcg), memcg.memcgs.root):
         each.events.count(name, count)
-        above = each.parent
-        each = above if isinstance(above, MemCgroup) else None
 
 
 def count_objcg_events(objcg: ObjCgroup, name: str, count: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_del
-from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend, workload_of
+from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
     GONE,
@@ -85,15 +85,22 @@ def free_pgtables(m: Machine, workload: int) -> None:
             m.table_memcg[table] = -1
 
 
+@jit
+def unlink_anon_vmas(m: Machine, workload: int) -> None:
+    """Free what `anon_vma_prepare` made (mm/rmap.c:unlink_anon_vmas, 6.12)."""
+    memcg = wide(m.anon_vma_memcg[workload])
+    if memcg >= 0:
+        obj_cgroup_charge(m, wide(m.memcgs[memcg].objcg), -ANON_VMA_BYTES)
+        m.anon_vma_memcg[workload] = -1
+
+
 @entry
 def zap_workload(m: Machine, workload: int) -> None:
     """The workload's task exits: all its pages are freed and its further accesses do nothing."""
     for page in range(wide(m.workload_first[workload]), wide(m.workload_first[workload + 1])):
         zap_page(m, page)
     free_pgtables(m, workload)
-    if m.anon_vma_memcg[workload] >= 0:
-        obj_cgroup_charge(m, wide(m.memcgs[wide(m.anon_vma_memcg[workload])].objcg), -ANON_VMA_BYTES)
-        m.anon_vma_memcg[workload] = -1
+    unlink_anon_vmas(m, workload)
 
 
 @jit
@@ -207,13 +214,12 @@ def anon_vma_prepare(m: Machine, workload: int) -> None:
 
 
 @jit
-def alloc_pte(m: Machine, page: int) -> bool:
-    """Make sure that there is a page table for `page`, which the cgroup pays for (mm/memory.c:__pte_alloc, 6.12).
+def alloc_pte(m: Machine, workload: int, page: int) -> bool:
+    """Make sure that there is a page table for a page, which the cgroup pays for (mm/memory.c:__pte_alloc, 6.12).
 
     False when the task that faults on `page` was killed. Differs: only tables of the last level, and the first begins
     where the workload's memory does.
     """
-    workload = workload_of(m, page)
     table = wide(m.first_table[workload]) + (page - wide(m.workload_first[workload])) // PTRS_PER_TABLE
     if m.table_memcg[table] >= 0:
         return True

@@ -106,9 +106,10 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
     """First touch: a fresh folio (mm/memory.c:do_anonymous_page, 6.12). Differs: a read does not map the zero page."""
     memcg = wide(m.control.current)
     spend(m, wide(m.control.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
-    if not alloc_pte(m, page):
+    workload = workload_of(m, page)
+    if not alloc_pte(m, workload, page):
         return False
-    anon_vma_prepare(m, workload_of(m, page))
+    anon_vma_prepare(m, workload)
     if not alloc_charged(m, memcg, page):
         return False
     folio = m.folios[page]
