@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from swaplab.explore.history import LIFE, Accesses
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
 from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
@@ -30,9 +31,9 @@ class BruteForce:
                     return True
                 self.choices[-1].pop(0)
 
-    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+    def pick(self, explorer: Explorer) -> Task:
         if explorer.depth == len(self.choices):
-            self.choices.append([task.number for task in tasks])
+            self.choices.append([task.number for task in explorer.able()])
         return explorer.tasks[self.choices[explorer.depth][0]]
 
 
@@ -46,7 +47,7 @@ def trace(explorer: Explorer) -> Trace:
     for event in explorer.history.events:
         made[event.task] = made.get(event.task, 0) + 1
         name = (event.task, made[event.task])
-        for variable, mode in event.accesses:
+        for variable, mode in with_lives(event.accesses):
             kind = mode & (READ | WRITE | COMMUTE)
             runs = projections.setdefault(variable, [])
             if runs and runs[-1][0] == kind != WRITE:
@@ -59,3 +60,9 @@ def trace(explorer: Explorer) -> Trace:
             sorted((v, tuple((kind, tuple(sorted(names))) for kind, names in runs)) for v, runs in projections.items())
         ),
     )
+
+
+def with_lives(accesses: Accesses) -> Accesses:
+    """What is touched, and that it takes the object to be alive."""
+    lives = {((thing, LIFE), READ): None for (thing, member), _ in accesses if thing and member != LIFE}
+    return (*accesses, *lives)

@@ -16,6 +16,8 @@ from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
     Atomic,
+    ListHead,
+    ListNode,
     Mutex,
     PercpuRef,
     Shared,
@@ -23,6 +25,7 @@ from swaplab.kernel.sync import (
     WorkQueue,
     XArray,
     call_rcu,
+    kfree,
     queue_work,
     rcu,
     relax,
@@ -32,6 +35,17 @@ from swaplab.kernel.sync import (
 )
 
 Operation = tuple[Any, ...]
+
+
+class Child(Shared):
+    """An object that may be freed, a list, and an entry of it."""
+
+    z: int
+
+    def __init__(self) -> None:
+        self.z = 0
+        self.list: ListHead[Child] = ListHead(self, "list")
+        self.node = ListNode(self, "node")
 
 
 class Thing(Shared):
@@ -49,6 +63,7 @@ class Thing(Shared):
         self.ref = PercpuRef(self, "ref", self.release)
         self.array: XArray[int] = XArray(self, "array")
         self.queue = WorkQueue("queue")
+        self.child, self.other = Child(), Child()
         self.log: dict[str, list[object]] = {}
 
     def release(self) -> None:
@@ -108,6 +123,12 @@ ONE: dict[str, Callable[[Thing], object]] = {
     "trylock": trylock,
     "call rcu": lambda t: call_rcu(add, t, "y"),
     "queue": lambda t: queue_work(t.queue, t.counter.add_return, 10) and None,
+    "use": lambda t: READ_ONCE(t.child).z,
+    "change": lambda t: setattr(WRITE_ONCE(t.child), "z", 3),
+    "link": lambda t: t.child.list.add(t.other.node) if t.other.node.empty() else None,
+    "unlink": lambda t: None if t.other.node.empty() else t.other.node.delete(),
+    "free": lambda t: kfree(t.child),
+    "free entry": lambda t: kfree(t.other),
     "kill": lambda t: None if t.ref.dying() else t.ref.kill(),
 }
 AROUND: dict[str, Callable[[Thing], Any]] = {

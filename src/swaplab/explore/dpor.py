@@ -43,11 +43,13 @@ class Node:
 
     Attributes:
         sleep: steps that lead to executions which were run, by who takes them.
-        branches: still to be run; the first is the one the present execution takes.
+        taken: the step that the present execution takes.
+        others: steps still to be taken.
     """
 
     sleep: dict[int, Accesses]
-    branches: list[Branch]
+    taken: Branch
+    others: list[Branch]
 
 
 class OptimalSearch:
@@ -88,41 +90,37 @@ class OptimalSearch:
                     return True
                 prefix = len(self.nodes) - 1
 
-    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task | None:
+    def pick(self, explorer: Explorer) -> Task | None:
         """Follow what has to be run; otherwise go on with who is running, or with the first that does not sleep."""
-        depth = explorer.depth
-        node = self.nodes[depth] if depth < len(self.nodes) else self._descend(explorer, depth)
-        if node.branches:
-            return explorer.tasks[node.branches[0].task]
-        sleep = node.sleep
-        running = explorer.task
-        task = running if running in tasks and running and running.number not in sleep else None
-        task = task or next((each for each in tasks if each.number not in sleep), None)
+        nodes = self.nodes
+        if explorer.depth < len(nodes):
+            return explorer.tasks[nodes[-1].taken.task]
+        sleep: dict[int, Accesses] = {}
+        if nodes:
+            parent = nodes[-1]
+            if parent.sleep:
+                accesses = explorer.history.events[-1].accesses
+                sleep = {task: step for task, step in parent.sleep.items() if not dependent(step, accesses)}
+            if parent.taken.branches:
+                taken, *others = parent.taken.branches
+                nodes.append(Node(sleep, taken, others))
+                return explorer.tasks[taken.task]
+        task = explorer.task
+        if not task or task.number in sleep or not explorer.can_go_on:
+            task = next((each for each in explorer.able() if each.number not in sleep), None)
         if task:
-            node.branches.append(Branch(task.number, task.accesses))
+            nodes.append(Node(sleep, Branch(task.number, task.accesses), []))
         else:
             self.slept = True
-            self.nodes.pop()
         return task
-
-    def _descend(self, explorer: Explorer, depth: int) -> Node:
-        if depth:
-            parent = self.nodes[-1]
-            accesses = explorer.history.events[-1].accesses
-            sleep = {task: step for task, step in parent.sleep.items() if not dependent(step, accesses)}
-            node = Node(sleep, parent.branches[0].branches)
-        else:
-            node = Node({}, [])
-        self.nodes.append(node)
-        return node
 
     def _advance(self, explorer: Explorer) -> bool:
         """Go back to the deepest state with something left to run; return whether there is one."""
         while self.nodes:
             node = self.nodes[-1]
-            done = node.branches.pop(0)
-            node.sleep[done.task] = explorer.history.events[len(self.nodes) - 1].accesses
-            if node.branches:
+            node.sleep[node.taken.task] = explorer.history.events[len(self.nodes) - 1].accesses
+            if node.others:
+                node.taken = node.others.pop(0)
                 return True
             self.nodes.pop()
         return False
@@ -169,7 +167,7 @@ class OptimalSearch:
         pasts = explorer.history.pasts
         if any(_is_weak_initial(task, step, sequence, pasts) for task, step in node.sleep.items()):
             return
-        _insert(node.branches, sequence, pasts)
+        _insert(node.others, sequence, pasts)
 
 
 @dataclass(slots=True)
@@ -205,13 +203,10 @@ def _is_weak_initial(task: int, accesses: Accesses, sequence: list[_Step], pasts
 
 
 def _insert(branches: list[Branch], sequence: list[_Step], pasts: list[int]) -> None:
-    """Add a sequence to the tree below a state, unless one that does the same is there.
-
-    The first branch is the one that the present execution takes: it is not compatible with the sequence.
-    """
-    level, skip = branches, 1
+    """Add a sequence to a tree, unless one that does the same is there."""
+    level = branches
     while sequence:
-        for branch in level[skip:]:
+        for branch in level:
             at = _initial(branch.task, sequence, pasts)
             if at is None or (at == -1 and any(dependent(branch.accesses, step.accesses) for step in sequence)):
                 continue
@@ -219,7 +214,7 @@ def _insert(branches: list[Branch], sequence: list[_Step], pasts: list[int]) -> 
                 sequence = sequence[:at] + sequence[at + 1 :]
             if not branch.branches:
                 return
-            level, skip = branch.branches, 0
+            level = branch.branches
             break
         else:
             for step in sequence:

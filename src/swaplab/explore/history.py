@@ -11,19 +11,23 @@ Two relations over the events of an execution, each kept as one integer per even
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, PLAIN, READ, RELEASE, WRITE
 
-__all__ = ["Accesses", "Event", "History", "Variable", "dependent"]
+__all__ = ["FREE", "LIFE", "Accesses", "Event", "History", "Variable", "dependent"]
 
 Variable = tuple[int, str]
 """Object number and member; an object's own life is the member without a name."""
 Accesses = tuple[tuple[Variable, int], ...]
+LIFE = ""
 KIND = READ | WRITE | COMMUTE
+FREE = 1 << 16
+"""Ends the life of an object: a write to it, on which whatever is done to any of its members depends."""
 
 
-class Event(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Event:
     """One step of an execution.
 
     Attributes:
@@ -31,9 +35,10 @@ class Event(NamedTuple):
         accesses: what it touched, and how.
         opener: for the release of a lock, the event that took it; -1 for others.
         waits: whether it takes a lock, and could not while another task held it.
-        before: past of the task up to here, without what this event itself depends on.
+        before: bits of the events it depends on, as far as they are of the same task or it waited for them.
+        what, owner, member: the operation, the number of the object it is done to, 0 for none, and what of that.
+        name: of the task.
         races: earlier events that this one could be swapped with.
-        label: for texts.
     """
 
     task: int
@@ -41,23 +46,31 @@ class Event(NamedTuple):
     opener: int
     waits: bool
     before: int
-    races: tuple[int, ...]
-    label: str
+    what: str
+    owner: int
+    member: str
+    name: str
+    races: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How texts call it."""
+        return f"{self.name}: {self.what}"
 
 
-class _Last(NamedTuple):
-    """Events since the last write to a variable, with it; -1 if there was none."""
-
-    write: int
-    reads: tuple[int, ...]
-    additions: tuple[int, ...]
+_Last = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""Of a variable, the last write, -1 if there was none, and the reads and additions since."""
+NEVER: _Last = (-1, (), ())
 
 
 def dependent(some: Accesses, other: Accesses) -> bool:
     """Tell whether the order of two operations may matter."""
     for variable, mode in some:
         for touched, how in other:
-            if variable == touched and ((mode & KIND) != (how & KIND) or mode & WRITE):
+            if variable == touched:
+                if (mode & KIND) != (how & KIND) or mode & WRITE:
+                    return True
+            elif (mode | how) & FREE and variable[0] == touched[0]:
                 return True
     return False
 
@@ -77,7 +90,8 @@ class History:
         self.seen: list[int] = []
         self._last: dict[Variable, _Last] = {}
         self._released: dict[Variable, int] = {}
-        self._undo: list[tuple[tuple[Variable, _Last | None, int], ...]] = []
+        self._freed: dict[int, int] = {}
+        self._undo: list[list[tuple[Variable, _Last | None, int]]] = []
 
     def truncate(self, length: int) -> None:
         """Forget the events from `length` on."""
@@ -91,80 +105,90 @@ class History:
             self.events.pop()
             self.pasts.pop()
             self.seen.pop()
+        if self._freed:
+            ends = ((thing, last[0]) for (thing, member), last in self._last.items() if member == LIFE)
+            self._freed = {thing: event for thing, event in ends if event >= 0}
 
-    def append(
-        self, task: int, accesses: Accesses, before: int, seen: int, opener: int, waits: bool, label: str
-    ) -> int | None:
-        """Add an event.
+    def append(self, event: Event, seen: int) -> int | None:
+        """Add an event, and enter its races.
 
         Args:
-            task: index of who makes it.
-            accesses: what it touches.
-            before: bits of the events it depends on, as far as they are of the same task or it waited for them.
-            seen: bits of the events synchronised with it so.
-            opener: for the release of a lock, when it was taken.
-            waits: whether it takes a lock.
-            label: for texts.
+            event: to add.
+            seen: bits of the events synchronised with it, as far as they are of the same task or it waited for them.
 
         Returns:
             An event with which it is in a data race, if there is one.
         """
-        number = len(self.events)
+        pasts = self.pasts
+        number = len(pasts)
         bit = 1 << number
-        past = before | bit
+        past = event.before | bit
         conflicts: list[int] = []
         undo = []
-        race = None
-        for variable, mode in accesses:
+        racing: list[int] = []
+        for variable, mode in event.accesses:
             last = self._last.get(variable)
             released = self._released.get(variable, 0)
             undo.append((variable, last, released))
             if mode & ACQUIRE:
                 seen |= released
             if last is None:
-                last = _Last(-1, (), ())
+                last = NEVER
             else:
                 found = self._conflicts(last, mode)
-                for event in found:
-                    past |= self.pasts[event]
-                    if not seen >> event & 1 and self._is_race(event, variable, mode):
-                        race = event
+                racing += [each for each in found if not seen >> each & 1 and self._is_race(each, variable, mode)]
                 conflicts += found
-            self._last[variable] = self._after(last, mode, number, task)
+            if mode & FREE:
+                conflicts += self._uses(variable[0])
+                self._freed[variable[0]] = number
+            elif self._freed and variable[0] in self._freed:
+                conflicts.append(self._freed[variable[0]])
+            self._last[variable] = self._after(last, mode, number, event.task)
             if mode & RELEASE:
                 self._released[variable] = (released if mode & COMMUTE else 0) | seen | bit
             elif mode & WRITE and released:
                 self._released[variable] = 0
-        self._undo.append(tuple(undo))
-        races = self._races(conflicts, before, waits) if conflicts else ()
-        self.events.append(Event(task, accesses, opener, waits, before, races, label))
-        self.pasts.append(past)
+        for earlier in conflicts:
+            past |= pasts[earlier]
+        self._undo.append(undo)
+        if conflicts:
+            event.races = self._races(conflicts, event.before, event.waits)
+        self.events.append(event)
+        pasts.append(past)
         self.seen.append(seen | bit)
-        return race
+        # One that does not depend on the order in which independent operations happened to be run.
+        return min(racing, key=lambda earlier: self.events[earlier].task) if racing else None
 
     @staticmethod
     def _conflicts(last: _Last, mode: int) -> tuple[int, ...]:
+        write, reads, additions = last
         if mode & READ:
-            found = last.additions
+            found = additions
         elif mode & COMMUTE:
-            found = last.reads
+            found = reads
         else:
-            found = last.reads + last.additions
+            found = reads + additions
         # The reads and additions depend on the write themselves.
-        return found or ((last.write,) if last.write >= 0 else ())
+        return found or ((write,) if write >= 0 else ())
+
+    def _uses(self, thing: int) -> list[int]:
+        """Return events that used any member of an object, which so come before its end."""
+        lasts = [last for (owner, _), last in self._last.items() if owner == thing]
+        return [event for last in lasts for event in self._conflicts(last, WRITE)]
 
     def _after(self, last: _Last, mode: int, number: int, task: int) -> _Last:
         if mode & WRITE:
-            return _Last(number, (), ())
+            return number, (), ()
+        write, reads, additions = last
         if mode & READ:
-            return _Last(last.write, self._join(last.reads, number, task), last.additions)
-        return _Last(last.write, last.reads, self._join(last.additions, number, task))
+            return write, self._join(reads, number, task), additions
+        return write, reads, self._join(additions, number, task)
 
     def _join(self, numbers: tuple[int, ...], number: int, task: int) -> tuple[int, ...]:
         """Add an event; an earlier one of the same task says nothing that it does not."""
-        if not numbers:
+        if not numbers or (len(numbers) == 1 and self.events[numbers[0]].task == task):
             return (number,)
-        return (*(event for event in numbers if self.events[event].task != task), number)
+        return (*[event for event in numbers if self.events[event].task != task], number)
 
     def _is_race(self, event: int, variable: Variable, mode: int) -> bool:
         """Tell whether an access that is unordered with an event is a data race with it.
@@ -210,6 +234,8 @@ class History:
                 if event.task == task and mode & (READ | WRITE):
                     touched.add(variable)
                     changed.pop(variable, None)
+                elif event.task != task and mode & FREE:
+                    changed |= {each: number for each in touched - changed.keys() if each[0] == variable[0]}
                 elif event.task != task and mode & (WRITE | COMMUTE) and variable in touched:
                     changed.setdefault(variable, number)
         return min(changed.values(), default=-1)

@@ -7,14 +7,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-from swaplab.explore.history import Event, Variable, dependent
+from swaplab.explore.history import FREE, Event, Variable, dependent
 from swaplab.explore.program import Program
-from swaplab.explore.runtime import LIFE, Explorer
+from swaplab.explore.runtime import Explorer
 from swaplab.explore.strategies import Replay
 from swaplab.explore.task import Task, origin
 from swaplab.explore.verdict import Step
 from swaplab.kernel.sync.bugs import KernelBug
-from swaplab.kernel.sync.runtime import READ
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Recording", "record", "shared_variables"]
@@ -52,8 +51,7 @@ class _Recorder:
         begun = next((n for n, (a, b) in enumerate(zip(frames, before, strict=False)) if a is not b), None)
         begun = min(len(frames), len(before)) if begun is None else begun
         self.open[task.number] = frames
-        subject = task.subject.label if task.subject else ""
-        self.rows.append((task.last, task, [*frames], begun, task.what, subject))
+        self.rows.append((task.last, task, [*frames], begun, task.what, task.target))
 
 
 def _frames() -> list[FrameType]:
@@ -79,18 +77,12 @@ def _call(frame: FrameType) -> str:
 
 def shared_variables(events: list[Event]) -> frozenset[Variable]:
     """Return what tasks use in ways that depend on each other."""
-    users: dict[Variable, list[tuple[int, int]]] = {}
-    for event in events:
-        for variable, mode in event.accesses:
-            users.setdefault(variable, []).append((event.task, mode))
+    steps = {(event.task, event.accesses) for event in events}
     return frozenset(
-        variable
-        for variable, uses in users.items()
-        if any(
-            task != other and dependent(((variable, mode),), ((variable, how),))
-            for task, mode in set(uses)
-            for other, how in set(uses)
-        )
+        access[0]
+        for task, accesses in steps
+        for access in accesses
+        if any(task != other and dependent((access,), touched) for other, touched in steps)
     )
 
 
@@ -100,20 +92,14 @@ def _matter(events: list[Event]) -> list[bool]:
     Using an object depends on its being freed, but that says more of the one who frees it.
     """
     cpus = [origin(event.task) for event in events]
-    users: dict[Variable, set[tuple[int, int]]] = {}
-    for cpu, event in zip(cpus, events, strict=True):
-        for variable, mode in event.accesses:
-            users.setdefault(variable, set()).add((cpu, mode))
+    steps = set(zip(cpus, (event.accesses for event in events), strict=True))
 
-    def is_shared(cpu: int, variable: Variable, mode: int) -> bool:
-        if variable[1] == LIFE and mode & READ:
-            return False
-        others = ((((variable, how),)) for other, how in users[variable] if other != cpu)
-        return any(dependent(((variable, mode),), other) for other in others)
+    def is_shared(cpu: int, access: tuple[Variable, int]) -> bool:
+        others = (accesses for other, accesses in steps if other != cpu)
+        counted = (each for each in others if access[1] & FREE or not any(mode & FREE for _, mode in each))
+        return any(dependent((access,), each) for each in counted)
 
-    shared = [
-        any(is_shared(cpu, *access) for access in event.accesses) for cpu, event in zip(cpus, events, strict=True)
-    ]
+    shared = [any(is_shared(cpu, each) for each in event.accesses) for cpu, event in zip(cpus, events, strict=True)]
     return [*shared[:-1], True]
 
 

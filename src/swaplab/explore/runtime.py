@@ -6,6 +6,7 @@ what they defer (work, RCU callbacks) becomes tasks of its own.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from swaplab.explore.history import Accesses, History
+from swaplab.explore.history import FREE, LIFE, Accesses, Event, History
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.program import Program, ProgramError
@@ -38,11 +39,12 @@ from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, 
 from swaplab.kernel.sync.shared import Part, Shared, watched
 from swaplab.kernel.sync.work import Work, WorkQueue
 
-__all__ = ["LIFE", "STEPS_MAX", "Explorer", "Strategy"]
+__all__ = ["STEPS_MAX", "Explorer", "Strategy"]
 
 STEPS_MAX = 20_000
+GARBAGE = 50_000
+"""Objects to make before Python looks for cycles: an execution's are garbage at its end, and all are cycles."""
 FULL = WRITE | ACQUIRE | RELEASE
-LIFE = ""
 
 T = TypeVar("T")
 
@@ -50,8 +52,8 @@ T = TypeVar("T")
 class Strategy(Protocol):
     """Decides who goes on."""
 
-    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task | None:
-        """Return who of `tasks`, all of which can, goes on; None to give the execution up."""
+    def pick(self, explorer: Explorer) -> Task | None:
+        """Return who of `explorer.able()` goes on, which is somebody; None to give the execution up."""
 
 
 class Explorer:
@@ -66,6 +68,7 @@ class Explorer:
         history: what has happened in this execution.
         tasks: of this execution, by number.
         task: who is running; none while the system is set up and while invariants are checked.
+        can_go_on: whether that task can do its next operation now.
         bugs: what broke in this execution.
         error: what is wrong with the program.
         finished: whether all tasks have ended.
@@ -78,19 +81,22 @@ class Explorer:
         self.keep_going = keep_going
         self.history = History()
         self.trace: Callable[[Task], None] | None = None
+        self.tasks: dict[int, Task] = {}
+        self._touched: dict[tuple[int, str, int], Accesses] = {}
         self._raced: list[tuple[int, KernelBug]] = []
         self._reset(0)
 
     def _reset(self, prefix: int) -> None:
+        self._release_all()
         self.history.truncate(prefix)
-        self.prefix = prefix
+        self.prefix = 0
         self.depth = 0
-        self.tasks: dict[int, Task] = {}
+        self.tasks = {}
         self.task: Task | None = None
         self._raced = [(event, bug) for event, bug in self._raced if event < prefix]
         self.bugs: list[KernelBug] = [bug for _, bug in self._raced]
         self.error: BaseException | None = None
-        self.finished = False
+        self.can_go_on = self.finished = False
         self.state: Any = None
         self._starting = True
         self._lock_orders = LockOrders()
@@ -98,15 +104,24 @@ class Explorer:
         self._objects: list[Shared] = []
         self._deferred: deque[Work] = deque()
         self._queued: dict[WorkQueue, Task] = {}
-        self._main = getcurrent()
 
     # Executions
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Be the runtime inside the block, which is where `execute` may be called."""
-        with watched(self._watch, self._make), install(self):
-            yield
+        self._main = getcurrent()
+        self._idle: list[greenlet] = []
+        thresholds = gc.get_threshold()
+        gc.set_threshold(GARBAGE, *thresholds[1:])
+        try:
+            with watched(self._watch, self._make), install(self):
+                yield
+        finally:
+            gc.set_threshold(*thresholds)
+            self._release_all()
+            for each in self._idle:
+                each.throw(GreenletExit)
 
     def execute(self, prefix: int) -> None:
         """Run the program once.
@@ -121,8 +136,9 @@ class Explorer:
         try:
             self.state = self._set_up()
             self._start()
-            if not self._is_over:
-                self._go()
+            self.prefix = prefix
+            if first := self._next():
+                self._switch(first)
             if self.finished:
                 self._check()
         finally:
@@ -143,23 +159,41 @@ class Explorer:
         for number, (name, function) in enumerate(self.program.tasks.items()):
             task = Task(number, name, name, lambda function=function: function(self.state))  # type: ignore[misc]
             self.tasks[number] = task
-            task.let = self._greenlet(task)
-            self.task = task
-            task.let.switch()
+            self._switch(task)
         self.task = None
         self._starting = False
 
-    def _greenlet(self, task: Task) -> greenlet:
-        return greenlet(lambda *_: self._run(task), self._main)
+    def _switch(self, task: Task | None) -> None:
+        """Let a task go on, or if there is none who runs the execution."""
+        if task is None:
+            self._main.switch()
+            return
+        self.task = task
+        if task.let is None:
+            task.let = self._idle.pop() if self._idle else greenlet(self._work, self._main)
+        task.let.switch()
 
-    def _run(self, task: Task) -> None:
+    def _work(self) -> None:
+        """Run tasks, one after the other: to begin a greenlet takes longer than most tasks."""
+        while task := self.task:
+            task.let = getcurrent()
+            task.done = self._run(task)
+            following = self._next() if task.done and not self._starting else None
+            if following and following.let is None:
+                self.task = following
+            else:
+                self._idle.append(task.let)
+                self._switch(following)
+
+    def _run(self, task: Task) -> bool:
+        """Run a task to its end; return whether it came to one, and was not thrown out."""
         try:
             task.function()
             if task.held or task.atomic:
                 held = ", ".join(lock.label for lock, _ in task.held) or "an RCU read section"
                 raise LockMisuse(f"{task.name} ends without leaving {held}")
         except GreenletExit:
-            return
+            return False
         except KernelBug as bug:
             self._crash(task, bug)
         except AssertionError as error:
@@ -172,33 +206,15 @@ class Explorer:
                 self.error = error
         except Exception as error:
             self.error = error
-        task.done = True
-        if not self._starting and (following := self._next()):
-            self.task = following
-            getcurrent().parent = self._let(following)
+        return True
 
     def _crash(self, task: Task, bug: KernelBug) -> None:
         self.bugs.append(bug)
         task.crashed = True
 
-    def _let(self, task: Task) -> greenlet:
-        if task.let is None:
-            task.let = self._greenlet(task)
-        return task.let
-
-    def _go(self) -> None:
-        first = self._next()
-        if first:
-            self.task = first
-            self._let(first).switch()
-
-    @property
-    def _is_over(self) -> bool:
-        return bool(self.error or (self.bugs and not self.keep_going))
-
     def _next(self) -> Task | None:
         """Decide who does the next step, and enter it into the history; None if the execution is over."""
-        if self._is_over:
+        if self.error or (self.bugs and not self.keep_going):
             return None
         number = self.depth
         task = self._replayed(number) if number < self.prefix else self._picked(number)
@@ -219,30 +235,42 @@ class Explorer:
         return None
 
     def _picked(self, number: int) -> Task | None:
-        able = [task for task in self.tasks.values() if not task.done and task.can_run]
-        if not able:
+        self.can_go_on = self.task is not None and self.task.can_run
+        if not self.can_go_on and not any(task.can_run for task in self.tasks.values()):
             self._end()
             return None
         if number >= STEPS_MAX:
-            names = ", ".join(sorted({task.name for task in able}))
+            names = ", ".join(sorted({task.name for task in self.able()}))
             self.error = ProgramError(f"{self.program.name}: no end after {STEPS_MAX:,} steps; still running: {names}")
             return None
-        task = self.strategy.pick(self, able)
+        task = self.strategy.pick(self)
         return task if task and self._enter(task) else None
+
+    def able(self) -> list[Task]:
+        """Return the tasks whose next operation can be done now."""
+        return [task for task in self.tasks.values() if task.can_run]
 
     def _enter(self, task: Task) -> bool:
         """Append what a task is about to do; return whether that is no data race."""
         history = self.history
         before, seen = self.known(task)
-        accesses = self._accesses(task)
-        label = f"{task.name}: {task.what}"
-        race = history.append(task.number, accesses, before, seen, task.opener, task.lock is not None, label)
+        event = Event(
+            task.number,
+            self._accesses(task),
+            task.opener,
+            task.lock is not None,
+            before,
+            task.what,
+            self._number(task.owner) if task.owner else 0,
+            task.member,
+            task.name,
+        )
+        race = history.append(event, seen)
         if race is None:
             return True
         other = self.tasks[history.events[race].task]
-        kind = ListCorruption if isinstance(task.subject, ListHead | ListNode) else DataRace
-        name = task.subject.label if task.subject else ""
-        bug = kind(f"{task.name} and {other.name} access {name} with nothing between them that orders them")
+        kind = ListCorruption if task.what.startswith("list_") else DataRace
+        bug = kind(f"{task.name} and {other.name} access {task.target} with nothing between them that orders them")
         self._raced.append((len(history.events) - 1, bug))
         self.bugs.append(bug)
         return self.keep_going
@@ -257,8 +285,8 @@ class Explorer:
         return before, seen
 
     def _accesses(self, task: Task) -> Accesses:
-        if task.part is not None:
-            task.accesses = self._touch(task.part, task.mode() if callable(task.mode) else task.mode)
+        if task.moving:
+            task.accesses = self._moving(*task.moving)
         return task.accesses
 
     def _end(self) -> None:
@@ -293,16 +321,20 @@ class Explorer:
                 self.bugs.append(bug)
             except Exception as error:
                 self.error = error
-            if self._is_over:
+            if self.error or (self.bugs and not self.keep_going):
                 return
 
     def _clean_up(self) -> None:
         self.task = None
         for task in self.tasks.values():
-            for lock, _ in task.held:
-                lock.holder = None
             if task.let is not None and not task.done:
                 task.let.throw(GreenletExit)
+
+    def _release_all(self) -> None:
+        """Give back what tasks hold that never will; until now it says who waits for whom."""
+        for task in self.tasks.values():
+            for lock, _ in task.held:
+                lock.holder = None
 
     def _explain(self, error: BaseException) -> ProgramError:
         if isinstance(error, ProgramError):
@@ -313,52 +345,63 @@ class Explorer:
 
     # Points
 
-    def _point(self, task: Task, what: str, subject: Part | Shared | None) -> None:
+    def _point(self, task: Task, what: str, owner: Shared | None, member: str) -> None:
         """Let others go on, until it is decided that this task does what it has announced."""
-        task.what, task.subject = what, subject
+        task.what, task.owner, task.member = what, owner, member
         if self._starting:
             self._main.switch()
         else:
             following = self._next()
             if following is not task:
-                if following is None:
-                    self._main.switch()
-                else:
-                    self.task = following
-                    self._let(following).switch()
+                self._switch(following)
         if self.trace:
             self.trace(task)
+
+    def _again(self, task: Task, what: str, owner: Shared | None, member: str) -> bool:
+        """Tell whether a task did this step too when the same was done before, and if so enter it.
+
+        Most steps only lead to where an execution differs from the last: nobody has to announce or decide anything.
+        """
+        event = self.history.events[self.depth]
+        number = owner.__dict__.get("_number") if owner is not None else 0
+        if event.task != task.number or event.what != what or event.owner != number or event.member != member:
+            return False
+        task.last = self.depth
+        self.depth += 1
+        return True
 
     def _wait(self, task: Task, what: str, ready: Callable[[], bool], after: Callable[[], list[int]]) -> None:
         """Wait for what stays true once it is."""
         task.accesses, task.ready, task.after = NOTHING, ready, after
-        self._point(task, what, None)
+        self._point(task, what, None, "")
         task.ready = task.after = None
 
-    def _touch(self, part: Part, mode: int) -> Accesses:
-        """Return what an operation on a part touches: the part, and the lives of what it is in."""
-        owner = part.owner
-        if isinstance(part, ListNode) and part.head is not None:
-            accesses = self._touch(part.head, mode)
-            return (*accesses, ((self._number(owner), LIFE), READ)) if owner is not part.head.owner else accesses
-        if owner is None:
-            return (((0, part.name), mode),)
-        number = self._number(owner)
-        return (((number, part.name), mode), ((number, LIFE), READ))
+    def _moving(self, part: Part, mode: int | Callable[[], int], args: tuple[object, ...]) -> Accesses:
+        """Return what an operation touches that depends on when it is done."""
+        mode = mode if isinstance(mode, int) else mode()
+        accesses = [self._touch(each.owner, each.name, mode)[0] for each in _lists(part, args)]
+        return tuple(dict.fromkeys(accesses))
 
-    def _number(self, thing: Shared | None) -> int:
+    def _touch(self, owner: Shared | None, member: str, mode: int) -> Accesses:
+        """Return what an operation on a member touches; the same tuple for the same."""
+        key = (0 if owner is None else self._number(owner), member, mode)
+        accesses = self._touched.get(key)
+        if accesses is None:
+            accesses = self._touched[key] = (((key[0], member), mode),)
+        return accesses
+
+    def _number(self, thing: Shared) -> int:
         try:
-            return int(thing.__dict__["_number"])
+            number: int = thing.__dict__["_number"]
         except KeyError:
-            label = thing.label if thing else ""
-            raise ProgramError(f"{self.program.name}: {label} was made outside setup and tasks") from None
+            raise ProgramError(f"{self.program.name}: {thing.label} was made outside setup and tasks") from None
+        return number
 
     @staticmethod
     def _insist_alive(part: Part) -> None:
-        owners = [part.owner, part.head.owner] if isinstance(part, ListNode) and part.head else [part.owner]
-        for owner in owners:
-            if owner is not None and "_freed" in owner.__dict__:
-                raise UseAfterFree(f"{part.label} is used after {owner.label} was freed")
+        owner = part.owner
+        if owner is not None and "_freed" in owner.__dict__:
+            raise UseAfterFree(f"{part.label} is used after {owner.label} was freed")
 
     # Shared objects
 
@@ -379,9 +422,10 @@ class Explorer:
         task = self.task
         if task is None or "_made" not in thing.__dict__:
             return
-        number = self._number(thing)
-        task.accesses = (((number, name), mode), ((number, LIFE), READ))
-        self._point(task, "read" if mode & READ else "write", Part(thing, name))
+        what = "read" if mode & READ else "write"
+        if self.depth >= self.prefix or not self._again(task, what, thing, name):
+            task.accesses = self._touch(thing, name, mode)
+            self._point(task, what, thing, name)
         if "_freed" in thing.__dict__:
             raise UseAfterFree(f"{thing.label}.{name} is used after it was freed")
 
@@ -389,25 +433,29 @@ class Explorer:
         """End the life of an object."""
         task = self.task
         if task:
-            task.accesses = (((self._number(thing), LIFE), WRITE),)
-            self._point(task, "kfree", thing)
+            task.accesses = self._touch(thing, LIFE, WRITE | FREE)
+            self._point(task, "kfree", thing, LIFE)
         if "_freed" in thing.__dict__:
             raise DoubleFree(f"{thing.label} is freed twice")
         thing.__dict__["_freed"] = True
 
     def step(self, part: Part, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
         """Do one atomic operation."""
-        task = self.task
-        if task is None or (part.owner is not None and "_made" not in part.owner.__dict__):
+        task, owner = self.task, part.owner
+        if task is None or (owner is not None and "_made" not in owner.__dict__):
             return do(*args)
-        if callable(mode) or isinstance(part, ListNode):
-            task.part, task.mode = part, mode
-            self._point(task, what, part)
-            task.part = None
-        else:
-            task.accesses = self._touch(part, mode)
-            self._point(task, what, part)
+        if self.depth >= self.prefix or not self._again(task, what, owner, part.name):
+            if callable(mode) or isinstance(part, ListHead | ListNode):
+                task.moving = (part, mode, args)
+                self._point(task, what, owner, part.name)
+                task.moving = None
+            else:
+                task.accesses = self._touch(owner, part.name, mode)
+                self._point(task, what, owner, part.name)
         self._insist_alive(part)
+        if isinstance(part, ListHead | ListNode):
+            for each in _lists(part, args):
+                self._insist_alive(each)
         return do(*args)
 
     def fails(self, kind: str) -> bool:
@@ -424,12 +472,12 @@ class Explorer:
             return
         if lock.sleeps:
             self.might_sleep(lock.label)
-        task.accesses = self._touch(lock, FULL)
-        if not lock.sleeps and not task.atomic:
-            task.accesses += READER
-        task.lock = lock
-        self._point(task, "mutex_lock" if lock.sleeps else "spin_lock", lock)
-        task.lock = None
+        what = "mutex_lock" if lock.sleeps else "spin_lock"
+        if self.depth >= self.prefix or not self._again(task, what, lock.owner, lock.name):
+            self._announce(task, lock)
+            task.lock = lock
+            self._point(task, what, lock.owner, lock.name)
+            task.lock = None
         self._insist_alive(lock)
         self._lock_orders.take(task, lock)
         self._hold(task, lock)
@@ -440,15 +488,18 @@ class Explorer:
         if task is None:
             lock.holder = lock.holder or self
             return lock.holder is self
-        task.accesses = self._touch(lock, FULL)
-        if not lock.sleeps and not task.atomic:
-            task.accesses += READER
-        self._point(task, "mutex_trylock" if lock.sleeps else "spin_trylock", lock)
+        self._announce(task, lock)
+        self._point(task, "mutex_trylock" if lock.sleeps else "spin_trylock", lock.owner, lock.name)
         self._insist_alive(lock)
         if lock.holder is not None:
             return False
         self._hold(task, lock)
         return True
+
+    def _announce(self, task: Task, lock: Lock) -> None:
+        task.accesses = self._touch(lock.owner, lock.name, FULL)
+        if not lock.sleeps and not task.atomic:
+            task.accesses += READER
 
     def _hold(self, task: Task, lock: Lock) -> None:
         lock.holder = task
@@ -465,9 +516,11 @@ class Explorer:
         if lock.holder is not task:
             raise LockMisuse(f"{task.name} releases {lock.label} without holding it")
         held = next(each for each in reversed(task.held) if each[0] is lock)
-        task.accesses, task.opener = self._touch(lock, FULL), held[1]
-        self._point(task, "mutex_unlock" if lock.sleeps else "spin_unlock", lock)
-        task.opener = -1
+        what = "mutex_unlock" if lock.sleeps else "spin_unlock"
+        if self.depth >= self.prefix or not self._again(task, what, lock.owner, lock.name):
+            task.accesses, task.opener = self._touch(lock.owner, lock.name, FULL), held[1]
+            self._point(task, what, lock.owner, lock.name)
+            task.opener = -1
         self._insist_alive(lock)
         lock.holder = None
         task.held.remove(held)
@@ -504,7 +557,7 @@ class Explorer:
         if task:
             if not task.atomic:
                 task.accesses = READER
-                self._point(task, "rcu_read_lock", None)
+                self._point(task, "rcu_read_lock", None, "")
             self._enter_section(task)
 
     def rcu_read_unlock(self) -> None:
@@ -526,7 +579,7 @@ class Explorer:
         task = self.task
         if task:
             task.accesses = GRACE_PERIOD
-            self._point(task, "synchronize_rcu", None)
+            self._point(task, "synchronize_rcu", None, "")
             self._wait(task, "the end of a grace period", *self._grace_period())
 
     def call_rcu(self, work: Work) -> None:
@@ -536,7 +589,7 @@ class Explorer:
             self._deferred.append(work)
             return
         task.accesses = GRACE_PERIOD
-        self._point(task, f"call_rcu({work.name})", None)
+        self._point(task, f"call_rcu({work.name})", None, "")
         child = self._spawn(task, work)
         child.ready, child.after = self._grace_period()
 
@@ -566,8 +619,8 @@ class Explorer:
         if task is None or work.queue is None:
             self._deferred.append(work)
             return
-        task.accesses = self._touch(work.queue, FULL)
-        self._point(task, f"queue_work({work.name})", work.queue)
+        task.accesses = self._touch(None, work.queue.name, FULL)
+        self._point(task, f"queue_work({work.name})", None, work.queue.name)
         before = self._queued.get(work.queue)
         child = self._queued[work.queue] = self._spawn(task, work)
         if before:
@@ -595,6 +648,12 @@ class Explorer:
         self._wait(task, "cpu_relax", lambda: change() >= 0, lambda: [change()])
         task.retries = False
         task.since = task.last + 1
+
+
+def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:
+    """Return what an operation on a list or an entry is one on: that, its arguments, and lists that entries are on."""
+    parts = [part, *(each for each in args if isinstance(each, Part))]
+    return parts + [each.head for each in parts if isinstance(each, ListNode) and each.head is not None]
 
 
 READER: Accesses = (((0, "rcu"), READ | ACQUIRE),)

@@ -33,13 +33,13 @@ class Replay:
             explorer.execute(0)
             return visit()
 
-    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+    def pick(self, explorer: Explorer) -> Task:
         """Return whose turn it is.
 
         Raises:
             ProgramError: that task cannot go on now, so this is not the program that was explored.
         """
-        depth = explorer.depth
+        depth, tasks = explorer.depth, explorer.able()
         chosen = next((t for t in tasks if depth < len(self.choices) and t.number == self.choices[depth]), None)
         if chosen is None:
             names = ", ".join(f"{task.number} ({task.name})" for task in tasks)
@@ -76,10 +76,10 @@ class FewPreemptions:
                     return True
                 self._choices[-1].pop(0)
 
-    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+    def pick(self, explorer: Explorer) -> Task:
         """Go on with who is running first, then interrupt it."""
         if explorer.depth == len(self._choices):
-            self._choices.append(self._offers(explorer.task, tasks))
+            self._choices.append(self._offers(explorer.task, explorer.able()))
         number, cost = self._choices[explorer.depth][0]
         self._used += cost
         return explorer.tasks[number]
@@ -121,9 +121,9 @@ class RandomWalk:
     def begin(self) -> None:
         """Prepare for an execution."""
 
-    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+    def pick(self, explorer: Explorer) -> Task:
         """Draw one."""
-        return self.random.choice(tasks)
+        return self.random.choice(explorer.able())
 
 
 class PriorityWalk(RandomWalk):
@@ -149,8 +149,9 @@ class PriorityWalk(RandomWalk):
         self._priorities: dict[int, float] = {}
         self._changes = {self.random.randrange(self.steps): -rank for rank in range(1, self.depth)}
 
-    def pick(self, explorer: Explorer, tasks: list[Task]) -> Task:
+    def pick(self, explorer: Explorer) -> Task:
         """Take the one with the highest priority."""
+        tasks = explorer.able()
         for task in tasks:
             self._priorities.setdefault(task.number, self.random.random())
         change = self._changes.get(explorer.depth)

@@ -36,8 +36,8 @@ class Task:
         last: its latest event, -1 at first.
         base: bits of the events before its first one, and of those synchronised with it.
         accesses: what the operation that it is about to do touches.
-        part, mode: the same, where it depends on when it is done; none otherwise.
-        what, subject: the same for texts.
+        moving: part, mode and arguments of an operation if what it touches depends on when it is done; none otherwise.
+        what, owner, member: the operation, the object that it is done to, and what of that.
         ready: whether it can be done now; none if always.
         lock: which lock it waits for.
         after: events that it comes after because it waits for them.
@@ -67,16 +67,16 @@ class Task:
         "let",
         "lock",
         "made",
-        "mode",
+        "member",
+        "moving",
         "name",
         "number",
         "opener",
-        "part",
+        "owner",
         "ready",
         "retries",
         "sections",
         "since",
-        "subject",
         "what",
     )
 
@@ -88,10 +88,10 @@ class Task:
         self.done = self.crashed = self.retries = False
         self.last = self.opener = -1
         self.accesses: Accesses = NOTHING
-        self.part: Part | None = None
-        self.mode: int | Callable[[], int] = 0
+        self.moving: tuple[Part, int | Callable[[], int], tuple[object, ...]] | None = None
         self.what = "start"
-        self.subject: Part | Shared | None = None
+        self.owner: Shared | None = None
+        self.member = ""
         self.ready: Callable[[], bool] | None = None
         self.lock: Lock | None = None
         self.after: Callable[[], list[int]] | None = None
@@ -101,7 +101,14 @@ class Task:
 
     @property
     def can_run(self) -> bool:
-        """Whether its next operation can be done now."""
+        """Whether it has a next operation that can be done now."""
         if self.lock is not None:
-            return self.lock.holder is None
-        return self.ready is None or self.ready()
+            return self.lock.holder is None and not self.done
+        return not self.done and (self.ready is None or self.ready())
+
+    @property
+    def target(self) -> str:
+        """What texts call that to which it is about to do something."""
+        if self.owner is None:
+            return self.member
+        return f"{self.owner.label}.{self.member}" if self.member else self.owner.label

@@ -14,7 +14,7 @@ T = TypeVar("T", bound=Shared)
 
 
 class ListNode(Part, Generic[T]):
-    """An object's place on a list; on none at first. An operation on it is one on the list that it is on.
+    """An object's place on a list; on none at first. An operation on it is one on the list that it is on, too.
 
     Args:
         owner: the object.
@@ -135,7 +135,6 @@ class ListHead(Part, Generic[T]):
 
     def splice(self, source: ListHead[T]) -> None:
         """list_splice_init: put all entries of `source` at the head, in their order."""
-        current.runtime.step(source, WRITE | PLAIN, "list_splice", source._is_empty)
         current.runtime.step(self, WRITE | PLAIN, "list_splice", self._splice, source)
 
     def first(self) -> T | None:

@@ -36,7 +36,10 @@ class Runtime(Protocol):
     """
 
     def step(self, part: Any, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
-        """Do one atomic operation, named `what`, on a part of an object; its mode may depend on when it is done."""
+        """Do one atomic operation, named `what`, on a part of an object; its mode may depend on when it is done.
+
+        An operation on a list is one on the entries and lists among `args` too.
+        """
 
     def acquire(self, lock: Any) -> None:
         """Take a lock, waiting for it."""

@@ -146,19 +146,20 @@ class _Watched:
 class _Marked:
     """An object whose fields are accessed with a mode other than plain."""
 
-    __slots__ = ("_read", "_thing", "_watch", "_write")
+    __slots__ = ("_access",)
 
     def __init__(self, thing: Shared, read: int, write: int, watch: Callable[[Shared, str, int], None]) -> None:
-        for name, value in zip(self.__slots__, (read, thing, watch, write), strict=True):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_access", (thing, read, write, watch))
 
     def __getattr__(self, name: str) -> Any:
-        self._watch(self._thing, name, self._read)
-        return self._thing.__dict__[name]
+        thing, read, _, watch = self._access
+        watch(thing, name, read)
+        return thing.__dict__[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._watch(self._thing, name, self._write)
-        self._thing.__dict__[name] = value
+        thing, _, write, watch = self._access
+        watch(thing, name, write)
+        thing.__dict__[name] = value
 
 
 _watch: list[Callable[[Shared, str, int], None]] = []
