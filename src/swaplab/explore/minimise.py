@@ -11,7 +11,7 @@ from swaplab.explore.strategies import FewPreemptions
 
 __all__ = ["minimise"]
 
-EXECUTIONS_MAX = 1000
+EXECUTIONS_MAX = 2000
 
 
 class _Shortest:
