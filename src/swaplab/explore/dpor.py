@@ -19,7 +19,7 @@ from swaplab.explore.history import Accesses, dependent
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
 
-__all__ = ["OptimalSearch"]
+__all__ = ["Branch", "Node", "OptimalSearch", "Step", "insert", "still_asleep", "without"]
 
 
 @dataclass(slots=True)
@@ -35,6 +35,16 @@ class Branch:
     task: int
     accesses: Accesses
     branches: list[Branch] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Step:
+    """An event to run elsewhere; `needed` are the bits of the events before it."""
+
+    number: int
+    task: int
+    accesses: Accesses
+    needed: int
 
 
 @dataclass(slots=True)
@@ -57,13 +67,16 @@ class OptimalSearch:
 
     Attributes:
         nodes: states of the present execution, by depth.
+        base: depth of the state below which everything is to be run; -1 for the whole program.
+        executions, steps: run.
         vain: executions that were begun in vain; the theory says none.
         reordered: operations that were run in both orders.
     """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        self.vain = 0
+        self.base = -1
+        self.executions = self.steps = self.vain = 0
         self.reordered: set[tuple[str, str]] = set()
 
     def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
@@ -76,31 +89,48 @@ class OptimalSearch:
         Returns:
             Whether that were all.
         """
-        prefix = 0
         with explorer.installed():
-            while True:
-                self.slept = False
-                explorer.execute(prefix)
-                if self.slept:
-                    self.vain += 1
-                elif not visit():
-                    return False
-                self._reverse_races(explorer, prefix)
-                if not self._advance(explorer):
-                    return True
-                prefix = len(self.nodes) - 1
+            return self.go_on(explorer, visit)
+
+    def go_on(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
+        """Run what is left, in an explorer that is installed; as `run`."""
+        prefix = max(len(self.nodes) - 1, 0)
+        is_left = True
+        while is_left:
+            is_left = self.step(explorer, prefix, prefix)
+            if not self.slept and not visit():
+                return False
+            prefix = len(self.nodes) - 1
+        return True
+
+    def step(self, explorer: Explorer, prefix: int, new: int) -> bool:
+        """Run one execution, and return whether there are more.
+
+        Args:
+            explorer: to run it.
+            prefix: how many of its events are those of the last execution.
+            new: the first whose races were not reversed yet.
+        """
+        self.slept = False
+        explorer.execute(prefix)
+        if self.slept:
+            self.vain += 1
+        else:
+            self.executions += 1
+            self.steps += explorer.depth
+        self._reverse_races(explorer, new)
+        return self._advance(explorer)
 
     def pick(self, explorer: Explorer) -> Task | None:
         """Follow what has to be run; otherwise go on with who is running, or with the first that does not sleep."""
         nodes = self.nodes
         if explorer.depth < len(nodes):
-            return explorer.tasks[nodes[-1].taken.task]
+            return explorer.tasks[nodes[explorer.depth].taken.task]
         sleep: dict[int, Accesses] = {}
         if nodes:
             parent = nodes[-1]
             if parent.sleep:
-                accesses = explorer.history.events[-1].accesses
-                sleep = {task: step for task, step in parent.sleep.items() if not dependent(step, accesses)}
+                sleep = still_asleep(parent.sleep, explorer.history.events[-1].accesses)
             if parent.taken.branches:
                 taken, *others = parent.taken.branches
                 nodes.append(Node(sleep, taken, others))
@@ -116,7 +146,7 @@ class OptimalSearch:
 
     def _advance(self, explorer: Explorer) -> bool:
         """Go back to the deepest state with something left to run; return whether there is one."""
-        while self.nodes:
+        while len(self.nodes) > self.base + 1:
             node = self.nodes[-1]
             node.sleep[node.taken.task] = explorer.history.events[len(self.nodes) - 1].accesses
             if node.others:
@@ -129,58 +159,48 @@ class OptimalSearch:
         """Remember what to run so that each race of new events is run the other way round."""
         history = explorer.history
         for number in range(prefix, len(history.events)):
-            for first in history.events[number].races:
+            event = history.events[number]
+            for first in event.races:
                 names = sorted(history.events[each].label for each in (first, number))
                 self.reordered.add((names[0], names[1]))
-                self._reverse(explorer, first, number, history.events[number].accesses, history.events[number].before)
+                self._reverse(explorer, first, Step(number, event.task, event.accesses, event.before))
         for task in explorer.tasks.values():
             holder = task.lock.holder if task.lock and not task.done else None
             if isinstance(holder, Task):
                 taken = next(event for lock, event in holder.held if lock is task.lock)
                 before, _ = explorer.known(task)
                 if not before >> taken & 1:
-                    self._reverse(explorer, taken, -1, task.accesses, before, task.number)
+                    self._reverse(explorer, taken, Step(len(history.events), task.number, task.accesses, before))
 
-    def _reverse(
-        self, explorer: Explorer, first: int, second: int, accesses: Accesses, before: int, waiting: int = -1
-    ) -> None:
-        """Have a race run the other way round, unless that was done or will be.
+    def _reverse(self, explorer: Explorer, first: int, last: Step) -> None:
+        """Have a race run the other way round.
 
         Args:
             explorer: with the history.
             first: the earlier event.
-            second: the later one; -1 if it never came, because who would make it waits for a lock.
-            accesses: of the later one.
-            before: bits of the events before it, whatever it is.
-            waiting: who would make it.
+            last: the later one, or the one that never came because who would make it waits for a lock; needs what is
+                before it whatever it is.
         """
-        events = explorer.history.events
-        steps = [number for number in explorer.history.without(first) if number != second]
-        sequence = [_Step(number, events[number].task, events[number].accesses) for number in steps]
-        needed = before
+        events, pasts = explorer.history.events, explorer.history.pasts
+        between = [number for number in explorer.history.without(first) if number != last.number]
+        sequence = [Step(number, events[number].task, events[number].accesses, pasts[number]) for number in between]
         for step in sequence:
-            if dependent(step.accesses, accesses):
-                needed |= explorer.history.pasts[step.number]
-        last = _Step(second, waiting if second < 0 else events[second].task, accesses, needed)
-        sequence.append(last)
-        node = self.nodes[first]
-        pasts = explorer.history.pasts
-        if any(_is_weak_initial(task, step, sequence, pasts) for task, step in node.sleep.items()):
-            return
-        _insert(node.others, sequence, pasts)
+            if dependent(step.accesses, last.accesses):
+                last.needed |= step.needed
+        self.want(first, [*sequence, last])
+
+    def want(self, depth: int, sequence: list[Step]) -> bool:
+        """Have a sequence run at a state, unless that was done or will be; return whether it is new there."""
+        node = self.nodes[depth]
+        return not _is_covered(node.sleep, sequence) and insert(node.others, sequence)
 
 
-@dataclass(slots=True)
-class _Step:
-    """An event to run elsewhere; `needed` are the bits of the events before it if it differs from its past there."""
-
-    number: int
-    task: int
-    accesses: Accesses
-    needed: int = -1
+def still_asleep(sleep: dict[int, Accesses], accesses: Accesses) -> dict[int, Accesses]:
+    """Return what a step does not wake."""
+    return {task: step for task, step in sleep.items() if not dependent(step, accesses)}
 
 
-def _initial(task: int, sequence: list[_Step], pasts: list[int]) -> int | None:
+def _initial(task: int, sequence: list[Step]) -> int | None:
     """Return where the first step of a task is if nothing before it in the sequence has to come first.
 
     -1 says that the task has no step in the sequence, None that something has to come first.
@@ -188,37 +208,40 @@ def _initial(task: int, sequence: list[_Step], pasts: list[int]) -> int | None:
     earlier = 0
     for at, step in enumerate(sequence):
         if step.task == task:
-            needed = pasts[step.number] if step.needed < 0 else step.needed
-            return None if needed & earlier else at
+            return None if step.needed & earlier else at
         earlier |= 1 << step.number
     return -1
 
 
-def _is_weak_initial(task: int, accesses: Accesses, sequence: list[_Step], pasts: list[int]) -> bool:
-    """Tell whether a task's next step may come before a sequence without changing what that does."""
-    at = _initial(task, sequence, pasts)
+def _is_covered(sleep: dict[int, Accesses], sequence: list[Step]) -> bool:
+    """Tell whether a step that sleeps may come before a sequence without changing what that does."""
+    return any(without(Branch(task, accesses), sequence) is not None for task, accesses in sleep.items())
+
+
+def without(branch: Branch, sequence: list[Step]) -> list[Step] | None:
+    """Return what is left of a sequence after a step that may come before it; None if that changes what it does."""
+    at = _initial(branch.task, sequence)
     if at == -1:
-        return not any(dependent(accesses, step.accesses) for step in sequence)
-    return at is not None
+        return None if any(dependent(branch.accesses, step.accesses) for step in sequence) else sequence
+    return None if at is None else sequence[:at] + sequence[at + 1 :]
 
 
-def _insert(branches: list[Branch], sequence: list[_Step], pasts: list[int]) -> None:
-    """Add a sequence to a tree, unless one that does the same is there."""
+def insert(branches: list[Branch], sequence: list[Step]) -> bool:
+    """Add a sequence to a tree, unless one that does the same is there; return whether it was added."""
     level = branches
     while sequence:
         for branch in level:
-            at = _initial(branch.task, sequence, pasts)
-            if at is None or (at == -1 and any(dependent(branch.accesses, step.accesses) for step in sequence)):
+            rest = without(branch, sequence)
+            if rest is None:
                 continue
-            if at >= 0:
-                sequence = sequence[:at] + sequence[at + 1 :]
             if not branch.branches:
-                return
-            level = branch.branches
+                return False
+            sequence, level = rest, branch.branches
             break
         else:
             for step in sequence:
                 branch = Branch(step.task, step.accesses)
                 level.append(branch)
                 level = branch.branches
-            return
+            return True
+    return False

@@ -226,7 +226,7 @@ class Explorer:
     def _replayed(self, number: int) -> Task | None:
         event = self.history.events[number]
         task = self.tasks.get(event.task)
-        if task and not task.done and self._accesses(task) == event.accesses:
+        if task and not task.done and self.accesses(task) == event.accesses:
             return task
         self.error = ProgramError(
             f"{self.program.name}: step {number} is not what it was when the same was done before. Tasks and setup have"
@@ -256,7 +256,7 @@ class Explorer:
         before, seen = self.known(task)
         event = Event(
             task.number,
-            self._accesses(task),
+            self.accesses(task),
             task.opener,
             task.lock is not None,
             before,
@@ -284,7 +284,8 @@ class Explorer:
             seen |= history.seen[event]
         return before, seen
 
-    def _accesses(self, task: Task) -> Accesses:
+    def accesses(self, task: Task) -> Accesses:
+        """Return what a task's next operation would touch now."""
         if task.moving:
             task.accesses = self._moving(*task.moving)
         return task.accesses

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.minimise import minimise
+from swaplab.explore.parallel import ParallelSearch
 from swaplab.explore.program import Program
 from swaplab.explore.record import record
 from swaplab.explore.runtime import Explorer, Strategy
@@ -52,6 +53,7 @@ def explore(
     program: Program[Any],
     *,
     executions_max: int | None = None,
+    processes: int = 1,
     progress: Callable[[int], None] = lambda executions: None,
 ) -> Verdict:
     """Run every interleaving of a program that matters, until something breaks.
@@ -59,12 +61,16 @@ def explore(
     Args:
         program: what to run.
         executions_max: give up after so many; the verdict then is `Bounded`.
+        processes: to share the work, forked once it turns out to be long; one with `executions_max`. The verdict is the
+            same, whatever their number.
         progress: called with the number of executions so far.
 
     Raises:
         ProgramError: the program is at fault.
     """
-    return explore_with(OptimalSearch(), program, executions_max=executions_max, progress=progress)
+    is_shared = processes > 1 and executions_max is None
+    search = ParallelSearch(processes, progress) if is_shared else OptimalSearch()
+    return explore_with(search, program, executions_max=executions_max, progress=progress)
 
 
 def explore_with(
@@ -94,7 +100,8 @@ def explore_with(
 def _effort(watch: _Watch, search: Search) -> Effort:
     if not isinstance(search, OptimalSearch):
         return Effort(watch.executions, watch.steps, 0, [])
-    return Effort(watch.executions, watch.steps, search.vain, sorted(Reordering(*pair) for pair in search.reordered))
+    reordered = sorted(Reordering(*pair) for pair in search.reordered)
+    return Effort(search.executions, search.steps, search.vain, reordered)
 
 
 def _violation(program: Program[Any], found: _Found, effort: Effort) -> Violation:

@@ -1,0 +1,346 @@
+"""One search by several processes: whoever is free runs what is below some state, and tells what it found missing.
+
+The executions below a state differ from all others in how they begin, so they can be run apart. The branches of a state
+have an order, and what begins with one of them does not begin with one before it: those are asleep there. What has to
+be run at a state above the one it was given a process cannot run itself, and leaves to who gives the work out; that
+knows which branch it belongs to. Only leaves of a wakeup tree are given out: they wake all that slept, so that nothing
+can be missing below them that is not found there. So every trace is run once, by somebody, and as nothing that is said
+of a search depends on the order, the verdict is the one that a single process gives. If something breaks, it is a
+single process that says what, from where the work was shared.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import dropwhile, takewhile
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
+
+from swaplab.explore.dpor import Branch, Node, OptimalSearch, Step, insert, still_asleep, without
+from swaplab.explore.history import Accesses
+from swaplab.explore.program import ProgramError
+from swaplab.explore.runtime import Explorer
+from swaplab.explore.task import NOTHING, Task
+
+__all__ = ["ParallelSearch"]
+
+ALONE = 100
+"""Executions after which a search is worth sharing: most end before, or break something."""
+TURN = 16
+"""Executions after which a process looks whether somebody waits for work."""
+REPORT = 500
+"""Executions after which it reports anyway."""
+
+Path = tuple[int, ...]
+"""How a state is reached: numbers of tasks, in turn."""
+
+
+class Order(NamedTuple):
+    """Run all that begins with certain steps.
+
+    Attributes:
+        nodes: the states on the way, each with who sleeps there and the step to take.
+        new: the first of these steps whose races nobody has reversed yet.
+    """
+
+    nodes: list[Node]
+    new: int
+
+
+class Report(NamedTuple):
+    """What was done about an order.
+
+    Attributes:
+        executions, steps, vain, reordered: as of a search, since the last report.
+        wanted: sequences to be run at states on the way, by depth.
+        nodes: states below what was ordered that are given up; all but the last have nothing to give.
+        path: what the process keeps to itself: all that begins like this.
+        is_over: whether there is nothing left of that.
+        broke: whether something did, or the program is at fault.
+    """
+
+    executions: int
+    steps: int
+    vain: int
+    reordered: set[tuple[str, str]]
+    wanted: list[tuple[int, list[Step]]]
+    nodes: list[Node]
+    path: Path
+    is_over: bool
+    broke: bool
+
+
+class Helper(OptimalSearch):
+    """Carries out orders.
+
+    Args:
+        asked: whether somebody waits for work.
+        report: called with what was done.
+    """
+
+    def __init__(self, asked: Callable[[], bool], report: Callable[[Report], object]) -> None:
+        super().__init__()
+        self.asked = asked
+        self.report = report
+        self._begin_report()
+
+    def _begin_report(self) -> None:
+        self.executions = self.steps = self.vain = 0
+        self.reordered = set()
+        self.wanted: list[tuple[int, list[Step]]] = []
+
+    def carry_out(self, explorer: Explorer, order: Order) -> None:
+        """Run what was ordered, less what is given up on the way."""
+        self.nodes, self.base = order.nodes, len(order.nodes) - 1
+        self.is_first, is_left = True, True
+        prefix, new = 0, order.new
+        try:
+            while is_left and not explorer.bugs:
+                is_left = self.step(explorer, prefix, new)
+                self.is_first = False
+                prefix = new = len(self.nodes) - 1
+                if is_left and self.executions % TURN == 0 and (self.executions >= REPORT or self.asked()):
+                    self._report(self._give_up(), is_over=False)
+        except ProgramError:
+            self._report([], is_over=True, broke=True)
+        else:
+            self._report([], is_over=True, broke=bool(explorer.bugs))
+
+    def _give_up(self) -> list[Node]:
+        """Give up the other branches of the first state that has any, which have most below them."""
+        first = self.base + 1
+        last = next((depth for depth in range(first, len(self.nodes)) if self.nodes[depth].others), None)
+        if last is None:
+            return []
+        given = deepcopy(self.nodes[first : last + 1])
+        self.nodes[last].others.clear()
+        self.base = last
+        return given
+
+    def _report(self, nodes: list[Node], is_over: bool, broke: bool = False) -> None:
+        path = tuple(node.taken.task for node in self.nodes[: self.base + 1])
+        self.report(
+            Report(self.executions, self.steps, self.vain, self.reordered, self.wanted, nodes, path, is_over, broke)
+        )
+        self._begin_report()
+
+    def pick(self, explorer: Explorer) -> Task | None:
+        """On the way to what was ordered, find out what those do that sleep: nobody could know before."""
+        depth = explorer.depth
+        if self.is_first and depth <= self.base:
+            node = self.nodes[depth]
+            node.sleep = {task: explorer.accesses(explorer.tasks[task]) for task in node.sleep}
+            if depth:
+                node.sleep |= still_asleep(self.nodes[depth - 1].sleep, explorer.history.events[-1].accesses)
+        return super().pick(explorer)
+
+    def want(self, depth: int, sequence: list[Step]) -> bool:
+        """Leave what is to be run elsewhere to who gives orders."""
+        is_new = super().want(depth, sequence)
+        if is_new and depth <= self.base:
+            self.wanted.append((depth, sequence))
+        return is_new
+
+
+def help_out(explorer: Explorer, orders: Connection) -> None:
+    """Carry out orders until there are no more. Between them comes None, whoever gets it: somebody waits for work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gives the orders is interrupted, and sees to it
+    explorer.strategy = helper = Helper(lambda: orders.poll() and orders.recv() is None, orders.send)
+    try:
+        while True:
+            order = orders.recv()
+            if order:
+                helper.carry_out(explorer, order)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+class Given(NamedTuple):
+    """A step that somebody took or takes.
+
+    Attributes:
+        branch: that step.
+        is_inner: whether what follows it was not left to who takes it, but is a place of its own.
+    """
+
+    branch: Branch
+    is_inner: bool
+
+
+@dataclass(slots=True)
+class Place:
+    """A state at which something may have to be run.
+
+    Attributes:
+        given: steps that were given out, by who takes them, and before them those that slept when the state was met.
+        left: steps still to be given out.
+    """
+
+    given: dict[int, Given] = field(default_factory=dict)
+    left: list[Branch] = field(default_factory=list)
+
+    def before(self, task: int) -> dict[int, Accesses]:
+        """Return who sleeps while a task takes its step here; what they would do, that task finds out."""
+        earlier = takewhile(lambda each: each != task, self.given)
+        return dict.fromkeys(earlier, NOTHING)
+
+    def after(self, task: int) -> list[Given]:
+        """Return what was given out after a task's step."""
+        return [*dropwhile(lambda each: each.branch.task != task, self.given.values())][1:]
+
+
+class Plan:
+    """What is left to run, by state, and who runs what."""
+
+    def __init__(self) -> None:
+        self.places: dict[Path, Place] = {}
+        self.open: dict[Path, None] = {}
+
+    def add(self, path: Path, node: Node, is_taken: bool) -> None:
+        """Add a state; tell whether somebody takes its step already."""
+        steps = [Branch(task, accesses) for task, accesses in node.sleep.items()]
+        left = node.others
+        if is_taken:
+            steps.append(node.taken)
+        else:
+            left.insert(0, node.taken)
+        self.places[path] = Place({each.task: Given(each, is_inner=False) for each in steps}, left)
+        self._note(path)
+
+    def _note(self, path: Path) -> None:
+        if self.places[path].left:
+            self.open[path] = None
+        else:
+            self.open.pop(path, None)
+
+    def order(self) -> tuple[Path, Order]:
+        """Give out a leaf; return how it is reached, with its own step."""
+        path = min(self.open, key=len)
+        new = len(path)
+        while True:
+            place = self.places[path]
+            branch = place.left.pop(0)
+            place.given[branch.task] = Given(branch, is_inner=bool(branch.branches))
+            self._note(path)
+            path = (*path, branch.task)
+            if not branch.branches:
+                break
+            self.places[path] = Place(left=branch.branches)
+        nodes = []
+        for depth, task in enumerate(path):
+            place = self.places[path[:depth]]
+            nodes.append(Node(place.before(task), place.given[task].branch, []))
+        return path, Order(nodes, new)
+
+    def enter(self, path: Path, report: Report) -> None:
+        """Enter what was done about all that begins like `path`."""
+        for depth, node in enumerate(report.nodes, len(path)):
+            self.add(report.path[:depth], node, is_taken=True)
+        for depth, sequence in report.wanted:
+            self._want(path[:depth], self.places[path[:depth]].after(path[depth]), sequence)
+
+    def _want(self, path: Path, given: list[Given], sequence: list[Step]) -> None:
+        """Have a sequence run at a state, unless one of the steps given out there leads to it."""
+        for branch, is_inner in given:
+            rest = without(branch, sequence)
+            if rest is not None:
+                if is_inner and rest:
+                    path = (*path, branch.task)
+                    self._want(path, [*self.places[path].given.values()], rest)
+                return
+        insert(self.places[path].left, sequence)
+        self._note(path)
+
+
+class ParallelSearch(OptimalSearch):
+    """The same search by several processes.
+
+    Args:
+        processes: how many.
+        progress: called with the number of executions while others run them.
+    """
+
+    def __init__(self, processes: int, progress: Callable[[int], None]) -> None:
+        super().__init__()
+        self.processes = processes
+        self.progress = progress
+
+    def go_on(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
+        """Begin alone, then share what is left."""
+        if super().go_on(explorer, lambda: visit() and self.executions < ALONE):
+            return True
+        if explorer.bugs or self.executions < ALONE:
+            return False
+        return not self.nodes or self._share(explorer) or super().go_on(explorer, visit)
+
+    def _share(self, explorer: Explorer) -> bool:
+        """Have others run what is left; return whether nothing broke. If something did, nothing has happened."""
+        plan = Plan()
+        path = tuple(node.taken.task for node in self.nodes)
+        for depth, node in enumerate(deepcopy(self.nodes)):
+            plan.add(path[:depth], node, is_taken=depth < len(path) - 1)
+        reports: list[Report] = []
+        with _helpers(explorer, self.processes) as free:
+            busy: dict[Connection, Path] = {}
+            asked: set[Connection] = set()
+            while busy or plan.open:
+                while free and plan.open:
+                    helper = free.pop()
+                    busy[helper], order = plan.order()
+                    helper.send(order)
+                for helper in busy if free else ():
+                    if helper not in asked:
+                        asked.add(helper)
+                        helper.send(None)
+                ready = wait([*busy])
+                for helper in [each for each in busy if each in ready]:
+                    report: Report = helper.recv()
+                    if report.broke:
+                        return False
+                    reports.append(report)
+                    plan.enter(busy[helper], report)
+                    busy[helper] = report.path
+                    asked.discard(helper)
+                    if report.is_over:
+                        del busy[helper]
+                        free.append(helper)
+                self.progress(self.executions + sum(each.executions for each in reports))
+        for report in reports:
+            self.executions += report.executions
+            self.steps += report.steps
+            self.vain += report.vain
+            self.reordered |= report.reordered
+        return True
+
+
+@contextmanager
+def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
+    """Start processes that carry out orders; they end with the block.
+
+    They are forked: a program is functions, which cannot be sent.
+    """
+    context = get_context("fork")
+    with ExitStack() as stack:
+        ours: list[Connection] = []
+        for _ in range(count):
+            mine, its = context.Pipe()
+            ours.append(stack.enter_context(mine))
+            process = context.Process(target=_begin, args=(explorer, its, [*ours]), daemon=True)
+            process.start()
+            its.close()
+            stack.callback(process.join)
+            stack.callback(process.terminate)
+        yield [*ours]
+
+
+def _begin(explorer: Explorer, orders: Connection, theirs: list[Connection]) -> None:
+    for each in theirs:
+        each.close()  # or it would not be told that who gives the orders is gone
+    help_out(explorer, orders)
+    os._exit(0)

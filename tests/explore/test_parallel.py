@@ -1,0 +1,119 @@
+"""Several processes run what one runs, and say the same."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.explore.brute import trace
+from tests.explore.test_dpor import TASK, Operation, Thing, make_task, outcome
+
+from swaplab.explore import Program, ProgramError, Violation, explore, parallel
+from swaplab.explore.dpor import OptimalSearch
+from swaplab.explore.parallel import Helper, Plan, Report
+from swaplab.explore.runtime import Explorer
+from swaplab.kernel.sync import Atomic, Shared
+from swaplab.races.offline import matrix
+
+Seen = list[tuple[object, object]]
+
+
+def alone(program: Program[Thing], limit: int) -> Seen:
+    """Every execution of one process; none if they are more than `limit`."""
+    seen: Seen = []
+    explorer = Explorer(program, search := OptimalSearch(), keep_going=True)
+
+    def visit() -> bool:
+        seen.append((outcome(explorer), trace(explorer)))
+        return len(seen) <= limit
+
+    return seen if search.run(explorer, visit) else []
+
+
+class Noting(Helper):
+    """Takes down what it runs, and gives work up whenever it may."""
+
+    def __init__(self, seen: Seen, random: Random) -> None:
+        self.reports: list[Report] = []
+        super().__init__(lambda: random.random() < 0.5, lambda report: self.reports.append(deepcopy(report)))
+        self.seen = seen
+
+    def step(self, explorer: Explorer, prefix: int, new: int) -> bool:
+        is_left = super().step(explorer, prefix, new)
+        assert not self.slept
+        self.seen.append((outcome(explorer), trace(explorer)))
+        explorer.bugs.clear()  # or it would stop
+        return is_left
+
+
+def shared(program: Program[Thing], random: Random) -> Seen:
+    """Every execution of three processes that hear of each other late, in one process."""
+    seen: Seen = []
+    explorer = Explorer(program, search := OptimalSearch(), keep_going=True)
+    with explorer.installed():
+        is_left = search.step(explorer, 0, 0)
+        seen.append((outcome(explorer), trace(explorer)))
+        explorer.bugs.clear()  # or helpers would not begin
+        plan = Plan()
+        path = tuple(node.taken.task for node in search.nodes)
+        for depth, node in enumerate(search.nodes if is_left else []):
+            plan.add(path[:depth], node, is_taken=depth < len(path) - 1)
+        while plan.open:
+            late = []
+            for _ in range(3):
+                if plan.open:
+                    path, order = plan.order()
+                    explorer.strategy = helper = Noting(seen, random)
+                    helper.carry_out(explorer, deepcopy(order))
+                    late.append((path, helper.reports))
+            random.shuffle(late)
+            for path, reports in late:
+                for report in reports:
+                    plan.enter(path, report)
+                    path = report.path
+    return seen
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(TASK, min_size=2, max_size=3), st.integers(0, 99))
+def test_every_trace_once(tasks: list[list[Operation]], seed: int) -> None:
+    program = Program("generated", Thing, {f"t{n}": make_task(f"t{n}", each) for n, each in enumerate(tasks)})
+    expected = alone(program, 300)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "TURN", 1)
+        found = shared(program, Random(seed)) if expected else []  # noqa: S311
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
+
+
+@pytest.mark.parametrize("number", [2, 6, 21])
+def test_the_same_verdict(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = matrix()[number].program
+    monkeypatch.setattr(parallel, "ALONE", 20)
+    verdict = explore(program)
+    assert explore(program, processes=3) == verdict
+    assert verdict.effort.executions > 20
+    assert isinstance(verdict, Violation) == (number == 2)
+
+
+class Pair(Shared):
+    """Two counters, and a number that outlives it."""
+
+    runs = 0
+
+    def __init__(self) -> None:
+        Pair.runs += 1
+        self.counters = [Atomic(self, "a"), Atomic(self, "b")]
+
+
+def flip(pair: Pair) -> None:
+    for _ in range(5):
+        pair.counters[Pair.runs > 150].add_return(1)
+
+
+def test_a_program_that_is_at_fault() -> None:
+    Pair.runs = 0
+    with pytest.raises(ProgramError, match="is not what it was when the same was done before"):
+        explore(Program("outlives", Pair, {"t0": flip, "t1": flip}), processes=2)
