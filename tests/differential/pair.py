@@ -24,7 +24,7 @@ from swaplab.kernel.zswap_entry import NODE
 from swaplab.kernel.zswap_writeback import queue_shrink_work
 from swaplab.replay import Replay
 from swaplab.replay.jit import entry, wide
-from swaplab.replay.lists import lru_add, lru_del, lru_head
+from swaplab.replay.lists import lru_add, lru_del
 from swaplab.replay.memory import run_background
 from swaplab.replay.shrink_folio import shrink_folio_list
 from swaplab.replay.state import (
@@ -33,7 +33,6 @@ from swaplab.replay.state import (
     GONE,
     IN_ZSWAP,
     ISOLATED,
-    LRU_INACTIVE,
     LRU_ZSWAP,
     MEMCG_PAGES,
     NONE,
@@ -80,7 +79,7 @@ def look_at(m: Arrays, page: int) -> None:
     m.folios[page].next = ISOLATED
     m.isolated[0] = page
     m.control.background = 1  # the worker waits, as it does in kernel/
-    if shrink_folio_list(m, 1, lru_head(m, wide(m.folios[page].memcg), LRU_INACTIVE)):
+    if shrink_folio_list(m, 1):
         lru_add(m, page)
     m.control.background = 0
     settle(m)

@@ -71,9 +71,8 @@ def shared(program: Program[Thing], random: Random) -> Seen:
                     late.append((path, helper.reports))
             random.shuffle(late)
             for path, reports in late:
-                for report in reports:
-                    plan.enter(path, report)
-                    path = report.path
+                for kept, report in zip([path, *(each.path for each in reports)], reports, strict=False):
+                    plan.enter(kept, report)
     return seen
 
 

@@ -17,6 +17,7 @@ from swaplab.replay.state import (
     CONTROL,
     FOLIO,
     GROUPS,
+    LATER,
     LISTS_PER_MEMCG,
     LRU_GEN,
     MAX_NR_GENS,
@@ -39,7 +40,6 @@ from swaplab.replay.state import (
     Records,
     record,
     records,
-    zeros,
 )
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import Cost
@@ -86,7 +86,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     folios.length = UNKNOWN
     return Machine(
         folios=folios,
-        pte=zeros(np.dtype(np.uint8), nr_pages),
+        pte=np.zeros(nr_pages, np.uint8),
         kind=kind,
         memcgs=_memcgs(scenario, order),
         lru_gens=_lru_gens(len(order), scenario.machine.seed),
@@ -109,6 +109,8 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         writes_page=np.zeros(WRITES_IN_FLIGHT, np.int32),
         writes_done=np.zeros(WRITES_IN_FLIGHT, np.int64),
         writes_batch=np.zeros(WRITES_IN_FLIGHT, np.int64),
+        added=np.zeros(LATER * LISTS_PER_MEMCG * len(order), np.int32),
+        turns=np.zeros(LISTS_PER_MEMCG * len(order), np.int64),
         missing=np.zeros(2 * BLOCK, np.int32),
         isolated=np.zeros(MIN_LRU_BATCH, np.int32),
         first=first,

@@ -6,7 +6,9 @@ A head is a record like any other.
 from __future__ import annotations
 
 from swaplab.replay.jit import jit, wide
+from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
+    LATER,
     LISTS_PER_MEMCG,
     LRU_ACTIVE,
     LRU_GEN_MASK,
@@ -23,6 +25,8 @@ from swaplab.replay.state import (
     PG_REFERENCED,
     PG_SWAPCACHE,
     PG_WRITEBACK,
+    RESIDENT,
+    STATE_MASK,
     Machine,
     Records,
 )
@@ -30,6 +34,7 @@ from swaplab.replay.state import (
 __all__ = [
     "entry_add",
     "entry_del",
+    "fetch_later",
     "folio_add_lru",
     "folio_lru_gen",
     "list_add",
@@ -92,6 +97,29 @@ def lru_account(m: Machine, memcg: int, active: int, count: int) -> None:
         m.memcgs[memcg].inactive += count
 
 
+@jit
+def note_later(m: Machine, head: int, page: int) -> None:
+    """Tell the folio that was put on a list `LATER` folios ago which one is now: a scan of it wants that soon.
+
+    A list that is followed ahead of the scan waits for memory at every step. Nothing but a prefetch depends on it.
+    """
+    lru = head - wide(m.control.nr_pages)
+    at = lru * LATER + wide(m.turns[lru]) % LATER
+    earlier = m.folios[wide(m.added[at])]
+    if wide(earlier.bits) & STATE_MASK == RESIDENT:
+        earlier.zspage = page
+    m.added[at] = page
+    m.turns[lru] += 1
+
+
+@jit
+def fetch_later(m: Machine, page: int) -> None:
+    """Fetch a folio that is to be isolated a little later, and what a scan of this one needs."""
+    prefetch(m.folios, wide(m.folios[page].zspage))
+    prefetch(m.pte, page)
+    prefetch(m.kind, page)
+
+
 # Generations ----------------------------------------------------------------------------------------------------------
 
 
@@ -149,10 +177,12 @@ def lru_gen_add_folio(m: Machine, page: int, reclaiming: int) -> None:
         cleared |= PG_ACTIVE | PG_REFERENCED | LRU_REFS
     folio.bits = wide(folio.bits) & ~cleared | gen + 1 << LRU_GEN_SHIFT
     lru_gen_update_size(m, memcg, -1, gen)
+    head = lru_head(m, memcg, gen)
     if reclaiming:
-        list_add_tail(m.folios, lru_head(m, memcg, gen), page)
+        list_add_tail(m.folios, head, page)
     else:
-        list_add(m.folios, lru_head(m, memcg, gen), page)
+        list_add(m.folios, head, page)
+        note_later(m, head, page)
 
 
 @jit
@@ -176,7 +206,9 @@ def lru_add(m: Machine, page: int) -> None:
     folio = m.folios[page]
     active = wide(folio.bits) & PG_ACTIVE
     memcg = wide(folio.memcg)
-    list_add(m.folios, lru_head(m, memcg, LRU_ACTIVE if active else LRU_INACTIVE), page)
+    head = lru_head(m, memcg, LRU_ACTIVE if active else LRU_INACTIVE)
+    list_add(m.folios, head, page)
+    note_later(m, head, page)
     lru_account(m, memcg, active, 1)
 
 

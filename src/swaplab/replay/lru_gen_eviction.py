@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import (
+    fetch_later,
     folio_lru_gen,
     list_add,
     list_add_tail,
@@ -85,6 +86,7 @@ def scan_folios(m: Machine, memcg: int) -> tuple[int, int]:
     scanned = taken = 0
     while m.folios[head].prev != head and scanned < MAX_LRU_BATCH and taken < MIN_LRU_BATCH:
         page = wide(m.folios[head].prev)
+        fetch_later(m, page)
         scanned += 1
         if not sort_folio(m, memcg, page):
             isolate_folio(m, page)
@@ -156,12 +158,11 @@ def evict_folios(m: Machine, memcg: int, can_swap: int) -> int:
         scanned = 0
     if not taken:
         return scanned
-    oldest = lru_head(m, memcg, lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)))
-    kept = shrink_folio_list(m, taken, oldest)
+    kept = shrink_folio_list(m, taken)
     reclaimed = taken - kept
     again = put_back_all(m, kept, 1)
     if again:
-        kept = shrink_folio_list(m, again, oldest)
+        kept = shrink_folio_list(m, again)
         reclaimed += again - kept
         put_back_all(m, kept, 0)
     m.memcgs[memcg].pgsteal += reclaimed

@@ -6,7 +6,6 @@ from swaplab.replay.content import compressed_length
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lru_gen_aging import lru_gen_look_around
 from swaplab.replay.memcontrol import swap_full, writeback_enabled
-from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
     FOLIO_FLAGS,
@@ -154,27 +153,16 @@ def activate(m: Machine, page: int) -> None:
 
 
 @jit
-def fetch_next(m: Machine, scout: int) -> int:
-    """Step once towards the young end of a list, and fetch what the step after that and a scan of this one need."""
-    scout = wide(m.folios[scout].prev)
-    prefetch(m.folios, wide(m.folios[scout].prev))
-    prefetch(m.pte, scout)
-    prefetch(m.kind, scout)
-    return scout
-
-
-@jit
-def shrink_folio_list(m: Machine, taken: int, scout: int) -> int:
+def shrink_folio_list(m: Machine, taken: int) -> int:
     """Try to free the first `taken` isolated folios; how many are left (mm/vmscan.c:shrink_folio_list, 6.12).
 
     All are of one cgroup, which is charged for them until 31 can be freed at once: meanwhile, what zswap needs for what
-    it stores goes over the limit. `scout` is where the folios to come next hang on.
+    it stores goes over the limit.
     """
     memcg = wide(m.folios[wide(m.isolated[0])].memcg)
     kept = waiting = 0
     for i in range(taken):
         page = wide(m.isolated[i])
-        scout = fetch_next(m, scout)
         outcome = shrink_folio(m, page)
         if outcome == ACTIVATE:
             activate(m, page)

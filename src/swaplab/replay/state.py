@@ -15,7 +15,6 @@ A page is in exactly one place, so one pair of links serves both an LRU list (wh
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -41,7 +40,6 @@ __all__ = [
 Records = Any
 """A `numpy.recarray`; a name for readers, since attribute access by field cannot be typed."""
 
-HUGE_PAGE = 1 << 21
 
 NO_LIMIT = 1 << 52
 """``max`` in pages: larger than any count, small enough that sums do not overflow."""
@@ -95,7 +93,7 @@ FOLIO = np.dtype(
         ("memcg", "i2"),  # charged with the folio, or with the slot
         ("bits", "u2"),  # where it is, and flags
         ("slot", "i4"),  # swap slot, -1 if none
-        ("zspage", "i4"),  # zspage that holds the compressed bytes, while in zswap
+        ("zspage", "i4"),  # in zswap: that holds the compressed bytes; resident: the folio that a scan meets `LATER`
         ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
         ("version", "u4"),  # write accesses so far
         ("other_memcg", "i2"),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
@@ -134,6 +132,8 @@ BLOCK = 32
 """Accesses that are looked ahead at together: their faults take longer than memory takes to answer."""
 
 SWAP_CLUSTER_MAX = 32
+LATER = 8
+"""Folios that a scan is ahead of itself: enough for memory to answer, and few enough to be in the nearest cache."""
 MAX_RECLAIM_RETRIES = 16
 MIN_LRU_BATCH, MAX_LRU_BATCH = 64, 4096
 PAGEVEC_SIZE = 31
@@ -375,6 +375,8 @@ class Machine:
     writes_page: NDArray[np.int32]  # [WRITES_IN_FLIGHT] ring
     writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns
     writes_batch: NDArray[np.int64]  # [WRITES_IN_FLIGHT] batch that the folio was new in, -1 if it was not
+    added: NDArray[np.int32]  # [LATER * LISTS_PER_MEMCG * nr_memcgs] folios last put on each list, a ring
+    turns: NDArray[np.int64]  # [LISTS_PER_MEMCG * nr_memcgs] folios put on each list so far
     missing: NDArray[np.int32]  # [2 * BLOCK] pages that are about to fault
     isolated: NDArray[np.int32]  # [MIN_LRU_BATCH] folios off their list during a scan
     first: NDArray[np.int32]  # [components] first sample
@@ -395,18 +397,9 @@ class Machine:
         return self.table.ctypes.data
 
 
-def zeros(dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-    """`count` zeros on huge pages where there are any: random access to small ones waits for page tables as well."""
-    size = max(1, count * dtype.itemsize)
-    memory = mmap.mmap(-1, -(-size // HUGE_PAGE) * HUGE_PAGE if size >= HUGE_PAGE else size)
-    if size >= HUGE_PAGE:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype, count)
-
-
 def records(dtype: np.dtype[Any], count: int) -> Records:
     """`count` zeroed records of `dtype`."""
-    return zeros(dtype, count).view(np.recarray)
+    return np.zeros(count, dtype).view(np.recarray)
 
 
 def record(dtype: np.dtype[Any]) -> Records:

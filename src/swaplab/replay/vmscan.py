@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 from swaplab.replay.jit import jit, wide
-from swaplab.replay.lists import lru_account, lru_add, lru_head
+from swaplab.replay.lists import fetch_later, lru_account, lru_add, lru_head
 from swaplab.replay.lru_gen_eviction import lru_gen_shrink_lruvec, lru_gen_shrink_node
 from swaplab.replay.memcontrol import (
     is_online,
@@ -46,6 +46,7 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
     taken = 0
     while taken < nr_to_scan and page != head:
         folio = m.folios[page]
+        fetch_later(m, page)
         folio.next = ISOLATED
         m.isolated[taken] = page
         taken += 1
@@ -65,7 +66,7 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     if not taken:
         return 0
     m.control.nr_pageout = 0
-    kept = shrink_folio_list(m, taken, lru_head(m, memcg, LRU_INACTIVE))
+    kept = shrink_folio_list(m, taken)
     for i in range(kept):
         page = wide(m.isolated[i])
         lru_add(m, page)
