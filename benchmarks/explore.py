@@ -7,6 +7,7 @@ a search that stops early is no slower for it.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,15 +15,22 @@ import time
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from swaplab.explore import Program, explore
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.runtime import Explorer
 from swaplab.kernel.sync import ListHead, ListNode, Shared, SpinLock
+from swaplab.races.offline import matrix
 
 THREADS, SECTIONS = 3, 2
 ORDERS = len(set(permutations([thread for thread in range(THREADS) for _ in range(SECTIONS)])))
+
+
+SEED = (
+    "add, list_lru 6.12, lookup tryget_online, lists at offline",
+    "walk and writeback, list_lru 6.12, lookup rcu, lists at offline",
+)
 
 
 class Counted(NamedTuple):
@@ -144,9 +152,9 @@ def all_executions(program: Program[Toy]) -> tuple[int, str]:
     return executions, f"{broken} of {executions} broken"
 
 
-def ours(program: Program[Locked]) -> tuple[int, str]:
+def ours(program: Program[Any], processes: int = 1) -> tuple[int, str]:
     """Explore."""
-    verdict = explore(program)
+    verdict = explore(program, processes=processes)
     return verdict.effort.executions, type(verdict).__name__
 
 
@@ -198,6 +206,12 @@ def main() -> None:
     print("the seed race as a toy: an entry added after the splice is lost")
     show("swaplab", timed(lambda: all_executions(TOY)))
     show("frontrun", theirs("toy", 2))
+    processes = os.cpu_count() or 1
+    for label in SEED:
+        program = next(cell.program for cell in matrix() if cell.label == label)
+        print(f"{label}: the seed race with all of kernel/'s objects")
+        for count in sorted({1, processes}):
+            show(f"swaplab, {count} processes", timed(lambda program=program, count=count: ours(program, count)))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def check(
     output
         Write the schedule of the first violation.
     jobs
-        Programs to explore at once; as many as there are processors if not given.
+        Processes to use; as many as there are processors if not given. They explore several programs at once, or share
+        one. The verdicts do not depend on it.
     json
         Print verdicts as JSON.
     """

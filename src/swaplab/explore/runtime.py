@@ -113,12 +113,14 @@ class Explorer:
         self._main = getcurrent()
         self._idle: list[greenlet] = []
         thresholds = gc.get_threshold()
+        gc.freeze()
         gc.set_threshold(GARBAGE, *thresholds[1:])
         try:
             with watched(self._watch, self._make), install(self):
                 yield
         finally:
             gc.set_threshold(*thresholds)
+            gc.unfreeze()
             self._release_all()
             for each in self._idle:
                 each.throw(GreenletExit)
@@ -516,7 +518,9 @@ class Explorer:
             return
         if lock.holder is not task:
             raise LockMisuse(f"{task.name} releases {lock.label} without holding it")
-        held = next(each for each in reversed(task.held) if each[0] is lock)
+        held = task.held[-1]
+        if held[0] is not lock:
+            held = next(each for each in task.held if each[0] is lock)
         what = "mutex_unlock" if lock.sleeps else "spin_unlock"
         if self.depth >= self.prefix or not self._again(task, what, lock.owner, lock.name):
             task.accesses, task.opener = self._touch(lock.owner, lock.name, FULL), held[1]

@@ -100,11 +100,11 @@ def _programs(path: Path) -> list[Program[Any]]:
     return [program for program in found if program not in controls]
 
 
-def judge(target: str, index: int, executions_max: int | None) -> Judgement:
+def judge(target: str, index: int, executions_max: int | None, processes: int = 1) -> Judgement:
     """Explore one program of a target."""
     case = cases(target)[index]
     before = time.perf_counter()
-    verdict = explore(case.program, executions_max=executions_max)
+    verdict = explore(case.program, executions_max=executions_max, processes=processes)
     return Judgement(target, case.label, case.holds, _is_expected(case, verdict), verdict, time.perf_counter() - before)
 
 
@@ -117,11 +117,11 @@ def _is_expected(case: Case, verdict: Verdict) -> bool:
 def judge_all(
     wanted: Sequence[tuple[str, int]], executions_max: int | None, workers: int, step: Callable[[], None]
 ) -> list[Judgement]:
-    """Explore programs, given by target and number, several at once; `step` is called after each."""
+    """Explore programs, given by target and number, several at once, or one by all; `step` is called after each."""
     if workers == 1 or len(wanted) == 1:
         found = []
         for target, index in wanted:
-            found.append(judge(target, index, executions_max))
+            found.append(judge(target, index, executions_max, workers))
             step()
         return found
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
