@@ -49,6 +49,7 @@ __all__ = [
     "lru_gen_update_size",
     "lru_head",
     "next_batch",
+    "note_later",
 ]
 
 

@@ -172,7 +172,7 @@ def look_ahead(m: Machine, accesses: NDArray[np.uint32], block: int) -> int:
     begin = block * BLOCK
     first = count = block % 2 * BLOCK
     for i in range(begin, min(begin + BLOCK, len(accesses))):
-        page = wide(accesses[i]) >> 1
+        page = wide(accesses[np.uintp(i)]) >> 1
         missing[count] = page
         count += wide(pte[page]) & PRESENT ^ PRESENT  # no branch, which nobody could predict
     for i in range(first, count):
@@ -191,10 +191,25 @@ def look_closer(m: Machine, block: int, count: int) -> None:
         prefetch(m.zspages, wide(folio.zspage))
 
 
+@inline
+def hit(m: Machine, accesses: NDArray[np.uint32], begin: int, end: int) -> int:
+    """Make accesses until one faults; where that is. Apart from the fault, as all it needs then stays in registers."""
+    pte = m.pte
+    for i in range(begin, end):
+        access = wide(accesses[np.uintp(i)])
+        page, write = access >> 1, access & 1
+        entry = wide(pte[page])
+        if not entry & PRESENT:
+            return i
+        pte[page] = entry | YOUNG | write * PTE_DIRTY
+        if write:
+            write_page(m, page)
+    return end
+
+
 @entry
 def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
     """Replay `accesses` (page << 1 | write), in order."""
-    pte = m.pte
     access_ns = wide(m.control.access_ns)
     before = wide(m.control.position)
     accounted = 0
@@ -202,19 +217,15 @@ def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
     for block in range((len(accesses) + BLOCK - 1) // BLOCK):
         look_closer(m, block, ahead)
         ahead = look_ahead(m, accesses, block + 1)
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, len(accesses))):
-            access = wide(accesses[i])
-            page, write = access >> 1, access & 1
-            entry = wide(pte[page])
-            if entry & PRESENT:
-                pte[page] = entry | YOUNG | write * PTE_DIRTY
-                if write:
-                    write_page(m, page)
-            else:
-                m.control.clock += (i - accounted) * access_ns
-                accounted = i
-                m.control.position = before + i
-                handle_mm_fault(m, page, write)
+        end = min((block + 1) * BLOCK, len(accesses))
+        i = hit(m, accesses, block * BLOCK, end)
+        while i < end:
+            m.control.clock += (i - accounted) * access_ns
+            accounted = i
+            m.control.position = before + i
+            access = wide(accesses[np.uintp(i)])
+            handle_mm_fault(m, access >> 1, access & 1)
+            i = hit(m, accesses, i + 1, end)
     m.control.clock += (len(accesses) - accounted) * access_ns
     m.control.position = before + len(accesses)
     flush_stats_if_due(m)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 from swaplab.replay.jit import jit, wide
-from swaplab.replay.lists import fetch_later, lru_account, lru_add, lru_head
+from swaplab.replay.lists import fetch_later, lru_account, lru_add, lru_head, note_later
 from swaplab.replay.lru_gen_eviction import lru_gen_shrink_lruvec, lru_gen_shrink_node
 from swaplab.replay.memcontrol import (
     is_online,
@@ -59,6 +59,29 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
 
 
 @jit
+def move_folios_to_lru(m: Machine, memcg: int, kept: int) -> None:
+    """Put back the first `kept` isolated folios (mm/vmscan.c:move_folios_to_lru, 6.12)."""
+    head = lru_head(m, memcg, LRU_INACTIVE)
+    first = wide(m.folios[head].next)
+    inactive = 0
+    for i in range(kept):
+        page = wide(m.isolated[i])
+        folio = m.folios[page]
+        if wide(folio.bits) & PG_ACTIVE:
+            lru_add(m, page)
+            workingset_age_nonresident(m, memcg)
+            continue
+        folio.next = first
+        m.folios[first].prev = page
+        first = page
+        note_later(m, head, page)
+        inactive += 1
+    m.folios[head].next = first
+    m.folios[first].prev = head
+    lru_account(m, memcg, LRU_INACTIVE, inactive)
+
+
+@jit
 def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list, 6.12)."""
     lru_add_drain(m)
@@ -67,11 +90,7 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
         return 0
     m.control.nr_pageout = 0
     kept = shrink_folio_list(m, taken)
-    for i in range(kept):
-        page = wide(m.isolated[i])
-        lru_add(m, page)
-        if wide(m.folios[page].bits) & PG_ACTIVE:
-            workingset_age_nonresident(m, memcg)
+    move_folios_to_lru(m, memcg, kept)
     m.memcgs[memcg].pgscan += taken
     m.memcgs[memcg].pgsteal += taken - kept
     lru_note_cost(m, memcg, wide(m.control.nr_pageout), kept)
@@ -87,7 +106,7 @@ def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
         page = wide(m.isolated[i])
         m.pte[page] = wide(m.pte[page]) & ~YOUNG
         m.folios[page].bits = wide(m.folios[page].bits) & ~PG_ACTIVE | PG_WORKINGSET
-        lru_add(m, page)
+    move_folios_to_lru(m, memcg, taken)
     m.memcgs[memcg].pgrefill += taken
     m.memcgs[memcg].pgdeactivate += taken
 
