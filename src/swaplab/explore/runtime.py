@@ -76,6 +76,7 @@ class Explorer:
     """
 
     def __init__(self, program: Program[Any], strategy: Strategy, keep_going: bool = False) -> None:
+        self.steps = True
         self.program = program
         self.strategy = strategy
         self.keep_going = keep_going
@@ -382,7 +383,8 @@ class Explorer:
     def _moving(self, part: Part, mode: int | Callable[[], int], args: tuple[object, ...]) -> Accesses:
         """Return what an operation touches that depends on when it is done."""
         mode = mode if isinstance(mode, int) else mode()
-        accesses = [self._touch(each.owner, each.name, mode)[0] for each in _lists(part, args)]
+        parts = _lists(args) if isinstance(part, ListHead | ListNode) else [part]
+        accesses = [self._touch(each.owner, each.name, mode)[0] for each in parts]
         return tuple(dict.fromkeys(accesses))
 
     def _touch(self, owner: Shared | None, member: str, mode: int) -> Accesses:
@@ -457,7 +459,7 @@ class Explorer:
                 self._point(task, what, owner, part.name)
         self._insist_alive(part)
         if isinstance(part, ListHead | ListNode):
-            for each in _lists(part, args):
+            for each in _lists(args):
                 self._insist_alive(each)
         return do(*args)
 
@@ -655,9 +657,9 @@ class Explorer:
         task.since = task.last + 1
 
 
-def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:
-    """Return what an operation on a list or an entry is one on: that, its arguments, and lists that entries are on."""
-    parts = [part, *(each for each in args if isinstance(each, Part))]
+def _lists(args: tuple[object, ...]) -> list[Part]:
+    """Return what an operation on lists and entries is one on: these, and the lists that the entries are on."""
+    parts = [each for each in args if isinstance(each, Part)]
     return parts + [each.head for each in parts if isinstance(each, ListNode) and each.head is not None]
 
 

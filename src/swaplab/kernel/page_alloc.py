@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.kernel.sync import Part, current
-from swaplab.kernel.sync.runtime import COMMUTE, READ
+from swaplab.kernel.sync.runtime import COMMUTE, READ, operation
 
 __all__ = ["PAGE_SIZE", "Zone"]
 
@@ -29,28 +29,23 @@ class Zone(Part):
         super().__init__(None, "zone")
         self.pages = self.free = pages
 
+    def alloc(self, pages: int = 1) -> bool:
+        """Take pages, and tell whether there were that many: mm/page_alloc.c:get_page_from_freelist, 6.12."""
+        return not current.runtime.fails("alloc_page") and self._take(pages)
+
+    @operation(COMMUTE, "alloc_page")
     def _take(self, pages: int) -> bool:
         if self.free < pages:
             return False
         self.free -= pages
         return True
 
-    def _give(self, pages: int) -> None:
-        self.free += pages
-
-    def _read(self) -> int:
-        return self.free
-
-    def alloc(self, pages: int = 1) -> bool:
-        """Take pages, and tell whether there were that many: mm/page_alloc.c:get_page_from_freelist, 6.12."""
-        if current.runtime.fails("alloc_page"):
-            return False
-        return current.runtime.step(self, COMMUTE, "alloc_page", self._take, pages)
-
+    @operation(COMMUTE, "__free_page")
     def give_back(self, pages: int = 1) -> None:
         """Give pages back: mm/page_alloc.c:__free_pages, 6.12."""
-        current.runtime.step(self, COMMUTE, "__free_page", self._give, pages)
+        self.free += pages
 
+    @operation(READ, "nr_free_pages")
     def nr_free(self) -> int:
         """Count the free pages: mm/vmstat.c:NR_FREE_PAGES, 6.12."""
-        return current.runtime.step(self, READ, "nr_free_pages", self._read)
+        return self.free

@@ -64,7 +64,7 @@ def _delete_from_swap_cache(si: SwapInfo, folio: Folio) -> None:
     Raises:
         KernelWarning: another folio is there.
     """
-    if si.swap_cache.store_locked(folio.swap, None) is not folio:
+    if si.swap_cache.erase_locked(folio.swap) is not folio:
         raise KernelWarning(f"slot {folio.swap} has another folio than the one that leaves")
     folio.swap = 0
     WRITE_ONCE(folio).swapcache = False

@@ -55,7 +55,7 @@ def zswap_rb_erase(system: System, entry: Entry) -> bool:
     """mm/zswap.c:zswap_rb_erase, 6.5: return whether the entry was in the tree."""
     if not entry.in_tree:
         return False
-    system.tree.store_locked(X, None)
+    system.tree.erase_locked(X)
     entry.in_tree = False
     return True
 

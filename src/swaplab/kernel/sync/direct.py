@@ -32,6 +32,7 @@ class Direct:
     """
 
     def __init__(self, fails: Callable[[str], bool] = _never) -> None:
+        self.steps = False
         self.fails = fails
         self.atomic = 0
         self.pending: deque[Work] = deque()

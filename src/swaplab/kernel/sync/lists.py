@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import ListCorruption
-from swaplab.kernel.sync.runtime import PLAIN, READ, WRITE, current
+from swaplab.kernel.sync.runtime import PLAIN, READ, WRITE, operation
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["ListHead", "ListNode", "validate_list"]
@@ -48,16 +48,15 @@ class ListNode(Part, Generic[T]):
         prev.next.prev = self
         prev.next = self
 
-    def _is_empty(self) -> bool:
-        return self.head is None
-
+    @operation(READ | PLAIN, "list_empty")
     def empty(self) -> bool:
         """list_empty of an entry: whether it is on no list."""
-        return current.runtime.step(self, READ | PLAIN, "list_empty", self._is_empty)
+        return self.head is None
 
+    @operation(WRITE | PLAIN, "list_del")
     def delete(self) -> None:
         """list_del_init."""
-        current.runtime.step(self, WRITE | PLAIN, "list_del", self._unlink)
+        self._unlink()
 
 
 class ListHead(Part, Generic[T]):
@@ -75,35 +74,6 @@ class ListHead(Part, Generic[T]):
         self.next: ListNode[T] | ListHead[T] = self
         self.prev: ListNode[T] | ListHead[T] = self
 
-    def _add(self, node: ListNode[T]) -> None:
-        node._link(self, self)
-
-    def _add_tail(self, node: ListNode[T]) -> None:
-        node._link(self, self.prev)
-
-    def _move_tail(self, node: ListNode[T]) -> None:
-        node._unlink()
-        node._link(self, self.prev)
-
-    def _first(self) -> T | None:
-        return self.next.entry if isinstance(self.next, ListNode) else None
-
-    def _after(self, node: ListNode[T]) -> T | None:
-        return node.next.entry if isinstance(node.next, ListNode) else None
-
-    def _splice(self, source: ListHead[T]) -> None:
-        nodes = source.nodes()
-        if not nodes:
-            return
-        for node in nodes:
-            node.head = self
-        nodes[-1].next, self.next.prev = self.next, nodes[-1]
-        nodes[0].prev, self.next = self, nodes[0]
-        source.next = source.prev = source
-
-    def _is_empty(self) -> bool:
-        return self.next is self
-
     def nodes(self) -> list[ListNode[T]]:
         """Return all nodes in order, as a look from outside that is no operation of a task."""
         found = []
@@ -117,33 +87,48 @@ class ListHead(Part, Generic[T]):
         """Return all entries in order, as a look from outside that is no operation of a task."""
         return [node.entry for node in self.nodes()]
 
+    @operation(READ | PLAIN, "list_empty")
     def empty(self) -> bool:
         """list_empty."""
-        return current.runtime.step(self, READ | PLAIN, "list_empty", self._is_empty)
+        return self.next is self
 
+    @operation(WRITE | PLAIN, "list_add")
     def add(self, node: ListNode[T]) -> None:
         """list_add: at the head."""
-        current.runtime.step(self, WRITE | PLAIN, "list_add", self._add, node)
+        node._link(self, self)
 
+    @operation(WRITE | PLAIN, "list_add_tail")
     def add_tail(self, node: ListNode[T]) -> None:
         """list_add_tail."""
-        current.runtime.step(self, WRITE | PLAIN, "list_add_tail", self._add_tail, node)
+        node._link(self, self.prev)
 
+    @operation(WRITE | PLAIN, "list_move_tail")
     def move_tail(self, node: ListNode[T]) -> None:
         """list_move_tail, within this list."""
-        current.runtime.step(self, WRITE | PLAIN, "list_move_tail", self._move_tail, node)
+        node._unlink()
+        node._link(self, self.prev)
 
+    @operation(WRITE | PLAIN, "list_splice")
     def splice(self, source: ListHead[T]) -> None:
         """list_splice_init: put all entries of `source` at the head, in their order."""
-        current.runtime.step(self, WRITE | PLAIN, "list_splice", self._splice, source)
+        nodes = source.nodes()
+        if not nodes:
+            return
+        for node in nodes:
+            node.head = self
+        nodes[-1].next, self.next.prev = self.next, nodes[-1]
+        nodes[0].prev, self.next = self, nodes[0]
+        source.next = source.prev = source
 
+    @operation(READ | PLAIN, "list_first_entry")
     def first(self) -> T | None:
         """list_first_entry_or_null."""
-        return current.runtime.step(self, READ | PLAIN, "list_first_entry", self._first)
+        return self.next.entry if isinstance(self.next, ListNode) else None
 
+    @operation(READ | PLAIN, "list_next_entry")
     def after(self, node: ListNode[T]) -> T | None:
         """list_next_entry, or none at the end."""
-        return current.runtime.step(self, READ | PLAIN, "list_next_entry", self._after, node)
+        return node.next.entry if isinstance(node.next, ListNode) else None
 
 
 def validate_list(head: ListHead[T]) -> None:

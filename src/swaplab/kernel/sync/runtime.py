@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from functools import partial, wraps
+from typing import Any, Protocol, TypeVar, cast
 
-__all__ = ["ACQUIRE", "COMMUTE", "PLAIN", "READ", "RELEASE", "WRITE", "Runtime", "current", "install"]
+__all__ = ["ACQUIRE", "COMMUTE", "PLAIN", "READ", "RELEASE", "WRITE", "Runtime", "current", "install", "operation"]
 
 READ = 1
 """Operations that only read do not depend on each other,"""
@@ -26,6 +27,7 @@ PLAIN = 32
 """Neither atomic nor marked: a data race where nothing else orders it."""
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Runtime(Protocol):
@@ -33,7 +35,12 @@ class Runtime(Protocol):
 
     A part is a `shared.Part`, a thing a `shared.Shared`, a lock a `locks.Lock`, work a `work.Work`: they call this, so
     it does not import them.
+
+    Attributes:
+        steps: whether an `operation` is a step to it. If not, it is not asked: operations are just done.
     """
+
+    steps: bool
 
     def step(self, part: Any, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
         """Do one atomic operation, named `what`, on a part of an object; its mode may depend on when it is done.
@@ -93,12 +100,64 @@ class Installed:
 current = Installed()
 
 
+def _use(runtime: Runtime) -> None:
+    current.runtime = runtime
+    for each in _operations:
+        each.bind(runtime.steps)
+
+
 @contextmanager
 def install(runtime: Runtime) -> Iterator[None]:
     """Let `runtime` run what is called inside the block."""
     before = current.runtime
-    current.runtime = runtime
+    _use(runtime)
     try:
         yield
     finally:
-        current.runtime = before
+        _use(before)
+
+
+# Operations -----------------------------------------------------------------------------------------------------------
+
+
+class _Operation:
+    """A method of a part that is one atomic operation: the method itself, or a step of whoever runs the system."""
+
+    def __init__(self, do: Callable[..., Any], mode: int | Callable[[Any], int], what: str) -> None:
+        self.do = do
+        self.mode = mode
+        self.what = what
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner, self.name = owner, name
+        self.step = self._step()
+        self.bind(False)
+        _operations.append(self)
+
+    def bind(self, steps: bool) -> None:
+        """Be the one or the other from now on."""
+        setattr(self.owner, self.name, self.step if steps else self.do)
+
+    def _step(self) -> Callable[..., Any]:
+        do, mode, what = self.do, self.mode, self.what
+        if callable(mode):
+            ask = mode
+            return wraps(do)(lambda part, *args: current.runtime.step(part, partial(ask, part), what, do, part, *args))
+        return wraps(do)(lambda part, *args: current.runtime.step(part, mode, what, do, part, *args))
+
+
+_operations: list[_Operation] = []
+
+
+def operation(mode: int | Callable[[Any], int], what: str) -> Callable[[F], F]:
+    """Make a method of a `shared.Part` one atomic operation on it.
+
+    Args:
+        mode: how it touches the part; called with the part when it is done if that depends on then.
+        what: it is called in texts.
+    """
+
+    def make(do: F) -> F:
+        return cast(F, _Operation(do, mode, what))
+
+    return make

@@ -195,39 +195,39 @@ def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any])
 
 def _marked(thing: S, read: int, write: int) -> S:
     # A null pointer has no fields to mark: Python refuses the access by its name.
-    return cast(S, _Marked(thing, read, write, _watch[-1])) if _watch and thing is not None else thing
+    return cast(S, _Marked(thing, read, write, _watch[-1])) if thing is not None else thing
 
 
 def READ_ONCE(thing: S) -> S:  # noqa: N802
     """Access fields with marked, relaxed loads: ``READ_ONCE(memcg).kmemcg_id``."""
-    return _marked(thing, READ, WRITE)
+    return _marked(thing, READ, WRITE) if _watch else thing
 
 
 def WRITE_ONCE(thing: S) -> S:  # noqa: N802
     """Access fields with marked, relaxed stores: ``WRITE_ONCE(memcg).kmemcg_id = 3``."""
-    return _marked(thing, READ, WRITE)
+    return _marked(thing, READ, WRITE) if _watch else thing
 
 
 def smp_load_acquire(thing: S) -> S:
     """Load fields so that what was stored before their release is seen."""
-    return _marked(thing, READ | ACQUIRE, WRITE)
+    return _marked(thing, READ | ACQUIRE, WRITE) if _watch else thing
 
 
 def smp_store_release(thing: S) -> S:
     """Store fields so that who loads them with acquire sees what was stored before."""
-    return _marked(thing, READ, WRITE | RELEASE)
+    return _marked(thing, READ, WRITE | RELEASE) if _watch else thing
 
 
 def rcu_dereference(thing: S) -> S:
     """Load pointers to objects that stay alive in this RCU section; what they point at is seen initialised."""
-    return _marked(thing, READ | ACQUIRE, WRITE)
+    return _marked(thing, READ | ACQUIRE, WRITE) if _watch else thing
 
 
 def rcu_assign_pointer(thing: S) -> S:
     """Publish pointers to objects that are initialised."""
-    return _marked(thing, READ, WRITE | RELEASE)
+    return _marked(thing, READ, WRITE | RELEASE) if _watch else thing
 
 
 def data_race(thing: S) -> S:
     """Access fields plainly where a race is known and harmless."""
-    return _marked(thing, READ, WRITE)
+    return _marked(thing, READ, WRITE) if _watch else thing

@@ -63,6 +63,7 @@ class Threads:
     """
 
     def __init__(self, fails: Callable[[str], bool] = _never, patience: float = 60.0) -> None:
+        self.steps = True
         self.fails = fails
         self.patience = patience
         self._steps = threading.Lock()
