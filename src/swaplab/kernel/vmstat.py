@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from swaplab.kernel.sync import Part, current
-from swaplab.kernel.sync.runtime import COMMUTE
+from swaplab.kernel.sync import Part
+from swaplab.kernel.sync.runtime import COMMUTE, operation
 
 __all__ = ["Counters"]
 
@@ -28,9 +28,7 @@ class Counters(Part):
         super().__init__(None, name)
         self.counts: Counter[str] = Counter()
 
-    def _add(self, name: str, n: int) -> None:
-        self.counts[name] += n
-
+    @operation(COMMUTE, "count_vm_events")
     def count(self, name: str, n: int = 1) -> None:
         """count_vm_events, include/linux/vmstat.h, 6.12."""
-        current.runtime.step(self, COMMUTE, name, self._add, name, n)
+        self.counts[name] += n
