@@ -286,37 +286,45 @@ class ParallelSearch(OptimalSearch):
         for depth, node in enumerate(deepcopy(self.nodes)):
             plan.add(path[:depth], node, is_taken=depth < len(path) - 1)
         reports: list[Report] = []
-        with _helpers(explorer, self.processes) as free:
-            busy: dict[Connection, Path] = {}
-            asked: set[Connection] = set()
-            while busy or plan.open:
-                while free and plan.open:
-                    helper = free.pop()
-                    busy[helper], order = plan.order()
-                    helper.send(order)
-                for helper in busy if free else ():
-                    if helper not in asked:
-                        asked.add(helper)
-                        helper.send(None)
-                ready = wait([*busy])
-                for helper in [each for each in busy if each in ready]:
-                    report: Report = helper.recv()
+        try:
+            with _helpers(explorer, self.processes) as helpers:
+                for report in _carry_out(plan, helpers):
                     if report.broke:
                         return False
                     reports.append(report)
-                    plan.enter(busy[helper], report)
-                    busy[helper] = report.path
-                    asked.discard(helper)
-                    if report.is_over:
-                        del busy[helper]
-                        free.append(helper)
-                self.progress(self.executions + sum(each.executions for each in reports))
+                    self.progress(self.executions + sum(each.executions for each in reports))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return False  # a helper was killed
         for report in reports:
             self.executions += report.executions
             self.steps += report.steps
             self.vain += report.vain
             self.reordered |= report.reordered
         return True
+
+
+def _carry_out(plan: Plan, free: list[Connection]) -> Iterator[Report]:
+    """Give a plan out to who is free until there is nothing left of it; yield what they report."""
+    busy: dict[Connection, Path] = {}
+    asked: set[Connection] = set()
+    while busy or plan.open:
+        while free and plan.open:
+            helper = free.pop()
+            busy[helper], order = plan.order()
+            helper.send(order)
+        for helper in busy.keys() - asked if free else ():
+            asked.add(helper)
+            helper.send(None)
+        ready = wait([*busy])
+        for helper in [each for each in busy if each in ready]:
+            report: Report = helper.recv()
+            yield report
+            plan.enter(busy[helper], report)
+            busy[helper] = report.path
+            asked.discard(helper)
+            if report.is_over:
+                del busy[helper]
+                free.append(helper)
 
 
 @contextmanager
