@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplab.replay.charge import out_of_memory
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_head
-from swaplab.replay.memcontrol import is_online
+from swaplab.replay.memcontrol import is_online, whole_pages
 from swaplab.replay.memory import run_background
 from swaplab.replay.state import LRU_ZSWAP, MAX_RECLAIM_RETRIES, Machine
 from swaplab.replay.stock import drain_all_stock, page_counter_charge
@@ -80,14 +80,14 @@ def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
     what was the cgroup's shares its last page with what is the parent's, so that one page less may be charged.
     """
     moved, had = wide(m.memcgs[memcg].objcg_bytes), wide(m.memcgs[parent].objcg_bytes)
-    pages_moved, pages_had = (moved + 4095) >> 12, (had + 4095) >> 12
+    pages_moved, pages_had = whole_pages(moved), whole_pages(had)
     m.memcgs[memcg].usage -= pages_moved + tables_of(m, memcg)
     m.memcgs[memcg].objcg_bytes = 0
     m.memcgs[memcg].zswap_bytes = 0
     m.memcgs[memcg].zswapped = 0
     if parent:
         m.memcgs[parent].objcg_bytes = had + moved
-        page_counter_charge(m, parent, ((had + moved + 4095) >> 12) - pages_had - pages_moved)
+        page_counter_charge(m, parent, whole_pages(had + moved) - pages_had - pages_moved)
     else:
         page_counter_charge(m, parent, -pages_moved)
     for each in range(memcg, wide(m.memcgs[memcg].end)):

@@ -22,6 +22,7 @@ __all__ = [
     "swap_full",
     "swap_pages_left",
     "uncharge_zswap",
+    "whole_pages",
     "workload_of",
     "writeback_enabled",
 ]
@@ -83,6 +84,12 @@ def is_online(m: Machine, memcg: int) -> bool:
 
 
 @jit
+def whole_pages(size: int) -> int:
+    """Pages that `size` bytes take."""
+    return (size + (1 << PAGE_SHIFT) - 1) >> PAGE_SHIFT
+
+
+@jit
 def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
     """Charge bytes, which may be negative, in whole pages of the objcg's sum (mm/memcontrol.c, 6.12).
 
@@ -91,9 +98,9 @@ def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
     if objcg == 0:
         return
     owner = m.memcgs[objcg]
-    before = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
+    before = whole_pages(wide(owner.objcg_bytes))
     owner.objcg_bytes += size
-    after = (wide(owner.objcg_bytes) + 4095) >> PAGE_SHIFT
+    after = whole_pages(wide(owner.objcg_bytes))
     if after > before:
         charge_by_force(m, objcg, after - before)
     elif after < before:
