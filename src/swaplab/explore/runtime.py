@@ -19,7 +19,7 @@ from swaplab.explore.history import FREE, LIFE, Accesses, Event, History
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.program import Program, ProgramError
-from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task
+from swaplab.explore.task import CHILDREN_MAX, NOTHING, Mode, Task
 from swaplab.kernel.sync.bugs import (
     Broken,
     DataRace,
@@ -76,7 +76,6 @@ class Explorer:
     """
 
     def __init__(self, program: Program[Any], strategy: Strategy, keep_going: bool = False) -> None:
-        self.steps = True
         self.program = program
         self.strategy = strategy
         self.keep_going = keep_going
@@ -215,9 +214,13 @@ class Explorer:
         self.bugs.append(bug)
         task.crashed = True
 
+    @property
+    def _is_over(self) -> bool:
+        return bool(self.error or (self.bugs and not self.keep_going))
+
     def _next(self) -> Task | None:
         """Decide who does the next step, and enter it into the history; None if the execution is over."""
-        if self.error or (self.bugs and not self.keep_going):
+        if self._is_over:
             return None
         number = self.depth
         task = self._replayed(number) if number < self.prefix else self._picked(number)
@@ -325,7 +328,7 @@ class Explorer:
                 self.bugs.append(bug)
             except Exception as error:
                 self.error = error
-            if self.error or (self.bugs and not self.keep_going):
+            if self._is_over:
                 return
 
     def _clean_up(self) -> None:
@@ -366,6 +369,8 @@ class Explorer:
 
         Most steps only lead to where an execution differs from the last: nobody has to announce or decide anything.
         """
+        if self.depth >= self.prefix:
+            return False
         event = self.history.events[self.depth]
         number = owner.__dict__.get("_number") if owner is not None else 0
         if event.task != task.number or event.what != what or event.owner != number or event.member != member:
@@ -380,10 +385,10 @@ class Explorer:
         self._point(task, what, None, "")
         task.ready = task.after = None
 
-    def _moving(self, part: Part, mode: int | Callable[[], int], args: tuple[object, ...]) -> Accesses:
+    def _moving(self, part: Part, mode: Mode, args: tuple[object, ...]) -> Accesses:
         """Return what an operation touches that depends on when it is done."""
-        mode = mode if isinstance(mode, int) else mode()
-        parts = _lists(args) if isinstance(part, ListHead | ListNode) else [part]
+        mode = mode if isinstance(mode, int) else mode(part)
+        parts = _lists(part, args) if isinstance(part, ListHead | ListNode) else [part]
         accesses = [self._touch(each.owner, each.name, mode)[0] for each in parts]
         return tuple(dict.fromkeys(accesses))
 
@@ -428,7 +433,7 @@ class Explorer:
         if task is None or "_made" not in thing.__dict__:
             return
         what = "read" if mode & READ else "write"
-        if self.depth >= self.prefix or not self._again(task, what, thing, name):
+        if not self._again(task, what, thing, name):
             task.accesses = self._touch(thing, name, mode)
             self._point(task, what, thing, name)
         if "_freed" in thing.__dict__:
@@ -444,12 +449,12 @@ class Explorer:
             raise DoubleFree(f"{thing.label} is freed twice")
         thing.__dict__["_freed"] = True
 
-    def step(self, part: Part, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
+    def step(self, part: Part, mode: Mode, what: str, do: Callable[..., T], *args: Any) -> T:
         """Do one atomic operation."""
         task, owner = self.task, part.owner
         if task is None or (owner is not None and "_made" not in owner.__dict__):
-            return do(*args)
-        if self.depth >= self.prefix or not self._again(task, what, owner, part.name):
+            return do(part, *args)
+        if not self._again(task, what, owner, part.name):
             if callable(mode) or isinstance(part, ListHead | ListNode):
                 task.moving = (part, mode, args)
                 self._point(task, what, owner, part.name)
@@ -459,9 +464,9 @@ class Explorer:
                 self._point(task, what, owner, part.name)
         self._insist_alive(part)
         if isinstance(part, ListHead | ListNode):
-            for each in _lists(args):
+            for each in _lists(part, args):
                 self._insist_alive(each)
-        return do(*args)
+        return do(part, *args)
 
     def fails(self, kind: str) -> bool:
         """Nothing fails."""
@@ -478,7 +483,7 @@ class Explorer:
         if lock.sleeps:
             self.might_sleep(lock.label)
         what = "mutex_lock" if lock.sleeps else "spin_lock"
-        if self.depth >= self.prefix or not self._again(task, what, lock.owner, lock.name):
+        if not self._again(task, what, lock.owner, lock.name):
             self._announce(task, lock)
             task.lock = lock
             self._point(task, what, lock.owner, lock.name)
@@ -524,7 +529,7 @@ class Explorer:
         if held[0] is not lock:
             held = next(each for each in task.held if each[0] is lock)
         what = "mutex_unlock" if lock.sleeps else "spin_unlock"
-        if self.depth >= self.prefix or not self._again(task, what, lock.owner, lock.name):
+        if not self._again(task, what, lock.owner, lock.name):
             task.accesses, task.opener = self._touch(lock.owner, lock.name, FULL), held[1]
             self._point(task, what, lock.owner, lock.name)
             task.opener = -1
@@ -657,9 +662,9 @@ class Explorer:
         task.since = task.last + 1
 
 
-def _lists(args: tuple[object, ...]) -> list[Part]:
+def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:
     """Return what an operation on lists and entries is one on: these, and the lists that the entries are on."""
-    parts = [each for each in args if isinstance(each, Part)]
+    parts = [part, *(each for each in args if isinstance(each, Part))]
     return parts + [each.head for each in parts if isinstance(each, ListNode) and each.head is not None]
 
 

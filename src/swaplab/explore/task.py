@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from greenlet import greenlet
 
@@ -10,8 +11,10 @@ from swaplab.explore.history import Accesses
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["CHILDREN_MAX", "NOTHING", "Task", "origin"]
+__all__ = ["CHILDREN_MAX", "NOTHING", "Mode", "Task", "origin"]
 
+Mode = int | Callable[[Any], int]
+"""How an operation touches a part; called with it when the operation is done if that depends on then."""
 NOTHING: Accesses = ()
 CHILDREN_MAX = 1024
 """Of a task. Numbers follow from it, so that a task has the same one in every execution."""
@@ -88,7 +91,7 @@ class Task:
         self.done = self.crashed = self.retries = False
         self.last = self.opener = -1
         self.accesses: Accesses = NOTHING
-        self.moving: tuple[Part, int | Callable[[], int], tuple[object, ...]] | None = None
+        self.moving: tuple[Part, Mode, tuple[object, ...]] | None = None
         self.what = "start"
         self.owner: Shared | None = None
         self.member = ""

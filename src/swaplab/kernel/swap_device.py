@@ -7,7 +7,7 @@ from pathlib import Path
 
 from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.sync import Part, current
-from swaplab.kernel.sync.runtime import ACQUIRE, READ, RELEASE, WRITE
+from swaplab.kernel.sync.runtime import ACQUIRE, READ, RELEASE, WRITE, operation
 
 __all__ = ["SwapFile"]
 
@@ -15,7 +15,22 @@ __all__ = ["SwapFile"]
 class Sector(Part):
     """A slot's page on the device, which is what accesses conflict about."""
 
-    __slots__ = ()
+    __slots__ = ("fd", "offset")
+
+    def __init__(self, fd: int, slot: int) -> None:
+        super().__init__(None, f"swap file[{slot}]")
+        self.fd = fd
+        self.offset = slot * PAGE_SIZE
+
+    @operation(READ | ACQUIRE, "submit_bio(read)")
+    def read(self) -> bytes:
+        """Read what is there, which is less than a page at the end of the file."""
+        return os.pread(self.fd, PAGE_SIZE, self.offset)
+
+    @operation(WRITE | RELEASE, "submit_bio(write)")
+    def write(self, data: bytes) -> int:
+        """Write, and return how many bytes were."""
+        return os.pwrite(self.fd, data, self.offset)
 
 
 class SwapFile(Part):
@@ -44,13 +59,7 @@ class SwapFile(Part):
             os.close(self.fd)
 
     def _sector(self, slot: int) -> Sector:
-        return self.sectors.get(slot) or self.sectors.setdefault(slot, Sector(None, f"swap file[{slot}]"))
-
-    def _read(self, slot: int) -> bytes:
-        return os.pread(self.fd, PAGE_SIZE, slot * PAGE_SIZE)
-
-    def _write(self, slot: int, data: bytes) -> int:
-        return os.pwrite(self.fd, data, slot * PAGE_SIZE)
+        return self.sectors.get(slot) or self.sectors.setdefault(slot, Sector(self.fd, slot))
 
     def read(self, slot: int) -> bytes | None:
         """Read a page; None if the device fails.
@@ -60,7 +69,7 @@ class SwapFile(Part):
         """
         if current.runtime.fails("read"):
             return None
-        data = current.runtime.step(self._sector(slot), READ | ACQUIRE, "submit_bio(read)", self._read, slot)
+        data = self._sector(slot).read()
         return data.ljust(PAGE_SIZE, b"\0")  # what was never written is a hole
 
     def write(self, slot: int, data: bytes) -> bool:
@@ -71,8 +80,7 @@ class SwapFile(Part):
         """
         if current.runtime.fails("write"):
             return False
-        step = current.runtime.step
-        written = step(self._sector(slot), WRITE | RELEASE, "submit_bio(write)", self._write, slot, data)
+        written = self._sector(slot).write(data)
         if written != PAGE_SIZE:
             raise OSError(f"{self.name}: {written} of {PAGE_SIZE} bytes written")
         return True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from swaplab.kernel.sync.bugs import Deadlock, LockMisuse, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import current
-from swaplab.kernel.sync.shared import Part, Shared, poison
+from swaplab.kernel.sync.shared import Shared, poison
 from swaplab.kernel.sync.work import Work
 
 __all__ = ["Direct"]
@@ -31,15 +31,12 @@ class Direct:
         atomic: spinlocks held and RCU read sections begun.
     """
 
+    step = None
+
     def __init__(self, fails: Callable[[str], bool] = _never) -> None:
-        self.steps = False
         self.fails = fails
         self.atomic = 0
         self.pending: deque[Work] = deque()
-
-    def step(self, part: Part, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
-        """Do it."""
-        return do(*args)
 
     def acquire(self, lock: Lock) -> None:
         """Take a lock, which must be free: there is nobody to wait for.

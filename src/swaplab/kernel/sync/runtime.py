@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
 
 __all__ = ["ACQUIRE", "COMMUTE", "PLAIN", "READ", "RELEASE", "WRITE", "Runtime", "current", "install", "operation"]
@@ -26,7 +26,6 @@ RELEASE = 16
 PLAIN = 32
 """Neither atomic nor marked: a data race where nothing else orders it."""
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -35,17 +34,14 @@ class Runtime(Protocol):
 
     A part is a `shared.Part`, a thing a `shared.Shared`, a lock a `locks.Lock`, work a `work.Work`: they call this, so
     it does not import them.
-
-    Attributes:
-        steps: whether an `operation` is a step to it. If not, it is not asked: operations are just done.
     """
 
-    steps: bool
+    @property
+    def step(self) -> Callable[..., Any] | None:
+        """Called with part, mode, what and do of an `operation`, and its arguments: do it, as ``do(part, *args)``.
 
-    def step(self, part: Any, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
-        """Do one atomic operation, named `what`, on a part of an object; its mode may depend on when it is done.
-
-        An operation on a list is one on the entries and lists among `args` too.
+        None where it is no step to anybody: then it is just done. An operation on a list is one on the entries and
+        lists among its arguments too.
         """
 
     def acquire(self, lock: Any) -> None:
@@ -103,7 +99,7 @@ current = Installed()
 def _use(runtime: Runtime) -> None:
     current.runtime = runtime
     for each in _operations:
-        each.bind(runtime.steps)
+        each.bind(runtime.step)
 
 
 @contextmanager
@@ -130,20 +126,14 @@ class _Operation:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.owner, self.name = owner, name
-        self.step = self._step()
-        self.bind(False)
+        self.bind(None)
         _operations.append(self)
 
-    def bind(self, steps: bool) -> None:
-        """Be the one or the other from now on."""
-        setattr(self.owner, self.name, self.step if steps else self.do)
-
-    def _step(self) -> Callable[..., Any]:
+    def bind(self, step: Callable[..., Any] | None) -> None:
+        """Be a step from now on, or the method itself."""
         do, mode, what = self.do, self.mode, self.what
-        if callable(mode):
-            ask = mode
-            return wraps(do)(lambda part, *args: current.runtime.step(part, partial(ask, part), what, do, part, *args))
-        return wraps(do)(lambda part, *args: current.runtime.step(part, mode, what, do, part, *args))
+        bound = wraps(do)(lambda part, *args: step(part, mode, what, do, *args)) if step else do
+        setattr(self.owner, self.name, bound)
 
 
 _operations: list[_Operation] = []

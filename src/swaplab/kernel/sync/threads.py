@@ -63,7 +63,6 @@ class Threads:
     """
 
     def __init__(self, fails: Callable[[str], bool] = _never, patience: float = 60.0) -> None:
-        self.steps = True
         self.fails = fails
         self.patience = patience
         self._steps = threading.Lock()
@@ -125,10 +124,10 @@ class Threads:
                 self._tasks = [each for each in self._tasks if each.thread.is_alive()] + [task]
         return task
 
-    def step(self, part: Part, mode: int | Callable[[], int], what: str, do: Callable[..., T], *args: Any) -> T:
+    def step(self, part: Part, mode: object, what: str, do: Callable[..., T], *args: Any) -> T:
         """Do it while nobody else does anything."""
         with self._steps:
-            return do(*args)
+            return do(part, *args)
 
     # Locks
 
