@@ -35,6 +35,11 @@ def memcg_kmem_id(memcg: LruMemcg) -> int:
     return READ_ONCE(memcg).kmemcg_id
 
 
+def _list_of(lru: ListLru, nid: int, index: int) -> ListLruOne:
+    # As in Linux: a list that is missing is a null pointer, which is followed.
+    return lru.from_memcg_idx(nid, index)  # type: ignore[return-value]
+
+
 @dataclass(frozen=True)
 class ListLru612:
     """The operations of 6.12.
@@ -52,21 +57,14 @@ class ListLru612:
     parents: bool = True
     wait: bool = True
 
-    def _lists(self, lru: ListLru, nid: int, memcg: LruMemcg, early: int | None) -> ListLruOne:
-        # As in Linux: a list that is missing is a null pointer, which is followed.
-        return lru.from_memcg_idx(nid, self.index(memcg) if early is None else early)  # type: ignore[return-value]
-
-    def _early(self, memcg: LruMemcg) -> int | None:
-        return self.index(memcg) if self.early else None
-
     def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_add."""
         nlru = lru.node[nid]
-        early = self._early(memcg)
+        early = self.index(memcg) if self.early else None
         with nlru.lock:
             if not item.empty():
                 return False
-            one = self._lists(lru, nid, memcg, early)
+            one = _list_of(lru, nid, self.index(memcg) if early is None else early)
             one.list.add_tail(item)
             if not one.nr_items:
                 set_shrinker_bit(memcg)
@@ -77,11 +75,11 @@ class ListLru612:
     def delete(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_del. While lists are reparented the item may be on another list than the one that is counted."""
         nlru = lru.node[nid]
-        early = self._early(memcg)
+        early = self.index(memcg) if self.early else None
         with nlru.lock:
             if item.empty():
                 return False
-            one = self._lists(lru, nid, memcg, early)
+            one = _list_of(lru, nid, self.index(memcg) if early is None else early)
             item.delete()
             one.nr_items -= 1
             nlru.nr_items.add(-1)
@@ -127,6 +125,8 @@ class ListLru612:
                 return ENOMEM
             table.append((walker, mlru))
             walker = walker.parent if self.parents else None  # type: ignore[assignment]
+        if not table:
+            return 0
         with lru.xa.lock:
             for each, mlru in reversed(table):
                 index = self.index(each)
@@ -158,7 +158,7 @@ class ListLru612:
             src = lru.from_memcg_idx(nid, src_idx)
             if not src:
                 return
-            dst = self._lists(lru, nid, parent, None)
+            dst = _list_of(lru, nid, self.index(parent))
             dst.list.splice(src.list)
             if src.nr_items:
                 dst.nr_items += src.nr_items

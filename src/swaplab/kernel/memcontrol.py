@@ -5,7 +5,7 @@ mm/memcontrol.c, 6.12.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from errno import ENOMEM
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -52,7 +52,6 @@ __all__ = [
     "MemcgRoot",
     "ObjCgroup",
     "ReclaimCookie",
-    "ancestry",
     "count_memcg_events",
     "count_objcg_events",
     "get_mem_cgroup_from_objcg",
@@ -159,6 +158,7 @@ class MemCgroup(LruMemcg):
     """struct mem_cgroup.
 
     Attributes:
+        lineage: itself and all above it, the root last.
         id: of its own, for as long as it lives; -1 for the root.
         id_ref: how many need its ID: itself until it is offline, and every swap slot charged to it.
         objcg: what new objects are charged to; none once it is offline, and for the root.
@@ -181,6 +181,7 @@ class MemCgroup(LruMemcg):
     def __init__(self, memcgs: MemcgRoot, name: str, parent: MemCgroup | None, memcg_id: int) -> None:
         super().__init__(memcgs, name, parent)
         self.memcgs = memcgs
+        self.lineage: tuple[MemCgroup, ...] = (self, *parent.lineage) if parent else (self,)
         self.id = memcg_id
         self.id_ref = Atomic(self, "id.ref", 1)
         self.kmemcg_id = -1
@@ -345,11 +346,9 @@ def with_memcg(objcg: ObjCgroup, use: Callable[[MemCgroup], T]) -> T:
 # Looking memcgs up ----------------------------------------------------------------------------------------------------
 
 
-def ancestry(memcg: MemCgroup) -> Iterator[MemCgroup]:
+def limited(memcg: MemCgroup) -> tuple[MemCgroup, ...]:
     """A memcg and all above it but the root, which has no limits."""
-    while isinstance(memcg.parent, MemCgroup):
-        yield memcg
-        memcg = memcg.parent
+    return memcg.lineage[:-1]
 
 
 def get_mem_cgroup_from_objcg(objcg: ObjCgroup) -> MemCgroup:
@@ -368,7 +367,7 @@ def get_obj_cgroup_from_memcg(memcg: MemCgroup) -> ObjCgroup | None:
     mm/memcontrol.c:__get_obj_cgroup_from_memcg, 6.12: of the nearest ancestor that still has one.
     """
     with rcu:
-        for each in ancestry(memcg):
+        for each in limited(memcg):
             objcg = rcu_dereference(each).objcg
             if objcg and objcg.refcnt.tryget():
                 return objcg
@@ -440,7 +439,7 @@ def _next_of_all(root: MemCgroup, prev: MemCgroup | None, reclaim: ReclaimCookie
 
 def invalidate_reclaim_iterators(dead: MemCgroup) -> None:
     """Take a memcg that is gone from walks that stopped there: mm/memcontrol.c:invalidate_reclaim_iterators, 6.12."""
-    for each in (*ancestry(dead), dead.memcgs.root):
+    for each in dead.lineage:
         each.iter_position.cmpxchg(dead, None)
 
 
@@ -460,7 +459,7 @@ def mem_cgroup_from_id(memcgs: MemcgRoot, memcg_id: int) -> MemCgroup | None:
 
 def count_memcg_events(memcg: MemCgroup, name: str, count: int = 1) -> None:
     """Count an event of a memcg, which is one of all above it: mm/memcontrol.c:__count_memcg_events, 6.12."""
-    for each in (*ancestry(memcg), memcg.memcgs.root):
+    for each in memcg.lineage:
         each.events.count(name, count)
 
 
@@ -484,15 +483,17 @@ def _charge_objcg(objcg: ObjCgroup, size: int, entries: int) -> None:
     """Charge bytes, which may be negative, in whole pages of the objcg's sum, whatever the limits."""
     after = objcg.nr_charged_bytes.add_return(size)
     pages = -(-after // PAGE_SIZE) - -(-(after - size) // PAGE_SIZE)
-    memcg = get_mem_cgroup_from_objcg(objcg)
-    if pages > 0:
-        page_counter_charge(memcg.memory, pages)
-    elif pages:
-        page_counter_uncharge(memcg.memory, -pages)
-    for each in (*ancestry(memcg), memcg.memcgs.root):
-        each.zswap_bytes.add(size)
-        each.zswapped.add(entries)
-    memcg.put()
+    if pages:
+        memcg = get_mem_cgroup_from_objcg(objcg)
+        if pages > 0:
+            page_counter_charge(memcg.memory, pages)
+        else:
+            page_counter_uncharge(memcg.memory, -pages)
+        memcg.put()
+    with rcu:
+        for each in rcu_dereference(objcg).memcg.lineage:
+            each.zswap_bytes.add(size)
+            each.zswapped.add(entries)
 
 
 def obj_cgroup_charge_zswap(objcg: ObjCgroup, size: int) -> None:
@@ -508,9 +509,14 @@ def obj_cgroup_uncharge_zswap(objcg: ObjCgroup, size: int) -> None:
 def obj_cgroup_may_zswap(objcg: ObjCgroup) -> bool:
     """Whether memory.zswap.max allows one more entry, here and above: mm/memcontrol.c:obj_cgroup_may_zswap, 6.12."""
     memcg = get_mem_cgroup_from_objcg(objcg)
-    allowed = all(each.zswap_bytes.read() >> PAGE_SHIFT < each.zswap_max.read() for each in ancestry(memcg))
+    allowed = all(map(_has_zswap_room, limited(memcg)))
     memcg.put()
     return allowed
+
+
+def _has_zswap_room(memcg: MemCgroup) -> bool:
+    limit = memcg.zswap_max.read()
+    return limit == PAGE_COUNTER_MAX or memcg.zswap_bytes.read() >> PAGE_SHIFT < limit
 
 
 # Swap slots -----------------------------------------------------------------------------------------------------------
@@ -518,7 +524,7 @@ def obj_cgroup_may_zswap(objcg: ObjCgroup) -> bool:
 
 def mem_cgroup_id_get_online(memcg: MemCgroup) -> MemCgroup:
     """Need the ID of the nearest memcg upwards that still has one: mm/memcontrol.c:mem_cgroup_id_get_online, 6.12."""
-    for each in ancestry(memcg):
+    for each in limited(memcg):
         if each.id_ref.inc_not_zero():
             return each
     return memcg.memcgs.root
@@ -551,7 +557,7 @@ def mem_cgroup_uncharge_swap(memcgs: MemcgRoot, memcg_id: int, pages: int) -> No
 
 def mem_cgroup_swap_full(memcg: MemCgroup) -> bool:
     """Whether half of memory.swap.max is used, here or above: mm/memcontrol.c:mem_cgroup_swap_full, 6.12."""
-    return any(2 * page_counter_read(each.swap) >= each.swap.max.read() for each in ancestry(memcg))
+    return any(2 * page_counter_read(each.swap) >= each.swap.max.read() for each in limited(memcg))
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Final
 from swaplab.compress import COMPRESSORS, compress, decompress
 from swaplab.errors import InputError
 from swaplab.kernel.list_lru import ListLru
-from swaplab.kernel.memcontrol import MemCgroup, ancestry
+from swaplab.kernel.memcontrol import MemCgroup
 from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
 from swaplab.kernel.sync import (
     READ_ONCE,
@@ -248,7 +248,7 @@ def mem_cgroup_zswap_writeback_enabled(zswap: Zswap, memcg: MemCgroup) -> bool:
     """
     if not READ_ONCE(zswap).enabled:
         return True
-    return all(READ_ONCE(each).zswap_writeback for each in (*ancestry(memcg), zswap.root))
+    return all(READ_ONCE(each).zswap_writeback for each in memcg.lineage)
 
 
 # Compression ----------------------------------------------------------------------------------------------------------
