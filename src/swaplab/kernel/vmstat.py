@@ -31,4 +31,4 @@ class Counters(Part):
     @operation(COMMUTE, "count_vm_events")
     def count(self, name: str, n: int = 1) -> None:
         """count_vm_events, include/linux/vmstat.h, 6.12."""
-        self.counts[name] += n
+        self.counts[name] = self.counts.get(name, 0) + n

@@ -111,6 +111,7 @@ def _classes() -> list[SizeClass]:
 
 _SERVING = _classes()
 SIZE_CLASSES: tuple[SizeClass, ...] = tuple(sorted(set(_SERVING)))
+_CLASS_OF_SIZE = [_SERVING[get_size_class_index(size)] for size in range(ZS_MAX_ALLOC_SIZE + ZS_HANDLE_SIZE + 1)]
 
 
 @cache
@@ -121,7 +122,7 @@ def class_of_length() -> NDArray[np.uint8]:
     """
     position = {size_class: at for at, size_class in enumerate(SIZE_CLASSES)}
     lengths = range(PAGE_SIZE + 1)
-    table = [position[_SERVING[get_size_class_index(length + ZS_HANDLE_SIZE)]] for length in lengths]
+    table = [position[_CLASS_OF_SIZE[length + ZS_HANDLE_SIZE]] for length in lengths]
     result = np.array(table, np.uint8)
     result.flags.writeable = False
     return result
@@ -182,12 +183,13 @@ class ZsClass:
     Differs: it is made, and its lists are, when they are first needed.
     """
 
-    __slots__ = ("fullness_list", "lock", "pool", "size_class")
+    __slots__ = ("fullness_groups", "fullness_list", "lock", "pool", "size_class")
 
     def __init__(self, pool: ZsPool, size_class: SizeClass) -> None:
         self.pool = pool
         self.size_class = size_class
         self.lock = SpinLock(pool, f"size_class[{size_class.index}].lock")
+        self.fullness_groups = _fullness_groups(size_class.objs_per_zspage)
         self.fullness_list: list[ListHead[Zspage] | None] = [None] * NR_FULLNESS_GROUPS
 
     def group(self, fullness: int) -> ListHead[Zspage]:
@@ -243,7 +245,7 @@ def _fullness_groups(objs: int) -> tuple[int, ...]:
 
 def get_fullness_group(zspage: Zspage) -> int:
     """Fullness group that a zspage belongs to: mm/zsmalloc.c:get_fullness_group, 6.12."""
-    return _fullness_groups(zspage.zs_class.size_class.objs_per_zspage)[zspage.inuse]
+    return zspage.zs_class.fullness_groups[zspage.inuse]
 
 
 def is_huge(size_class: SizeClass) -> bool:
@@ -253,7 +255,7 @@ def is_huge(size_class: SizeClass) -> bool:
 
 def lookup_size_class(pool: ZsPool, size: int) -> ZsClass:
     """Class for objects of `size` bytes with their handle: mm/zsmalloc.c:lookup_size_class, 6.12."""
-    size_class = _SERVING[get_size_class_index(size)]
+    size_class = _CLASS_OF_SIZE[size]
     found = pool.size_class.get(size_class.index)
     return found or pool.size_class.setdefault(size_class.index, ZsClass(pool, size_class))
 
