@@ -35,7 +35,7 @@ from swaplab.kernel.sync.bugs import (
 )
 from swaplab.kernel.sync.lists import ListHead, ListNode
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, install
+from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, Block, install
 from swaplab.kernel.sync.shared import Part, Shared, watched
 from swaplab.kernel.sync.work import Work, WorkQueue
 
@@ -84,6 +84,7 @@ class Explorer:
         self.tasks: dict[int, Task] = {}
         self._touched: dict[tuple[int, str, int], Accesses] = {}
         self._raced: list[tuple[int, KernelBug]] = []
+        self.lock_block, self.rcu_block = self._blocks()
         self._reset(0)
 
     def _reset(self, prefix: int) -> None:
@@ -104,6 +105,19 @@ class Explorer:
         self._objects: list[Shared] = []
         self._deferred: deque[Work] = deque()
         self._queued: dict[WorkQueue, Task] = {}
+
+    def _blocks(self) -> tuple[Block, Block]:
+        """What ``with`` does: who crashes keeps its locks, and stays in its read sections."""
+
+        def leave_lock(lock: Lock, kind: object, *_error: object) -> None:
+            if kind is None:
+                self.release(lock)
+
+        def leave_rcu(_section: object, kind: object, *_error: object) -> None:
+            if kind is None:
+                self.rcu_read_unlock()
+
+        return (lambda lock: self.acquire(lock), leave_lock), (lambda _: self.rcu_read_lock(), leave_rcu)  # noqa: PLW0108
 
     # Executions
 
@@ -538,9 +552,6 @@ class Explorer:
         task.held.remove(held)
         if not lock.sleeps:
             self._leave_section(task)
-
-    def abandon(self, lock: Lock | None) -> None:
-        """Keep a lock, or stay in a read section: the task crashes, and nobody cleans up after it."""
 
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep."""

@@ -12,29 +12,8 @@ from swaplab.kernel.sync.runtime import ACQUIRE, READ, RELEASE, WRITE, operation
 __all__ = ["SwapFile"]
 
 
-class Sector(Part):
-    """A slot's page on the device, which is what accesses conflict about."""
-
-    __slots__ = ("fd", "offset")
-
-    def __init__(self, fd: int, slot: int) -> None:
-        super().__init__(None, f"swap file[{slot}]")
-        self.fd = fd
-        self.offset = slot * PAGE_SIZE
-
-    @operation(READ | ACQUIRE, "submit_bio(read)")
-    def read(self) -> bytes:
-        """Read what is there, which is less than a page at the end of the file."""
-        return os.pread(self.fd, PAGE_SIZE, self.offset)
-
-    @operation(WRITE | RELEASE, "submit_bio(write)")
-    def write(self, data: bytes) -> int:
-        """Write, and return how many bytes were."""
-        return os.pwrite(self.fd, data, self.offset)
-
-
 class SwapFile(Part):
-    """struct block_device: a file, or memory of the operating system that looks like one.
+    """struct block_device: a file, or memory of the operating system that looks like one. Accesses to a slot conflict.
 
     Differs: whoever reads or writes waits for it, as on a device with SWP_SYNCHRONOUS_IO.
 
@@ -52,14 +31,22 @@ class SwapFile(Part):
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self.fd = -1
         self.fd = os.memfd_create("swap") if path is None else os.open(path, flags, 0o600)
-        self.sectors: dict[int, Sector] = {}
+        self.sectors: dict[int, Part] = {}
 
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
 
-    def _sector(self, slot: int) -> Sector:
-        return self.sectors.get(slot) or self.sectors.setdefault(slot, Sector(self.fd, slot))
+    def _sector(self, slot: int) -> Part:
+        return self.sectors.get(slot) or self.sectors.setdefault(slot, Part(None, f"{self.name}[{slot}]"))
+
+    @operation(READ | ACQUIRE, "submit_bio(read)", at=_sector)
+    def _pread(self, slot: int) -> bytes:
+        return os.pread(self.fd, PAGE_SIZE, slot * PAGE_SIZE)
+
+    @operation(WRITE | RELEASE, "submit_bio(write)", at=_sector)
+    def _pwrite(self, slot: int, data: bytes) -> int:
+        return os.pwrite(self.fd, data, slot * PAGE_SIZE)
 
     def read(self, slot: int) -> bytes | None:
         """Read a page; None if the device fails.
@@ -69,8 +56,8 @@ class SwapFile(Part):
         """
         if current.runtime.fails("read"):
             return None
-        data = self._sector(slot).read()
-        return data.ljust(PAGE_SIZE, b"\0")  # what was never written is a hole
+        data = self._pread(slot)
+        return data.ljust(PAGE_SIZE, b"\0")  # what was never written is a hole, or beyond the end
 
     def write(self, slot: int, data: bytes) -> bool:
         """Write a page, and tell whether the device did.
@@ -80,7 +67,7 @@ class SwapFile(Part):
         """
         if current.runtime.fails("write"):
             return False
-        written = self._sector(slot).write(data)
+        written = self._pwrite(slot, data)
         if written != PAGE_SIZE:
             raise OSError(f"{self.name}: {written} of {PAGE_SIZE} bytes written")
         return True

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from swaplab.kernel.sync.bugs import Deadlock, LockMisuse, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import current
+from swaplab.kernel.sync.runtime import Block, use
 from swaplab.kernel.sync.shared import Shared, poison
 from swaplab.kernel.sync.work import Work
 
@@ -37,21 +37,49 @@ class Direct:
         self.fails = fails
         self.atomic = 0
         self.pending: deque[Work] = deque()
+        self.acquire, self.release = self.lock_block = self._lock_block()
+        self.rcu_block = self._rcu_block()
 
-    def acquire(self, lock: Lock) -> None:
-        """Take a lock, which must be free: there is nobody to wait for.
+    def _lock_block(self) -> Block:
+        """Functions, not methods, since to call one by the other would take as long as what it does."""
 
-        Raises:
-            Deadlock: it is held.
-            SleepInAtomic: it is a mutex, and the caller must not sleep.
-        """
-        if lock.holder is not None:
-            raise Deadlock(f"{lock.label} is taken again by its holder")
-        if lock.sleeps:
-            self.might_sleep(lock.label)
-        else:
+        def acquire(lock: Lock) -> None:
+            """Take a lock, which must be free: there is nobody to wait for.
+
+            Raises:
+                Deadlock: it is held.
+                SleepInAtomic: it is a mutex, and the caller must not sleep.
+            """
+            if lock.holder is not None:
+                raise Deadlock(f"{lock.label} is taken again by its holder")
+            if lock.sleeps:
+                self.might_sleep(lock.label)
+            else:
+                self.atomic += 1
+            lock.holder = self
+
+        def release(lock: Lock, *_exception: object) -> None:
+            """Give a lock back.
+
+            Raises:
+                LockMisuse: it is not held.
+            """
+            if lock.holder is None:
+                raise LockMisuse(f"{lock.label} is released, but not held")
+            lock.holder = None
+            if not lock.sleeps:
+                self.atomic -= 1
+
+        return acquire, release
+
+    def _rcu_block(self) -> Block:
+        def begin(_section: object) -> None:
             self.atomic += 1
-        lock.holder = self
+
+        def end(_section: object, *_exception: object) -> None:
+            self.atomic -= 1
+
+        return begin, end
 
     def try_acquire(self, lock: Lock) -> bool:
         """Take a lock if it is free."""
@@ -60,24 +88,6 @@ class Direct:
         lock.holder = self
         self.atomic += not lock.sleeps
         return True
-
-    def release(self, lock: Lock) -> None:
-        """Give a lock back.
-
-        Raises:
-            LockMisuse: it is not held.
-        """
-        if lock.holder is None:
-            raise LockMisuse(f"{lock.label} is released, but not held")
-        lock.holder = None
-        self.atomic -= not lock.sleeps
-
-    def abandon(self, lock: Lock | None) -> None:
-        """Leave a lock, or an RCU read section, as always."""
-        if lock:
-            self.release(lock)
-        else:
-            self.rcu_read_unlock()
 
     def rcu_read_lock(self) -> None:
         """Begin a read section."""
@@ -135,4 +145,4 @@ class Direct:
         poison(thing)
 
 
-current.runtime = Direct()
+use(Direct())

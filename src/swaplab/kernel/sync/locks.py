@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from swaplab.kernel.sync.runtime import current
+from swaplab.kernel.sync.runtime import block, current
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Lock", "Mutex", "SpinLock"]
 
 
+@block("lock_block")
 class Lock(Part):
     """A lock, held by nobody or by one task.
 
@@ -42,13 +43,10 @@ class Lock(Part):
         current.runtime.release(self)
 
     def __enter__(self) -> None:
-        current.runtime.acquire(self)
+        """`acquire`."""
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None:
-            current.runtime.release(self)
-        else:
-            current.runtime.abandon(self)
+        """`release`, unless whoever runs the system has an exception end what held it."""
 
 
 class SpinLock(Lock):

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from swaplab.kernel.sync.runtime import current
+from swaplab.kernel.sync.runtime import block, current
 from swaplab.kernel.sync.shared import Shared, kfree
 from swaplab.kernel.sync.work import Work
 
 __all__ = ["call_rcu", "kfree_rcu", "rcu", "synchronize_rcu"]
 
 
+@block("rcu_block")
 class _ReadSection:
     """``with rcu:`` is an RCU read section; they nest."""
 
     __slots__ = ()
 
     def __enter__(self) -> None:
-        current.runtime.rcu_read_lock()
+        """rcu_read_lock."""
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None:
-            current.runtime.rcu_read_unlock()
-        else:
-            current.runtime.abandon(None)
+        """rcu_read_unlock, as of a lock."""
 
 
 rcu = _ReadSection()

@@ -11,7 +11,21 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
 
-__all__ = ["ACQUIRE", "COMMUTE", "PLAIN", "READ", "RELEASE", "WRITE", "Runtime", "current", "install", "operation"]
+__all__ = [
+    "ACQUIRE",
+    "COMMUTE",
+    "PLAIN",
+    "READ",
+    "RELEASE",
+    "WRITE",
+    "Block",
+    "Runtime",
+    "block",
+    "current",
+    "install",
+    "operation",
+    "use",
+]
 
 READ = 1
 """Operations that only read do not depend on each other,"""
@@ -27,6 +41,7 @@ PLAIN = 32
 """Neither atomic nor marked: a data race where nothing else orders it."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+Mode = int | Callable[[Any], int]
 
 
 class Runtime(Protocol):
@@ -44,6 +59,14 @@ class Runtime(Protocol):
         lists among its arguments too.
         """
 
+    @property
+    def lock_block(self) -> Block:
+        """What ``with`` does on a lock."""
+
+    @property
+    def rcu_block(self) -> Block:
+        """What it does on `rcu.rcu`."""
+
     def acquire(self, lock: Any) -> None:
         """Take a lock, waiting for it."""
 
@@ -52,9 +75,6 @@ class Runtime(Protocol):
 
     def release(self, lock: Any) -> None:
         """Give a lock back."""
-
-    def abandon(self, lock: Any) -> None:
-        """Leave a lock, or an RCU read section for None, because of an exception."""
 
     def rcu_read_lock(self) -> None:
         """Begin an RCU read section; sections nest."""
@@ -96,21 +116,42 @@ class Installed:
 current = Installed()
 
 
-def _use(runtime: Runtime) -> None:
+def use(runtime: Runtime) -> None:
+    """Let `runtime` run what is called from now on."""
     current.runtime = runtime
     for each in _operations:
         each.bind(runtime.step)
+    for kind, name in _blocks.items():
+        kind.__enter__, kind.__exit__ = getattr(runtime, name)  # type: ignore[attr-defined]
 
 
 @contextmanager
 def install(runtime: Runtime) -> Iterator[None]:
     """Let `runtime` run what is called inside the block."""
     before = current.runtime
-    _use(runtime)
+    use(runtime)
     try:
         yield
     finally:
-        _use(before)
+        use(before)
+
+
+# Blocks ---------------------------------------------------------------------------------------------------------------
+
+Block = tuple[Callable[[Any], None], Callable[..., None]]
+"""``__enter__`` and ``__exit__`` of a class. Functions, as a bound method is not given the object it is called on."""
+_blocks: dict[type, str] = {}
+C = TypeVar("C", bound=type)
+
+
+def block(name: str) -> Callable[[C], C]:
+    """Have a runtime's attribute of that name be what ``with`` does on a class."""
+
+    def make(kind: C) -> C:
+        _blocks[kind] = name
+        return kind
+
+    return make
 
 
 # Operations -----------------------------------------------------------------------------------------------------------
@@ -119,10 +160,11 @@ def install(runtime: Runtime) -> Iterator[None]:
 class _Operation:
     """A method of a part that is one atomic operation: the method itself, or a step of whoever runs the system."""
 
-    def __init__(self, do: Callable[..., Any], mode: int | Callable[[Any], int], what: str) -> None:
+    def __init__(self, do: Callable[..., Any], mode: Mode, what: str, at: Callable[[Any, int], Any] | None) -> None:
         self.do = do
         self.mode = mode
         self.what = what
+        self.at = at
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.owner, self.name = owner, name
@@ -131,23 +173,28 @@ class _Operation:
 
     def bind(self, step: Callable[..., Any] | None) -> None:
         """Be a step from now on, or the method itself."""
-        do, mode, what = self.do, self.mode, self.what
-        bound = wraps(do)(lambda part, *args: step(part, mode, what, do, *args)) if step else do
-        setattr(self.owner, self.name, bound)
+        setattr(self.owner, self.name, wraps(self.do)(self._as_step(step)) if step else self.do)
+
+    def _as_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        do, mode, what, at = self.do, self.mode, self.what, self.at
+        if at:
+            return lambda whole, *args: step(at(whole, args[0]), mode, what, lambda _, *args: do(whole, *args), *args)
+        return lambda part, *args: step(part, mode, what, do, *args)
 
 
 _operations: list[_Operation] = []
 
 
-def operation(mode: int | Callable[[Any], int], what: str) -> Callable[[F], F]:
+def operation(mode: Mode, what: str, at: Callable[[Any, int], Any] | None = None) -> Callable[[F], F]:
     """Make a method of a `shared.Part` one atomic operation on it.
 
     Args:
         mode: how it touches the part; called with the part when it is done if that depends on then.
         what: it is called in texts.
+        at: for an operation on one element, whose index is its first argument: returns the part that this element is.
     """
 
     def make(do: F) -> F:
-        return cast(F, _Operation(do, mode, what))
+        return cast(F, _Operation(do, mode, what, at))
 
     return make

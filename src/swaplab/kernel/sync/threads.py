@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from swaplab.kernel.sync.bugs import Deadlock, LockMisuse, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import install
+from swaplab.kernel.sync.runtime import Block, install
 from swaplab.kernel.sync.shared import Part, Shared, poison
 from swaplab.kernel.sync.work import Work, WorkQueue
 
@@ -76,6 +76,8 @@ class Threads:
         self._workers: dict[WorkQueue | None, _Worker] = {}
         self._rcu = _Worker(self, "rcu", self._wait_for_readers)
         self._stack = ExitStack()
+        self.lock_block: Block = (lambda lock: self.acquire(lock), lambda lock, *_exception: self.release(lock))  # noqa: PLW0108
+        self.rcu_block: Block = (lambda _: self.rcu_read_lock(), lambda _, *_exception: self.rcu_read_unlock())
 
     def __enter__(self) -> Threads:
         self._stack.enter_context(install(self))
@@ -192,13 +194,6 @@ class Threads:
             task.atomic -= 1
         if gate:
             gate.release()
-
-    def abandon(self, lock: Lock | None) -> None:
-        """Leave a lock, or an RCU read section, as always."""
-        if lock:
-            self.release(lock)
-        else:
-            self.rcu_read_unlock()
 
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep.

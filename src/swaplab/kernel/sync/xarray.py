@@ -14,48 +14,10 @@ T = TypeVar("T")
 FULL = WRITE | ACQUIRE | RELEASE
 
 
-class Slot(Part, Generic[T]):
-    """One index of an array, which is what operations on it conflict about."""
-
-    __slots__ = ("index", "items")
-
-    def __init__(self, array: XArray[T], index: int) -> None:
-        super().__init__(array.owner, f"{array.name}[{index}]")
-        self.items = array.items
-        self.index = index
-
-    @operation(READ | ACQUIRE, "xa_load")
-    def load(self) -> T | None:
-        """xa_load."""
-        return self.items.get(self.index)
-
-    @operation(FULL, "xa_store")
-    def store(self, item: T) -> T | None:
-        """xa_store."""
-        found = self.items.pop(self.index, None)
-        self.items[self.index] = item
-        return found
-
-    @operation(FULL, "xa_erase")
-    def erase(self) -> T | None:
-        """xa_erase."""
-        return self.items.pop(self.index, None)
-
-    @operation(FULL, "xa_cmpxchg")
-    def cmpxchg(self, old: T | None, new: T | None) -> T | None:
-        """xa_cmpxchg."""
-        found = self.items.get(self.index)
-        if found is old:
-            self.items.pop(self.index, None)
-            if new is not None:
-                self.items[self.index] = new
-        return found
-
-
 class XArray(Part, Generic[T]):
-    """An array of pointers.
+    """An array of pointers, each of which is a part of its own to those who explore what depends on what.
 
-    Writers hold the lock: `store`, `erase` and `cmpxchg` take it themselves, `store_locked` leaves it to the caller.
+    Writers hold the lock: `store`, `erase` and `cmpxchg` take it themselves, others leave it to the caller.
 
     Args:
         owner: the object it is part of; none for a global one.
@@ -72,37 +34,49 @@ class XArray(Part, Generic[T]):
         super().__init__(owner, name)
         self.lock = SpinLock(owner, f"{name}.xa_lock")
         self.items: dict[int, T] = {}
-        self.slots: dict[int, Slot[T]] = {}
+        self.slots: dict[int, Part] = {}
 
-    def _slot(self, index: int) -> Slot[T]:
-        slot = self.slots.get(index)
-        if slot is None:
-            slot = self.slots[index] = Slot(self, index)
-        return slot
+    def _slot(self, index: int) -> Part:
+        return self.slots.get(index) or self.slots.setdefault(index, Part(self.owner, f"{self.name}[{index}]"))
 
+    @operation(READ | ACQUIRE, "xa_load", at=_slot)
     def load(self, index: int) -> T | None:
         """xa_load: under RCU, or whatever else keeps what it returns alive."""
-        return self._slot(index).load()
+        return self.items.get(index)
+
+    @operation(FULL, "xa_store", at=_slot)
+    def store_locked(self, index: int, item: T) -> T | None:
+        """__xa_store: return what was there."""
+        found = self.items.pop(index, None)
+        self.items[index] = item
+        return found
+
+    @operation(FULL, "xa_erase", at=_slot)
+    def erase_locked(self, index: int) -> T | None:
+        """__xa_erase: return what was there."""
+        return self.items.pop(index, None)
+
+    @operation(FULL, "xa_cmpxchg", at=_slot)
+    def cmpxchg_locked(self, index: int, old: T | None, new: T | None) -> T | None:
+        """__xa_cmpxchg: store `new` if `old` is there; return what was there."""
+        found = self.items.get(index)
+        if found is old:
+            self.items.pop(index, None)
+            if new is not None:
+                self.items[index] = new
+        return found
 
     def store(self, index: int, item: T) -> T | None:
         """xa_store: return what was there."""
         with self.lock:
-            return self._slot(index).store(item)
+            return self.store_locked(index, item)
 
     def erase(self, index: int) -> T | None:
         """xa_erase: return what was there."""
         with self.lock:
-            return self._slot(index).erase()
+            return self.erase_locked(index)
 
     def cmpxchg(self, index: int, old: T | None, new: T | None) -> T | None:
         """xa_cmpxchg: store `new` if `old` is there; return what was there."""
         with self.lock:
-            return self._slot(index).cmpxchg(old, new)
-
-    def store_locked(self, index: int, item: T) -> T | None:
-        """__xa_store: the caller holds the lock."""
-        return self._slot(index).store(item)
-
-    def erase_locked(self, index: int) -> T | None:
-        """__xa_erase: the caller holds the lock."""
-        return self._slot(index).erase()
+            return self.cmpxchg_locked(index, old, new)
