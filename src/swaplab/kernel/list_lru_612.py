@@ -1,6 +1,7 @@
 """list_lru as of 6.12: one lock per node, and kmemcg_id, read under it, says which list.
 
-mm/list_lru.c, 6.12. Each function that a safeguard protects has a sibling without it.
+mm/list_lru.c, 6.12. Each function that a safeguard protects has a sibling without it. As in Linux, a list that is
+missing is a null pointer, which is followed: hence the ignored types.
 """
 
 from __future__ import annotations
@@ -35,11 +36,6 @@ def memcg_kmem_id(memcg: LruMemcg) -> int:
     return READ_ONCE(memcg).kmemcg_id
 
 
-def _list_of(lru: ListLru, nid: int, index: int) -> ListLruOne:
-    # As in Linux: a list that is missing is a null pointer, which is followed.
-    return lru.from_memcg_idx(nid, index)  # type: ignore[return-value]
-
-
 @dataclass(frozen=True)
 class ListLru612:
     """The operations of 6.12.
@@ -64,7 +60,7 @@ class ListLru612:
         with nlru.lock:
             if not item.empty():
                 return False
-            one = _list_of(lru, nid, self.index(memcg) if early is None else early)
+            one: ListLruOne = lru.from_memcg_idx(nid, self.index(memcg) if early is None else early)  # type: ignore[assignment]
             one.list.add_tail(item)
             if not one.nr_items:
                 set_shrinker_bit(memcg)
@@ -79,7 +75,7 @@ class ListLru612:
         with nlru.lock:
             if item.empty():
                 return False
-            one = _list_of(lru, nid, self.index(memcg) if early is None else early)
+            one: ListLruOne = lru.from_memcg_idx(nid, self.index(memcg) if early is None else early)  # type: ignore[assignment]
             item.delete()
             one.nr_items -= 1
             nlru.nr_items.add(-1)
@@ -158,7 +154,7 @@ class ListLru612:
             src = lru.from_memcg_idx(nid, src_idx)
             if not src:
                 return
-            dst = _list_of(lru, nid, self.index(parent))
+            dst: ListLruOne = lru.from_memcg_idx(nid, self.index(parent))  # type: ignore[assignment]
             dst.list.splice(src.list)
             if src.nr_items:
                 dst.nr_items += src.nr_items

@@ -141,7 +141,7 @@ class ObjCgroup(Shared):
     def __init__(self, memcg: MemCgroup) -> None:
         self.name = memcg.name
         self.memcg = memcg
-        self.protocol = memcg.memcgs.protocol
+        self.lookup = _LOOKUPS[memcg.memcgs.protocol.lookup]
         self.objcg_lock = memcg.memcgs.objcg_lock
         self.refcnt = PercpuRef(self, "refcnt", self._release)
         self.list = ListNode(self, "list")
@@ -339,7 +339,7 @@ _LOOKUPS: dict[str, Callable[..., Any]] = {
 
 def with_memcg(objcg: ObjCgroup, use: Callable[[MemCgroup], T]) -> T:
     """Use the memcg of an objcg, kept as the protocol's lookup says; zswap_lru_add, mm/zswap.c, 6.12, has RCU."""
-    found: T = _LOOKUPS[objcg.protocol.lookup](objcg, use)
+    found: T = objcg.lookup(objcg, use)
     return found
 
 

@@ -181,15 +181,20 @@ class ZsClass:
     """struct size_class: what a pool has in one class.
 
     Differs: it is made, and its lists are, when they are first needed.
+
+    Attributes:
+        fullness_groups: by objects in use, of its zspages: mm/zsmalloc.c:get_fullness_group, 6.12.
+        is_huge: whether objects fill their page, so that the handle is elsewhere: mm/zsmalloc.c:ZsHugePage, 6.12.
     """
 
-    __slots__ = ("fullness_groups", "fullness_list", "lock", "pool", "size_class")
+    __slots__ = ("fullness_groups", "fullness_list", "is_huge", "lock", "pool", "size_class")
 
     def __init__(self, pool: ZsPool, size_class: SizeClass) -> None:
         self.pool = pool
         self.size_class = size_class
         self.lock = SpinLock(pool, f"size_class[{size_class.index}].lock")
         self.fullness_groups = _fullness_groups(size_class.objs_per_zspage)
+        self.is_huge = size_class.objs_per_zspage == size_class.pages_per_zspage == 1
         self.fullness_list: list[ListHead[Zspage] | None] = [None] * NR_FULLNESS_GROUPS
 
     def group(self, fullness: int) -> ListHead[Zspage]:
@@ -238,7 +243,7 @@ def _blank_pages(size_class: SizeClass) -> tuple[bytes, ...]:
 
 @cache
 def _fullness_groups(objs: int) -> tuple[int, ...]:
-    """Group by objects in use, of zspages with `objs` objects: mm/zsmalloc.c:get_fullness_group, 6.12."""
+    """Fullness groups by objects in use, of zspages with `objs` objects."""
     partly = [100 * inuse // objs // 10 + 1 for inuse in range(1, objs)]
     return (ZS_INUSE_RATIO_0, *partly, ZS_INUSE_RATIO_100)
 
@@ -246,11 +251,6 @@ def _fullness_groups(objs: int) -> tuple[int, ...]:
 def get_fullness_group(zspage: Zspage) -> int:
     """Fullness group that a zspage belongs to: mm/zsmalloc.c:get_fullness_group, 6.12."""
     return zspage.zs_class.fullness_groups[zspage.inuse]
-
-
-def is_huge(size_class: SizeClass) -> bool:
-    """Whether objects fill their page, so that the handle is elsewhere: mm/zsmalloc.c:ZsHugePage, 6.12."""
-    return size_class.objs_per_zspage == size_class.pages_per_zspage == 1
 
 
 def lookup_size_class(pool: ZsPool, size: int) -> ZsClass:
@@ -301,26 +301,26 @@ def free_zspage(zspage: Zspage) -> None:
 
 def obj_malloc(zspage: Zspage, handle: int) -> None:
     """Give a zspage's first free object to a handle: mm/zsmalloc.c:obj_malloc, 6.12."""
-    size_class = zspage.zs_class.size_class
+    zs_class = zspage.zs_class
     obj = zspage.freeobj
-    page, at = divmod(obj * size_class.size, PAGE_SIZE)
+    page, at = divmod(obj * zs_class.size_class.size, PAGE_SIZE)
     zspage.freeobj = _get_link(zspage.pages[page], at)[0] >> OBJ_TAG_BITS
     header = handle << OBJ_TAG_BITS | OBJ_ALLOCATED_TAG
-    if is_huge(size_class):
+    if zs_class.is_huge:
         zspage.index = header
     else:
         _put_link(zspage.pages[page], at, header)
     zspage.inuse += 1
-    zspage.zs_class.pool.handles[handle] = (zspage, obj)
+    zs_class.pool.handles[handle] = (zspage, obj)
 
 
 def obj_free(zspage: Zspage, obj: int) -> None:
     """Make an object the first free one of its zspage: mm/zsmalloc.c:obj_free, 6.12."""
-    size_class = zspage.zs_class.size_class
-    if is_huge(size_class):
+    zs_class = zspage.zs_class
+    if zs_class.is_huge:
         zspage.index = 0
     else:
-        page, at = divmod(obj * size_class.size, PAGE_SIZE)
+        page, at = divmod(obj * zs_class.size_class.size, PAGE_SIZE)
         _put_link(zspage.pages[page], at, zspage.freeobj << OBJ_TAG_BITS)
     zspage.freeobj = obj
     zspage.inuse -= 1
@@ -377,8 +377,8 @@ def _locate(pool: ZsPool, handle: int) -> tuple[list[bytearray], int, int]:
         zspage, obj = pool.handles[handle]
     except KeyError:
         raise UseAfterFree(f"{pool.label}: handle {handle} is used after it was freed") from None
-    size_class = zspage.zs_class.size_class
-    begin = obj * size_class.size + (0 if is_huge(size_class) else ZS_HANDLE_SIZE)
+    zs_class = zspage.zs_class
+    begin = obj * zs_class.size_class.size + (0 if zs_class.is_huge else ZS_HANDLE_SIZE)
     return zspage.pages, begin // PAGE_SIZE, begin % PAGE_SIZE
 
 
@@ -436,7 +436,7 @@ def _free_objects(zspage: Zspage) -> list[int]:
     obj = zspage.freeobj
     while obj != NO_OBJECT and len(found) < size_class.objs_per_zspage:
         page, at = divmod(obj * size_class.size, PAGE_SIZE)
-        link = NO_OBJECT << OBJ_TAG_BITS if is_huge(size_class) else _get_link(zspage.pages[page], at)[0]
+        link = NO_OBJECT << OBJ_TAG_BITS if zspage.zs_class.is_huge else _get_link(zspage.pages[page], at)[0]
         if obj >= size_class.objs_per_zspage or link & OBJ_ALLOCATED_TAG:
             raise Broken(f"{zspage.label}: object {obj} is linked as free, but is none")
         found.append(obj)
@@ -447,8 +447,7 @@ def _free_objects(zspage: Zspage) -> list[int]:
 def _handle_in(zspage: Zspage, obj: int) -> int:
     """Read which handle an object in use says it has."""
     page, at = divmod(obj * zspage.zs_class.size_class.size, PAGE_SIZE)
-    huge = is_huge(zspage.zs_class.size_class)
-    header = zspage.index if huge else _get_link(zspage.pages[page], at)[0]
+    header = zspage.index if zspage.zs_class.is_huge else _get_link(zspage.pages[page], at)[0]
     if not header & OBJ_ALLOCATED_TAG:
         raise Broken(f"{zspage.label}: object {obj} is in use, but not marked so")
     return int(header >> OBJ_TAG_BITS)

@@ -23,7 +23,7 @@ class Atomic(Part):
     __slots__ = ("value",)
 
     def __init__(self, owner: Shared | None, name: str, value: int = 0) -> None:
-        super().__init__(owner, name)
+        Part.__init__(self, owner, name)
         self.value = value
 
     @operation(READ, "atomic_read")
@@ -73,7 +73,7 @@ class Pointer(Part, Generic[T]):
     __slots__ = ("target",)
 
     def __init__(self, owner: Shared | None, name: str) -> None:
-        super().__init__(owner, name)
+        Part.__init__(self, owner, name)
         self.target: T | None = None
 
     @operation(READ, "READ_ONCE")
@@ -109,7 +109,7 @@ class PercpuRef(Part):
     __slots__ = ("count", "is_counted", "is_dying", "release")
 
     def __init__(self, owner: Shared, name: str, release: Callable[[], object]) -> None:
-        super().__init__(owner, name)
+        Part.__init__(self, owner, name)
         self.release = release
         self.count = 1
         self.is_dying = False
@@ -141,15 +141,13 @@ class PercpuRef(Part):
         if self._put():
             self.release()
 
-    @operation(_put_mode, "percpu_ref_put")
-    def _put(self) -> bool:
-        return self._drop()
-
     def _drop(self) -> bool:
         self.count -= 1
         if self.count < 0:
             raise KernelWarning(f"{self.label} drops below zero")
         return self.count == 0
+
+    _put = operation(_put_mode, "percpu_ref_put")(_drop)
 
     def kill(self, confirm: Callable[[], object] | None = None) -> None:
         """percpu_ref_kill_and_confirm: let no more `tryget_live` succeed, tell `confirm`, drop the initial reference.

@@ -28,7 +28,7 @@ class ListNode(Part, Generic[T]):
     __slots__ = ("entry", "head", "next", "prev")
 
     def __init__(self, owner: T, name: str) -> None:
-        super().__init__(owner, name)
+        Part.__init__(self, owner, name)
         self.entry = owner
         self.head: ListHead[T] | None = None
         self.next: ListNode[T] | ListHead[T] = self
@@ -70,7 +70,7 @@ class ListHead(Part, Generic[T]):
     __slots__ = ("next", "prev")
 
     def __init__(self, owner: Shared | None, name: str) -> None:
-        super().__init__(owner, name)
+        Part.__init__(self, owner, name)
         self.next: ListNode[T] | ListHead[T] = self
         self.prev: ListNode[T] | ListHead[T] = self
 

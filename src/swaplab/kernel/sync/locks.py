@@ -26,7 +26,7 @@ class Lock(Part):
     sleeps = False
 
     def __init__(self, owner: Shared | None, name: str, order: int = 0) -> None:
-        super().__init__(owner, name)
+        Part.__init__(self, owner, name)
         self.order = order
         self.holder: object = None
 

@@ -31,7 +31,7 @@ class XArray(Part, Generic[T]):
     __slots__ = ("items", "lock", "slots")
 
     def __init__(self, owner: Shared | None, name: str) -> None:
-        super().__init__(owner, name)
+        Part.__init__(self, owner, name)
         self.lock = SpinLock(owner, f"{name}.xa_lock")
         self.items: dict[int, T] = {}
         self.slots: dict[int, Part] = {}
