@@ -148,8 +148,8 @@ class OptimalSearch:
         """Go back to the deepest state with something left to run; return whether there is one."""
         while len(self.nodes) > self.base + 1:
             node = self.nodes[-1]
-            node.sleep[node.taken.task] = explorer.history.events[len(self.nodes) - 1].accesses
             if node.others:
+                node.sleep[node.taken.task] = explorer.history.events[len(self.nodes) - 1].accesses
                 node.taken = node.others.pop(0)
                 return True
             self.nodes.pop()

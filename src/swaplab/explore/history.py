@@ -90,6 +90,7 @@ class History:
         self.seen: list[int] = []
         self._last: dict[Variable, _Last] = {}
         self._released: dict[Variable, int] = {}
+        self._members: dict[int, list[Variable]] = {}
         self._freed: dict[int, int] = {}
         self._undo: list[list[tuple[Variable, _Last | None, int]]] = []
 
@@ -99,6 +100,7 @@ class History:
             for variable, last, released in reversed(self._undo.pop()):
                 if last is None:
                     del self._last[variable]
+                    self._members[variable[0]].pop()
                 else:
                     self._last[variable] = last
                 self._released[variable] = released
@@ -134,6 +136,7 @@ class History:
                 seen |= released
             if last is None:
                 last = NEVER
+                self._members.setdefault(variable[0], []).append(variable)
             else:
                 found = self._conflicts(last, mode)
                 racing += [each for each in found if not seen >> each & 1 and self._is_race(each, variable, mode)]
@@ -173,7 +176,7 @@ class History:
 
     def _uses(self, thing: int) -> list[int]:
         """Return events that used any member of an object, which so come before its end."""
-        lasts = [last for (owner, _), last in self._last.items() if owner == thing]
+        lasts = (self._last.get(variable, NEVER) for variable in self._members.get(thing, ()))
         return [event for last in lasts for event in self._conflicts(last, WRITE)]
 
     def _after(self, last: _Last, mode: int, number: int, task: int) -> _Last:

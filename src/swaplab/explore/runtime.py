@@ -42,8 +42,6 @@ from swaplab.kernel.sync.work import Work, WorkQueue
 __all__ = ["STEPS_MAX", "Explorer", "Strategy"]
 
 STEPS_MAX = 20_000
-GARBAGE = 50_000
-"""Objects to make before Python looks for cycles: an execution's are garbage at its end, and all are cycles."""
 FULL = WRITE | ACQUIRE | RELEASE
 
 T = TypeVar("T")
@@ -126,14 +124,13 @@ class Explorer:
         """Be the runtime inside the block, which is where `execute` may be called."""
         self._main = getcurrent()
         self._idle: list[greenlet] = []
-        thresholds = gc.get_threshold()
+        # What an execution makes is garbage at its end, and all of it cycles: those alone are to be looked through, and
+        # soon, while they are in the cache.
         gc.freeze()
-        gc.set_threshold(GARBAGE, *thresholds[1:])
         try:
             with watched(self._watch, self._make), install(self):
                 yield
         finally:
-            gc.set_threshold(*thresholds)
             gc.unfreeze()
             self._release_all()
             for each in self._idle:
