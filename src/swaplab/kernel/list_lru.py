@@ -1,7 +1,7 @@
 """list_lru: lists of reclaimable objects, one per node and memcg.
 
-mm/list_lru.c, 6.12 and 6.13. `ListLru` holds what both have; what differs is in `list_lru_612` and `list_lru_613`, and
-is chosen once, by the protocol.
+mm/list_lru.c, 6.12 and 6.13. `ListLru` is what both have; what differs is in `list_lru_612` and `list_lru_613`, and is
+chosen once, by the protocol.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, ClassVar, Final
-from typing import Protocol as Interface
 
 from swaplab.kernel.css import Css
 from swaplab.kernel.sync import WRITE_ONCE, Atomic, ListHead, ListNode, Shared, SpinLock, XArray, current, kfree
@@ -21,7 +20,6 @@ __all__ = [
     "ListLruMemcg",
     "ListLruNode",
     "ListLruOne",
-    "ListLruOps",
     "LruMemcg",
     "LruStatus",
 ]
@@ -97,41 +95,21 @@ class ListLruNode(Shared):
         self.nr_items = Atomic(self, "nr_items")
 
 
-class ListLruOps(Interface):
-    """What differs between versions.
+class ListLru(Shared):
+    """struct list_lru, aware of memcgs: what all versions have. The callers keep memcgs alive.
+
+    Args:
+        nodes: NUMA nodes.
 
     Attributes:
         relocks: whether a walk's callback that has dropped the lock takes it again.
+        node: by number.
+        xa: lists of memcgs, by kmemcg_id; the root's are in `node`.
     """
 
     relocks: ClassVar[bool]
 
-    def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
-        """list_lru_add."""
-
-    def delete(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
-        """list_lru_del."""
-
-    def walk_one(self, lru: ListLru, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
-        """list_lru_walk_one."""
-
-    def alloc(self, lru: ListLru, memcg: LruMemcg) -> int:
-        """memcg_list_lru_alloc."""
-
-    def reparent(self, lru: ListLru, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
-        """memcg_reparent_list_lru."""
-
-
-class ListLru(Shared):
-    """struct list_lru, aware of memcgs.
-
-    Args:
-        ops: of its version.
-        nodes: NUMA nodes.
-    """
-
-    def __init__(self, ops: ListLruOps, nodes: int = 1) -> None:
-        self.ops = ops
+    def __init__(self, nodes: int) -> None:
         self.nodes = nodes
         self.node = tuple(ListLruNode(nid) for nid in range(nodes))
         self.xa: XArray[ListLruMemcg] = XArray(self, "xa")
@@ -144,20 +122,24 @@ class ListLru(Shared):
         return mlru.node[nid] if mlru else None
 
     def add(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
-        """list_lru_add: put an item at the tail, unless it is on a list. The caller keeps the memcg alive."""
-        return self.ops.add(self, item, nid, memcg)
+        """list_lru_add: put an item at the tail, and return whether it was on no list."""
+        raise NotImplementedError
 
     def delete(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
-        """list_lru_del: take an item off its list, if it is on one. The caller keeps the memcg alive."""
-        return self.ops.delete(self, item, nid, memcg)
+        """list_lru_del: take an item off its list, and return whether it was on one."""
+        raise NotImplementedError
 
     def walk_one(self, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
         """list_lru_walk_one: offer up to `nr_to_walk` items to `isolate`; return how many it removed."""
-        return self.ops.walk_one(self, nid, memcg, isolate, nr_to_walk)
+        raise NotImplementedError
 
     def alloc(self, memcg: LruMemcg) -> int:
         """memcg_list_lru_alloc: make the lists of a memcg and of its ancestors; 0 or -ENOMEM. May sleep."""
-        return self.ops.alloc(self, memcg)
+        raise NotImplementedError
+
+    def reparent(self, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
+        """memcg_reparent_list_lru: leave the items of index `src_idx` to the parent, and free the lists."""
+        raise NotImplementedError
 
 
 def isolate_item(one: ListLruOne, item: ListNode[Any]) -> None:

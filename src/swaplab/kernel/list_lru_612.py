@@ -7,7 +7,6 @@ missing is a null pointer, which is followed: hence the ignored types.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from swaplab.kernel.css import css_descendants
@@ -36,11 +35,11 @@ def memcg_kmem_id(memcg: LruMemcg) -> int:
     return READ_ONCE(memcg).kmemcg_id
 
 
-@dataclass(frozen=True)
-class ListLru612:
-    """The operations of 6.12.
+class ListLru612(ListLru):
+    """A list_lru of 6.12.
 
-    Attributes:
+    Args:
+        nodes: NUMA nodes.
         index: which list is a memcg's: memcg_kmem_id, or something that does not follow offlining.
         early: read it before the lock is taken, not under it.
         parents: allocate the lists of ancestors too.
@@ -48,19 +47,26 @@ class ListLru612:
     """
 
     relocks: ClassVar[bool] = True
-    index: Callable[[LruMemcg], int] = memcg_kmem_id
-    early: bool = False
-    parents: bool = True
-    wait: bool = True
 
-    def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+    def __init__(
+        self,
+        nodes: int,
+        index: Callable[[LruMemcg], int] = memcg_kmem_id,
+        early: bool = False,
+        parents: bool = True,
+        wait: bool = True,
+    ) -> None:
+        super().__init__(nodes)
+        self.index, self.early, self.parents, self.wait = index, early, parents, wait
+
+    def add(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_add."""
-        nlru = lru.node[nid]
+        nlru = self.node[nid]
         early = self.index(memcg) if self.early else None
         with nlru.lock:
             if not item.empty():
                 return False
-            one: ListLruOne = lru.from_memcg_idx(nid, self.index(memcg) if early is None else early)  # type: ignore[assignment]
+            one: ListLruOne = self.from_memcg_idx(nid, self.index(memcg) if early is None else early)  # type: ignore[assignment]
             one.list.add_tail(item)
             if not one.nr_items:
                 set_shrinker_bit(memcg)
@@ -68,32 +74,32 @@ class ListLru612:
             nlru.nr_items.add(1)
             return True
 
-    def delete(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+    def delete(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_del. While lists are reparented the item may be on another list than the one that is counted."""
-        nlru = lru.node[nid]
+        nlru = self.node[nid]
         early = self.index(memcg) if self.early else None
         with nlru.lock:
             if item.empty():
                 return False
-            one: ListLruOne = lru.from_memcg_idx(nid, self.index(memcg) if early is None else early)  # type: ignore[assignment]
+            one: ListLruOne = self.from_memcg_idx(nid, self.index(memcg) if early is None else early)  # type: ignore[assignment]
             item.delete()
             one.nr_items -= 1
             nlru.nr_items.add(-1)
             return True
 
-    def walk_one(self, lru: ListLru, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
+    def walk_one(self, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
         """list_lru_walk_one."""
-        with lru.node[nid].lock:
-            return self._walk(lru, nid, self.index(memcg), isolate, nr_to_walk)
+        with self.node[nid].lock:
+            return self._walk(nid, self.index(memcg), isolate, nr_to_walk)
 
-    def _walk(self, lru: ListLru, nid: int, idx: int, isolate: Isolate, nr_to_walk: int) -> int:
+    def _walk(self, nid: int, idx: int, isolate: Isolate, nr_to_walk: int) -> int:
         """__list_lru_walk_one: after the lock was dropped, start again from the head."""
-        nlru = lru.node[nid]
+        nlru = self.node[nid]
         isolated = 0
         restart = True
         while restart:
             restart = False
-            one = lru.from_memcg_idx(nid, idx)
+            one = self.from_memcg_idx(nid, idx)
             following = one.list.first() if one else None
             while following and one and nr_to_walk and not restart:
                 entry, nr_to_walk = following, nr_to_walk - 1
@@ -109,12 +115,12 @@ class ListLru612:
                 restart = status in (LruStatus.REMOVED_RETRY, LruStatus.RETRY)
         return isolated
 
-    def alloc(self, lru: ListLru, memcg: LruMemcg) -> int:
+    def alloc(self, memcg: LruMemcg) -> int:
         """memcg_list_lru_alloc. Differs: storing in the array needs no memory of its own."""
         table: list[tuple[LruMemcg, ListLruMemcg]] = []
         walker: LruMemcg | None = memcg
-        while walker and not self._allocated(lru, walker):
-            mlru = new_memcg_lists(lru, walker)
+        while walker and not self._allocated(walker):
+            mlru = new_memcg_lists(self, walker)
             if mlru is None:
                 for _, made in table:
                     free_memcg_lists(made)
@@ -123,38 +129,38 @@ class ListLru612:
             walker = walker.parent if self.parents else None  # type: ignore[assignment]
         if not table:
             return 0
-        with lru.xa.lock:
+        with self.xa.lock:
             for each, mlru in reversed(table):
                 index = self.index(each)
-                if index < 0 or lru.xa.load(index):
+                if index < 0 or self.xa.load(index):
                     free_memcg_lists(mlru)
                 else:
-                    lru.xa.store_locked(index, mlru)
+                    self.xa.store_locked(index, mlru)
         return 0
 
-    def _allocated(self, lru: ListLru, memcg: LruMemcg) -> bool:
+    def _allocated(self, memcg: LruMemcg) -> bool:
         """memcg_list_lru_allocated."""
         index = self.index(memcg)
-        return index < 0 or lru.xa.load(index) is not None
+        return index < 0 or self.xa.load(index) is not None
 
-    def reparent(self, lru: ListLru, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
+    def reparent(self, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
         """memcg_reparent_list_lru: all nodes, then memcg_list_lru_free."""
-        for nid in range(lru.nodes):
-            self._reparent_node(lru, nid, src_idx, parent)
-        mlru = lru.xa.erase(src_idx)
+        for nid in range(self.nodes):
+            self._reparent_node(nid, src_idx, parent)
+        mlru = self.xa.erase(src_idx)
         if mlru:
             if self.wait:
                 call_rcu(free_memcg_lists, mlru)
             else:
                 free_memcg_lists(mlru)
 
-    def _reparent_node(self, lru: ListLru, nid: int, src_idx: int, parent: LruMemcg) -> None:
+    def _reparent_node(self, nid: int, src_idx: int, parent: LruMemcg) -> None:
         """memcg_reparent_list_lru_node."""
-        with lru.node[nid].lock:
-            src = lru.from_memcg_idx(nid, src_idx)
+        with self.node[nid].lock:
+            src = self.from_memcg_idx(nid, src_idx)
             if not src:
                 return
-            dst: ListLruOne = lru.from_memcg_idx(nid, self.index(parent))  # type: ignore[assignment]
+            dst: ListLruOne = self.from_memcg_idx(nid, self.index(parent))  # type: ignore[assignment]
             dst.list.splice(src.list)
             if src.nr_items:
                 dst.nr_items += src.nr_items

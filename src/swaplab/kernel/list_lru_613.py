@@ -5,7 +5,6 @@ mm/list_lru.c, 6.13 (fb56fdf8b9a2), and as mended in 2026 (98733f3f0bec).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from swaplab.kernel.css import css_is_dying
@@ -56,20 +55,23 @@ def lock_list_lru(one: ListLruOne) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class ListLru613:
-    """The operations of 6.13.
+class ListLru613(ListLru):
+    """A list_lru of 6.13.
 
-    Attributes:
+    Args:
+        nodes: NUMA nodes.
         drain_first: reparent the lists and mark them dead, and only then take them out of the array.
     """
 
     relocks: ClassVar[bool] = False
-    drain_first: bool
 
-    def add(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+    def __init__(self, nodes: int, drain_first: bool) -> None:
+        super().__init__(nodes)
+        self.drain_first = drain_first
+
+    def add(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_add."""
-        one = lock_list_lru_of_memcg(lru, nid, memcg, skip_empty=False)
+        one = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=False)
         assert one
         was_empty = item.empty()
         if was_empty:
@@ -79,12 +81,12 @@ class ListLru613:
             one.nr_items += 1
         one.lock.release()
         if was_empty:
-            lru.node[nid].nr_items.add(1)
+            self.node[nid].nr_items.add(1)
         return was_empty
 
-    def delete(self, lru: ListLru, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
+    def delete(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_del."""
-        one = lock_list_lru_of_memcg(lru, nid, memcg, skip_empty=False)
+        one = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=False)
         assert one
         was_listed = not item.empty()
         if was_listed:
@@ -92,14 +94,14 @@ class ListLru613:
             one.nr_items -= 1
         one.lock.release()
         if was_listed:
-            lru.node[nid].nr_items.add(-1)
+            self.node[nid].nr_items.add(-1)
         return was_listed
 
-    def walk_one(self, lru: ListLru, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
+    def walk_one(self, nid: int, memcg: LruMemcg, isolate: Isolate, nr_to_walk: int) -> int:
         """list_lru_walk_one: callbacks that drop the lock return without it, and the walk starts again."""
         isolated = 0
         while True:
-            one = lock_list_lru_of_memcg(lru, nid, memcg, skip_empty=True)
+            one = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=True)
             if not one:
                 return isolated
             following = one.list.first()
@@ -110,7 +112,7 @@ class ListLru613:
                 status = isolate(entry, one, one.lock)
                 if status in (LruStatus.REMOVED, LruStatus.REMOVED_RETRY):
                     isolated += 1
-                    lru.node[nid].nr_items.add(-1)
+                    self.node[nid].nr_items.add(-1)
                 elif status is LruStatus.ROTATE:
                     one.list.move_tail(entry.lru)
                 elif status is LruStatus.STOP:
@@ -120,51 +122,48 @@ class ListLru613:
                 one.lock.release()
                 return isolated
 
-    def alloc(self, lru: ListLru, memcg: LruMemcg) -> int:
+    def alloc(self, memcg: LruMemcg) -> int:
         """memcg_list_lru_alloc: the farthest ancestor without lists first; none for who is dying."""
-        while memcg_kmem_id(memcg) >= 0 and not lru.xa.load(memcg_kmem_id(memcg)):
+        while memcg_kmem_id(memcg) >= 0 and not self.xa.load(memcg_kmem_id(memcg)):
             each = memcg
-            while (parent := each.parent) and self._is_missing(lru, parent):  # type: ignore[arg-type]
+            while (parent := each.parent) and self._is_missing(parent):  # type: ignore[arg-type]
                 each = parent  # type: ignore[assignment]
-            mlru = new_memcg_lists(lru, each)
+            mlru = new_memcg_lists(self, each)
             if mlru is None:
                 return ENOMEM
-            is_dying = self._store(lru, each, mlru)
+            is_dying = self._store(each, mlru)
             if is_dying and each is memcg:
                 return 0
         return 0
 
-    @staticmethod
-    def _is_missing(lru: ListLru, memcg: LruMemcg) -> bool:
+    def _is_missing(self, memcg: LruMemcg) -> bool:
         index = memcg_kmem_id(memcg)
-        return index >= 0 and not lru.xa.load(index)
+        return index >= 0 and not self.xa.load(index)
 
-    @staticmethod
-    def _store(lru: ListLru, memcg: LruMemcg, mlru: ListLruMemcg) -> bool:
-        with lru.xa.lock:
+    def _store(self, memcg: LruMemcg, mlru: ListLruMemcg) -> bool:
+        with self.xa.lock:
             is_dying = css_is_dying(memcg)
             index = memcg_kmem_id(memcg)
-            if is_dying or lru.xa.load(index):
+            if is_dying or self.xa.load(index):
                 free_memcg_lists(mlru)
             else:
-                lru.xa.store_locked(index, mlru)
+                self.xa.store_locked(index, mlru)
         return is_dying
 
-    def reparent(self, lru: ListLru, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
+    def reparent(self, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
         """memcg_reparent_list_lrus, for one list_lru."""
-        mlru = lru.xa.load(src_idx) if self.drain_first else lru.xa.erase(src_idx)
+        mlru = self.xa.load(src_idx) if self.drain_first else self.xa.erase(src_idx)
         if not mlru:
             return
-        for nid in range(lru.nodes):
-            self._reparent_one(lru, nid, mlru.node[nid], parent)
+        for nid in range(self.nodes):
+            self._reparent_one(nid, mlru.node[nid], parent)
         if self.drain_first:
-            lru.xa.erase(src_idx)
+            self.xa.erase(src_idx)
         call_rcu(free_memcg_lists, mlru)
 
-    @staticmethod
-    def _reparent_one(lru: ListLru, nid: int, src: ListLruOne, parent: LruMemcg) -> None:
+    def _reparent_one(self, nid: int, src: ListLruOne, parent: LruMemcg) -> None:
         """memcg_reparent_list_lru_one."""
-        dst = lru.from_memcg_idx(nid, memcg_kmem_id(parent))
+        dst = self.from_memcg_idx(nid, memcg_kmem_id(parent))
         assert dst
         with src.lock, dst.lock:
             dst.list.splice(src.list)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from swaplab.kernel.css import CSS_ONLINE, CgroupRoot, css_descendants, css_next_descendant_pre, online_css
-from swaplab.kernel.list_lru import ListLru, ListLruOps, LruMemcg
+from swaplab.kernel.list_lru import ListLru, LruMemcg
 from swaplab.kernel.list_lru_612 import ListLru612, switch_ids
 from swaplab.kernel.list_lru_613 import ListLru613
 from swaplab.kernel.lruvec import Lruvec
@@ -78,17 +78,18 @@ __all__ = [
 T = TypeVar("T")
 
 
-def list_lru_ops(protocol: Protocol) -> ListLruOps:
-    """Return the list_lru of a protocol."""
+def new_list_lru(protocol: Protocol, nodes: int) -> ListLru:
+    """Make a list_lru of a protocol."""
     if protocol.list_lru == "feared":
-        return ListLru612(index=lambda memcg: memcg.id)  # type: ignore[attr-defined]
+        return ListLru612(nodes, index=lambda memcg: memcg.id)  # type: ignore[attr-defined]
     if protocol.list_lru == "6.12":
         return ListLru612(
+            nodes,
             early="id-under-lock" in protocol.without,
             parents="ancestors-allocated" not in protocol.without,
             wait="grace-period-before-free" not in protocol.without,
         )
-    return ListLru613(drain_first=protocol.list_lru == "6.13-fixed")
+    return ListLru613(nodes, drain_first=protocol.list_lru == "6.13-fixed")
 
 
 class MemcgRoot(CgroupRoot):
@@ -119,7 +120,7 @@ class MemcgRoot(CgroupRoot):
 
     def new_list_lru(self, nodes: int = 1) -> ListLru:
         """list_lru_init_memcg, mm/list_lru.c, 6.12."""
-        lru = ListLru(list_lru_ops(self.protocol), nodes)
+        lru = new_list_lru(self.protocol, nodes)
         with self.list_lrus_mutex:
             self.list_lrus = (*self.list_lrus, lru)
         return lru
@@ -302,7 +303,7 @@ def memcg_reparent_list_lrus(protocol: Protocol, memcg: MemCgroup, parent: MemCg
         switch_ids(memcg, parent)
     with memcg.memcgs.list_lrus_mutex:
         for lru in memcg.memcgs.list_lrus:
-            lru.ops.reparent(lru, memcg, parent, src_idx)
+            lru.reparent(memcg, parent, src_idx)
     if switches and late:
         switch_ids(memcg, parent)
 

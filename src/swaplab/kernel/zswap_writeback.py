@@ -102,7 +102,7 @@ class ShrinkWalk:
         lock.release()
         result = zswap_writeback_entry(self.swap, entry, swpentry)
         status = self._status(result)
-        if self.swap.zswap.list_lru.ops.relocks:
+        if self.swap.zswap.list_lru.relocks:
             lock.acquire()
         return status
 

@@ -98,7 +98,7 @@ class Machine:
         """shrink_memcg_cb, mm/zswap.c, 6.12: the lock is dropped for the writeback, which frees the entry."""
         lock.release()
         self.zswap_entry_free(entry)
-        if self.lru.ops.relocks:
+        if self.lru.relocks:
             lock.acquire()
         return LruStatus.REMOVED_RETRY
 
