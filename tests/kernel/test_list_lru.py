@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swaplab.kernel.css import CSS_DYING, cgroup_rmdir
 from swaplab.kernel.list_lru import DEAD, ListLruOne, LruStatus
-from swaplab.kernel.memcontrol import MemcgRoot, MemCgroup, ObjCgroup, mem_cgroup_create, with_memcg
+from swaplab.kernel.memcontrol import MemcgRoot, MemCgroup, ObjCgroup, mem_cgroup_create
 from swaplab.kernel.protocol import ListLruProtocol, Protocol
 from swaplab.kernel.sync import Direct, ListNode, Shared, SpinLock, install, validate_list
 from swaplab.kernel.sync.shared import is_freed
@@ -55,8 +55,8 @@ class System:
         objcg.refcnt.get()
         self.lru.alloc(memcg)
         item = Item(objcg)
-        assert with_memcg(objcg, lambda found: self.lru.add(item.lru, 0, found))
-        assert not with_memcg(objcg, lambda found: self.lru.add(item.lru, 0, found))
+        assert objcg.with_memcg(lambda found: self.lru.add(item.lru, 0, found))
+        assert not objcg.with_memcg(lambda found: self.lru.add(item.lru, 0, found))
         self.items.append(item)
         self.listed.add(item)
 
@@ -64,7 +64,7 @@ class System:
         if self.items:
             item = self.items[which % len(self.items)]
             was_listed = item in self.listed
-            assert with_memcg(item.objcg, lambda found: self.lru.delete(item.lru, 0, found)) == was_listed
+            assert item.objcg.with_memcg(lambda found: self.lru.delete(item.lru, 0, found)) == was_listed
             self.listed.discard(item)
 
     def walk(self, which: int) -> None:

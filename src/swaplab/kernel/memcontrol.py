@@ -70,7 +70,6 @@ __all__ = [
     "obj_cgroup_may_zswap",
     "obj_cgroup_uncharge_zswap",
     "swap_max_write",
-    "with_memcg",
     "zswap_max_write",
     "zswap_writeback_write",
 ]
@@ -131,6 +130,8 @@ class ObjCgroup(Shared):
 
     Attributes:
         memcg: valid under RCU only, and only as long as that section lasts.
+        with_memcg: calls a function with that memcg, kept as the protocol's lookup says; zswap_lru_add, mm/zswap.c,
+            6.12, has RCU.
         refcnt: its memcg's, and one of every object.
         nr_charged_bytes: of objects. Differs: no stock per CPU; the whole pages that they come to are charged.
         list: its place among the objcgs that a memcg has inherited.
@@ -142,7 +143,7 @@ class ObjCgroup(Shared):
     def __init__(self, memcg: MemCgroup) -> None:
         self.name = memcg.name
         self.memcg = memcg
-        self.lookup = _LOOKUPS[memcg.memcgs.protocol.lookup]
+        self.with_memcg = partial(_LOOKUPS[memcg.memcgs.protocol.lookup], self)
         self.objcg_lock = memcg.memcgs.objcg_lock
         self.refcnt = PercpuRef(self, "refcnt", self._release)
         self.list = ListNode(self, "list")
@@ -336,12 +337,6 @@ _LOOKUPS: dict[str, Callable[..., Any]] = {
     "tryget": partial(_with_reference, MemCgroup.tryget),
     "tryget_online": partial(_with_reference, MemCgroup.tryget_online),
 }
-
-
-def with_memcg(objcg: ObjCgroup, use: Callable[[MemCgroup], T]) -> T:
-    """Use the memcg of an objcg, kept as the protocol's lookup says; zswap_lru_add, mm/zswap.c, 6.12, has RCU."""
-    found: T = objcg.lookup(objcg, use)
-    return found
 
 
 # Looking memcgs up ----------------------------------------------------------------------------------------------------

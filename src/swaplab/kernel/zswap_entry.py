@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from swaplab.kernel.memcontrol import ObjCgroup, obj_cgroup_uncharge_zswap, with_memcg
+from swaplab.kernel.memcontrol import ObjCgroup, obj_cgroup_uncharge_zswap
 from swaplab.kernel.sync import KernelWarning, ListNode, Shared, XArray, kfree
 from swaplab.kernel.zsmalloc import zs_free
 from swaplab.kernel.zswap_pool import Zswap, ZswapPool
@@ -80,7 +80,7 @@ def zswap_lru_add(zswap: Zswap, entry: ZswapEntry) -> None:
     takes care of a memcg that goes offline meanwhile.
     """
     if entry.objcg:
-        with_memcg(entry.objcg, lambda memcg: zswap.list_lru.add(entry.lru, NODE, memcg))
+        entry.objcg.with_memcg(lambda memcg: zswap.list_lru.add(entry.lru, NODE, memcg))
     else:
         zswap.list_lru.add(entry.lru, NODE, zswap.root)
 
@@ -88,7 +88,7 @@ def zswap_lru_add(zswap: Zswap, entry: ZswapEntry) -> None:
 def zswap_lru_del(zswap: Zswap, entry: ZswapEntry) -> None:
     """Take an entry off its list: mm/zswap.c:zswap_lru_del, 6.12. See `zswap_lru_add`."""
     if entry.objcg:
-        with_memcg(entry.objcg, lambda memcg: zswap.list_lru.delete(entry.lru, NODE, memcg))
+        entry.objcg.with_memcg(lambda memcg: zswap.list_lru.delete(entry.lru, NODE, memcg))
     else:
         zswap.list_lru.delete(entry.lru, NODE, zswap.root)
 

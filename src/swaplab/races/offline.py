@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, get_args
 from swaplab.explore import Program
 from swaplab.kernel.css import CSS_ONLINE, cgroup_rmdir, css_descendants
 from swaplab.kernel.list_lru import DEAD, ListLruOne, LruStatus
-from swaplab.kernel.memcontrol import MemcgRoot, MemCgroup, ObjCgroup, mem_cgroup_create, with_memcg
+from swaplab.kernel.memcontrol import MemcgRoot, MemCgroup, ObjCgroup, mem_cgroup_create
 from swaplab.kernel.protocol import SAFEGUARDS, ListLruProtocol, Lookup, Protocol
 from swaplab.kernel.sync import ListNode, Shared, SpinLock, rcu
 
@@ -81,11 +81,11 @@ class Machine:
 
     def zswap_lru_add(self, entry: Entry) -> None:
         """zswap_lru_add, mm/zswap.c, 6.12."""
-        with_memcg(entry.objcg, lambda memcg: self.lru.add(entry.lru, entry.nid, memcg))
+        entry.objcg.with_memcg(lambda memcg: self.lru.add(entry.lru, entry.nid, memcg))
 
     def zswap_lru_del(self, entry: Entry) -> None:
         """zswap_lru_del, mm/zswap.c, 6.12."""
-        with_memcg(entry.objcg, lambda memcg: self.lru.delete(entry.lru, entry.nid, memcg))
+        entry.objcg.with_memcg(lambda memcg: self.lru.delete(entry.lru, entry.nid, memcg))
 
     def zswap_entry_free(self, entry: Entry) -> None:
         """zswap_entry_free, mm/zswap.c, and the end of its slot, mm/swapfile.c, 6.12."""
@@ -177,7 +177,8 @@ def alloc_and_add(machine: Machine) -> None:
 
 def hold_memcg(objcg: ObjCgroup) -> MemCgroup:
     """get_mem_cgroup_from_objcg, 6.12."""
-    return with_memcg(objcg, lambda memcg: memcg if memcg.tryget() else hold_memcg(objcg))
+    memcg: MemCgroup = objcg.with_memcg(lambda found: found if found.tryget() else hold_memcg(objcg))
+    return memcg
 
 
 def offline(machine: Machine) -> None:
