@@ -161,6 +161,7 @@ class MemCgroup(LruMemcg):
 
     Attributes:
         lineage: itself and all above it, the root last.
+        limited: the same without the root, which has no limits.
         id: of its own, for as long as it lives; -1 for the root.
         id_ref: how many need its ID: itself until it is offline, and every swap slot charged to it.
         objcg: what new objects are charged to; none once it is offline, and for the root.
@@ -184,6 +185,7 @@ class MemCgroup(LruMemcg):
         super().__init__(memcgs, name, parent)
         self.memcgs = memcgs
         self.lineage: tuple[MemCgroup, ...] = (self, *parent.lineage) if parent else (self,)
+        self.limited = self.lineage[:-1]
         self.id = memcg_id
         self.id_ref = Atomic(self, "id.ref", 1)
         self.kmemcg_id = -1
@@ -342,11 +344,6 @@ _LOOKUPS: dict[str, Callable[..., Any]] = {
 # Looking memcgs up ----------------------------------------------------------------------------------------------------
 
 
-def limited(memcg: MemCgroup) -> tuple[MemCgroup, ...]:
-    """A memcg and all above it but the root, which has no limits."""
-    return memcg.lineage[:-1]
-
-
 def get_mem_cgroup_from_objcg(objcg: ObjCgroup) -> MemCgroup:
     """Get the memcg that an objcg stands for now, with a reference: mm/memcontrol.c:get_mem_cgroup_from_objcg, 6.12."""
     while True:
@@ -363,7 +360,7 @@ def get_obj_cgroup_from_memcg(memcg: MemCgroup) -> ObjCgroup | None:
     mm/memcontrol.c:__get_obj_cgroup_from_memcg, 6.12: of the nearest ancestor that still has one.
     """
     with rcu:
-        for each in limited(memcg):
+        for each in memcg.limited:
             objcg = rcu_dereference(each).objcg
             if objcg and objcg.refcnt.tryget():
                 return objcg
@@ -505,7 +502,7 @@ def obj_cgroup_uncharge_zswap(objcg: ObjCgroup, size: int) -> None:
 def obj_cgroup_may_zswap(objcg: ObjCgroup) -> bool:
     """Whether memory.zswap.max allows one more entry, here and above: mm/memcontrol.c:obj_cgroup_may_zswap, 6.12."""
     memcg = get_mem_cgroup_from_objcg(objcg)
-    allowed = all(map(_has_zswap_room, limited(memcg)))
+    allowed = all(map(_has_zswap_room, memcg.limited))
     memcg.put()
     return allowed
 
@@ -520,7 +517,7 @@ def _has_zswap_room(memcg: MemCgroup) -> bool:
 
 def mem_cgroup_id_get_online(memcg: MemCgroup) -> MemCgroup:
     """Need the ID of the nearest memcg upwards that still has one: mm/memcontrol.c:mem_cgroup_id_get_online, 6.12."""
-    for each in limited(memcg):
+    for each in memcg.limited:
         if each.id_ref.inc_not_zero():
             return each
     return memcg.memcgs.root
@@ -553,7 +550,7 @@ def mem_cgroup_uncharge_swap(memcgs: MemcgRoot, memcg_id: int, pages: int) -> No
 
 def mem_cgroup_swap_full(memcg: MemCgroup) -> bool:
     """Whether half of memory.swap.max is used, here or above: mm/memcontrol.c:mem_cgroup_swap_full, 6.12."""
-    return any(2 * page_counter_read(each.swap) >= each.swap.max.read() for each in limited(memcg))
+    return any(2 * page_counter_read(each.swap) >= each.swap.max.read() for each in memcg.limited)
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

@@ -226,8 +226,11 @@ def zswap_accept_thr_pages(zswap: Zswap) -> int:
 
 def zswap_total_pages(zswap: Zswap) -> int:
     """Pages that all pools take: mm/zswap.c:zswap_total_pages, 6.12."""
+    total = 0
     with rcu:
-        return sum([zs_get_total_pages(pool.zpool) for pool in rcu_dereference(zswap).pools])
+        for pool in rcu_dereference(zswap).pools:
+            total += zs_get_total_pages(pool.zpool)
+    return total
 
 
 def zswap_check_limits(zswap: Zswap) -> bool:
