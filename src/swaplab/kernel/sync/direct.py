@@ -58,7 +58,7 @@ class Direct:
                 self.atomic += 1
             lock.holder = self
 
-        def release(lock: Lock, *_exception: object) -> None:
+        def release(lock: Lock, _kind: object = None, _error: object = None, _traceback: object = None) -> None:
             """Give a lock back.
 
             Raises:
@@ -76,7 +76,7 @@ class Direct:
         def begin(_section: object) -> None:
             self.atomic += 1
 
-        def end(_section: object, *_exception: object) -> None:
+        def end(_section: object, _kind: object, _error: object, _traceback: object) -> None:
             self.atomic -= 1
 
         return begin, end
