@@ -136,7 +136,6 @@ class History:
                 seen |= released
             if last is None:
                 last = NEVER
-                self._members.setdefault(variable[0], []).append(variable)
             else:
                 found = self._conflicts(last, mode)
                 racing += [each for each in found if not seen >> each & 1 and self._is_race(each, variable, mode)]
@@ -146,6 +145,8 @@ class History:
                 self._freed[variable[0]] = number
             elif self._freed and variable[0] in self._freed:
                 conflicts.append(self._freed[variable[0]])
+            if last is NEVER:
+                self._members.setdefault(variable[0], []).append(variable)
             self._last[variable] = self._after(last, mode, number, event.task)
             if mode & RELEASE:
                 self._released[variable] = (released if mode & COMMUTE else 0) | seen | bit
@@ -176,8 +177,8 @@ class History:
 
     def _uses(self, thing: int) -> list[int]:
         """Return events that used any member of an object, which so come before its end."""
-        lasts = (self._last.get(variable, NEVER) for variable in self._members.get(thing, ()))
-        return [event for last in lasts for event in self._conflicts(last, WRITE)]
+        members = self._members.get(thing, ())
+        return [event for variable in members for event in self._conflicts(self._last[variable], WRITE)]
 
     def _after(self, last: _Last, mode: int, number: int, task: int) -> _Last:
         if mode & WRITE:

@@ -19,7 +19,7 @@ from swaplab.explore.history import FREE, LIFE, Accesses, Event, History
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.program import Program, ProgramError
-from swaplab.explore.task import CHILDREN_MAX, NOTHING, Mode, Task
+from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task
 from swaplab.kernel.sync.bugs import (
     Broken,
     DataRace,
@@ -35,7 +35,7 @@ from swaplab.kernel.sync.bugs import (
 )
 from swaplab.kernel.sync.lists import ListHead, ListNode
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, Block, install
+from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, Block, Mode, install
 from swaplab.kernel.sync.shared import Part, Shared, watched
 from swaplab.kernel.sync.work import Work, WorkQueue
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from greenlet import greenlet
 
 from swaplab.explore.history import Accesses
 from swaplab.kernel.sync.locks import Lock
+from swaplab.kernel.sync.runtime import Mode
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["CHILDREN_MAX", "NOTHING", "Mode", "Task", "origin"]
+__all__ = ["CHILDREN_MAX", "NOTHING", "Task", "origin"]
 
-Mode = int | Callable[[Any], int]
-"""How an operation touches a part; called with it when the operation is done if that depends on then."""
 NOTHING: Accesses = ()
 CHILDREN_MAX = 1024
 """Of a task. Numbers follow from it, so that a task has the same one in every execution."""

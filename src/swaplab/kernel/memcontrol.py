@@ -77,7 +77,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-def new_list_lru(protocol: Protocol, nodes: int) -> ListLru:
+def _list_lru_of(protocol: Protocol, nodes: int) -> ListLru:
     """Make a list_lru of a protocol."""
     if protocol.list_lru == "feared":
         return ListLru612(nodes, index=lambda memcg: memcg.id)  # type: ignore[attr-defined]
@@ -119,7 +119,7 @@ class MemcgRoot(CgroupRoot):
 
     def new_list_lru(self, nodes: int = 1) -> ListLru:
         """list_lru_init_memcg, mm/list_lru.c, 6.12."""
-        lru = new_list_lru(self.protocol, nodes)
+        lru = _list_lru_of(self.protocol, nodes)
         with self.list_lrus_mutex:
             self.list_lrus = (*self.list_lrus, lru)
         return lru

@@ -111,7 +111,12 @@ def _classes() -> list[SizeClass]:
 
 _SERVING = _classes()
 SIZE_CLASSES: tuple[SizeClass, ...] = tuple(sorted(set(_SERVING)))
-_CLASS_OF_SIZE = [_SERVING[get_size_class_index(size)] for size in range(ZS_MAX_ALLOC_SIZE + ZS_HANDLE_SIZE + 1)]
+
+
+@cache
+def _class_of_size(size: int) -> SizeClass:
+    """Class for `size` bytes with the handle."""
+    return _SERVING[get_size_class_index(size)]
 
 
 @cache
@@ -122,7 +127,7 @@ def class_of_length() -> NDArray[np.uint8]:
     """
     position = {size_class: at for at, size_class in enumerate(SIZE_CLASSES)}
     lengths = range(PAGE_SIZE + 1)
-    table = [position[_CLASS_OF_SIZE[length + ZS_HANDLE_SIZE]] for length in lengths]
+    table = [position[_class_of_size(length + ZS_HANDLE_SIZE)] for length in lengths]
     result = np.array(table, np.uint8)
     result.flags.writeable = False
     return result
@@ -255,7 +260,7 @@ def get_fullness_group(zspage: Zspage) -> int:
 
 def lookup_size_class(pool: ZsPool, size: int) -> ZsClass:
     """Class for objects of `size` bytes with their handle: mm/zsmalloc.c:lookup_size_class, 6.12."""
-    size_class = _CLASS_OF_SIZE[size]
+    size_class = _class_of_size(size)
     found = pool.size_class.get(size_class.index)
     return found or pool.size_class.setdefault(size_class.index, ZsClass(pool, size_class))
 

@@ -114,14 +114,14 @@ def test_a_reader_that_begins_later_is_not_waited_for() -> None:
 
     def read() -> None:
         # One section after the other, without a gap that the writer could be lucky to find.
-        current.runtime.rcu_read_lock()
+        runtime.rcu_read_lock()
         asked.set()
         for _ in range(ROUNDS):
-            current.runtime.rcu_read_unlock()
-            current.runtime.rcu_read_lock()
+            runtime.rcu_read_unlock()
+            runtime.rcu_read_lock()
             if over.wait(0.001):
                 break
-        current.runtime.rcu_read_unlock()
+        runtime.rcu_read_unlock()
         assert over.is_set()
 
     with Threads() as runtime:

@@ -89,14 +89,6 @@ class Direct:
         self.atomic += not lock.sleeps
         return True
 
-    def rcu_read_lock(self) -> None:
-        """Begin a read section."""
-        self.atomic += 1
-
-    def rcu_read_unlock(self) -> None:
-        """End it."""
-        self.atomic -= 1
-
     def synchronize_rcu(self) -> None:
         """Nobody reads, where one may sleep."""
         self.might_sleep("synchronize_rcu")

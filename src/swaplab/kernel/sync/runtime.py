@@ -19,6 +19,7 @@ __all__ = [
     "RELEASE",
     "WRITE",
     "Block",
+    "Mode",
     "Runtime",
     "block",
     "current",
@@ -42,6 +43,7 @@ PLAIN = 32
 
 F = TypeVar("F", bound=Callable[..., Any])
 Mode = int | Callable[[Any], int]
+"""How an operation touches a part; called with it when the operation is done if that depends on then."""
 
 
 class Runtime(Protocol):
@@ -65,7 +67,7 @@ class Runtime(Protocol):
 
     @property
     def rcu_block(self) -> Block:
-        """What it does on `rcu.rcu`."""
+        """What it does on `rcu.rcu`: an RCU read section; sections nest."""
 
     def acquire(self, lock: Any) -> None:
         """Take a lock, waiting for it."""
@@ -75,12 +77,6 @@ class Runtime(Protocol):
 
     def release(self, lock: Any) -> None:
         """Give a lock back."""
-
-    def rcu_read_lock(self) -> None:
-        """Begin an RCU read section; sections nest."""
-
-    def rcu_read_unlock(self) -> None:
-        """End it."""
 
     def synchronize_rcu(self) -> None:
         """Wait until all RCU read sections that have begun are over."""
@@ -189,7 +185,7 @@ def operation(mode: Mode, what: str, at: Callable[[Any, int], Any] | None = None
     """Make a method of a `shared.Part` one atomic operation on it.
 
     Args:
-        mode: how it touches the part; called with the part when it is done if that depends on then.
+        mode: how it touches the part.
         what: it is called in texts.
         at: for an operation on one element, whose index is its first argument: returns the part that this element is.
     """
