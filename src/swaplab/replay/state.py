@@ -85,6 +85,7 @@ FOLIO_FLAGS = (
 )
 
 UNKNOWN = -1
+CACHE_LINE = 64
 
 FOLIO = np.dtype(
     [
@@ -100,7 +101,7 @@ FOLIO = np.dtype(
         ("length", "i2"),  # compressed bytes of this version; UNKNOWN until it is stored
     ]
 )
-"""All about a page: 32 bytes, so that none is in two cache lines and a fault waits for one."""
+"""All about a page: 32 bytes, so that none is in two cache lines (`records`) and a fault waits for one."""
 
 MIN_NR_GENS, MAX_NR_GENS = 2, 4
 LRU_INACTIVE, LRU_ACTIVE = 0, 1
@@ -224,8 +225,8 @@ LRU_GEN = np.dtype(
 )
 """include/linux/mmzone.h:struct lru_gen_folio, lru_gen_mm_state, 6.12. Heads of lists of cgroups stand behind them."""
 
-ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i2"), ("inuse", "i2")])
-"""One zspage: 12 bytes. Lists hang off heads behind the last zspage, one per size class and fullness group."""
+ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i4"), ("inuse", "i4")])
+"""One zspage, of 16 bytes for the same reason. Lists hang off heads behind the last, one per size class and group."""
 
 READAHEAD = np.dtype([("address", "i8"), ("window", "i4"), ("hits", "i4")])
 """vm_area_struct.swap_readahead_info of a workload: page of the last fault from 2, pages read then, hits since."""
@@ -398,8 +399,11 @@ class Machine:
 
 
 def records(dtype: np.dtype[Any], count: int) -> Records:
-    """`count` zeroed records of `dtype`."""
-    return np.zeros(count, dtype).view(np.recarray)
+    """`count` zeroed records of `dtype`, the first at the beginning of a cache line."""
+    size = count * dtype.itemsize
+    raw = np.zeros(size + CACHE_LINE, np.uint8)
+    begin = -raw.ctypes.data % CACHE_LINE
+    return raw[begin : begin + size].view(dtype).view(np.recarray)
 
 
 def record(dtype: np.dtype[Any]) -> Records:
