@@ -83,6 +83,8 @@ def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
     pages_moved, pages_had = whole_pages(moved), whole_pages(had)
     m.memcgs[memcg].usage -= pages_moved + tables_of(m, memcg)
     m.memcgs[memcg].objcg_bytes = 0
+    m.memcgs[parent].zswap_bytes += m.memcgs[memcg].zswap_bytes
+    m.memcgs[parent].zswapped += m.memcgs[memcg].zswapped
     m.memcgs[memcg].zswap_bytes = 0
     m.memcgs[memcg].zswapped = 0
     if parent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.replay.jit import entry, jit, wide
+from swaplab.replay.jit import entry, inline, jit, wide
 from swaplab.replay.lists import lru_del
 from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend
 from swaplab.replay.state import (
@@ -147,7 +147,7 @@ def out_of_memory(m: Machine, memcg: int) -> int:
 # Charging -------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@inline
 def try_charge(m: Machine, memcg: int, page: int) -> bool:
     """Charge one page, reclaiming at the limit and killing at the end of it (mm/memcontrol.c:try_charge_memcg, 6.12).
 
@@ -193,7 +193,7 @@ def alloc_page(m: Machine, page: int) -> bool:
     return True
 
 
-@jit
+@inline
 def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
     """Take a page and charge it to `memcg`; False when the faulting task was killed."""
     if not alloc_page(m, page):

@@ -127,8 +127,8 @@ class Replay:
             "inactive_anon": self._subtree("inactive") * PAGE_SIZE,
             "active_anon": self._subtree("active") * PAGE_SIZE,
             "swapcached": self._subtree("swapcached") * PAGE_SIZE,
-            "zswap": memcgs["zswap_bytes"],
-            "zswapped": memcgs["zswapped"] * PAGE_SIZE,
+            "zswap": self._subtree("zswap_bytes"),
+            "zswapped": self._subtree("zswapped") * PAGE_SIZE,
         }
 
     def _machine_wide(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ A head is a record like any other.
 
 from __future__ import annotations
 
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
     LATER,
@@ -118,7 +118,6 @@ def fetch_later(m: Machine, page: int) -> None:
     """Fetch a folio that is to be isolated a little later, and what a scan of this one needs."""
     prefetch(m.folios, wide(m.folios[page].zspage))
     prefetch(m.pte, page)
-    prefetch(m.kind, page)
 
 
 # Generations ----------------------------------------------------------------------------------------------------------
@@ -198,7 +197,7 @@ def lru_gen_del_folio(m: Machine, page: int) -> None:
 # Either kind ----------------------------------------------------------------------------------------------------------
 
 
-@jit
+@inline
 def lru_add(m: Machine, page: int) -> None:
     """Put a folio at the young end of the list that its flags say (mm_inline.h:lruvec_add_folio, 6.12)."""
     if m.control.lru_gen:
@@ -220,7 +219,7 @@ def next_batch(m: Machine) -> None:
     m.control.lru_batch_nr = 0
 
 
-@jit
+@inline
 def lru_add_batched(m: Machine, page: int) -> None:
     """Put a new folio on its list (mm/swap.c:folio_batch_add_and_move, 6.12).
 
@@ -232,7 +231,7 @@ def lru_add_batched(m: Machine, page: int) -> None:
         next_batch(m)
 
 
-@jit
+@inline
 def folio_add_lru(m: Machine, page: int) -> None:
     """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru, 6.12)."""
     if m.control.lru_gen:

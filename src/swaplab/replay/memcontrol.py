@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.state import NO_LIMIT, Machine
 from swaplab.replay.stats import flush_stats
 from swaplab.replay.stock import charge_by_force, refill_stock
@@ -25,6 +25,7 @@ __all__ = [
     "whole_pages",
     "workload_of",
     "writeback_enabled",
+    "zswap_charged",
 ]
 
 PAGE_SHIFT = 12
@@ -107,21 +108,31 @@ def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
         refill_stock(m, objcg, before - after)
 
 
-@jit
+@inline
 def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
     """Charge `length` compressed bytes and count `entries` entries (mm/memcontrol.c:obj_cgroup_charge_zswap, 6.12)."""
     obj_cgroup_charge(m, objcg, length)
-    while objcg >= 0:
-        memcg = m.memcgs[objcg]
-        memcg.zswap_bytes += length
-        memcg.zswapped += entries
-        objcg = wide(memcg.parent)
+    m.memcgs[objcg].zswap_bytes += length
+    m.memcgs[objcg].zswapped += entries
 
 
-@jit
+@inline
 def uncharge_zswap(m: Machine, objcg: int, length: int) -> None:
     """Take one entry of `length` bytes off again (mm/memcontrol.c:obj_cgroup_uncharge_zswap, 6.12)."""
     charge_zswap(m, objcg, -length, -1)
+
+
+@jit
+def zswap_charged(m: Machine, memcg: int) -> tuple[int, int]:
+    """Entries and compressed bytes, here and below, as memory.stat has them: what is the root's own has no objcg.
+
+    Differs: what a removed cgroup left to the root counts as the root's own.
+    """
+    stored = bytes_stored = 0
+    for each in range(max(memcg, 1), wide(m.memcgs[memcg].end)):
+        stored += wide(m.memcgs[each].zswapped)
+        bytes_stored += wide(m.memcgs[each].zswap_bytes)
+    return stored, bytes_stored
 
 
 @jit
@@ -129,10 +140,12 @@ def may_zswap(m: Machine, memcg: int) -> bool:
     """Whether memory.zswap.max allows one more store, here and above (mm/memcontrol.c:obj_cgroup_may_zswap, 6.12)."""
     while memcg > 0:
         counter = m.memcgs[memcg]
-        if 0 < counter.zswap_max < NO_LIMIT:
+        if counter.zswap_max < NO_LIMIT:
+            if not counter.zswap_max:
+                return False
             flush_stats(m, memcg)
-        if wide(counter.zswap_bytes) >> PAGE_SHIFT >= counter.zswap_max:
-            return False
+            if zswap_charged(m, memcg)[1] >> PAGE_SHIFT >= counter.zswap_max:
+                return False
         memcg = wide(counter.parent)
     return True
 

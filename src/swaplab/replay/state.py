@@ -188,9 +188,9 @@ MEMCG = np.dtype(
         ("usage", "i8"),  # pages charged here and below: folios, compressed bytes, page tables and stock
         ("swap", "i8"),  # slots charged here and below
         ("swap_local", "i8"),  # slots charged here
-        ("zswap_bytes", "i8"),  # compressed bytes here and below
-        ("zswapped", "i8"),  # entries here and below
-        ("objcg_bytes", "i8"),  # compressed bytes and anon_vmas of this cgroup's own objcg
+        ("zswap_bytes", "i8"),  # compressed bytes of this cgroup's own objcg
+        ("zswapped", "i8"),  # and their entries
+        ("objcg_bytes", "i8"),  # what the objcg is charged for: compressed bytes and anon_vmas
         ("anon", "i8"),  # mapped folios charged here
         ("swapcached", "i8"),  # folios in the swap cache charged here
         ("inactive", "i8"),  # length of the inactive list

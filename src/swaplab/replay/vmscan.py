@@ -127,12 +127,12 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
     There is no file memory, so the share of anonymous memory is all that is computed.
     """
     control = m.control
-    if swap_pages_left(m, memcg) <= 0 or (control.target > 0 and not control.swappiness):
-        return 0
     online = is_online(m, memcg)
     scan = size >> wide(control.priority)
     if not scan and not online:
         scan = min(size, SWAP_CLUSTER_MAX)
+    if not scan or swap_pages_left(m, memcg) <= 0 or (control.target > 0 and not control.swappiness):
+        return 0
     if (not control.priority and control.swappiness) or control.file_is_tiny:
         return scan
     cost = wide(control.scan_anon_cost)

@@ -18,6 +18,7 @@ from swaplab.replay.memcontrol import (
     spend,
     uncharge_zswap,
     writeback_enabled,
+    zswap_charged,
 )
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
@@ -115,7 +116,7 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
     return stored
 
 
-@jit
+@inline
 def zswap_entry_free(m: Machine, page: int) -> None:
     """Free the entry of `page` (mm/zswap.c:zswap_entry_free, 6.12)."""
     entry = m.folios[page]
@@ -343,22 +344,6 @@ def shrink_worker(m: Machine, has_room: bool) -> int:
 
 
 # The shrinker ---------------------------------------------------------------------------------------------------------
-
-
-@jit
-def zswap_charged(m: Machine, memcg: int) -> tuple[int, int]:
-    """Entries and compressed bytes as memory.stat has them: the root's without its own, which have no objcg.
-
-    Differs: what a removed cgroup left to the root counts as the root's own.
-    """
-    if memcg:
-        return wide(m.memcgs[memcg].zswapped), wide(m.memcgs[memcg].zswap_bytes)
-    stored = bytes_stored = 0
-    for each in range(1, wide(m.control.nr_memcgs)):
-        if m.memcgs[each].parent == 0:
-            stored += wide(m.memcgs[each].zswapped)
-            bytes_stored += wide(m.memcgs[each].zswap_bytes)
-    return stored, bytes_stored
 
 
 @jit
