@@ -118,6 +118,7 @@ def fetch_later(m: Machine, page: int) -> None:
     """Fetch a folio that is to be isolated a little later, and what a scan of this one needs."""
     prefetch(m.folios, wide(m.folios[page].zspage))
     prefetch(m.pte, page)
+    prefetch(m.kind, page)
 
 
 # Generations ----------------------------------------------------------------------------------------------------------
