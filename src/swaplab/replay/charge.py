@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import entry, inline, jit, wide
 from swaplab.replay.lists import lru_del
 from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend
@@ -181,7 +182,7 @@ def alloc_page(m: Machine, page: int) -> bool:
     """
     control = m.control
     retries = MAX_RECLAIM_RETRIES
-    while control.free <= control.watermark_min:
+    while unlikely(control.free <= control.watermark_min):
         if try_to_free_pages(m, 0, 1) or wait_for_write(m):
             continue
         retries -= 1
@@ -196,7 +197,7 @@ def alloc_page(m: Machine, page: int) -> bool:
 @inline
 def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
     """Take a page and charge it to `memcg`; False when the faulting task was killed."""
-    if not alloc_page(m, page):
+    if unlikely(not alloc_page(m, page)):
         return False
     if try_charge(m, memcg, page):
         return True

@@ -5,8 +5,8 @@ A head is a record like any other.
 
 from __future__ import annotations
 
+from swaplab.replay.hints import prefetch, unlikely
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
     LATER,
     LISTS_PER_MEMCG,
@@ -201,7 +201,7 @@ def lru_gen_del_folio(m: Machine, page: int) -> None:
 @inline
 def lru_add(m: Machine, page: int) -> None:
     """Put a folio at the young end of the list that its flags say (mm_inline.h:lruvec_add_folio, 6.12)."""
-    if m.control.lru_gen:
+    if unlikely(m.control.lru_gen):
         lru_gen_add_folio(m, page, 0)
         return
     folio = m.folios[page]
@@ -228,14 +228,14 @@ def lru_add_batched(m: Machine, page: int) -> None:
     """
     lru_add(m, page)
     m.control.lru_batch_nr += 1
-    if m.control.lru_batch_nr == PAGEVEC_SIZE:
+    if unlikely(m.control.lru_batch_nr == PAGEVEC_SIZE):
         next_batch(m)
 
 
 @inline
 def folio_add_lru(m: Machine, page: int) -> None:
     """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru, 6.12)."""
-    if m.control.lru_gen:
+    if unlikely(m.control.lru_gen):
         m.folios[page].bits |= PG_ACTIVE
     lru_add_batched(m, page)
 
@@ -243,7 +243,7 @@ def folio_add_lru(m: Machine, page: int) -> None:
 @jit
 def lru_add_tail(m: Machine, page: int) -> None:
     """Put an inactive folio where reclaim looks next (include/linux/mm_inline.h:lruvec_add_folio_tail, 6.12)."""
-    if m.control.lru_gen:
+    if unlikely(m.control.lru_gen):
         lru_gen_add_folio(m, page, 1)
         return
     memcg = wide(m.folios[page].memcg)
@@ -254,7 +254,7 @@ def lru_add_tail(m: Machine, page: int) -> None:
 @jit
 def lru_del(m: Machine, page: int) -> None:
     """Take a folio off its list (include/linux/mm_inline.h:lruvec_del_folio, 6.12)."""
-    if m.control.lru_gen:
+    if unlikely(m.control.lru_gen):
         lru_gen_del_folio(m, page)
         return
     folio = m.folios[page]
@@ -268,7 +268,9 @@ def lru_del(m: Machine, page: int) -> None:
 @jit
 def entry_add(m: Machine, page: int, objcg: int) -> None:
     """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add, 6.12)."""
-    memcg = 0 if m.control.zswap_global_lru else objcg
+    memcg = objcg
+    if unlikely(m.control.zswap_global_lru):
+        memcg = 0
     list_add_tail(m.folios, lru_head(m, memcg, LRU_ZSWAP), page)
     m.memcgs[memcg].entries += 1
 
@@ -277,4 +279,7 @@ def entry_add(m: Machine, page: int, objcg: int) -> None:
 def entry_del(m: Machine, page: int, objcg: int) -> None:
     """Take an entry off (mm/zswap.c:zswap_lru_del, 6.12)."""
     list_del(m.folios, page)
-    m.memcgs[0 if m.control.zswap_global_lru else objcg].entries -= 1
+    memcg = objcg
+    if unlikely(m.control.zswap_global_lru):
+        memcg = 0
+    m.memcgs[memcg].entries -= 1

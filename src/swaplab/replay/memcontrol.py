@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.state import NO_LIMIT, Machine
 from swaplab.replay.stats import flush_stats
@@ -96,7 +97,7 @@ def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
 
     The root has no objcg, and is not charged.
     """
-    if objcg == 0:
+    if unlikely(objcg == 0):
         return
     owner = m.memcgs[objcg]
     before = whole_pages(wide(owner.objcg_bytes))
@@ -140,7 +141,7 @@ def may_zswap(m: Machine, memcg: int) -> bool:
     """Whether memory.zswap.max allows one more store, here and above (mm/memcontrol.c:obj_cgroup_may_zswap, 6.12)."""
     while memcg > 0:
         counter = m.memcgs[memcg]
-        if counter.zswap_max < NO_LIMIT:
+        if unlikely(counter.zswap_max < NO_LIMIT):
             if not counter.zswap_max:
                 return False
             flush_stats(m, memcg)
@@ -211,7 +212,7 @@ def swap_pages_left(m: Machine, memcg: int) -> int:
 @jit
 def swap_full(m: Machine, memcg: int) -> bool:
     """Whether slots are worth freeing early: half are used (mm/memcontrol.c:mem_cgroup_swap_full, 6.12)."""
-    if 2 * m.control.slots_used > m.control.nr_slots:
+    if unlikely(2 * m.control.slots_used > m.control.nr_slots):
         return True
     while memcg > 0:
         if 2 * m.memcgs[memcg].swap >= m.memcgs[memcg].swap_max:

@@ -14,6 +14,7 @@ from swaplab.replay.charge import (
     anon_vma_prepare,
     handle_over_high,
 )
+from swaplab.replay.hints import prefetch, unlikely
 from swaplab.replay.jit import entry, inline, jit, wide
 from swaplab.replay.lists import folio_add_lru
 from swaplab.replay.memcontrol import (
@@ -23,7 +24,6 @@ from swaplab.replay.memcontrol import (
     swap_full,
     workload_of,
 )
-from swaplab.replay.prefetch import prefetch
 from swaplab.replay.state import (
     BLOCK,
     GONE,
@@ -128,7 +128,7 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
     if wide(folio.bits) & STATE_MASK != RESIDENT:
         current.pgmajfault += 1
         current.fault_ns += spend(m, wide(m.control.fault_major_ns))
-        if not swapin_readahead(m, page):
+        if unlikely(not swapin_readahead(m, page)):
             return False
     else:
         current.fault_ns += spend(m, wide(m.control.fault_minor_ns))
@@ -145,11 +145,11 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
 def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     """One page fault, and what it wakes (mm/memory.c:handle_pte_fault, 6.12)."""
     state = wide(m.folios[page].bits) & STATE_MASK
-    if state == GONE:
+    if unlikely(state == GONE):
         return
     control = m.control
     flush_stats_if_due(m)
-    if control.worker_running or control.shrink_queued:
+    if unlikely(control.worker_running or control.shrink_queued):
         run_worker(m)
     control.current = m.workload_memcg[workload_of(m, page)]
     current = m.memcgs[wide(control.current)]
@@ -158,10 +158,10 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
     if alive and write:
         write_page(m, page)  # here, as reclaim may take the page away again before the fault is over
-    if alive and current.over_high:
+    if alive and unlikely(current.over_high):
         handle_over_high(m, wide(control.current))
     control.in_lru_fault = 0
-    if kswapd_is_needed(m):
+    if unlikely(kswapd_is_needed(m)):
         run_background(m)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swaplab.replay.content import compressed_length
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lru_gen_aging import lru_gen_look_around
 from swaplab.replay.memcontrol import swap_full, writeback_enabled
@@ -43,12 +44,12 @@ def swap_writepage(m: Machine, page: int) -> int:
     folio = m.folios[page]
     memcg = m.memcgs[wide(folio.memcg)]
     length = compressed_length(m, page)
-    if length == 0:
+    if unlikely(length == 0):
         folio.bits |= ZEROMAP
         memcg.swpout_zero += 1
         return ZERO_FILLED
     folio.bits = wide(folio.bits) & ~ZEROMAP
-    if m.control.zram:
+    if unlikely(m.control.zram):
         return IN_ZSWAP if zram_store(m, page, length) else REDIRTIED
     if zswap_store(m, page, length):
         return IN_ZSWAP | ENTRY_REFERENCED
@@ -99,7 +100,7 @@ def folio_check_references(m: Machine, page: int) -> int:
         folio.bits = flags & ~PG_REFERENCED
         return FREED
     m.pte[page] = entry & ~YOUNG
-    if m.control.lru_gen:
+    if unlikely(m.control.lru_gen):
         lru_gen_look_around(m, page)
     folio.bits = flags | PG_REFERENCED
     return ACTIVATE if flags & PG_REFERENCED else KEEP
@@ -111,7 +112,7 @@ def pageout(m: Machine, page: int) -> int:
     folio = m.folios[page]
     folio.bits = wide(folio.bits) & ~PG_DIRTY
     state = swap_writepage(m, page)
-    if state == REDIRTIED:
+    if unlikely(state == REDIRTIED):
         folio.bits |= PG_DIRTY
         return ACTIVATE
     m.control.nr_pageout += 1
@@ -125,9 +126,9 @@ def pageout(m: Machine, page: int) -> int:
 def shrink_folio(m: Machine, page: int) -> int:
     """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop, 6.12)."""
     folio = m.folios[page]
-    if m.control.lru_gen and m.pte[page] & PRESENT and wide(folio.bits) & PG_REFERENCED:
+    if unlikely(m.control.lru_gen) and m.pte[page] & PRESENT and wide(folio.bits) & PG_REFERENCED:
         return KEEP  # its neighbour found it used
-    if wide(folio.bits) & PG_WRITEBACK:
+    if unlikely(wide(folio.bits) & PG_WRITEBACK):
         folio.bits |= PG_RECLAIM
         return ACTIVATE
     references = folio_check_references(m, page)
@@ -152,7 +153,7 @@ def activate(m: Machine, page: int) -> None:
     m.memcgs[memcg].pgactivate += 1
 
 
-@jit
+@inline
 def shrink_folio_list(m: Machine, taken: int) -> int:
     """Try to free the first `taken` isolated folios; how many are left (mm/vmscan.c:shrink_folio_list, 6.12).
 
@@ -171,7 +172,7 @@ def shrink_folio_list(m: Machine, taken: int) -> int:
             kept += 1
         else:
             waiting += 1
-            if waiting == PAGEVEC_SIZE:
+            if unlikely(waiting == PAGEVEC_SIZE):
                 free_folios(m, memcg, waiting)
                 waiting = 0
     free_folios(m, memcg, waiting)

@@ -6,6 +6,7 @@ first and freed at once; which number a slot has shows nowhere else.
 
 from __future__ import annotations
 
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import lru_add_tail, lru_del, next_batch
 from swaplab.replay.memcontrol import charge_slot, count_slot, payer, slot_owner, spend
@@ -42,7 +43,7 @@ __all__ = [
 def alloc_slot(m: Machine, page: int) -> int:
     """Take a slot for `page`: one never used, then that freed longest ago (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
     control = m.control
-    if control.rotational:
+    if unlikely(control.rotational):
         return alloc_cached_slot(m, page)
     control.slots_used += 1
     if control.slots_fresh < control.nr_slots:
@@ -60,7 +61,7 @@ def free_slot(m: Machine, page: int, memcg: int) -> None:
     control = m.control
     slot = wide(m.folios[page].slot)
     m.folios[page].slot = -1
-    if control.rotational:
+    if unlikely(control.rotational):
         return_slot(m, slot, memcg)
         return
     tail = (wide(control.slot_head) + wide(control.slot_count)) % wide(control.nr_slots)

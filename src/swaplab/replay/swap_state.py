@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swaplab.replay.charge import alloc_charged
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import folio_add_lru
 from swaplab.replay.memcontrol import is_online, workload_of
@@ -35,14 +36,14 @@ FIRST_ADDRESS = 2  # of a workload's pages; 0 is nowhere, and nothing is next to
 @inline
 def fill_folio(m: Machine, page: int, state: int, memcg: int, wait: bool) -> int:
     """Bring the contents in from where they are; PG_DIRTY if that leaves it so (mm/page_io.c:swap_read_folio, 6.12)."""
-    if state == ZERO_FILLED:
+    if unlikely(state == ZERO_FILLED):
         m.memcgs[memcg].swpin_zero += 1
         return 0
     if state == ON_DISK:
         m.memcgs[memcg].nr_disk_swapins += 1
         device_read(m, page, wait)
         return 0
-    if m.control.zram:
+    if unlikely(m.control.zram):
         zram_load(m, page)
     else:
         zswap_load(m, page)
@@ -59,10 +60,10 @@ def read_swap_cache(m: Machine, page: int, target: int) -> bool:
     folio = m.folios[page]
     owner = wide(folio.memcg)
     memcg = owner if is_online(m, owner) else wide(m.control.current)
-    if not alloc_charged(m, memcg, target):
+    if unlikely(not alloc_charged(m, memcg, target)):
         return False
     state = wide(folio.bits) & STATE_MASK
-    if state in (RESIDENT, GONE):
+    if unlikely(state in (RESIDENT, GONE)):
         m.control.free += 1
         page_counter_charge(m, memcg, -1)
         return True
@@ -163,7 +164,7 @@ def swapin_readahead(m: Machine, page: int) -> bool:
 
     False when the faulting task was killed. Differs: does not sleep for what is read ahead.
     """
-    if m.control.page_cluster and not m.control.zram:
+    if unlikely(m.control.page_cluster) and not m.control.zram:
         if not read_ahead(m, page):
             return False
         if not is_swapped(m, page):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import sqrt
 
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.hints import unlikely
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import fetch_later, lru_account, lru_add, lru_head, note_later
 from swaplab.replay.lru_gen_eviction import lru_gen_shrink_lruvec, lru_gen_shrink_node
 from swaplab.replay.memcontrol import (
@@ -38,7 +39,7 @@ PAGES_PER_GIB_SHIFT = 30 - 12
 # The lists of one cgroup ----------------------------------------------------------------------------------------------
 
 
-@jit
+@inline
 def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int:
     """Move up to 32 of the oldest folios of a list to `m.isolated`; their number (mm/vmscan.c, 6.12)."""
     head = lru_head(m, memcg, lru)
@@ -58,7 +59,7 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
     return taken
 
 
-@jit
+@inline
 def move_folios_to_lru(m: Machine, memcg: int, kept: int) -> None:
     """Put back the first `kept` isolated folios (mm/vmscan.c:move_folios_to_lru, 6.12)."""
     head = lru_head(m, memcg, LRU_INACTIVE)
@@ -81,7 +82,7 @@ def move_folios_to_lru(m: Machine, memcg: int, kept: int) -> None:
     lru_account(m, memcg, LRU_INACTIVE, inactive)
 
 
-@jit
+@inline
 def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list, 6.12)."""
     lru_add_drain(m)
@@ -147,7 +148,7 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
 def shrink_lruvec(m: Machine, memcg: int) -> None:
     """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec, 6.12)."""
     control = m.control
-    if control.lru_gen:
+    if unlikely(control.lru_gen):
         lru_gen_shrink_lruvec(m, memcg)
         return
     inactive = scan_target(m, memcg, wide(m.memcgs[memcg].inactive))
@@ -241,7 +242,7 @@ def shrink_node(m: Machine) -> None:
     Direct reclaim walks on where the last one stopped and stops when it has enough; kswapd and retries walk it all.
     """
     control = m.control
-    if control.lru_gen and not control.target:
+    if unlikely(control.lru_gen) and not control.target:
         lru_gen_shrink_node(m)
         return
     prepare_scan_control(m)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.memcontrol import is_online, swap_pages_left
 from swaplab.replay.state import (
@@ -70,7 +71,7 @@ def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
 def workingset_eviction(m: Machine, page: int, target: int) -> None:
     """Leave a shadow in the folio's place (mm/workingset.c:workingset_eviction, 6.12)."""
     folio = m.folios[page]
-    if m.control.lru_gen:
+    if unlikely(m.control.lru_gen):
         lru_gen_eviction(m, page)
         return
     folio.shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
@@ -86,7 +87,7 @@ def workingset_eviction(m: Machine, page: int, target: int) -> None:
 def workingset_test_recent(m: Machine, page: int) -> bool:
     """Whether the page would still be here if active anonymous memory had made room (mm/workingset.c, 6.12)."""
     evictor = wide(m.folios[page].other_memcg)
-    if not is_online(m, evictor) and m.memcgs[evictor].swap_local == 0:
+    if unlikely(not is_online(m, evictor)) and m.memcgs[evictor].swap_local == 0:
         return False  # its ID, which the shadow names, is gone
     distance = (wide(m.memcgs[evictor].nonresident_age) - wide(m.folios[page].shadow)) & AGE_MASK
     workingset_size = wide(m.memcgs[evictor].flushed_active) if swap_pages_left(m, evictor) > 0 else 0
@@ -100,7 +101,7 @@ def workingset_refault(m: Machine, page: int, memcg: int) -> None:
     flags = wide(folio.bits)
     if not flags & SHADOW:
         return
-    if m.control.lru_gen:
+    if unlikely(m.control.lru_gen):
         lru_gen_refault(m, page, memcg)
         return
     recent = workingset_test_recent(m, page)

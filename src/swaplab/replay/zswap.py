@@ -6,6 +6,7 @@ of the cgroup retargets, as ``objcg->memcg`` in the kernel.
 
 from __future__ import annotations
 
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add_batched, lru_head
 from swaplab.replay.memcontrol import (
@@ -60,10 +61,10 @@ LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY = 1, 2, 4  # include/linux/list_lru.h:e
 def check_limits(m: Machine) -> bool:
     """Whether the pool is full, or not yet below the accept threshold again (mm/zswap.c:zswap_check_limits, 6.12)."""
     control = m.control
-    if control.pool_pages >= control.zswap_max_pages:
+    if unlikely(control.pool_pages >= control.zswap_max_pages):
         control.pool_limit_hit += 1
         control.pool_reached_full = 1
-    elif control.pool_reached_full and control.pool_pages <= control.zswap_accept_pages:
+    elif unlikely(control.pool_reached_full) and control.pool_pages <= control.zswap_accept_pages:
         control.pool_reached_full = 0
     return bool(control.pool_reached_full)
 
@@ -76,11 +77,11 @@ def compress(m: Machine, page: int, length: int) -> bool:
     """
     control = m.control
     m.memcgs[payer(m)].compress_ns += spend(m, wide(control.compress_ns))
-    if length > PAGE_SIZE:
+    if unlikely(length > PAGE_SIZE):
         control.reject_compress_fail += 1
         return False
     zspage = zs_malloc(m, length)
-    if zspage < 0:
+    if unlikely(zspage < 0):
         control.reject_alloc_fail += 1
         return False
     m.folios[page].zspage = zspage
@@ -108,7 +109,7 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
     Differs: the objcg is that of the slot's owner, which differs from the folio's only after the owner was removed.
     Not modelled: failing allocation of an entry (reject_kmemcache_fail) or an xarray node, whose memory is not either.
     """
-    if not m.control.zswap_enabled:
+    if unlikely(not m.control.zswap_enabled):
         return False
     stored = zswap_store_checked(m, page, length, wide(m.memcgs[wide(m.folios[page].other_memcg)].objcg))
     if not stored and m.control.pool_reached_full:

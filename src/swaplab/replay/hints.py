@@ -1,4 +1,4 @@
-"""Ask for memory before it is needed: most of the time of a fault is waiting for records that are in no near cache."""
+"""What the compiler and the processor cannot know: what memory is needed soon, and which way a branch rarely goes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.core.imputils import lower_builtin
+from numba.extending import intrinsic, overload, type_callable
 
 from swaplab.replay.reference import element
 
-__all__ = ["prefetch"]
+__all__ = ["prefetch", "unlikely"]
 
-INT8_POINTER, INT32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+INT1, INT8_POINTER, INT32 = ir.IntType(1), ir.IntType(8).as_pointer(), ir.IntType(32)
 FOR_WRITING, KEEP, DATA = INT32(1), INT32(3), INT32(1)
 
 
@@ -38,3 +39,22 @@ def prefetch_element(_typing: Any, column: Any, index: Any) -> Any:
 def compiled_prefetch(column: Any, index: Any) -> Any:
     """What `prefetch` compiles to."""
     return lambda column, index: prefetch_element(column, index)  # type: ignore[call-arg]  # noqa: PLW0108
+
+
+def unlikely(condition: object) -> bool:
+    """Whether `condition` holds; it rarely does, as of settings that few have, and of failures (linux/compiler.h)."""
+    return bool(condition)
+
+
+@type_callable(unlikely)
+def type_unlikely(_context: Any) -> Any:
+    """Whatever is given, the answer is a boolean."""
+    return lambda condition: types.boolean
+
+
+@lower_builtin(unlikely, types.Any)
+def expect_false(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Say so where the condition is computed: a function that says it would lose it."""
+    condition = context.is_true(builder, signature.args[0], arguments[0])
+    function = builder.module.declare_intrinsic("llvm.expect", [INT1], ir.FunctionType(INT1, [INT1, INT1]))
+    return builder.call(function, [condition, INT1(0)])
