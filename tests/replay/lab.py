@@ -12,7 +12,7 @@ from swaplab.replay.jit import entry
 from swaplab.replay.lru_gen_aging import try_to_inc_max_seq
 from swaplab.replay.memory import run_background
 from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY, PG_SWAPCACHE, STATE_MASK, Machine
-from swaplab.replay.vmscan import scan_target
+from swaplab.replay.vmscan import prepare_scan_control, scan_target
 from swaplab.replay.zsmalloc import zs_free, zs_malloc
 from swaplab.replay.zswap import do_shrink_slab
 from swaplab.scenario.content import Content, SameFilled
@@ -137,7 +137,8 @@ def pages_on(m: Machine, memcg: int, lru: int) -> list[int]:
 
 @entry
 def scan_target_of(m: Machine, memcg: int, size: int) -> int:
-    """`scan_target`, for Python to call."""
+    """`scan_target` in a pass over what `control.target` says, for Python to call."""
+    prepare_scan_control(m)
     return scan_target(m, memcg, size)
 
 

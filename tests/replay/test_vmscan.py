@@ -154,7 +154,7 @@ def test_the_share_of_anonymous_memory_falls_with_its_cost(cost: int, share: flo
     """get_scan_count at swappiness 60: 60 / 200 at no cost, towards 3 / 17."""
     lab = Lab()
     lab.machine.control.priority = 1
-    lab.machine.control.scan_anon_cost = cost
+    lab.machine.memcgs["anon_cost"][0] = cost
     scanned = scan_target_of(lab.machine, A, 2_000_000)
     assert scanned / 1_000_000 == pytest.approx(share, abs=0.01)
 

@@ -148,41 +148,43 @@ def out_of_memory(m: Machine, memcg: int) -> int:
 # Charging -------------------------------------------------------------------------------------------------------------
 
 
+@jit
+def reclaim_and_charge(m: Machine, memcg: int, page: int, limited: int) -> bool:
+    """Charge one page once there is room below `limited` (mm/memcontrol.c:try_charge_memcg, from label retry, 6.12).
+
+    Differs: a retry without progress sleeps until a write in flight is done, where the kernel burns its retries.
+    """
+    retries = MAX_RECLAIM_RETRIES
+    while limited >= 0:
+        m.memcgs[limited].max_events += 1
+        reclaimed = try_to_free_pages(m, limited, 1)
+        has_room = m.memcgs[limited].usage < m.memcgs[limited].memory_max
+        if not (has_room or drain_all_stock(m, limited) or reclaimed or wait_for_write(m)):
+            retries -= 1
+            if retries < 0:
+                if out_of_memory(m, limited) < 0 or is_killed(m, page):
+                    return False
+                retries = MAX_RECLAIM_RETRIES
+        limited = charge(m, memcg, 1, 1)
+    return True
+
+
 @inline
 def try_charge(m: Machine, memcg: int, page: int) -> bool:
     """Charge one page, reclaiming at the limit and killing at the end of it (mm/memcontrol.c:try_charge_memcg, 6.12).
 
-    False when the task that faults on `page` was killed. Differs: a retry without progress sleeps until a write in
-    flight is done, where the kernel burns its retries.
+    False when the task that faults on `page` was killed.
     """
-    retries = MAX_RECLAIM_RETRIES
-    batch = MEMCG_CHARGE_BATCH
-    while True:
-        limited = charge(m, memcg, 1, batch)
-        if limited < 0:
-            return True
-        batch = 1
-        m.memcgs[limited].max_events += 1
-        reclaimed = try_to_free_pages(m, limited, 1)
-        has_room = m.memcgs[limited].usage < m.memcgs[limited].memory_max
-        if has_room or drain_all_stock(m, limited) or reclaimed or wait_for_write(m):
-            continue
-        retries -= 1
-        if retries < 0:
-            if out_of_memory(m, limited) < 0 or is_killed(m, page):
-                return False
-            retries = MAX_RECLAIM_RETRIES
+    limited = charge(m, memcg, 1, MEMCG_CHARGE_BATCH)
+    return not unlikely(limited >= 0) or reclaim_and_charge(m, memcg, page, limited)
 
 
 @jit
-def alloc_page(m: Machine, page: int) -> bool:
-    """Take a free page, reclaiming below the low mark (mm/page_alloc.c:__alloc_pages_slowpath, 6.12).
-
-    False when the task that faults on `page` was killed.
-    """
+def reclaim_for_page(m: Machine, page: int) -> bool:
+    """Get above the low mark (mm/page_alloc.c:__alloc_pages_slowpath, 6.12); False as for `alloc_page`."""
     control = m.control
     retries = MAX_RECLAIM_RETRIES
-    while unlikely(control.free <= control.watermark_min):
+    while control.free <= control.watermark_min:
         if try_to_free_pages(m, 0, 1) or wait_for_write(m):
             continue
         retries -= 1
@@ -190,7 +192,18 @@ def alloc_page(m: Machine, page: int) -> bool:
             if out_of_memory(m, 0) < 0 or is_killed(m, page):
                 return False
             retries = MAX_RECLAIM_RETRIES
-    control.free -= 1
+    return True
+
+
+@inline
+def alloc_page(m: Machine, page: int) -> bool:
+    """Take a free page, reclaiming below the low mark (mm/page_alloc.c:__alloc_pages_noprof, 6.12).
+
+    False when the task that faults on `page` was killed.
+    """
+    if unlikely(m.control.free <= m.control.watermark_min) and not reclaim_for_page(m, page):
+        return False
+    m.control.free -= 1
     return True
 
 

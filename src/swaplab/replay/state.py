@@ -341,7 +341,8 @@ CONTROL = np.dtype(
         ("kswapd", "i8"),
         ("kswapd_failures", "i8"),
         ("file_is_tiny", "i8"),
-        ("scan_anon_cost", "i8"),
+        ("anon_share", "i8"),  # weights by which a scan is split
+        ("file_share", "i8"),
     ]
 )
 """Scalars, int64 all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.state import Machine
 from swaplab.replay.stock import drain_all_stock
@@ -32,7 +33,7 @@ def flush_stats(m: Machine, memcg: int) -> None:
 def flush_stats_if_due(m: Machine) -> None:
     """Flush if so many accesses were made since; nothing but a fault changes what would have been flushed before."""
     control = m.control
-    if control.position >= control.next_flush:
+    if unlikely(control.position >= control.next_flush):
         flush_stats(m, 0)
         control.next_flush = control.position - control.position % FLUSH_INTERVAL + FLUSH_INTERVAL
 

@@ -5,7 +5,7 @@ A processor keeps what it has charged ahead for one cgroup, until another one's 
 
 from __future__ import annotations
 
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.state import Machine
 
 __all__ = [
@@ -97,7 +97,7 @@ def note_over_high(m: Machine, memcg: int, pages: int) -> None:
         memcg = wide(m.memcgs[memcg].parent)
 
 
-@jit
+@inline
 def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
     """Charge `pages` from the stock, as part of a `batch`, or alone where that does not fit; else none of them.
 

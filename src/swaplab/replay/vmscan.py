@@ -136,9 +136,7 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
         return 0
     if (not control.priority and control.swappiness) or control.file_is_tiny:
         return scan
-    cost = wide(control.scan_anon_cost)
-    anon = wide(control.swappiness) * (3 * cost + 1) // (2 * cost + 1)
-    file = (MAX_SWAPPINESS - wide(control.swappiness)) * (3 * cost + 1) // (cost + 1)
+    anon, file = wide(control.anon_share), wide(control.file_share)
     if online:
         return scan * anon // (anon + file)
     return (scan * anon + anon + file - 1) // (anon + file)
@@ -189,11 +187,16 @@ def inactive_of_node(m: Machine) -> int:
 
 @jit
 def prepare_scan_control(m: Machine) -> None:
-    """Read the target's costs and decide whether to deactivate (mm/vmscan.c:prepare_scan_control, 6.12)."""
+    """Read the target's costs and decide whether to deactivate (mm/vmscan.c:prepare_scan_control, 6.12).
+
+    And share between anonymous and file memory by these costs, for all of the pass (mm/vmscan.c:get_scan_count, 6.12).
+    """
     control = m.control
     target = wide(control.target)
     lruvec = m.memcgs[target]
-    control.scan_anon_cost = lruvec.anon_cost
+    cost = wide(lruvec.anon_cost)
+    control.anon_share = wide(control.swappiness) * (3 * cost + 1) // (2 * cost + 1)
+    control.file_share = (MAX_SWAPPINESS - wide(control.swappiness)) * (3 * cost + 1) // (cost + 1)
     refaulting = lruvec.flushed_activations != lruvec.refaults
     control.may_deactivate = control.force_deactivate or refaulting or inactive_is_low(m, target)
     control.file_is_tiny = 0
