@@ -228,7 +228,7 @@ def _print(parts: list[RenderableType]) -> None:
 def _progress(replays: bool) -> Iterator[Callable[[str], _Progress]]:
     """Yield what makes a bar for one run; there are none where standard error is no terminal."""
     if replays and not is_compiled():
-        print("swaplab: compiling the replay; this happens once and takes about twenty seconds", file=sys.stderr)  # noqa: T201
+        print("swaplab: compiling the replay; this happens once and takes about half a minute", file=sys.stderr)  # noqa: T201
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
 

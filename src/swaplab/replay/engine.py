@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 def is_compiled() -> bool:
-    """Whether a replay will start at once; compiling it takes about twenty seconds."""
+    """Whether a replay will start at once; compiling it takes about half a minute."""
     return is_cached(run)
 
 
