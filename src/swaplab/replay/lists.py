@@ -266,11 +266,15 @@ def lru_del(m: Machine, page: int) -> None:
 
 
 @jit
+def memcg_of_list(m: Machine, objcg: int) -> int:
+    """Cgroup that has the list an entry is on: the root where there is one for all, as before Linux 6.8."""
+    return 0 if unlikely(m.control.zswap_global_lru) else objcg
+
+
+@jit
 def entry_add(m: Machine, page: int, objcg: int) -> None:
     """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add, 6.12)."""
-    memcg = objcg
-    if unlikely(m.control.zswap_global_lru):
-        memcg = 0
+    memcg = memcg_of_list(m, objcg)
     list_add_tail(m.folios, lru_head(m, memcg, LRU_ZSWAP), page)
     m.memcgs[memcg].entries += 1
 
@@ -279,7 +283,4 @@ def entry_add(m: Machine, page: int, objcg: int) -> None:
 def entry_del(m: Machine, page: int, objcg: int) -> None:
     """Take an entry off (mm/zswap.c:zswap_lru_del, 6.12)."""
     list_del(m.folios, page)
-    memcg = objcg
-    if unlikely(m.control.zswap_global_lru):
-        memcg = 0
-    m.memcgs[memcg].entries -= 1
+    m.memcgs[memcg_of_list(m, objcg)].entries -= 1
