@@ -81,6 +81,24 @@ def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
 
 
 @jit
+def fix_fullness_group(m: Machine, zspage: int, size_class: int, change: int) -> int:
+    """Count one object more or less, and link the zspage where it belongs now (mm/zsmalloc.c:fix_fullness_group, 6.12).
+
+    Returns its fullness group, 0 for an empty one.
+    """
+    inuse = wide(m.zspages[zspage].inuse)
+    at = size_class * OBJECTS_MAX + inuse
+    old, new = wide(m.group_of[at]), wide(m.group_of[at + change])
+    m.zspages[zspage].inuse = inuse + change
+    if new != old:
+        if old:
+            remove_zspage(m, zspage, size_class, old)
+        if new:
+            insert_zspage(m, zspage, size_class, new)
+    return new
+
+
+@jit
 def zs_malloc(m: Machine, length: int) -> int:
     """Zspage that took an object of `length` bytes (1 to 4096), or -1 (mm/zsmalloc.c:zs_malloc, 6.12)."""
     size_class = wide(m.class_of_length[length])
@@ -89,15 +107,7 @@ def zs_malloc(m: Machine, length: int) -> int:
         zspage = alloc_zspage(m, size_class)
         if zspage < 0:
             return -1
-        old = 0
-    else:
-        old = wide(m.group_of[size_class * OBJECTS_MAX + wide(m.zspages[zspage].inuse)])
-    m.zspages[zspage].inuse += 1
-    new = wide(m.group_of[size_class * OBJECTS_MAX + wide(m.zspages[zspage].inuse)])
-    if new != old:
-        if old:
-            remove_zspage(m, zspage, size_class, old)
-        insert_zspage(m, zspage, size_class, new)
+    fix_fullness_group(m, zspage, size_class, 1)
     return zspage
 
 
@@ -105,13 +115,5 @@ def zs_malloc(m: Machine, length: int) -> int:
 def zs_free(m: Machine, zspage: int) -> None:
     """Take one object out of `zspage` (mm/zsmalloc.c:zs_free, 6.12)."""
     size_class = wide(m.zspages[zspage].size_class)
-    old = wide(m.group_of[size_class * OBJECTS_MAX + wide(m.zspages[zspage].inuse)])
-    m.zspages[zspage].inuse -= 1
-    new = wide(m.group_of[size_class * OBJECTS_MAX + wide(m.zspages[zspage].inuse)])
-    if new == old:
-        return
-    remove_zspage(m, zspage, size_class, old)
-    if new:
-        insert_zspage(m, zspage, size_class, new)
-    else:
+    if not fix_fullness_group(m, zspage, size_class, -1):
         free_zspage(m, zspage, size_class)
