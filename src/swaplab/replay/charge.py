@@ -152,7 +152,8 @@ def out_of_memory(m: Machine, memcg: int) -> int:
 def reclaim_and_charge(m: Machine, memcg: int, page: int, limited: int) -> bool:
     """Charge one page once there is room below `limited` (mm/memcontrol.c:try_charge_memcg, from label retry, 6.12).
 
-    Differs: a retry without progress sleeps until a write in flight is done, where the kernel burns its retries.
+    False as for `try_charge`. Differs: a retry without progress sleeps until a write in flight is done, where the
+    kernel burns its retries.
     """
     retries = MAX_RECLAIM_RETRIES
     while limited >= 0:
@@ -176,12 +177,14 @@ def try_charge(m: Machine, memcg: int, page: int) -> bool:
     False when the task that faults on `page` was killed.
     """
     limited = charge(m, memcg, 1, MEMCG_CHARGE_BATCH)
-    return not unlikely(limited >= 0) or reclaim_and_charge(m, memcg, page, limited)
+    if unlikely(limited >= 0):
+        return reclaim_and_charge(m, memcg, page, limited)
+    return True
 
 
 @jit
 def reclaim_for_page(m: Machine, page: int) -> bool:
-    """Get above the low mark (mm/page_alloc.c:__alloc_pages_slowpath, 6.12); False as for `alloc_page`."""
+    """Reclaim until a page may be taken (mm/page_alloc.c:__alloc_pages_slowpath, 6.12); False as for `alloc_page`."""
     control = m.control
     retries = MAX_RECLAIM_RETRIES
     while control.free <= control.watermark_min:
@@ -197,7 +200,7 @@ def reclaim_for_page(m: Machine, page: int) -> bool:
 
 @inline
 def alloc_page(m: Machine, page: int) -> bool:
-    """Take a free page, reclaiming below the low mark (mm/page_alloc.c:__alloc_pages_noprof, 6.12).
+    """Take a free page, reclaiming at the min watermark (mm/page_alloc.c:__alloc_pages_noprof, 6.12).
 
     False when the task that faults on `page` was killed.
     """

@@ -42,7 +42,7 @@ def compiled_prefetch(column: Any, index: Any) -> Any:
 
 
 def unlikely(condition: object) -> bool:
-    """Whether `condition` holds; it rarely does, as of settings that few have, and of failures (linux/compiler.h)."""
+    """Whether `condition` holds, which is rare: a setting that few have, or a failure (include/linux/compiler.h)."""
     return bool(condition)
 
 
