@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
-from swaplab.scenario.accesses import CHUNK, Accesses, _Reader, _round_robin
+from swaplab.scenario.accesses import CHUNK, Accesses, _read_ahead, _Reader, _round_robin
 from swaplab.scenario.model import Cgroup, Event, Scenario, Workload
 from swaplab.scenario.patterns import Scan, pattern_chunks
 from swaplab.scenario.trace import Stream, TraceWriter
@@ -56,6 +58,35 @@ def order(given_scenario: Scenario) -> list[tuple[int, int]]:
     joined = np.concatenate(chunks)
     assert len(joined) == accesses.total == sum(accesses.counts)
     return [(int(access) >> 1, int(access) & 1) for access in joined]
+
+
+# Reading ahead --------------------------------------------------------------------------------------------------------
+
+
+def test_what_fails_ahead_is_raised_in_its_turn() -> None:
+    def fails() -> Iterator[NDArray[np.uint32]]:
+        yield np.zeros(1, np.uint32)
+        raise InputError("t.parquet", "an undamaged file", "a damaged one")
+
+    chunks = _read_ahead(fails())
+    assert len(next(chunks)) == 1
+    with pytest.raises(InputError, match="a damaged one"):
+        next(chunks)
+
+
+def test_nobody_reads_on_for_who_has_left() -> None:
+    made: list[int] = []
+
+    def ten() -> Iterator[NDArray[np.uint32]]:
+        for i in range(10):
+            made.append(i)
+            yield np.full(1, i, np.uint32)
+
+    before = threading.active_count()
+    for _ in _read_ahead(ten()):
+        break
+    assert threading.active_count() == before
+    assert made in ([0], [0, 1])
 
 
 # Round robin ----------------------------------------------------------------------------------------------------------

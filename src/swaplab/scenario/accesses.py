@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
+from queue import SimpleQueue
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,12 +127,7 @@ class Accesses:
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all accesses in order, in chunks of no fixed size; another thread makes the next one meanwhile."""
-        chunks = self._chunks()
-        with ThreadPoolExecutor(1) as thread:
-            following = thread.submit(next, chunks, None)
-            while (chunk := following.result()) is not None:
-                following = thread.submit(next, chunks, None)
-                yield chunk
+        return _read_ahead(self._chunks())
 
     def _chunks(self) -> Iterator[Chunk]:
         if self._scenario.interleave == "trace":
@@ -176,6 +172,35 @@ class Accesses:
     def _in_trace_order(self) -> Iterator[Chunk]:
         owners = {k: i for i in range(len(self._streams)) for k in self._streams[i]}
         yield from self._trace_chunks(self._trace_names[0], owners)
+
+
+def _read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Yield what `chunks` does; another thread makes the next one while one is used.
+
+    Two queues, as an executor's futures took 20 us a chunk: what it does in Python finds nothing of it in the caches.
+    """
+    made: SimpleQueue[Chunk | Exception | None] = SimpleQueue()
+    wanted: SimpleQueue[bool] = SimpleQueue()
+
+    def make() -> None:
+        try:
+            while wanted.get():
+                made.put(next(chunks, None))
+        except Exception as error:
+            made.put(error)
+
+    thread = Thread(target=make, daemon=True)
+    thread.start()
+    wanted.put(True)
+    try:
+        while (chunk := made.get()) is not None:
+            if isinstance(chunk, Exception):
+                raise chunk
+            wanted.put(True)
+            yield chunk
+    finally:
+        wanted.put(False)
+        thread.join()
 
 
 def _encode(page: NDArray[np.integer], write: NDArray[np.bool_]) -> Chunk:
