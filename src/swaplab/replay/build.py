@@ -100,7 +100,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         class_of_length=class_of_length(),
         class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
         **classes,
-        freed_slots=np.empty(max(1, pages_of(scenario.swap.size)), np.int32),
+        page_slot=np.zeros(nr_pages if control.rotational else 1, np.int32),
         slot_page=np.full(int(control.nr_slots) + 1 if control.rotational else 1, SLOT_FREE, np.int32),
         cached_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
         returned_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),

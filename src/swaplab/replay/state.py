@@ -1,13 +1,13 @@
 """What a replay knows: a few named groups of arrays.
 
-Every structured array is a record array, so ``folios[p].slot`` reads the same compiled and interpreted.
+Every structured array is a record array, so ``folios[p].memcg`` reads the same compiled and interpreted.
 
 - `FOLIO`    one record per page, plus one byte of page-table entry; one per list head
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
 - `LRU_GEN`  one record per cgroup: what MGLRU knows of it
 - `ZSPAGE`   one record per zspage, with the size classes beside them
 - `CONTROL`  scalars: zswap's parameters and counters, the device, the clock, the scan in progress
-- `Machine`  all of them together, with the rings of freed slots and of writes in flight
+- `Machine`  all of them together, with the ring of writes in flight
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
 (while an entry exists). List heads are records of `folios` behind the last page: five per cgroup.
@@ -93,8 +93,8 @@ FOLIO = np.dtype(
         ("prev", "i4"),
         ("memcg", "i2"),  # charged with the folio, or with the slot
         ("bits", "u2"),  # where it is, and flags
-        ("slot", "i4"),  # swap slot, -1 if none
-        ("zspage", "i4"),  # in zswap: that holds the compressed bytes; resident: the folio that a scan meets `LATER`
+        ("later", "i4"),  # the folio that a scan meets `LATER` than this one
+        ("zspage", "i4"),  # that holds the compressed bytes, -1 if none
         ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
         ("version", "u4"),  # write accesses so far
         ("other_memcg", "i2"),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
@@ -278,9 +278,6 @@ CONTROL = np.dtype(
         # swap
         ("nr_slots", "i8"),
         ("slots_used", "i8"),
-        ("slots_fresh", "i8"),  # slots from here up were never used
-        ("slot_head", "i8"),  # ring of freed slots: first and count
-        ("slot_count", "i8"),
         ("lowest_bit", "i8"),  # of a rotational device: no slot below is free
         ("highest_bit", "i8"),  # nor above; 0 when none is
         ("cluster_next", "i8"),  # where to look for the next slot
@@ -368,7 +365,7 @@ class Machine:
     class_pages: NDArray[np.int32]  # [classes] pages per zspage
     class_groups: NDArray[np.int32]  # [classes] bit g: the list of fullness group g is not empty
     group_of: NDArray[np.uint8]  # [classes * OBJECTS_MAX] class, objects in use -> fullness group
-    freed_slots: NDArray[np.int32]  # [nr_slots] ring
+    page_slot: NDArray[np.int32]  # [nr_pages] slot of each page on a rotational device
     slot_page: NDArray[np.int32]  # [nr_slots + 1] page of each slot of a rotational device, SLOT_FREE or SLOT_CACHED
     cached_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] allocated ahead
     returned_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] freed, yet to be given back

@@ -1,7 +1,7 @@
 """Swap slots and the device behind them (mm/swapfile.c, mm/page_io.c, 6.12).
 
-Differs: but for rotational devices (`swaplab.replay.swap_slots`) slots are handed out in ascending order, reused oldest
-first and freed at once; which number a slot has shows nowhere else.
+Differs: but for rotational devices (`swaplab.replay.swap_slots`), where alone it matters which number a slot has, slots
+are only counted, and freed at once.
 """
 
 from __future__ import annotations
@@ -40,35 +40,22 @@ __all__ = [
 
 
 @jit
-def alloc_slot(m: Machine, page: int) -> int:
-    """Take a slot for `page`: one never used, then that freed longest ago (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
-    control = m.control
-    if unlikely(control.rotational):
-        return alloc_cached_slot(m, page)
-    control.slots_used += 1
-    if control.slots_fresh < control.nr_slots:
-        control.slots_fresh += 1
-        return wide(control.slots_fresh) - 1
-    slot = wide(m.freed_slots[wide(control.slot_head)])
-    control.slot_head = (wide(control.slot_head) + 1) % wide(control.nr_slots)
-    control.slot_count -= 1
-    return slot
+def alloc_slot(m: Machine, page: int) -> None:
+    """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+    if unlikely(m.control.rotational):
+        alloc_cached_slot(m, page)
+    else:
+        m.control.slots_used += 1
 
 
 @jit
 def free_slot(m: Machine, page: int, memcg: int) -> None:
     """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot, 6.12)."""
-    control = m.control
-    slot = wide(m.folios[page].slot)
-    m.folios[page].slot = -1
-    if unlikely(control.rotational):
-        return_slot(m, slot, memcg)
-        return
-    tail = (wide(control.slot_head) + wide(control.slot_count)) % wide(control.nr_slots)
-    m.freed_slots[tail] = slot
-    control.slot_count += 1
-    control.slots_used -= 1
-    count_slot(m, memcg, -1)
+    if unlikely(m.control.rotational):
+        return_slot(m, wide(m.page_slot[page]), memcg)
+    else:
+        m.control.slots_used -= 1
+        count_slot(m, memcg, -1)
 
 
 @jit
@@ -78,7 +65,7 @@ def add_to_swap(m: Machine, page: int) -> bool:
     owner = slot_owner(m, wide(folio.memcg))
     if m.control.slots_used - m.control.cache_nr == m.control.nr_slots or not charge_slot(m, owner):
         return False
-    folio.slot = alloc_slot(m, page)
+    alloc_slot(m, page)
     folio.other_memcg = owner
     folio.bits = wide(folio.bits) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
     m.memcgs[wide(folio.memcg)].swapcached += 1
@@ -104,13 +91,15 @@ PLUGGED = 1
 
 
 @jit
-def device_start(m: Machine, slot: int, transfer_ns: int) -> int:
-    """Queue one page's transfer behind what is queued; the time it leaves the wire."""
+def device_start(m: Machine, page: int, transfer_ns: int) -> int:
+    """Queue the transfer of one page behind what is queued; the time it leaves the wire."""
     control = m.control
     start = max(wide(control.clock), wide(control.device_free_at))
-    if control.rotational and slot != control.head_position:
-        start += wide(control.seek_ns)
-    control.head_position = slot + 1
+    if control.rotational:
+        slot = wide(m.page_slot[page])
+        if slot != control.head_position:
+            start += wide(control.seek_ns)
+        control.head_position = slot + 1
     control.device_free_at = start + transfer_ns
     return start + transfer_ns
 
@@ -150,7 +139,7 @@ def device_read(m: Machine, page: int, wait: bool) -> None:
     memcg = m.memcgs[payer(m)]
     if wait:
         submit(m)  # and with it, what was read ahead
-    done = device_start(m, wide(m.folios[page].slot), wide(control.read_page_ns)) + wide(control.read_latency_ns)
+    done = device_start(m, page, wide(control.read_page_ns)) + wide(control.read_latency_ns)
     memcg.pswpin += 1
     if wait:
         memcg.device_ns += spend(m, done - wide(control.clock))
@@ -163,7 +152,7 @@ def device_write(m: Machine, page: int, batch: int) -> None:
     if control.writes_count == WRITES_IN_FLIGHT:
         wait_for_write(m)
     submit(m)
-    done = device_start(m, wide(m.folios[page].slot), wide(control.write_page_ns)) + wide(control.write_latency_ns)
+    done = device_start(m, page, wide(control.write_page_ns)) + wide(control.write_latency_ns)
     tail = (wide(control.writes_head) + wide(control.writes_count)) % WRITES_IN_FLIGHT
     m.writes_page[tail] = page
     m.writes_done[tail] = done

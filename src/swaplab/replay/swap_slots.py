@@ -140,8 +140,8 @@ def check_cache_active(m: Machine) -> None:
 
 
 @jit
-def alloc_cached_slot(m: Machine, page: int) -> int:
-    """Take a slot, of which there is one, for `page` (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+def alloc_cached_slot(m: Machine, page: int) -> None:
+    """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
     control = m.control
     check_cache_active(m)
     if not control.cache_nr:
@@ -151,7 +151,7 @@ def alloc_cached_slot(m: Machine, page: int) -> int:
     control.cache_cur += 1
     slot = wide(m.cached_slots[wide(control.cache_cur) - 1])
     m.slot_page[slot] = page
-    return slot
+    m.page_slot[page] = slot
 
 
 @jit

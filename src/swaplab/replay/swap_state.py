@@ -103,7 +103,7 @@ def window(previous: int, position: int, hits: int, max_pages: int, last_window:
 def cluster_of(m: Machine, page: int) -> tuple[int, int]:
     """First and end of the slots to read around the page's (mm/swap_state.c:swap_cluster_readahead, 6.12)."""
     control = m.control
-    slot = wide(m.folios[page].slot)
+    slot = wide(m.page_slot[page])
     hits = wide(control.ra_hits)
     control.ra_hits = 0
     pages = window(wide(control.ra_offset), slot, hits, 1 << wide(control.page_cluster), wide(control.ra_pages))
