@@ -114,7 +114,8 @@ def is_cached(function: Any) -> bool:
 
 def jit(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Compile `function`, in nopython mode, into whatever compiled function calls it. Python cannot call it."""
-    return cast("Callable[Parameters, Returned]", numba.njit(**INTERNAL)(function))
+    # Told nothing, numba inlines by force all that an inlined function calls, down to the OOM killer.
+    return cast("Callable[Parameters, Returned]", numba.njit(**INTERNAL, forceinline=False)(function))
 
 
 def inline(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:

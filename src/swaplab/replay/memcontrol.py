@@ -63,7 +63,7 @@ def end_background(m: Machine, now: int) -> int:
     return clock
 
 
-@jit
+@inline
 def workload_of(m: Machine, page: int) -> int:
     """Workload that `page` belongs to."""
     low, high = 0, wide(m.control.nr_workloads)

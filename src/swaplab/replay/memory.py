@@ -87,7 +87,7 @@ def run_background(m: Machine) -> None:
 # Faults ---------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@inline
 def map_page(m: Machine, page: int, write: int) -> None:
     """Point the page-table entry at the folio (the end of mm/memory.c:do_swap_page, do_anonymous_page, 6.12)."""
     m.pte[page] = PRESENT | YOUNG | (PTE_DIRTY if write else 0)

@@ -143,7 +143,7 @@ def shrink_folio(m: Machine, page: int) -> int:
     return FREED
 
 
-@jit
+@inline
 def activate(m: Machine, page: int) -> None:
     """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked, 6.12)."""
     memcg = wide(m.folios[page].memcg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.replay.hints import unlikely
-from swaplab.replay.jit import entry, jit, wide
+from swaplab.replay.jit import entry, inline, jit, wide
 from swaplab.replay.state import Machine
 from swaplab.replay.stock import drain_all_stock
 
@@ -29,7 +29,7 @@ def flush_stats(m: Machine, memcg: int) -> None:
         parent.flushed_activations += lruvec.flushed_activations
 
 
-@jit
+@inline
 def flush_stats_if_due(m: Machine) -> None:
     """Flush if so many accesses were made since; nothing but a fault changes what would have been flushed before."""
     control = m.control

@@ -121,7 +121,7 @@ def inactive_is_low(m: Machine, memcg: int) -> bool:
     return inactive * ratio < active
 
 
-@jit
+@inline
 def scan_target(m: Machine, memcg: int, size: int) -> int:
     """How many folios of a list of `size` to scan at this priority (mm/vmscan.c:get_scan_count, 6.12).
 
@@ -142,7 +142,7 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
     return (scan * anon + anon + file - 1) // (anon + file)
 
 
-@jit
+@inline
 def shrink_lruvec(m: Machine, memcg: int) -> None:
     """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec, 6.12)."""
     control = m.control
@@ -217,7 +217,7 @@ def iterator_next(m: Machine, target: int) -> int:
     return following
 
 
-@jit
+@inline
 def shrink_one(m: Machine, memcg: int) -> None:
     """Reclaim folios, then compressed pages, of one cgroup."""
     shrink_lruvec(m, memcg)

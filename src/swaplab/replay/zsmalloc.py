@@ -5,7 +5,7 @@ Differs: an object has no place inside its zspage, since only compaction, which 
 
 from __future__ import annotations
 
-from swaplab.replay.jit import jit, wide
+from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import list_add, list_del
 from swaplab.replay.state import GROUPS, OBJECTS_MAX, Machine
 
@@ -98,7 +98,7 @@ def fix_fullness_group(m: Machine, zspage: int, size_class: int, change: int) ->
     return new
 
 
-@jit
+@inline
 def zs_malloc(m: Machine, length: int) -> int:
     """Zspage that took an object of `length` bytes (1 to 4096), or -1 (mm/zsmalloc.c:zs_malloc, 6.12)."""
     size_class = wide(m.class_of_length[length])
