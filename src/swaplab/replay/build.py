@@ -80,15 +80,18 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     nr_pages = int(accesses.first[-1])
     kind, first, count, lengths = _contents(scenario, accesses)
     classes = _size_classes()
+    memcgs = _memcgs(scenario, order)
     control = _control(scenario, nr_pages, len(order), cost)
+    control.high_limits = (memcgs.memory_high < NO_LIMIT).any()
+    control.swap_limits = (memcgs.swap_max < NO_LIMIT).any()
     tables = np.concatenate(([0], np.cumsum(-(-np.diff(accesses.first) // PTRS_PER_TABLE)))).astype(np.int64)
     folios = _linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order))
     folios.length = UNKNOWN
+    folios.kind[:nr_pages] = kind
     return Machine(
         folios=folios,
         pte=np.zeros(nr_pages, np.uint8),
-        kind=kind,
-        memcgs=_memcgs(scenario, order),
+        memcgs=memcgs,
         lru_gens=_lru_gens(len(order), scenario.machine.seed),
         gen_pages=np.zeros(len(order) * MAX_NR_GENS, np.int64),
         filters=np.zeros(max(1, int(tables[-1])), np.uint8),

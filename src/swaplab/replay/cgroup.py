@@ -34,6 +34,7 @@ def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
 def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
     """Set memory.high and reclaim down to it as far as that goes (mm/memcontrol.c:memory_high_write, 6.12)."""
     m.memcgs[memcg].memory_high = pages
+    m.control.high_limits = 1
     drain_all_stock(m, memcg)
     retries = MAX_RECLAIM_RETRIES
     while m.memcgs[memcg].usage > pages:

@@ -14,7 +14,7 @@ hash_of = jit(sample_hash)
 @jit
 def look_up(m: Machine, page: int) -> int:
     """Compressed bytes of what `page` holds now."""
-    kind = wide(m.kind[page])
+    kind = wide(m.folios[page].kind)
     sample = hash_of(page, wide(m.folios[page].version)) % wide(m.count[kind])
     return wide(m.lengths[wide(m.first[kind]) + sample])
 

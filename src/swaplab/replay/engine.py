@@ -94,8 +94,11 @@ class Replay:
             memory_max_write(m, memcg, pages_of(value))
         elif field == "memory_high":
             memory_high_write(m, memcg, pages_of(value))
+        elif field == "memory_swap_max":
+            m.memcgs[memcg].swap_max = pages_of(value)
+            m.control.swap_limits = 1
         else:
-            setattr(m.memcgs[memcg], field.removeprefix("memory_"), pages_of(value))
+            m.memcgs[memcg].zswap_max = pages_of(value)
 
     def sample(self) -> None:
         """Read all counters now."""

@@ -14,7 +14,7 @@ from swaplab.replay.reference import element
 __all__ = ["prefetch", "unlikely"]
 
 INT1, INT8_POINTER, INT32 = ir.IntType(1), ir.IntType(8).as_pointer(), ir.IntType(32)
-FOR_WRITING, KEEP, DATA = INT32(1), INT32(3), INT32(1)
+FOR_READING, KEEP, DATA = INT32(0), INT32(3), INT32(1)
 
 
 def prefetch(column: Any, index: int) -> None:
@@ -29,7 +29,7 @@ def prefetch_element(_typing: Any, column: Any, index: Any) -> Any:
         address = element(context, builder, signature.args[0], *arguments)
         hint = ir.FunctionType(ir.VoidType(), [INT8_POINTER, INT32, INT32, INT32])
         function = builder.module.declare_intrinsic("llvm.prefetch", [INT8_POINTER], hint)
-        builder.call(function, [address, FOR_WRITING, KEEP, DATA])
+        builder.call(function, [address, FOR_READING, KEEP, DATA])
         return context.get_dummy_value()
 
     return types.void(column, types.int64), generate

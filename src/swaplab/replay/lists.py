@@ -25,6 +25,8 @@ from swaplab.replay.state import (
     PG_REFERENCED,
     PG_SWAPCACHE,
     PG_WRITEBACK,
+    RESIDENT,
+    STATE_MASK,
     Machine,
     Records,
 )
@@ -104,7 +106,9 @@ def note_later(m: Machine, head: int, page: int) -> None:
     """
     lru = head - wide(m.control.nr_pages)
     at = lru * LATER + wide(m.turns[lru]) % LATER
-    m.folios[wide(m.added[at])].later = page
+    earlier = m.folios[wide(m.added[at])]
+    if wide(earlier.bits) & STATE_MASK == RESIDENT:
+        earlier.zspage = page
     m.added[at] = page
     m.turns[lru] += 1
 
@@ -112,9 +116,8 @@ def note_later(m: Machine, head: int, page: int) -> None:
 @jit
 def fetch_later(m: Machine, page: int) -> None:
     """Fetch a folio that is to be isolated a little later, and what a scan of this one needs."""
-    prefetch(m.folios, wide(m.folios[page].later))
+    prefetch(m.folios, wide(m.folios[page].zspage))
     prefetch(m.pte, page)
-    prefetch(m.kind, page)
 
 
 # Generations ----------------------------------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def slot_owner(m: Machine, memcg: int) -> int:
 def charge_slot(m: Machine, memcg: int) -> bool:
     """Charge a slot unless memory.swap.max forbids it (mm/memcontrol.c:__mem_cgroup_try_charge_swap, 6.12)."""
     each = memcg
-    while each > 0:
+    while unlikely(m.control.swap_limits) and each > 0:
         if m.memcgs[each].swap >= m.memcgs[each].swap_max:
             m.memcgs[memcg].swap_max_events += 1
             return False
@@ -203,7 +203,7 @@ def count_slot(m: Machine, memcg: int, slots: int) -> None:
 def swap_pages_left(m: Machine, memcg: int) -> int:
     """Slots the cgroup can still get (mm/memcontrol.c:mem_cgroup_get_nr_swap_pages, 6.12)."""
     left = wide(m.control.nr_slots) - wide(m.control.slots_used)
-    while memcg > 0:
+    while unlikely(m.control.swap_limits) and memcg > 0:
         left = min(left, wide(m.memcgs[memcg].swap_max) - wide(m.memcgs[memcg].swap))
         memcg = wide(m.memcgs[memcg].parent)
     return left
@@ -214,7 +214,7 @@ def swap_full(m: Machine, memcg: int) -> bool:
     """Whether slots are worth freeing early: half are used (mm/memcontrol.c:mem_cgroup_swap_full, 6.12)."""
     if unlikely(2 * m.control.slots_used > m.control.nr_slots):
         return True
-    while memcg > 0:
+    while unlikely(m.control.swap_limits) and memcg > 0:
         if 2 * m.memcgs[memcg].swap >= m.memcgs[memcg].swap_max:
             return True
         memcg = wide(m.memcgs[memcg].parent)

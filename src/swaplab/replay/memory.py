@@ -195,7 +195,8 @@ def look_closer(m: Machine, block: int, count: int) -> None:
 def hit(m: Machine, accesses: NDArray[np.uint32], begin: int, end: int) -> int:
     """Make accesses until one faults; where that is. Apart from the fault, as all it needs then stays in registers."""
     pte = m.pte
-    for i in range(begin, end):
+    i = begin
+    while i < end:
         access = wide(accesses[np.uintp(i)])
         page, write = access >> 1, access & 1
         entry = wide(pte[page])
@@ -204,7 +205,8 @@ def hit(m: Machine, accesses: NDArray[np.uint32], begin: int, end: int) -> int:
         pte[page] = entry | YOUNG | write * PTE_DIRTY
         if write:
             write_page(m, page)
-    return end
+        i += 1
+    return i
 
 
 @entry

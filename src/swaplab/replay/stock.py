@@ -5,6 +5,7 @@ A processor keeps what it has charged ahead for one cgroup, until another one's 
 
 from __future__ import annotations
 
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.state import Machine
 
@@ -90,7 +91,7 @@ def has_room(m: Machine, memcg: int) -> int:
 @jit
 def note_over_high(m: Machine, memcg: int, pages: int) -> None:
     """Have the running task reclaim for `pages` if the cgroup or an ancestor is above its memory.high."""
-    while memcg > 0:
+    while unlikely(m.control.high_limits) and memcg > 0:
         if m.memcgs[memcg].usage > m.memcgs[memcg].memory_high:
             m.memcgs[wide(m.control.current)].over_high += pages
             return
