@@ -30,6 +30,7 @@ from swaplab.replay.state import (
     MEMCG_NR_GENS,
     MEMCG_PAGES,
     MIN_NR_GENS,
+    NO_LIMIT,
     NONE,
     ON_DISK,
     PG_ACTIVE,
@@ -55,6 +56,7 @@ SWAPPED = (IN_ZSWAP, ON_DISK, ZERO_FILLED)
 
 def validate(m: Machine) -> None:
     """Check every law."""
+    validate_limits(m)
     validate_page_tables(m)
     validate_lists(m)
     validate_generations(m)
@@ -66,6 +68,12 @@ def validate(m: Machine) -> None:
     validate_pool(m)
     validate_slots(m)
     validate_writes(m)
+
+
+def validate_limits(m: Machine) -> None:
+    """Where it is said that there is no limit, there is none."""
+    assert m.control.high_limits or (m.memcgs.memory_high == NO_LIMIT).all(), "a memory.high that nobody looks at"
+    assert m.control.swap_limits or (m.memcgs.swap_max == NO_LIMIT).all(), "a memory.swap.max that nobody looks at"
 
 
 def counters(m: Machine) -> Counts:
