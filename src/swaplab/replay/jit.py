@@ -23,7 +23,7 @@ from numba.core.typed_passes import AnnotateTypes
 
 from swaplab.scenario import content
 
-__all__ = ["entry", "is_cached", "jit", "wide"]
+__all__ = ["entry", "inline", "is_cached", "jit", "wide"]
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -107,6 +107,18 @@ def fingerprint() -> str:
     return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
+def forgiving(load_index: Callable[[], dict[Any, str]]) -> Callable[[], dict[Any, str]]:
+    """`load_index`, but an index of another version, which names types that are no more, is as good as none."""
+
+    def load() -> dict[Any, str]:
+        try:
+            return load_index()
+        except (AttributeError, ImportError):
+            return {}
+
+    return load
+
+
 def is_cached(function: Any) -> bool:
     """Whether calling an `entry` will load it, and not compile it."""
     return not hasattr(function, "_cache") or bool(function._cache._cache_file._load_index())
@@ -130,5 +142,7 @@ def entry(function: Callable[Parameters, Returned]) -> Callable[Parameters, Retu
     """
     dispatcher: Any = numba.njit(**ENTRY)(function)
     if hasattr(dispatcher, "_cache"):
-        dispatcher._cache._cache_file._source_stamp = fingerprint()
+        file = dispatcher._cache._cache_file
+        file._source_stamp = fingerprint()
+        file._load_index = forgiving(file._load_index)
     return cast("Callable[Parameters, Returned]", dispatcher)
