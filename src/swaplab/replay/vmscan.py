@@ -206,14 +206,19 @@ def prepare_scan_control(m: Machine) -> None:
         control.file_is_tiny = few_free and not control.may_deactivate and some_anon > 0
 
 
-@jit
-def iterator_next(m: Machine, target: int) -> int:
-    """Next cgroup of the subtree's shared walk, or -1 when it is through (mm/memcontrol.c:mem_cgroup_iter, 6.12)."""
-    position = wide(m.memcgs[target].iterator)
-    following = target if position < 0 else position + 1
+@inline
+def mem_cgroup_iter(m: Machine, target: int, memcg: int) -> int:
+    """Cgroup of the subtree after `memcg`, of which -1 is before the first and after the last (mm/memcontrol.c, 6.12).
+
+    Unless a walk is to be a full one, all share their position.
+    """
+    shared = not m.control.full_walk
+    before = wide(m.memcgs[target].iterator) if shared else memcg
+    following = target if before < 0 else before + 1
     if following >= m.memcgs[target].end:
         following = -1
-    m.memcgs[target].iterator = following
+    if shared:
+        m.memcgs[target].iterator = following
     return following
 
 
@@ -224,38 +229,30 @@ def shrink_one(m: Machine, memcg: int) -> None:
     do_shrink_slab(m, memcg, wide(m.control.priority))
 
 
-@jit
-def shrink_partially(m: Machine, target: int) -> None:
-    """Walk on where the last reclaim of `target` stopped, until there is enough or the tree ends."""
+@inline
+def shrink_node_memcgs(m: Machine, target: int) -> None:
+    """Shrink all of a subtree; or, from where the last walk stopped, as much as is needed (mm/vmscan.c, 6.12)."""
     control = m.control
-    memcg = iterator_next(m, target)
+    memcg = mem_cgroup_iter(m, target, -1)
     if memcg < 0:
-        memcg = iterator_next(m, target)
+        memcg = mem_cgroup_iter(m, target, -1)
     while memcg >= 0:
         shrink_one(m, memcg)
-        if control.nr_reclaimed >= control.nr_to_reclaim:
+        if not control.full_walk and control.nr_reclaimed >= control.nr_to_reclaim:
             break
-        memcg = iterator_next(m, target)
+        memcg = mem_cgroup_iter(m, target, memcg)
 
 
 @jit
 def shrink_node(m: Machine) -> None:
-    """One pass over the target's subtree (mm/vmscan.c:shrink_node, shrink_node_memcgs, 6.12).
-
-    Direct reclaim walks on where the last one stopped and stops when it has enough; kswapd and retries walk it all.
-    """
+    """One pass over the target's subtree: kswapd's and retries' over all of it (mm/vmscan.c:shrink_node, 6.12)."""
     control = m.control
     if unlikely(control.lru_gen) and not control.target:
         lru_gen_shrink_node(m)
         return
     prepare_scan_control(m)
     before = wide(control.nr_reclaimed)
-    target = wide(control.target)
-    if control.full_walk:
-        for memcg in range(target, wide(m.memcgs[target].end)):
-            shrink_one(m, memcg)
-    else:
-        shrink_partially(m, target)
+    shrink_node_memcgs(m, wide(control.target))
     if control.nr_reclaimed > before:
         control.kswapd_failures = 0
 
@@ -289,13 +286,16 @@ def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
     control.full_walk = 0
     control.force_deactivate = 0
     control.skipped_deactivate = 0
-    shrink_by_priority(m)
-    if not control.nr_reclaimed:
-        control.full_walk = 1
+    while True:
         shrink_by_priority(m)
-    if not control.nr_reclaimed and control.skipped_deactivate:
-        control.force_deactivate = 1
-        shrink_by_priority(m)
+        if control.nr_reclaimed:
+            break
+        if not control.full_walk:
+            control.full_walk = 1
+        elif control.skipped_deactivate and not control.force_deactivate:
+            control.force_deactivate = 1
+        else:
+            break
     return wide(control.nr_reclaimed)
 
 
