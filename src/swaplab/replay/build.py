@@ -81,9 +81,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     kind, first, count, lengths = _contents(scenario, accesses)
     classes = _size_classes()
     memcgs = _memcgs(scenario, order)
-    control = _control(scenario, nr_pages, len(order), cost)
-    control.high_limits = (memcgs.memory_high < NO_LIMIT).any()
-    control.swap_limits = (memcgs.swap_max < NO_LIMIT).any()
+    control = _control(scenario, nr_pages, memcgs, cost)
     tables = np.concatenate(([0], np.cumsum(-(-np.diff(accesses.first) // PTRS_PER_TABLE)))).astype(np.int64)
     folios = _linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order))
     folios.length = UNKNOWN
@@ -218,10 +216,12 @@ def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
     return lengths
 
 
-def _control(scenario: Scenario, nr_pages: int, nr_memcgs: int, cost: Cost) -> Records:
+def _control(scenario: Scenario, nr_pages: int, memcgs: Records, cost: Cost) -> Records:
     control = record(CONTROL)
     zram = scenario.swap.device == "zram"
-    control.nr_pages, control.nr_memcgs, control.nr_workloads = nr_pages, nr_memcgs, len(scenario.workloads)
+    control.nr_pages, control.nr_memcgs, control.nr_workloads = nr_pages, len(memcgs), len(scenario.workloads)
+    control.high_limits = (memcgs.memory_high < NO_LIMIT).any()
+    control.swap_limits = (memcgs.swap_max < NO_LIMIT).any()
     control.swappiness = scenario.machine.swappiness
     control.zswap_enabled = scenario.zswap.enabled
     control.zswap_global_lru = scenario.zswap.lru == "global"
