@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.state import Machine
+from swaplab.replay.state import NO_LIMIT, Machine
 
 __all__ = [
     "MEMCG_CHARGE_BATCH",
@@ -41,6 +41,17 @@ def over_limit(m: Machine, memcg: int, pages: int) -> int:
             return memcg
         memcg = wide(counter.parent)
     return -1
+
+
+@jit
+def headroom(m: Machine, memcg: int) -> int:
+    """Pages that can be charged to `memcg` and all above it."""
+    room = NO_LIMIT
+    while memcg > 0:
+        counter = m.memcgs[memcg]
+        room = min(room, wide(counter.memory_max) - wide(counter.usage))
+        memcg = wide(counter.parent)
+    return room
 
 
 @jit
@@ -107,17 +118,17 @@ def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
     if is_stocked(m, memcg, pages):
         m.control.stock_pages -= pages
         return -1
-    limited = over_limit(m, memcg, batch)
-    if limited >= 0 and batch > pages:
+    room = headroom(m, memcg)
+    if room < batch:
         batch = pages
-        limited = over_limit(m, memcg, batch)
-    if limited < 0:
-        page_counter_charge(m, memcg, batch)
-        if batch > pages:
-            refill_stock(m, memcg, batch - pages)
-        if not m.control.background:
-            note_over_high(m, memcg, batch)
-    return limited
+    if room < batch:
+        return over_limit(m, memcg, pages)
+    page_counter_charge(m, memcg, batch)
+    if batch > pages:
+        refill_stock(m, memcg, batch - pages)
+    if not m.control.background:
+        note_over_high(m, memcg, batch)
+    return -1
 
 
 @jit
