@@ -109,11 +109,8 @@ def folio_check_references(m: Machine, page: int) -> int:
 @inline
 def pageout(m: Machine, page: int) -> int:
     """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout, 6.12)."""
-    folio = m.folios[page]
-    folio.bits = wide(folio.bits) & ~PG_DIRTY
     state = swap_writepage(m, page)
     if unlikely(state == REDIRTIED):
-        folio.bits |= PG_DIRTY
         return ACTIVATE
     m.control.nr_pageout += 1
     if state == WRITING:
