@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -330,7 +331,8 @@ def validate_pool(m: Machine) -> None:
     inuse = Counter(pages["zspage"][entry].tolist())
     freed = list(freed_zspages(m))
     assert len(freed) == len(set(freed)), "a zspage was freed twice"
-    live = set(range(int(m.control.fresh_zspage))) - set(freed)
+    lists = GROUPS * len(SIZE_CLASSES)
+    live = set(range(1 + lists, int(m.control.fresh_zspage))) - set(freed)
     assert set(inuse) == live, f"zspages {set(inuse) ^ live} are live without entries, or hold entries without living"
     pool_pages = 0
     for zspage in live:
@@ -352,14 +354,12 @@ def fullness_group(objects: int, inuse: int) -> int | None:
 def validate_fullness(m: Machine, inuse: Counter[int]) -> None:
     """Lists of zspages match their fullness, and the bitmap says which are not empty."""
     lists = Lists(m.zspages)
-    first = int(m.control.nr_pages)
     found: dict[int, tuple[int, int]] = {}
     groups = [0] * len(SIZE_CLASSES)
-    for head in range(first, first + GROUPS * len(SIZE_CLASSES)):
-        if items := lists.walk(head):
-            size_class, group = divmod(head - first, GROUPS)
-            found |= dict.fromkeys(items, (size_class, group + 1))
-            groups[size_class] |= 1 << group + 1
+    for size_class, group in product(range(len(SIZE_CLASSES)), range(1, GROUPS + 1)):
+        if items := lists.walk(size_class * GROUPS + group):
+            found |= dict.fromkeys(items, (size_class, group))
+            groups[size_class] |= 1 << group
     assert_equal("class_groups", m.class_groups, groups)
     for zspage, used in inuse.items():
         size_class = int(m.zspages["size_class"][zspage])

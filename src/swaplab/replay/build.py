@@ -48,6 +48,7 @@ from swaplab.scenario.tree import leaves, parent_of, pre_order
 
 __all__ = ["build", "pages_of", "refuse", "tree_of"]
 
+ZSPAGE_LISTS = GROUPS * len(SIZE_CLASSES)
 FIRST_HITS = 4  # before the first readahead, mm/swap_state.c, 6.12
 
 
@@ -97,7 +98,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         table_memcg=np.full(max(1, int(tables[-1])), -1, np.int32),
         anon_vma_memcg=np.full(len(scenario.workloads), -1, np.int32),
         mm_is_new=np.ones(len(scenario.workloads), np.uint8),
-        zspages=_linked(ZSPAGE, nr_pages, GROUPS * len(SIZE_CLASSES)),
+        zspages=_zspages(nr_pages),
         class_of_length=class_of_length(),
         class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
         **classes,
@@ -112,7 +113,9 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         writes_batch=np.zeros(WRITES_IN_FLIGHT, np.int64),
         added=np.zeros(LATER * LISTS_PER_MEMCG * len(order), np.int32),
         turns=np.zeros(LISTS_PER_MEMCG * len(order), np.int64),
+        window=np.zeros(2 * BLOCK, np.uint32),
         missing=np.zeros(2 * BLOCK, np.int32),
+        written=np.zeros(BLOCK, np.int32),
         isolated=np.zeros(MIN_LRU_BATCH, np.int32),
         first=first,
         count=count,
@@ -125,13 +128,20 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
     )
 
 
+def _empty_lists(array: Records, begin: int, end: int) -> Records:
+    """Make the records from `begin` to `end` heads of lists that nothing is on."""
+    array.next[begin:end] = array.prev[begin:end] = np.arange(begin, end)
+    return array
+
+
 def _linked(dtype: np.dtype[Any], items: int, heads: int) -> Records:
     """Records with empty lists behind the last item."""
-    array = records(dtype, items + heads)
-    head = np.arange(items, items + heads)
-    array.next[head] = head
-    array.prev[head] = head
-    return array
+    return _empty_lists(records(dtype, items + heads), items, items + heads)
+
+
+def _zspages(items: int) -> Records:
+    """Room for zspages, behind the heads of their lists, which count from 1."""
+    return _empty_lists(records(ZSPAGE, 1 + ZSPAGE_LISTS + items), 1, 1 + ZSPAGE_LISTS)
 
 
 def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
@@ -177,13 +187,12 @@ def _readahead(workloads: int) -> Records:
 
 
 def _size_classes() -> dict[str, NDArray[Any]]:
-    groups = np.zeros((len(SIZE_CLASSES), OBJECTS_MAX), np.uint8)
+    heads = np.zeros((len(SIZE_CLASSES), OBJECTS_MAX), np.uint16)
     for i, each in enumerate(SIZE_CLASSES):
-        inuse = np.arange(1, each.objs_per_zspage + 1)
-        group = 100 * inuse // each.objs_per_zspage // 10 + 1
-        groups[i, inuse] = np.where(inuse == each.objs_per_zspage, GROUPS + 1, group)
+        inuse = np.arange(1, each.objs_per_zspage)
+        heads[i, inuse] = i * GROUPS + 100 * inuse // each.objs_per_zspage // 10 + 1
     pages = np.array([each.pages_per_zspage for each in SIZE_CLASSES], np.int32)
-    return {"class_pages": pages, "group_of": groups.ravel()}
+    return {"class_pages": pages, "list_of": heads.ravel()}
 
 
 def _contents(
@@ -228,6 +237,7 @@ def _control(scenario: Scenario, nr_pages: int, memcgs: Records, cost: Cost) -> 
     control.zswap_shrinker = scenario.zswap.shrinker_enabled and scenario.zswap.lru == "memcg"
     control.zram = zram
     control.next_shrink = control.free_zspage = -1
+    control.fresh_zspage = ZSPAGE_LISTS + 1
     control.nr_slots = control.highest_bit = pages_of(scenario.swap.size)
     control.lowest_bit = control.cluster_next = 1
     control.page_cluster = scenario.machine.page_cluster

@@ -105,12 +105,13 @@ def note_later(m: Machine, head: int, page: int) -> None:
     A list that is followed ahead of the scan waits for memory at every step. Nothing but a prefetch depends on it.
     """
     lru = head - wide(m.control.nr_pages)
-    at = lru * LATER + wide(m.turns[lru]) % LATER
+    turn = wide(m.turns[lru])
+    at = lru * LATER + turn
     earlier = m.folios[wide(m.added[at])]
     if wide(earlier.bits) & STATE_MASK == RESIDENT:
         earlier.zspage = page
     m.added[at] = page
-    m.turns[lru] += 1
+    m.turns[lru] = turn + 1 & LATER - 1
 
 
 @jit

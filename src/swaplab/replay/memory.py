@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.replay.access import leave_out, look_again, look_ahead, look_closer, settle
 from swaplab.replay.charge import (
     alloc_charged,
     alloc_pte,
     anon_vma_prepare,
     handle_over_high,
 )
-from swaplab.replay.hints import prefetch, unlikely
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import entry, inline, jit, wide
 from swaplab.replay.lists import folio_add_lru
 from swaplab.replay.memcontrol import (
@@ -33,8 +34,6 @@ from swaplab.replay.state import (
     PTE_DIRTY,
     RESIDENT,
     STATE_MASK,
-    UNKNOWN,
-    YOUNG,
     Machine,
 )
 from swaplab.replay.stats import flush_stats_if_due
@@ -88,17 +87,13 @@ def run_background(m: Machine) -> None:
 
 
 @inline
-def map_page(m: Machine, page: int, write: int) -> None:
-    """Point the page-table entry at the folio (the end of mm/memory.c:do_swap_page, do_anonymous_page, 6.12)."""
-    m.pte[page] = PRESENT | YOUNG | (PTE_DIRTY if write else 0)
+def map_page(m: Machine, page: int, dirty: int) -> None:
+    """Point the page-table entry at the folio (the end of mm/memory.c:do_swap_page, do_anonymous_page, 6.12).
+
+    That the page is accessed, and dirty if it was written to, is for `settle` to say.
+    """
+    m.pte[page] = PRESENT | dirty
     m.memcgs[wide(m.folios[page].memcg)].anon += 1
-
-
-@inline
-def write_page(m: Machine, page: int) -> None:
-    """Give a page its next contents."""
-    m.folios[page].version += 1
-    m.folios[page].length = UNKNOWN
 
 
 @jit
@@ -116,7 +111,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
     folio.memcg = memcg
     folio.bits = RESIDENT
     folio_add_lru(m, page)
-    map_page(m, page, 1)
+    map_page(m, page, PTE_DIRTY)
     return True
 
 
@@ -134,7 +129,7 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
         current.fault_ns += spend(m, wide(m.control.fault_minor_ns))
         if m.control.page_cluster:
             found_in_swap_cache(m, page)
-    map_page(m, page, write)
+    map_page(m, page, 0)
     # should_try_to_free_swap(); zram is SWP_SYNCHRONOUS_IO, which never keeps the slot.
     if write or m.control.zram or swap_full(m, wide(folio.memcg)):
         folio_free_swap(m, page)
@@ -146,6 +141,7 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     """One page fault, and what it wakes (mm/memory.c:handle_pte_fault, 6.12)."""
     state = wide(m.folios[page].bits) & STATE_MASK
     if unlikely(state == GONE):
+        leave_out(m)
         return
     control = m.control
     flush_stats_if_due(m)
@@ -156,80 +152,54 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     current.pgfault += 1
     control.in_lru_fault = 1
     alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
-    if alive and write:
-        write_page(m, page)  # here, as reclaim may take the page away again before the fault is over
-    if alive and unlikely(current.over_high):
-        handle_over_high(m, wide(control.current))
+    if unlikely(not alive):
+        leave_out(m)
+    else:
+        control.made += 1  # here, as reclaim may take the page away again before the fault is over
+        if unlikely(current.over_high):
+            handle_over_high(m, wide(control.current))
     control.in_lru_fault = 0
     if unlikely(kswapd_is_needed(m)):
         run_background(m)
 
 
-@inline
-def look_ahead(m: Machine, accesses: NDArray[np.uint32], block: int) -> int:
-    """Gather the pages of a block of `accesses` that are not present, and fetch their records; how many they are."""
-    pte, missing = m.pte, m.missing
-    begin = block * BLOCK
-    first = count = block % 2 * BLOCK
-    for i in range(begin, min(begin + BLOCK, len(accesses))):
-        page = wide(accesses[np.uintp(i)]) >> 1
-        missing[count] = page
-        count += wide(pte[page]) & PRESENT ^ PRESENT  # no branch, which nobody could predict
-    for i in range(first, count):
-        prefetch(m.folios, wide(missing[i]))
-    return count - first
-
-
-@inline
-def look_closer(m: Machine, block: int, count: int) -> None:
-    """Fetch what faults on the `count` pages gathered of a block will need, now that their records are there."""
-    first = block % 2 * BLOCK
-    for i in range(first, first + count):
-        folio = m.folios[wide(m.missing[i])]
-        prefetch(m.folios, wide(folio.next))
-        prefetch(m.folios, wide(folio.prev))
-        prefetch(m.zspages, wide(folio.zspage))
-
-
-@inline
-def hit(m: Machine, accesses: NDArray[np.uint32], begin: int, end: int) -> int:
-    """Make accesses until one faults; where that is. Apart from the fault, as all it needs then stays in registers."""
-    pte = m.pte
-    i = begin
-    while i < end:
-        access = wide(accesses[np.uintp(i)])
-        page, write = access >> 1, access & 1
-        entry = wide(pte[page])
-        if not entry & PRESENT:
-            return i
-        pte[page] = entry | YOUNG | write * PTE_DIRTY
-        if write:
-            write_page(m, page)
-        i += 1
-    return i
-
-
 @entry
 def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
     """Replay `accesses` (page << 1 | write), in order."""
-    access_ns = wide(m.control.access_ns)
-    before = wide(m.control.position)
+    control = m.control
+    access_ns = wide(control.access_ns)
+    before = wide(control.position)
     accounted = 0
     ahead = look_ahead(m, accesses, 0)
     for block in range((len(accesses) + BLOCK - 1) // BLOCK):
+        first = block % 2 * BLOCK
+        offset = block * BLOCK - first
+        end = min(BLOCK, len(accesses) - block * BLOCK) + first
+        stop = first + ahead
         look_closer(m, block, ahead)
         ahead = look_ahead(m, accesses, block + 1)
-        end = min((block + 1) * BLOCK, len(accesses))
-        i = hit(m, accesses, block * BLOCK, end)
-        while i < end:
-            m.control.clock += (i - accounted) * access_ns
-            accounted = i
-            m.control.position = before + i
-            access = wide(accesses[np.uintp(i)])
+        control.settled = first
+        each = first
+        while each < stop:
+            at = wide(m.missing[each])
+            access = wide(m.window[np.uintp(at)])
+            each += 1
+            if unlikely(m.pte[access >> 1] >= PRESENT):
+                continue  # came in since
+            control.made = at
+            control.clock += (offset + at - accounted) * access_ns
+            accounted = offset + at
+            control.position = before + accounted
             handle_mm_fault(m, access >> 1, access & 1)
-            i = hit(m, accesses, i + 1, end)
-    m.control.clock += (len(accesses) - accounted) * access_ns
-    m.control.position = before + len(accesses)
+            if unlikely(control.reclaimed):
+                control.reclaimed = 0
+                each = first
+                stop = first + look_again(m, block, at + 1, end)
+                ahead = look_ahead(m, accesses, block + 1)
+        control.made = end
+        settle(m)
+    control.clock += (len(accesses) - accounted) * access_ns
+    control.position = before + len(accesses)
     flush_stats_if_due(m)
 
 

@@ -44,8 +44,8 @@ Records = Any
 NO_LIMIT = 1 << 52
 """``max`` in pages: larger than any count, small enough that sums do not overflow."""
 
-# Page-table entry (uint8).
-PRESENT, YOUNG, PTE_DIRTY = 1, 2, 4
+# Page-table entry (uint8). An entry is less than PRESENT or it is present: that can be added up without a branch.
+PRESENT, YOUNG, PTE_DIRTY = 4, 2, 1
 
 # Where a page is: the low three of `bits`.
 NONE, RESIDENT, IN_ZSWAP, ON_DISK, ZERO_FILLED, GONE = 0, 1, 2, 3, 4, 5
@@ -129,12 +129,13 @@ ISOLATED = -2
 OBJECTS_MAX = 1024
 """No zspage holds as many objects: 8 pages of objects of 32 bytes."""
 
-BLOCK = 32
+BLOCK = 64
 """Accesses that are looked ahead at together: their faults take longer than memory takes to answer."""
 
 SWAP_CLUSTER_MAX = 32
 LATER = 8
-"""Folios that a scan is ahead of itself: enough for memory to answer, and few enough to be in the nearest cache."""
+"""Folios that a scan is ahead of itself: enough for memory to answer, and few enough to be in the nearest cache. A
+power of two."""
 MAX_RECLAIM_RETRIES = 16
 MIN_LRU_BATCH, MAX_LRU_BATCH = 64, 4096
 PAGEVEC_SIZE = 31
@@ -227,7 +228,8 @@ LRU_GEN = np.dtype(
 """include/linux/mmzone.h:struct lru_gen_folio, lru_gen_mm_state, 6.12. Heads of lists of cgroups stand behind them."""
 
 ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i4"), ("inuse", "i4")])
-"""One zspage, of 16 bytes for the same reason. Lists hang off heads behind the last, one per size class and group."""
+"""One zspage, of 16 bytes for the same reason. Ahead of them are heads of lists, for each size class and fullness group
+that of class * GROUPS + group."""
 
 READAHEAD = np.dtype([("address", "i8"), ("window", "i4"), ("hits", "i4")])
 """vm_area_struct.swap_readahead_info of a workload: page of the last fault from 2, pages read then, hits since."""
@@ -277,6 +279,9 @@ CONTROL = np.dtype(
         ("stock_memcg", "i8"),  # whose pages are in the stock
         ("stock_pages", "i8"),
         ("position", "i8"),  # accesses made so far
+        ("made", "i8"),  # and where in the window these end
+        ("settled", "i8"),  # where those end that page table and contents show (`swaplab.replay.access`)
+        ("reclaimed", "i8"),  # whether there was reclaim since somebody looked
         ("next_flush", "i8"),  # the next at which statistics are flushed
         # swap
         ("nr_slots", "i8"),
@@ -362,11 +367,11 @@ class Machine:
     table_memcg: NDArray[np.int32]  # [page tables] charged with the table, whose objcg that is; -1 while there is none
     anon_vma_memcg: NDArray[np.int32]  # [workloads] charged with the workload's anon_vma; -1 while there is none
     mm_is_new: NDArray[np.uint8]  # [workloads] not yet walked since its task joined its cgroup
-    zspages: Records  # ZSPAGE[nr_pages + heads]
+    zspages: Records  # ZSPAGE[heads + nr_pages]
     class_of_length: NDArray[np.uint8]  # [4097] compressed bytes -> position among the size classes
     class_pages: NDArray[np.int32]  # [classes] pages per zspage
     class_groups: NDArray[np.int32]  # [classes] bit g: the list of fullness group g is not empty
-    group_of: NDArray[np.uint8]  # [classes * OBJECTS_MAX] class, objects in use -> fullness group
+    list_of: NDArray[np.uint16]  # [classes * OBJECTS_MAX] class, objects in use -> head of its list, 0 for none
     page_slot: NDArray[np.int32]  # [nr_pages] slot of each page on a rotational device
     slot_page: NDArray[np.int32]  # [nr_slots + 1] page of each slot of a rotational device, SLOT_FREE or SLOT_CACHED
     cached_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] allocated ahead
@@ -377,8 +382,10 @@ class Machine:
     writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns
     writes_batch: NDArray[np.int64]  # [WRITES_IN_FLIGHT] batch that the folio was new in, -1 if it was not
     added: NDArray[np.int32]  # [LATER * LISTS_PER_MEMCG * nr_memcgs] folios last put on each list, a ring
-    turns: NDArray[np.int64]  # [LISTS_PER_MEMCG * nr_memcgs] folios put on each list so far
-    missing: NDArray[np.int32]  # [2 * BLOCK] pages that are about to fault
+    turns: NDArray[np.int64]  # [LISTS_PER_MEMCG * nr_memcgs] folios put on each list so far, modulo LATER
+    window: NDArray[np.uint32]  # [2 * BLOCK] accesses of the block that is made and of the next, in turn
+    missing: NDArray[np.int32]  # [2 * BLOCK] where in the window those are that are about to fault
+    written: NDArray[np.int32]  # [BLOCK] pages written to
     isolated: NDArray[np.int32]  # [MIN_LRU_BATCH] folios off their list during a scan
     first: NDArray[np.int32]  # [components] first sample
     count: NDArray[np.int32]  # [components] samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
+from swaplab.replay.access import settle
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import fetch_later, lru_account, lru_add, lru_head, note_later
@@ -271,6 +272,22 @@ def shrink_by_priority(m: Machine) -> None:
     target.refaults = target.flushed_activations
 
 
+@inline
+def start_reclaim(m: Machine, target: int, pages: int, kswapd: int) -> None:
+    """Set out to reclaim `pages`, 32 at least, from a subtree (include/linux/swap.h:struct scan_control, 6.12)."""
+    settle(m)
+    control = m.control
+    control.reclaimed = 1
+    control.target = target
+    control.nr_to_reclaim = max(pages, SWAP_CLUSTER_MAX)
+    control.nr_reclaimed = 0
+    control.nr_scanned = 0
+    control.kswapd = kswapd
+    control.full_walk = kswapd
+    control.force_deactivate = 0
+    control.skipped_deactivate = 0
+
+
 @jit
 def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
     """Reclaim at least 32 pages from a subtree, the root's for the machine; how many came back.
@@ -278,14 +295,7 @@ def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
     Models mm/vmscan.c:try_to_free_mem_cgroup_pages, try_to_free_pages, do_try_to_free_pages, 6.12.
     """
     control = m.control
-    control.target = target
-    control.nr_to_reclaim = max(pages, SWAP_CLUSTER_MAX)
-    control.nr_reclaimed = 0
-    control.nr_scanned = 0
-    control.kswapd = 0
-    control.full_walk = 0
-    control.force_deactivate = 0
-    control.skipped_deactivate = 0
+    start_reclaim(m, target, pages, 0)
     while True:
         shrink_by_priority(m)
         if control.nr_reclaimed:
@@ -311,12 +321,7 @@ def kswapd_age_node(m: Machine) -> None:
 def balance_pgdat(m: Machine) -> None:
     """kswapd: reclaim until more than the high watermark is free (mm/vmscan.c:balance_pgdat, 6.12)."""
     control = m.control
-    control.target = 0
-    control.nr_to_reclaim = max(wide(control.watermark_high), SWAP_CLUSTER_MAX)
-    control.nr_reclaimed = 0
-    control.kswapd = 1
-    control.full_walk = 1
-    control.force_deactivate = 0
+    start_reclaim(m, 0, wide(control.watermark_high), 1)
     control.priority = DEF_PRIORITY
     while control.priority >= 1 and control.free <= control.watermark_high:
         before = wide(control.nr_reclaimed)

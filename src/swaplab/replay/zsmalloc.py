@@ -11,31 +11,20 @@ from swaplab.replay.state import GROUPS, OBJECTS_MAX, Machine
 
 __all__ = ["zs_free", "zs_malloc"]
 
-FULL = 11  # ZS_INUSE_RATIO_100
+
+@jit
+def insert_zspage(m: Machine, zspage: int, size_class: int, head: int) -> None:
+    """Link a zspage in behind `head` (mm/zsmalloc.c:insert_zspage, 6.12)."""
+    list_add(m.zspages, head, zspage)
+    m.class_groups[size_class] |= 1 << head - size_class * GROUPS
 
 
 @jit
-def group_head(m: Machine, size_class: int, group: int) -> int:
-    """Record that heads the list of `size_class`'s zspages in fullness group `group` (1 to 10)."""
-    return wide(m.control.nr_pages) + size_class * GROUPS + group - 1
-
-
-@jit
-def insert_zspage(m: Machine, zspage: int, size_class: int, group: int) -> None:
-    """Link a zspage with free objects (mm/zsmalloc.c:insert_zspage, 6.12). Differs: a full one is on no list."""
-    if group != FULL:
-        list_add(m.zspages, group_head(m, size_class, group), zspage)
-        m.class_groups[size_class] |= 1 << group
-
-
-@jit
-def remove_zspage(m: Machine, zspage: int, size_class: int, group: int) -> None:
-    """Unlink a zspage (mm/zsmalloc.c:remove_zspage, 6.12)."""
-    if group != FULL:
-        list_del(m.zspages, zspage)
-        head = group_head(m, size_class, group)
-        if m.zspages[head].next == head:
-            m.class_groups[size_class] &= ~(1 << group)
+def remove_zspage(m: Machine, zspage: int, size_class: int, head: int) -> None:
+    """Unlink a zspage from the list of `head` (mm/zsmalloc.c:remove_zspage, 6.12)."""
+    list_del(m.zspages, zspage)
+    if m.zspages[head].next == head:
+        m.class_groups[size_class] &= ~(1 << head - size_class * GROUPS)
 
 
 @jit
@@ -44,10 +33,10 @@ def find_zspage(m: Machine, size_class: int) -> int:
     groups = wide(m.class_groups[size_class])
     if not groups:
         return -1
-    group = FULL - 1
+    group = GROUPS
     while not groups >> group & 1:
         group -= 1
-    return wide(m.zspages[group_head(m, size_class, group)].next)
+    return wide(m.zspages[size_class * GROUPS + group].next)
 
 
 @jit
@@ -84,18 +73,19 @@ def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
 def fix_fullness_group(m: Machine, zspage: int, size_class: int, change: int) -> int:
     """Count one object more or less, and link the zspage where it belongs now (mm/zsmalloc.c:fix_fullness_group, 6.12).
 
-    Returns its fullness group, 0 for an empty one.
+    Returns how many objects it has.
     """
-    inuse = wide(m.zspages[zspage].inuse)
-    at = size_class * OBJECTS_MAX + inuse
-    old, new = wide(m.group_of[at]), wide(m.group_of[at + change])
-    m.zspages[zspage].inuse = inuse + change
+    before = wide(m.zspages[zspage].inuse)
+    inuse = before + change
+    first = size_class * OBJECTS_MAX
+    old, new = wide(m.list_of[first + before]), wide(m.list_of[first + inuse])
+    m.zspages[zspage].inuse = inuse
     if new != old:
         if old:
             remove_zspage(m, zspage, size_class, old)
         if new:
             insert_zspage(m, zspage, size_class, new)
-    return new
+    return inuse
 
 
 @inline
