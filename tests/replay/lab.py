@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
+from tests.replay.validate import expected_lists
 
 from swaplab.replay import Replay
+from swaplab.replay.entries import entries_head
 from swaplab.replay.jit import entry
 from swaplab.replay.lru_gen_aging import try_to_inc_max_seq
 from swaplab.replay.memory import run_background
@@ -128,11 +130,20 @@ def pages_on(m: Machine, memcg: int, lru: int) -> list[int]:
     """Pages on a list of a cgroup's, from its head on: of entries the oldest first, of folios the youngest."""
     head = int(m.control.nr_pages) + memcg * LISTS_PER_MEMCG + lru
     following = m.folios["next"]
+    if lru == LRU_ZSWAP and not m.control.entries_linked:
+        entries = np.flatnonzero(np.array(expected_lists(m)) == head)
+        return sorted(map(int, entries), key=lambda page: int(following[page]))
     pages, page = [], int(following[head])
     while page != head:
         pages.append(page)
         page = int(following[page])
     return pages
+
+
+@entry
+def entries_head_of(m: Machine, memcg: int) -> int:
+    """`entries_head`, for Python to call: from then on, entries are linked."""
+    return entries_head(m, memcg)
 
 
 @entry

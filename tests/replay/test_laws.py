@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.replay.lab import entries_head_of
 from tests.replay.scenarios import seeded_scenario, small_scenario
 from tests.replay.stepping import run_checked
-from tests.replay.validate import validate
+from tests.replay.validate import states, validate
 
 from swaplab.replay import Replay, replay
-from swaplab.replay.state import COUNTERS, MEMCG
-from swaplab.scenario.model import Scenario
+from swaplab.replay.state import COUNTERS, DIGITS, IN_ZSWAP, RESIDENT, STORES_MAX, Machine
 
 # Scenarios in which much happens in few scans: interpreted, a scan takes a thousand times as long.
 SEEDS = (4, 6, 8, 9, 10, 11, 14, 16, 17, 18, 19, 20, 24, 25, 29, 35, 38, 49, 54, 57)
 STEP = 11
+WINDOW = {"window", "missing", "written"}
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -53,9 +54,9 @@ def test_the_laws_notice_a_lost_page() -> None:
         validate(m)
 
 
-def state_after(scenario: Scenario, step: int | None) -> dict[str, bytes]:
-    """What there is after a scenario, `step` accesses at a time or all up to an event; but for the window on them."""
-    run = Replay(scenario)
+def make_all(run: Replay, step: int | None = None) -> None:
+    """Make all accesses of a scenario, `step` at a time or all up to an event, and let its events happen."""
+    scenario = run.scenario
     accesses = np.concatenate(list(run.accesses.chunks()))
     stops = sorted({0, len(accesses), *(event.at for event in scenario.events)})
     for begin, end in pairwise(stops):
@@ -64,21 +65,45 @@ def state_after(scenario: Scenario, step: int | None) -> dict[str, bytes]:
                 run.fire(event)
         for at in range(begin, end, step or end):
             run.access(accesses[at : min(at + (step or end), end)])
-    for scratch in ("made", "settled", "reclaimed"):
-        run.machine.control[scratch] = 0
-    window = {"window", "missing", "written"}
-    return {f.name: getattr(run.machine, f.name).tobytes() for f in fields(run.machine) if f.name not in window}
+
+
+def state_of(m: Machine) -> dict[str, bytes]:
+    """All there is, but for what is only there to be fast."""
+    for field in ("made", "settled", "reclaimed", "stores"):
+        m.control[field] = 0
+    on_no_list = np.flatnonzero(~np.isin(states(m), (RESIDENT, IN_ZSWAP)))
+    m.folios["next"][on_no_list] = m.folios["prev"][on_no_list] = 0
+    return {each.name: getattr(m, each.name).tobytes() for each in fields(m) if each.name not in WINDOW}
 
 
 def test_a_block_of_accesses_leaves_what_they_leave_one_by_one() -> None:
     """What faults is known a block ahead, and accessed bits are set at its end: nobody may ever see a difference."""
     killed = 0
     for seed in range(100, 160):
-        scenario = seeded_scenario(seed)
-        at_once, single = state_after(scenario, None), state_after(scenario, 1)
-        assert [name for name in at_once if at_once[name] != single[name]] == []
-        killed += np.frombuffer(at_once["memcgs"], MEMCG)["oom_kill"].sum()
+        at_once, single = Replay(seeded_scenario(seed)), Replay(seeded_scenario(seed))
+        make_all(at_once)
+        make_all(single, 1)
+        assert state_of(at_once.machine) == state_of(single.machine)
+        killed += at_once.machine.memcgs["oom_kill"].sum()
     assert killed
+
+
+@pytest.mark.parametrize("numbered", [0, DIGITS**2 - 40, STORES_MAX - 40])
+def test_entries_that_are_linked_late_are_in_the_order_of_those_linked_at_once(numbered: int) -> None:
+    """When somebody looks, at the end, or when all numbers were given out; also where all digits of these change."""
+    late = []
+    for seed in range(100, 160):
+        run, at_once = Replay(seeded_scenario(seed)), Replay(seeded_scenario(seed))
+        run.machine.control.stores = numbered
+        at_once.machine.control.entries_linked = 1
+        make_all(run)
+        make_all(at_once)
+        late.append(not run.machine.control.entries_linked)
+        assert run.machine.control.stores <= STORES_MAX
+        entries_head_of(run.machine, 0)
+        assert state_of(run.machine) == state_of(at_once.machine)
+    assert any(late)
+    assert not all(late)
 
 
 RUN_SEEDS = """

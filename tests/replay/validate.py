@@ -48,7 +48,7 @@ from swaplab.replay.state import (
 )
 from swaplab.scenario.model import PAGE_SIZE
 
-__all__ = ["Counts", "check_no_counter_went_back", "counters", "validate"]
+__all__ = ["Counts", "check_no_counter_went_back", "counters", "expected_lists", "states", "validate"]
 
 Counts = NDArray[np.int64]
 FIELDS = {LRU_INACTIVE: "inactive", LRU_ACTIVE: "active", LRU_ZSWAP: "entries"}
@@ -189,6 +189,16 @@ def expected_lists(m: Machine) -> list[int]:
     return [int(head) for head in lists + m.control.nr_pages]
 
 
+def numbered_entries(m: Machine) -> dict[int, list[int]]:
+    """Entries that will be linked behind each head; each has a number of its own."""
+    entries = np.flatnonzero(is_entry(m))
+    numbers = m.folios["next"][entries]
+    assert len(set(numbers.tolist())) == len(entries), "two entries have the same number"
+    assert ((numbers >= 1) & (numbers <= m.control.stores)).all(), "an entry has a number that no store had"
+    heads = expected_lists(m)
+    return {head: [int(page) for page in entries if heads[page] == head] for head in {heads[i] for i in entries}}
+
+
 def generations(m: Machine) -> NDArray[np.int64]:
     """Generation of each resident folio."""
     bits = m.folios["bits"][: m.control.nr_pages]
@@ -199,9 +209,13 @@ def validate_lists(m: Machine) -> None:
     """Every folio and every entry is on exactly the one list that its flags and charge say; lengths are right."""
     nr_pages = int(m.control.nr_pages)
     lists = Lists(m.folios)
+    numbered = {} if m.control.entries_linked else numbered_entries(m)
     found: dict[int, int] = {}
     for head in range(nr_pages, len(m.folios)):
         items = lists.walk(head)
+        if (head - nr_pages) % LISTS_PER_MEMCG == LRU_ZSWAP and not m.control.entries_linked:
+            assert not items, f"list {head} has entries before any is linked"
+            items = numbered.get(head, [])
         for page in items:
             assert page not in found, f"page {page} is on lists {found[page]} and {head}"
             found[page] = head

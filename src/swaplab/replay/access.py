@@ -39,11 +39,13 @@ def look_ahead(m: Machine, accesses: NDArray[np.uint32], block: int) -> int:
 def look_closer(m: Machine, block: int, count: int) -> None:
     """Fetch what faults on the `count` missing of a block will need, now that their records are there."""
     first = block % 2 * BLOCK
+    linked = wide(m.control.entries_linked)
     for i in range(first, first + count):
         folio = m.folios[wide(m.window[np.uintp(wide(m.missing[i]))]) >> 1]
-        prefetch(m.folios, wide(folio.next))
-        prefetch(m.folios, wide(folio.prev))
         prefetch(m.zspages, wide(folio.zspage))
+        if linked:
+            prefetch(m.folios, wide(folio.next))
+            prefetch(m.folios, wide(folio.prev))
 
 
 @inline

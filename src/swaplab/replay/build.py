@@ -15,6 +15,7 @@ from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.replay.state import (
     BLOCK,
     CONTROL,
+    DIGITS,
     FOLIO,
     GROUPS,
     LATER,
@@ -115,6 +116,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         turns=np.zeros(LISTS_PER_MEMCG * len(order), np.int64),
         window=np.zeros(2 * BLOCK, np.uint32),
         missing=np.zeros(2 * BLOCK, np.int32),
+        stacks=np.full(DIGITS, -1, np.int32),
         written=np.zeros(BLOCK, np.int32),
         isolated=np.zeros(MIN_LRU_BATCH, np.int32),
         first=first,
@@ -236,6 +238,7 @@ def _control(scenario: Scenario, nr_pages: int, memcgs: Records, cost: Cost) -> 
     control.zswap_global_lru = scenario.zswap.lru == "global"
     control.zswap_shrinker = scenario.zswap.shrinker_enabled and scenario.zswap.lru == "memcg"
     control.zram = zram
+    control.entries_linked = zram  # which has no such lists
     control.next_shrink = control.free_zspage = -1
     control.fresh_zspage = ZSPAGE_LISTS + 1
     control.nr_slots = control.highest_bit = pages_of(scenario.swap.size)

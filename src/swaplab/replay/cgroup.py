@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swaplab.replay.charge import out_of_memory
+from swaplab.replay.entries import link_entries
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_head
 from swaplab.replay.memcontrol import is_online, whole_pages
@@ -141,6 +142,7 @@ def css_offline(m: Machine, memcg: int, home: int) -> None:
         while following < m.control.nr_memcgs and not is_online(m, following):
             following += 1
         m.control.next_shrink = following if following < m.control.nr_memcgs else -1
+    link_entries(m)  # while it is still known whose they are
     memcg_reparent_objcgs(m, memcg, parent)
     memcg_reparent_list_lrus(m, memcg, parent)
     m.memcgs[parent].nr_deferred += m.memcgs[memcg].nr_deferred

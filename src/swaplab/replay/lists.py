@@ -15,7 +15,6 @@ from swaplab.replay.state import (
     LRU_GEN_SHIFT,
     LRU_INACTIVE,
     LRU_REFS,
-    LRU_ZSWAP,
     MAX_NR_GENS,
     MIN_NR_GENS,
     PAGEVEC_SIZE,
@@ -32,8 +31,6 @@ from swaplab.replay.state import (
 )
 
 __all__ = [
-    "entry_add",
-    "entry_del",
     "fetch_later",
     "folio_add_lru",
     "folio_lru_gen",
@@ -260,27 +257,3 @@ def lru_del(m: Machine, page: int) -> None:
     folio = m.folios[page]
     list_del(m.folios, page)
     lru_account(m, wide(folio.memcg), wide(folio.bits) & PG_ACTIVE, -1)
-
-
-# Entries --------------------------------------------------------------------------------------------------------------
-
-
-@jit
-def memcg_of_list(m: Machine, objcg: int) -> int:
-    """Cgroup that has the list an entry is on: the root where there is one for all, as before Linux 6.8."""
-    return 0 if unlikely(m.control.zswap_global_lru) else objcg
-
-
-@jit
-def entry_add(m: Machine, page: int, objcg: int) -> None:
-    """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add, 6.12)."""
-    memcg = memcg_of_list(m, objcg)
-    list_add_tail(m.folios, lru_head(m, memcg, LRU_ZSWAP), page)
-    m.memcgs[memcg].entries += 1
-
-
-@jit
-def entry_del(m: Machine, page: int, objcg: int) -> None:
-    """Take an entry off (mm/zswap.c:zswap_lru_del, 6.12)."""
-    list_del(m.folios, page)
-    m.memcgs[memcg_of_list(m, objcg)].entries -= 1

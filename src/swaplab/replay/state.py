@@ -89,7 +89,7 @@ CACHE_LINE = 64
 
 FOLIO = np.dtype(
     [
-        ("next", "i4"),  # links of the one list the page is on
+        ("next", "i4"),  # links of the one list the page is on; `next` of an entry that is on none yet: its number
         ("prev", "i4"),
         ("memcg", "i2"),  # charged with the folio, or with the slot
         ("bits", "u2"),  # where it is, and flags
@@ -117,6 +117,12 @@ MEMCG_PAGES = 2
 measured, with one processor, for 1 to 6 children."""
 ANON_VMA_BYTES = 184
 """An anon_vma and its chain, of 104 and 64 bytes on x86-64, and a pointer to their objcg each."""
+
+NUMBER_BITS = 31
+STORES_MAX = (1 << NUMBER_BITS) - 1
+"""Stores that can be numbered."""
+DIGIT_BITS, DIGITS = 11, 1 << 11
+"""How entries are sorted by their numbers: by a digit at a time, the lowest first."""
 
 SLOT_FREE, SLOT_CACHED = -1, -2
 
@@ -265,6 +271,8 @@ CONTROL = np.dtype(
         ("worker_memcg", "i8"),  # whose turn it is, NOT_CHOSEN before the cursor has moved
         ("next_shrink", "i8"),  # zswap_next_shrink, -1 for none
         ("stored_pages", "i8"),
+        ("entries_linked", "i8"),  # whether entries are on lists, and not numbered only
+        ("stores", "i8"),  # how many were numbered
         ("pool_pages", "i8"),
         ("free_zspage", "i8"),  # stack of freed zspages, linked by `next`, -1 at its end
         ("fresh_zspage", "i8"),  # zspages that were never used: all from here up
@@ -385,6 +393,7 @@ class Machine:
     turns: NDArray[np.int64]  # [LISTS_PER_MEMCG * nr_memcgs] folios put on each list so far, modulo LATER
     window: NDArray[np.uint32]  # [2 * BLOCK] accesses of the block that is made and of the next, in turn
     missing: NDArray[np.int32]  # [2 * BLOCK] where in the window those are that are about to fault
+    stacks: NDArray[np.int32]  # [DIGITS] tops of stacks of entries while they are sorted, else -1
     written: NDArray[np.int32]  # [BLOCK] pages written to
     isolated: NDArray[np.int32]  # [MIN_LRU_BATCH] folios off their list during a scan
     first: NDArray[np.int32]  # [components] first sample

@@ -6,9 +6,10 @@ of the cgroup retargets, as ``objcg->memcg`` in the kernel.
 
 from __future__ import annotations
 
+from swaplab.replay.entries import entries_head, entry_add, entry_del
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.lists import entry_add, entry_del, list_add_tail, list_del, lru_add_batched, lru_head
+from swaplab.replay.lists import list_add_tail, list_del, lru_add_batched
 from swaplab.replay.memcontrol import (
     begin_background,
     charge_zswap,
@@ -23,7 +24,6 @@ from swaplab.replay.memcontrol import (
 )
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
-    LRU_ZSWAP,
     MAX_RECLAIM_RETRIES,
     PG_SWAPCACHE,
     RESIDENT,
@@ -233,7 +233,7 @@ def list_lru_walk(m: Machine, memcg: int, nr_to_walk: int) -> int:
 
     The callback leaves what it keeps at the tail, so the walk always goes on with the head and may meet an entry again.
     """
-    head = lru_head(m, memcg, LRU_ZSWAP)
+    head = entries_head(m, memcg)
     isolated = 0
     while nr_to_walk:
         page = wide(m.folios[head].next)
@@ -283,7 +283,7 @@ def next_online(m: Machine) -> int:
 @jit
 def lacks_room(m: Machine, memcg: int) -> int:
     """The limit that the folio for writing back `memcg`'s oldest entry would exceed, or -1."""
-    page = wide(m.folios[lru_head(m, memcg, LRU_ZSWAP)].next)
+    page = wide(m.folios[entries_head(m, memcg)].next)
     if page >= m.control.nr_pages or not writeback_enabled(m, memcg):
         return -1
     owner = wide(m.folios[page].memcg)
