@@ -152,6 +152,7 @@ def validate_page_tables(m: Machine) -> None:
     unmapped = (state == RESIDENT) & ~present
     assert has_flag(m, PG_SWAPCACHE)[unmapped].all(), "a folio is neither mapped nor in the swap cache"
     assert np.isin(state, (NONE, RESIDENT, *SWAPPED, GONE)).all(), "unknown state"
+    assert m.control.settled == m.control.made, "accesses were made that do not show"
 
 
 class Lists:
