@@ -42,10 +42,10 @@ def look_closer(m: Machine, block: int, count: int) -> None:
     linked = wide(m.control.entries_linked)
     for i in range(first, first + count):
         folio = m.folios[wide(m.window[np.uintp(wide(m.missing[i]))]) >> 1]
-        prefetch(m.zspages, wide(folio.zspage))
         if linked:
             prefetch(m.folios, wide(folio.next))
             prefetch(m.folios, wide(folio.prev))
+        prefetch(m.zspages, wide(folio.zspage))
 
 
 @inline

@@ -70,9 +70,11 @@ def entries_head(m: Machine, memcg: int) -> int:
 def entry_add(m: Machine, page: int, objcg: int) -> None:
     """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add, 6.12)."""
     control = m.control
+    if unlikely(control.stores == STORES_MAX):
+        link_entries(m)
     memcg = memcg_of_list(m, objcg)
-    if control.entries_linked or unlikely(control.stores == STORES_MAX):
-        list_add_tail(m.folios, entries_head(m, memcg), page)
+    if control.entries_linked:
+        list_add_tail(m.folios, lru_head(m, memcg, LRU_ZSWAP), page)
     else:
         control.stores += 1
         m.folios[page].next = control.stores
