@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 from tests.replay.validate import check_no_counter_went_back, counters, validate
 
 from swaplab.replay import Replay
 from swaplab.scenario.model import Scenario
 
-__all__ = ["run_checked"]
+__all__ = ["make_all", "run_checked"]
+
+
+def make_all(run: Replay, step: int | None = None, after: Callable[[], None] = lambda: None) -> None:
+    """Make all accesses of a scenario, `step` at a time or all up to an event, and let its events happen.
+
+    Args:
+        after: called after each event and each step.
+    """
+    accesses, events = np.concatenate(list(run.accesses.chunks())), run.scenario.events
+    end = len(accesses)
+    stops = sorted({*range(0, end, step or end), *(event.at for event in events), end})
+    for at, following in pairwise([*stops, end]):
+        for event in events:
+            if event.at == at:
+                run.fire(event)
+                after()
+        run.access(accesses[at:following])
+        after()
 
 
 def run_checked(scenario: Scenario, step: int) -> Replay:
-    """Make all accesses of a scenario, `step` at a time, and let its events happen."""
+    """`make_all` of a scenario, and check every law after each step."""
     run = Replay(scenario)
-    accesses = np.concatenate(list(run.accesses.chunks()))
-    events = list(scenario.events)
     before = counters(run.machine)
-    for start in range(0, len(accesses) + 1, step):
-        while events and events[0].at <= start:
-            run.fire(events.pop(0))
-            before = check_step(run, before)
-        run.access(accesses[start : start + step])
+
+    def check() -> None:
+        nonlocal before
         before = check_step(run, before)
+
+    make_all(run, step, check)
     return run
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.replay.lab import entries_head_of
 from tests.replay.scenarios import seeded_scenario, small_scenario
-from tests.replay.stepping import run_checked
+from tests.replay.stepping import make_all, run_checked
 from tests.replay.validate import states, validate
 
 from swaplab.replay import Replay, replay
@@ -54,19 +53,6 @@ def test_the_laws_notice_a_lost_page() -> None:
     m.control.free += 1
     with pytest.raises(AssertionError, match="free is"):
         validate(m)
-
-
-def make_all(run: Replay, step: int | None = None) -> None:
-    """Make all accesses of a scenario, `step` at a time or all up to an event, and let its events happen."""
-    scenario = run.scenario
-    accesses = np.concatenate(list(run.accesses.chunks()))
-    stops = sorted({0, len(accesses), *(event.at for event in scenario.events)})
-    for begin, end in pairwise(stops):
-        for event in scenario.events:
-            if event.at == begin:
-                run.fire(event)
-        for at in range(begin, end, step or end):
-            run.access(accesses[at : min(at + (step or end), end)])
 
 
 def state_of(m: Machine) -> dict[str, bytes]:

@@ -73,7 +73,7 @@ def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
 def fix_fullness_group(m: Machine, zspage: int, size_class: int, change: int) -> int:
     """Count one object more or less, and link the zspage where it belongs now (mm/zsmalloc.c:fix_fullness_group, 6.12).
 
-    Returns how many objects it has.
+    Returns how many objects it has. Differs: a zspage that is full is on no list, like one that is empty.
     """
     before = wide(m.zspages[zspage].inuse)
     inuse = before + change
