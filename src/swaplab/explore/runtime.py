@@ -35,8 +35,8 @@ from swaplab.kernel.sync.bugs import (
 )
 from swaplab.kernel.sync.lists import ListHead, ListNode
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, Block, Mode, install
-from swaplab.kernel.sync.shared import Part, Shared, watched
+from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, PLAIN, READ, RELEASE, WRITE, Block, Mode, install
+from swaplab.kernel.sync.shared import Key, Part, Shared, watched
 from swaplab.kernel.sync.work import Work, WorkQueue
 
 __all__ = ["STEPS_MAX", "Explorer", "Strategy"]
@@ -472,6 +472,8 @@ class Explorer:
                 task.moving = None
             else:
                 task.accesses = self._touch(owner, part.name, mode)
+                if mode & WRITE and isinstance(part, Key):
+                    task.accesses += self._touch(owner, part.whole.name, COMMUTE | mode & PLAIN)
                 self._point(task, what, owner, part.name)
         self._insist_alive(part)
         if isinstance(part, ListHead | ListNode):

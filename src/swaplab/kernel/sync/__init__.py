@@ -5,6 +5,7 @@ from __future__ import annotations
 from swaplab.kernel.sync.atomic import Atomic, PercpuRef, Pointer
 from swaplab.kernel.sync.bugs import KernelBug, KernelWarning
 from swaplab.kernel.sync.direct import Direct
+from swaplab.kernel.sync.elements import Array, Bitmap, Table
 from swaplab.kernel.sync.lists import ListHead, ListNode, validate_list
 from swaplab.kernel.sync.locks import Lock, Mutex, SpinLock
 from swaplab.kernel.sync.rcu import call_rcu, kfree_rcu, rcu, synchronize_rcu
@@ -27,7 +28,9 @@ from swaplab.kernel.sync.xarray import XArray
 __all__ = [
     "READ_ONCE",
     "WRITE_ONCE",
+    "Array",
     "Atomic",
+    "Bitmap",
     "Direct",
     "KernelBug",
     "KernelWarning",
@@ -40,6 +43,7 @@ __all__ = [
     "Pointer",
     "Shared",
     "SpinLock",
+    "Table",
     "Work",
     "WorkQueue",
     "XArray",

@@ -17,10 +17,13 @@ from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, READ, RELEASE, WRITE, cu
 __all__ = [
     "READ_ONCE",
     "WRITE_ONCE",
+    "Elements",
+    "Key",
     "Part",
     "Shared",
     "data_race",
     "is_freed",
+    "is_watched",
     "kfree",
     "poison",
     "rcu_assign_pointer",
@@ -30,7 +33,7 @@ __all__ = [
     "watched",
 ]
 
-S = TypeVar("S", bound="Shared")
+S = TypeVar("S", bound="Shared | Elements")
 
 
 class SharedType(type):
@@ -76,6 +79,41 @@ class Part:
     def label(self) -> str:
         """How texts call it."""
         return f"{self.owner.label}.{self.name}" if self.owner else self.name
+
+
+class Elements(Part):
+    """A part made of elements, each of which is a part of its own, made when it is first needed."""
+
+    __slots__ = ("elements",)
+
+    def __init__(self, owner: Shared | None, name: str) -> None:
+        Part.__init__(self, owner, name)
+        self.elements: dict[Any, Part] = {}
+
+    def element(self, key: Any) -> Part:
+        """Return an element by its index or key."""
+        return self.elements.get(key) or self.elements.setdefault(key, self._make(key))
+
+    def _make(self, key: Any) -> Part:
+        raise NotImplementedError
+
+    def marked(self, read: int, write: int) -> object:
+        """Return these elements as they are accessed with other modes."""
+        raise TypeError(f"the elements of {self.label} are accessed atomically, and have no marks")
+
+
+class Key(Part):
+    """An element that may be absent: whether it is there is a variable of the whole, too.
+
+    Attributes:
+        whole: what it is an element of.
+    """
+
+    __slots__ = ("whole",)
+
+    def __init__(self, whole: Part, key: int | str) -> None:
+        Part.__init__(self, whole.owner, f"{whole.name}[{key!r}]")
+        self.whole = whole
 
 
 class _Freed:
@@ -170,6 +208,11 @@ class _Marked:
 _watch: list[Callable[[Shared, str, int], None]] = []
 
 
+def is_watched() -> bool:
+    """Tell whether somebody watches accesses."""
+    return bool(_watch)
+
+
 @contextmanager
 def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any]) -> Iterator[None]:
     """Have every access to a shared field announced, and objects made by `make`, inside the block.
@@ -200,16 +243,19 @@ def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any])
 
 def _marked(thing: S, read: int, write: int) -> S:
     # A null pointer has no fields to mark: Python refuses the access by its name.
-    return cast(S, _Marked(thing, read, write, _watch[-1])) if thing is not None else thing
+    if thing is None:
+        return thing
+    marked = thing.marked(read, write) if isinstance(thing, Elements) else _Marked(thing, read, write, _watch[-1])
+    return cast(S, marked)
 
 
 def READ_ONCE(thing: S) -> S:  # noqa: N802
-    """Access fields with marked, relaxed loads: ``READ_ONCE(memcg).kmemcg_id``."""
+    """Access fields, or elements, with marked, relaxed loads: ``READ_ONCE(memcg).kmemcg_id``, ``READ_ONCE(map)[3]``."""
     return _marked(thing, READ, WRITE) if _watch else thing
 
 
 def WRITE_ONCE(thing: S) -> S:  # noqa: N802
-    """Access fields with marked, relaxed stores: ``WRITE_ONCE(memcg).kmemcg_id = 3``."""
+    """Access fields, or elements, with marked, relaxed stores: ``WRITE_ONCE(memcg).kmemcg_id = 3``."""
     return _marked(thing, READ, WRITE) if _watch else thing
 
 

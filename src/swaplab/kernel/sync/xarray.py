@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.locks import SpinLock
 from swaplab.kernel.sync.runtime import ACQUIRE, READ, RELEASE, WRITE, operation
-from swaplab.kernel.sync.shared import Part, Shared
+from swaplab.kernel.sync.shared import Elements, Key, Part, Shared
 
 __all__ = ["XArray"]
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 FULL = WRITE | ACQUIRE | RELEASE
 
 
-class XArray(Part, Generic[T]):
+class XArray(Elements, Generic[T]):
     """An array of pointers, each of which is a part of its own to those who explore what depends on what.
 
     Writers hold the lock: `store`, `erase` and `cmpxchg` take it themselves, others leave it to the caller.
@@ -28,35 +28,39 @@ class XArray(Part, Generic[T]):
         items: what is there, by index; for looks from outside that are no operation of a task.
     """
 
-    __slots__ = ("items", "lock", "slots")
+    __slots__ = ("items", "lock")
 
     def __init__(self, owner: Shared | None, name: str) -> None:
-        Part.__init__(self, owner, name)
+        Elements.__init__(self, owner, name)
         self.lock = SpinLock(owner, f"{name}.xa_lock")
         self.items: dict[int, T] = {}
-        self.slots: dict[int, Part] = {}
 
-    def _slot(self, index: int) -> Part:
-        return self.slots.get(index) or self.slots.setdefault(index, Part(self.owner, f"{self.name}[{index}]"))
+    def _make(self, index: int) -> Part:
+        return Key(self, index)
 
-    @operation(READ | ACQUIRE, "xa_load", at=_slot)
+    @operation(READ, "xa_for_each")
+    def indices(self) -> tuple[int, ...]:
+        """Return the indices that something is at, in ascending order: the first step of an xa_for_each."""
+        return tuple(sorted(self.items))
+
+    @operation(READ | ACQUIRE, "xa_load", at=Elements.element)
     def load(self, index: int) -> T | None:
         """xa_load: under RCU, or whatever else keeps what it returns alive."""
         return self.items.get(index)
 
-    @operation(FULL, "xa_store", at=_slot)
+    @operation(FULL, "xa_store", at=Elements.element)
     def store_locked(self, index: int, item: T) -> T | None:
         """__xa_store: return what was there."""
         found = self.items.pop(index, None)
         self.items[index] = item
         return found
 
-    @operation(FULL, "xa_erase", at=_slot)
+    @operation(FULL, "xa_erase", at=Elements.element)
     def erase_locked(self, index: int) -> T | None:
         """__xa_erase: return what was there."""
         return self.items.pop(index, None)
 
-    @operation(FULL, "xa_cmpxchg", at=_slot)
+    @operation(FULL, "xa_cmpxchg", at=Elements.element)
     def cmpxchg_locked(self, index: int, old: T | None, new: T | None) -> T | None:
         """__xa_cmpxchg: store `new` if `old` is there; return what was there."""
         found = self.items.get(index)

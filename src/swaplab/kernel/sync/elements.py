@@ -1,0 +1,236 @@
+"""Arrays, tables and bitmaps of shared objects: every element is a variable of its own.
+
+An element holds something immutable, or a pointer to a shared object. It is accessed as a field is: ``map[5]`` is a
+plain load, ``READ_ONCE(map)[5]`` a marked one, and so on for stores. Bits of a bitmap are changed atomically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, READ, RELEASE, WRITE, current, operation
+from swaplab.kernel.sync.shared import Elements, Key, Part, Shared, is_watched
+
+__all__ = ["Array", "Bitmap", "Table"]
+
+T = TypeVar("T")
+K = TypeVar("K", int, str)
+FULL = WRITE | ACQUIRE | RELEASE
+
+
+class _Numbered(Elements):
+    """As many elements as there are at first."""
+
+    __slots__ = ("items",)
+    items: Any
+
+    def __len__(self) -> int:
+        """Return how many elements there are, which never changes."""
+        return len(self.items)
+
+    def _make(self, index: int) -> Part:
+        if not isinstance(index, int) or not 0 <= index < len(self.items):
+            raise IndexError(f"{self.label}[{index!r}]: there are {len(self.items)} elements, from 0 on")
+        return Part(self.owner, f"{self.name}[{index}]")
+
+
+class Array(_Numbered, Generic[T]):
+    """An array of fixed size.
+
+    Args:
+        owner: the object it is part of; none for a global one.
+        name: of the member.
+        values: of its elements at first, a list or bytearray that is the array's from now on.
+
+    Attributes:
+        items: these; for looks from outside that are no operation of a task.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, owner: Shared | None, name: str, values: list[T] | bytearray) -> None:
+        Elements.__init__(self, owner, name)
+        self.items = values
+
+    @operation(READ | PLAIN, "read", at=Elements.element)
+    def __getitem__(self, index: int) -> T:
+        return self.items[index]  # type: ignore[no-any-return]
+
+    @operation(WRITE | PLAIN, "write", at=Elements.element)
+    def __setitem__(self, index: int, value: T) -> None:
+        self.items[index] = value
+
+    def __iter__(self) -> Iterator[T]:
+        """Read one element after the other."""
+        return (self[index] for index in range(len(self.items)))
+
+    def find(self, run: bytes, start: int = 0) -> int:
+        """Read an array of bytes from `start` on up to those of `run` in a row; return where they are, or -1."""
+        return _find(self, run, start) if is_watched() else self.items.find(run, start)
+
+    def marked(self, read: int, write: int) -> _Marked:
+        """Return the array as it is accessed with other modes."""
+        return _Marked(self, read, write)
+
+
+def _find(array: Array[Any] | _Marked, run: bytes, start: int) -> int:
+    at = start
+    while at + len(run) <= len(array):
+        other = next((offset for offset, byte in enumerate(run) if array[at + offset] != byte), None)
+        if other is None:
+            return at
+        at += other + 1 if len(set(run)) == 1 else 1
+    return -1
+
+
+class Bitmap(_Numbered):
+    """Bits, each of which is changed atomically: include/linux/bitops.h.
+
+    Args:
+        owner: the object it is part of; none for a global one.
+        name: of the member.
+        bits: how many; all clear.
+
+    Attributes:
+        items: one byte per bit; for looks from outside that are no operation of a task.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, owner: Shared | None, name: str, bits: int) -> None:
+        Elements.__init__(self, owner, name)
+        self.items = bytearray(bits)
+
+    @operation(WRITE, "set_bit", at=Elements.element)
+    def set_bit(self, nr: int) -> None:
+        """set_bit, which orders nothing."""
+        self.items[nr] = 1
+
+    @operation(WRITE, "clear_bit", at=Elements.element)
+    def clear_bit(self, nr: int) -> None:
+        """clear_bit, which orders nothing."""
+        self.items[nr] = 0
+
+    @operation(READ, "test_bit", at=Elements.element)
+    def test_bit(self, nr: int) -> bool:
+        """test_bit, which orders nothing."""
+        return bool(self.items[nr])
+
+    @operation(FULL, "test_and_set_bit", at=Elements.element)
+    def test_and_set_bit(self, nr: int) -> bool:
+        """test_and_set_bit: return what it was. Fully ordered."""
+        found, self.items[nr] = self.items[nr], 1
+        return bool(found)
+
+    @operation(FULL, "test_and_clear_bit", at=Elements.element)
+    def test_and_clear_bit(self, nr: int) -> bool:
+        """test_and_clear_bit: return what it was. Fully ordered."""
+        found, self.items[nr] = self.items[nr], 0
+        return bool(found)
+
+
+class Table(Elements, Generic[K, T]):
+    """Elements by a key, an integer or a text; an element may be absent.
+
+    Which keys there are is a variable besides: additions and removals of different keys do not depend on each other,
+    but `keys` and `len` depend on them.
+
+    Args:
+        owner: the object it is part of; none for a global one.
+        name: of the member.
+
+    Attributes:
+        items: what is there, by key; for looks from outside that are no operation of a task.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self, owner: Shared | None, name: str) -> None:
+        Elements.__init__(self, owner, name)
+        self.items: dict[K, T] = {}
+
+    def _make(self, key: object) -> Part:
+        if not isinstance(key, int | str):
+            raise TypeError(f"{self.label}: a key is an integer or a text, this is {key!r}")
+        return Key(self, key)
+
+    @operation(READ | PLAIN, "read", at=Elements.element)
+    def __getitem__(self, key: K) -> T:
+        return self.items[key]
+
+    @operation(READ | PLAIN, "read", at=Elements.element)
+    def get(self, key: K) -> T | None:
+        """Read an element; None if it is absent."""
+        return self.items.get(key)
+
+    @operation(READ | PLAIN, "read", at=Elements.element)
+    def __contains__(self, key: K) -> bool:
+        return key in self.items
+
+    @operation(WRITE | PLAIN, "write", at=Elements.element)
+    def __setitem__(self, key: K, value: T) -> None:
+        self.items[key] = value
+
+    @operation(WRITE | PLAIN, "remove", at=Elements.element)
+    def pop(self, key: K) -> T | None:
+        """Remove an element and return it; None if it is absent."""
+        return self.items.pop(key, None)
+
+    @operation(READ | PLAIN, "keys")
+    def keys(self) -> tuple[K, ...]:
+        """Return all keys, in the order in which they were added."""
+        return tuple(self.items)
+
+    @operation(READ | PLAIN, "len")
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[K]:
+        """Go through the keys that there are now."""
+        return iter(self.keys())
+
+    def marked(self, read: int, write: int) -> _Marked:
+        """Return the table as it is accessed with other modes."""
+        return _Marked(self, read, write)
+
+
+class _Marked:
+    """An array or a table whose elements are accessed with a mode other than plain."""
+
+    __slots__ = ("_read", "_whole", "_write")
+
+    def __init__(self, whole: Array[Any] | Table[Any, Any], read: int, write: int) -> None:
+        self._whole, self._read, self._write = whole, read, write
+
+    def _step(self, mode: int, what: str, key: Any, do: Callable[[Any], Any]) -> Any:
+        step = current.runtime.step
+        assert step
+        return step(self._whole.element(key), mode, what, lambda _: do(self._whole.items))
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._step(self._read, "read", key, lambda items: items[key])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        def write(items: Any) -> None:
+            items[key] = value
+
+        self._step(self._write, "write", key, write)
+
+    def __contains__(self, key: Any) -> bool:
+        return bool(self._step(self._read, "read", key, lambda items: key in items))
+
+    def get(self, key: Any) -> Any:
+        """As that of a table."""
+        return self._step(self._read, "read", key, lambda items: items.get(key))
+
+    def pop(self, key: Any) -> Any:
+        """As that of a table."""
+        return self._step(self._write, "remove", key, lambda items: items.pop(key, None))
+
+    def find(self, run: bytes, start: int = 0) -> int:
+        """As that of an array."""
+        return _find(self, run, start)
