@@ -1,0 +1,126 @@
+"""The explorer against the enumerator: the same outcomes, the same bugs, every trace once, however tasks are named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import permutations
+from typing import Any
+
+from tests.explore.brute import trace
+from tests.explore.enumerator.language import Program, line
+from tests.explore.enumerator.orders import Outcome, count_traces, every_order
+from tests.explore.enumerator.translate import Seen, System, translate, world
+
+from swaplab.explore.dpor import OptimalSearch
+from swaplab.explore.runtime import Explorer
+from swaplab.explore.task import CHILDREN_MAX
+from swaplab.kernel.sync.bugs import KernelBug
+
+__all__ = ["Compared", "compare", "every_naming"]
+
+
+class Compared:
+    """What a program was compared in.
+
+    Attributes:
+        differences: sentences, none if all agree.
+        traces, states, executions: how many there are, and how many the explorer has run.
+        violations: kinds of bugs.
+    """
+
+    def __init__(self) -> None:
+        self.differences: list[str] = []
+        self.traces = self.states = self.executions = 0
+        self.violations: set[str] = set()
+
+
+def every_naming(program: Program) -> list[tuple[int, ...]]:
+    """Return all orders in which the tasks can be named."""
+    return list(permutations(range(len(program))))
+
+
+def compare(program: Program, namings: Iterable[tuple[int, ...]], states_max: int = 20_000) -> Compared:
+    """Compare the explorer with the enumerator.
+
+    Args:
+        program: to run.
+        namings: orders to name its tasks in.
+        states_max: of the enumerator.
+
+    Raises:
+        TooMany: it has more states.
+    """
+    compared = Compared()
+    found = every_order(program, states_max)
+    compared.states, compared.violations = found.states, found.violations
+    compared.traces, outcomes = count_traces(program, states_max)
+    if outcomes != found.outcomes:
+        compared.differences.append(
+            f"the enumerator's own traces have {len(outcomes)} of {len(found.outcomes)} outcomes"
+        )
+    for naming in namings:
+        seen, traces, vain = explore(program, naming)
+        compared.executions += len(traces)
+        compared.differences += [f"tasks named {naming}: {each}" for each in _differences(found.outcomes, set(seen))]
+        if len(traces) != compared.traces:
+            compared.differences.append(f"tasks named {naming}: {len(traces)} executions of {compared.traces} traces")
+        repeated = sum(count - 1 for count in Counter(traces).values())
+        if repeated or vain:
+            compared.differences.append(f"tasks named {naming}: {repeated} traces run again, {vain} begun in vain")
+    compared.differences += [line(program)] * bool(compared.differences)
+    return compared
+
+
+def _differences(wanted: set[Outcome], seen: set[Outcome]) -> list[str]:
+    missed, invented = wanted - seen, seen - wanted
+    texts = []
+    if missed:
+        texts.append(f"missed {len(missed)} of {len(wanted)} outcomes, as {_text(missed, seen)}")
+    if invented:
+        texts.append(f"invented {len(invented)} beside {len(wanted)} outcomes, as {_text(invented, wanted)}")
+    return texts
+
+
+def _text(outcomes: set[Outcome], others: set[Outcome]) -> str:
+    """One outcome, shortened to what differs from the nearest other one."""
+    tasks, bugs, world = min(outcomes, key=repr)
+    nearest = min((world - other[2] for other in others), key=len, default=world)
+    return f"{sorted(tasks, key=repr)} {bugs} {sorted(nearest, key=repr)}"
+
+
+def explore(program: Program, naming: tuple[int, ...]) -> tuple[list[Outcome], list[Any], int]:
+    """Return outcome and trace of each execution of the search, and how many it has begun in vain."""
+    seen = Seen()
+    explorer = Explorer(translate(program, naming, seen), search := OptimalSearch(), keep_going=True)
+    outcomes, traces = [], []
+
+    def visit() -> bool:
+        outcomes.append(_outcome(explorer, naming, seen))
+        traces.append(trace(explorer))
+        return True
+
+    search.run(explorer, visit)
+    return outcomes, traces, search.vain
+
+
+def _outcome(explorer: Explorer, naming: tuple[int, ...], seen: Seen) -> Outcome:
+    tasks = []
+    for number, task in explorer.tasks.items():
+        name = _name(number, naming)
+        status = "bug" if task.crashed else seen.values.get(name, ()) if task.done else "waits"
+        tasks.append((name, status))
+    bugs = tuple(sorted(bug.title for bug in explorer.bugs if not _is_race(bug)))
+    system: System = explorer.state
+    return frozenset(tasks), bugs, frozenset(world(system, seen.things).items())
+
+
+def _name(number: int, naming: tuple[int, ...]) -> str:
+    if number < CHILDREN_MAX:
+        return f"t{naming[number]}"
+    return f"{_name(number // CHILDREN_MAX - 1, naming)}/{number % CHILDREN_MAX}"
+
+
+def _is_race(bug: KernelBug) -> bool:
+    """Data races are compared by themselves."""
+    return "with nothing between them" in str(bug)

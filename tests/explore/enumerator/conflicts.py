@@ -1,0 +1,100 @@
+"""Which operations conflict, said once more and apart from the explorer: what its executions are counted by.
+
+Operations conflict if they touch one variable, unless both only read it or both only add to it. Two executions with the
+same operations, and the same order of those that conflict, are one (a Mazurkiewicz trace). What is touched:
+
+- a field, an atomic, a pointer, an index of the XArray: the operation itself, as a write where it may change it;
+- the object that it is part of, as a read, and as a write by kfree;
+- a lock: whoever takes, tries or releases it writes it;
+- read sections: whoever begins one, which the holder of a spinlock does, reads the variable `rcu`; who starts to wait
+  for a grace period, or has something called after one, adds to it. The end of a section touches nothing, nor does the
+  end of waiting, for whatever: no task can tell how long somebody waits;
+- a list: the head, and the entry; what an operation does to an entry it does to the list that it is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.explore.enumerator.machine import SLEEPS, State, Task, variable_of
+
+__all__ = ["Touches", "conflict", "touches"]
+
+Touches = tuple[tuple[Any, str], ...]
+READ, WRITE, ADD = "read", "write", "add"
+
+
+def conflict(some: Touches, other: Touches) -> bool:
+    """Tell whether two operations conflict."""
+    return any(v == w and (how != also or how == WRITE) for v, how in some for w, also in other)
+
+
+def touches(state: State, name: str) -> Touches:
+    """Return what a task's next operation touches."""
+    task = state.tasks[name]
+    kind, *args = task.todo[0]
+    if kind == "free":
+        return ((f"{task.o if args[0] == '*' else args[0]}.", WRITE),)
+    found = tuple(
+        (variable_of(task, v) if isinstance(v, str) else v, how) for v, how in TOUCHES[kind](state, task, *args)
+    )
+    lives = {v.split(".")[0] + "." for v, _ in found if isinstance(v, str) and "." in v and v != "X.lock"}
+    return found + tuple((life, READ) for life in sorted(lives))
+
+
+def _first(how: str) -> Callable[..., Touches]:
+    return lambda _state, _task, variable, *_args: ((variable, how),)
+
+
+def _always(variable: Any, how: str) -> Callable[..., Touches]:
+    return lambda *_: ((variable, how),)
+
+
+def _nothing(*_: object) -> Touches:
+    return ()
+
+
+def _take(_state: State, task: Task, lock: str) -> Touches:
+    begins = lock not in SLEEPS and not task.depth
+    return ((lock, WRITE), ("rcu", READ)) if begins else ((lock, WRITE),)
+
+
+def _put(state: State, _task: Task) -> Touches:
+    return (("ref", WRITE if state.world["ref"][2] else ADD),)
+
+
+def _lists(how: str) -> Callable[..., Touches]:
+    def find(state: State, task: Task, *args: str) -> Touches:
+        parts = [each if each in ("H", "G") else f"{each}.node" for each in args]
+        heads = [state.world.get(variable_of(task, part)) for part in parts if part not in ("H", "G")]
+        return tuple((part, how) for part in dict.fromkeys(filter(None, parts + heads)))
+
+    return find
+
+
+TOUCHES: dict[str, Callable[..., Touches]] = {
+    **dict.fromkeys(("read", "read_once", "load_acquire", "atomic_read"), _first(READ)),
+    **dict.fromkeys(("write", "write_once", "store_release"), _first(WRITE)),
+    **dict.fromkeys(("load_pointer", "dereference"), _always("ptr", READ)),
+    "assign_pointer": _always("ptr", WRITE),
+    **dict.fromkeys(("acquire", "try"), _take),
+    "release": _first(WRITE),
+    "atomic_add": _first(ADD),
+    **dict.fromkeys(("add_return", "dec_and_test", "inc_not_zero", "cmpxchg", "try_cmpxchg", "xchg"), _first(WRITE)),
+    "pointer_read": _always("p", READ),
+    "pointer_cmpxchg": _always("p", WRITE),
+    **dict.fromkeys(("get", "tryget", "tryget_live"), _always("ref", ADD)),
+    "put": _put,
+    **dict.fromkeys(("kill_ref", "count_ref", "resurrect"), _always("ref", WRITE)),
+    "is_dying": _always("ref", READ),
+    **dict.fromkeys(("list_add", "list_add_tail", "list_move_tail", "list_del", "list_splice"), _lists(WRITE)),
+    **dict.fromkeys(("list_empty", "node_empty", "list_first"), _lists(READ)),
+    "list_next": lambda state, task, head: _lists(READ)(state, task, head, "*"),
+    "xa_load": _first(READ),
+    **dict.fromkeys(("xa_store_locked", "xa_erase_locked", "xa_cmpxchg_locked"), _first(WRITE)),
+    "rcu_read_lock": _always("rcu", READ),
+    **dict.fromkeys(("grace", "call_rcu"), _always("rcu", ADD)),
+    "queue_work": _first(WRITE),
+    **dict.fromkeys(("wait", "start", "flushed", "relax"), _nothing),
+}

@@ -1,0 +1,57 @@
+"""A language of small programs over every primitive of kernel/sync. A program is data: one line that can be read back.
+
+A program is a tuple of tasks, a task a tuple of statements, a statement a tuple of its name and arguments. A task has
+four registers: the last value `r`, the last object `o`, the last work `w`, and all values that it has seen.
+
+What there is, for all tasks to share:
+
+    x y             fields                          a b      spinlocks          n k    atomics
+    ptr             a field that points at objects  m        a mutex            p      a Pointer
+    H G             lists                           q u      work queues        ref    a PercpuRef
+    X               an XArray                       A B      objects
+
+and of an object: `A.v`, a field; `A.l`, a spinlock; `A.c`, an atomic; `A.node`, its place on a list. `*` is the object
+in `o`; made by a task, it is called after that task. Values are numbers, or ("+", 1) for one more than `r`; objects are
+names, `*`, or None. Inside what a queue or RCU calls, `o` is at first what it was when it was deferred, and `r` is 0.
+
+    ("read", v) ("read_once", v) ("load_acquire", v) ("write", v, value) ("write_once", ...) ("store_release", ...)
+    ("load_pointer",) ("dereference",) ("assign_pointer", object)      of `ptr`: READ_ONCE, rcu_dereference, ...
+    ("lock", l, body) ("trylock", l, body) ("acquire", l) ("release", l)          a try has seen 1 or 0
+    ("atomic_read", n) ("atomic_add", n, d) ("add_return", n, d) ("dec_and_test", n) ("inc_not_zero", n)
+    ("cmpxchg", n, old, new) ("try_cmpxchg", n, old, new) ("xchg", n, value)       a try has seen 1 or 0
+    ("pointer_read",) ("pointer_cmpxchg", old, new)
+    ("get",) ("tryget",) ("tryget_live",) ("put",) ("kill",) ("resurrect",) ("is_dying",)
+    ("list_add", h, object) ("list_add_tail", ...) ("list_move_tail", ...) ("list_del", object)
+    ("list_empty", h) ("node_empty", object) ("list_first", h) ("list_next", h) ("list_splice", h, g)
+    ("xa_load", i) ("xa_store", i, object) ("xa_erase", i) ("xa_cmpxchg", i, old, new)
+    ("rcu", body) ("synchronize_rcu",) ("call_rcu", body) ("kfree_rcu", object) ("kfree", object)
+    ("queue_work", q, body) ("flush",) ("new",)
+    ("one",)                                `r` is 1
+    ("same", back)                          `r` is 1 if the last value seen is the one `back` from the end, else 0
+    ("if", value, then, otherwise)         on `r`          ("if_object", then, otherwise)      on `o`
+    ("loop", body, value)                  until `r` is that, with relax() in between; only the last attempt is seen
+    ("tries", n, body, value)              the same at most n times, all of which are seen
+    ("walk", h, n, body)                   over a list, at most n entries
+"""
+
+from __future__ import annotations
+
+from ast import literal_eval
+from typing import Any
+
+__all__ = ["Body", "Program", "Statement", "line", "read_line"]
+
+Statement = tuple[Any, ...]
+Body = tuple[Statement, ...]
+Program = tuple[Body, ...]
+
+
+def line(program: Program) -> str:
+    """Return the line that reproduces a program."""
+    return repr(program)
+
+
+def read_line(text: str) -> Program:
+    """Return the program of a line."""
+    program: Program = literal_eval(text)
+    return program

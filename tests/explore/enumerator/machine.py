@@ -1,0 +1,628 @@
+"""What each primitive does, as functions from a state to the next: a small model that shares nothing with the explorer.
+
+A task is rewritten while it runs: what it still has to do is a tuple of statements, whose first is the operation that
+it is about to do; a branch becomes one of its bodies, a loop its body and itself again. Nothing else is remembered of
+where a task is, so states are equal if and only if their futures are.
+
+A task that meets a bug is gone, with its locks and in its read sections; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tests.explore.enumerator.language import Body, Program, Statement
+
+__all__ = ["FIRST", "SLEEPS", "State", "Task", "able", "begin", "ending", "step", "variable_of"]
+
+FIRST: dict[Any, Any] = {
+    "x": 0, "y": 0, "ptr": "A", "a": None, "b": None, "m": None, "n": 0, "k": 1, "p": None, "H": (), "G": (),
+    "ref": (1, False, False), "X.lock": None, 0: None, 1: None, "q": None, "u": None, "orders": frozenset(),
+}  # fmt: skip
+"""The world at first. Of a lock there is its holder, of a queue its last work, of the XArray an item by index."""
+SLEEPS = ("m",)
+
+
+class Task(NamedTuple):
+    """A task between two operations.
+
+    Attributes:
+        todo: what it still has to do, the next operation first.
+        r, o, w: the last value, object and work.
+        seen: all values.
+        held: locks, in the order they were taken.
+        depth: spinlocks and read sections that it is in.
+        watched: what it has read since its last attempt began.
+        changed: whether another task has changed any of that since it was read.
+        readers: tasks whose present read sections it waits for.
+        before: work that it waits for.
+        made, deferred: objects and tasks that it has made.
+        bug: what it has met.
+    """
+
+    todo: Body
+    r: int = 0
+    o: str | None = None
+    w: str | None = None
+    seen: tuple[Any, ...] = ()
+    held: tuple[str, ...] = ()
+    depth: int = 0
+    watched: frozenset[Any] = frozenset()
+    changed: bool = False
+    readers: frozenset[str] = frozenset()
+    before: str | None = None
+    made: int = 0
+    deferred: int = 0
+    bug: str | None = None
+
+
+class Bug(Exception):  # noqa: N818
+    """What a task has met; its text is the kind."""
+
+
+class State:
+    """All tasks and the world."""
+
+    __slots__ = ("tasks", "world")
+
+    def __init__(self, tasks: dict[str, Task], world: dict[Any, Any]) -> None:
+        self.tasks = tasks
+        self.world = world
+
+    @property
+    def key(self) -> object:
+        """Equal for equal states."""
+        return frozenset(self.tasks.items()), frozenset(self.world.items())
+
+    @property
+    def bugs(self) -> list[str]:
+        """What tasks have met."""
+        return [task.bug for task in self.tasks.values() if task.bug]
+
+
+def begin(program: Program) -> State:
+    """Return the first state of a program."""
+    world = {**FIRST, **_object("A"), **_object("B")}
+    state = State({f"t{number}": Task(body) for number, body in enumerate(program)}, world)
+    for name in list(state.tasks):
+        _settle(state, name)
+    return state
+
+
+def _object(name: str) -> dict[str, Any]:
+    return {f"{name}.": True, f"{name}.v": 0, f"{name}.l": None, f"{name}.c": 0, f"{name}.node": None}
+
+
+def able(state: State) -> list[str]:
+    """Return the tasks whose next operation can be done now."""
+    return [name for name, task in state.tasks.items() if task.todo and not task.bug and _can(state, task)]
+
+
+def _can(state: State, task: Task) -> bool:
+    operation = task.todo[0]
+    if operation[0] == "acquire":
+        return state.world[variable_of(task, operation[1])] is None
+    if operation[0] == "relax":
+        return task.changed
+    if operation[0] in ("wait", "start", "flushed"):
+        before = state.tasks[task.before] if task.before else None
+        return not task.readers and (before is None or not before.todo or before.bug is not None)
+    return True
+
+
+def ending(state: State) -> list[str]:
+    """Return the kinds of bugs that it is that nobody can go on in this state; none after another bug."""
+    waiting = [task for task in state.tasks.values() if task.todo]
+    if state.bugs:
+        return []
+    if not waiting:
+        return ["leak"] * len(_lost(state.world))
+    return ["stuck in a retry loop" if any(task.todo[0][0] == "relax" for task in waiting) else "deadlock"]
+
+
+def _lost(world: dict[Any, Any]) -> set[str]:
+    """Objects that a task has made, that are neither freed nor in anybody's reach."""
+    made = {key[:-1] for key, alive in world.items() if isinstance(key, str) and key.endswith(".") and alive}
+    reached = {"A", "B", world["ptr"], world["p"], world[0], world[1], *world["H"], *world["G"]}
+    return made - reached
+
+
+def step(state: State, name: str) -> State:
+    """Let a task do its next operation; return what is then."""
+    tasks = dict(state.tasks)
+    after = State(tasks, dict(state.world))
+    task = tasks[name]
+    operation, tasks[name] = task.todo[0], task._replace(todo=task.todo[1:])
+    try:
+        OPERATIONS[operation[0]](_Doing(after, name), *operation[1:])
+    except Bug as bug:
+        tasks[name] = tasks[name]._replace(bug=str(bug))
+    else:
+        _settle(after, name)
+    return after
+
+
+# What a task does by itself -------------------------------------------------------------------------------------------
+
+
+def _settle(state: State, name: str) -> None:
+    """Go on up to the next operation, or to what a task meets before."""
+    tasks = state.tasks
+    try:
+        while todo := tasks[name].todo:
+            if todo[0][0] in OPERATIONS:
+                _insist(tasks[name], todo[0])
+                return
+            before = tasks[name]
+            tasks[name] = CONTROL[todo[0][0]](before._replace(todo=todo[1:]), *todo[0][1:])
+            if before.depth and not tasks[name].depth:
+                _leave(state, name)
+            if before.made != tasks[name].made:
+                thing = f"{name}#{before.made}"
+                tasks[name] = tasks[name]._replace(o=thing)
+                state.world |= _object(thing)
+        if tasks[name].held or tasks[name].depth:
+            raise Bug("lock misuse")
+    except Bug as bug:
+        tasks[name] = tasks[name]._replace(bug=str(bug))
+
+
+def _insist(task: Task, operation: Statement) -> None:
+    """Raise what a task meets that is about to do an operation, before it is done."""
+    kind, *args = operation
+    if task.o is None and any(_is_member(kind, each) for each in args):
+        raise Bug("null dereference")
+    if (kind in ("grace", "flushed") or (kind == "acquire" and args[0] in SLEEPS)) and task.depth:
+        raise Bug("sleeping in atomic context")
+    if kind == "release" and variable_of(task, args[0]) not in task.held:
+        raise Bug("lock misuse")
+
+
+def _is_member(kind: str, argument: object) -> bool:
+    """Tell whether an argument of an operation is a member of the object in `o`."""
+    return str(argument).startswith("*.") or (argument == "*" and kind in LISTS) or kind == "list_next"
+
+
+def _leave(state: State, name: str) -> None:
+    """End a task's read section, for those who wait for it."""
+    for each, task in state.tasks.items():
+        if name in task.readers:
+            state.tasks[each] = task._replace(readers=task.readers - {name})
+
+
+def _then(task: Task, *statements: Statement) -> Task:
+    return task._replace(todo=(*statements, *task.todo))
+
+
+def _again(task: Task, value: int, body: Body, seen: int) -> Task:
+    if task.r == value:
+        return task
+    return _then(task._replace(seen=task.seen[:seen]), ("relax",), ("loop", body, value))
+
+
+def _tries(task: Task, number: int, body: Body, value: int) -> Task:
+    return _then(task, *body, ("tried", number, body, value)) if number else task
+
+
+def _tried(task: Task, number: int, body: Body, value: int) -> Task:
+    return task if task.r == value else _then(task, ("relax",), ("tries", number - 1, body, value))
+
+
+def _walking(task: Task, head: str, number: int, body: Body) -> Task:
+    if task.o is None or not number:
+        return task
+    return _then(task, *body, ("list_next", head), ("walking", head, number - 1, body))
+
+
+def _lock(task: Task, given: str, body: Body) -> Task:
+    lock = variable_of(task, given)
+    return _then(task, ("acquire", lock), *body, ("release", lock))
+
+
+def _trylock(task: Task, given: str, body: Body) -> Task:
+    lock = variable_of(task, given)
+    return _then(task, ("try", lock), ("if", 1, (*body, ("release", lock)), ()))
+
+
+def _rcu(task: Task, body: Body) -> Task:
+    if task.depth:
+        return _then(task._replace(depth=task.depth + 1), *body, ("rcu_read_unlock",))
+    return _then(task, ("rcu_read_lock",), *body, ("rcu_read_unlock",))
+
+
+def _unless_null(task: Task, thing: str, *statements: Statement) -> Task:
+    return task if thing == "*" and task.o is None else _then(task, *statements)
+
+
+def _under_xa_lock(task: Task, *operation: Any) -> Task:
+    return _then(task, ("acquire", "X.lock"), operation, ("release", "X.lock"))
+
+
+CONTROL: dict[str, Callable[..., Task]] = {
+    "lock": _lock,
+    "trylock": _trylock,
+    "rcu": _rcu,
+    "rcu_read_unlock": lambda t: t._replace(depth=t.depth - 1),
+    "synchronize_rcu": lambda t: _then(t, ("grace",), ("wait",)),
+    "kfree": lambda t, thing: _unless_null(t, thing, ("free", thing)),
+    "kfree_rcu": lambda t, thing: _unless_null(t, thing, ("call_rcu", (("kfree", thing),))),
+    "flush": lambda t: _then(t._replace(before=t.w), ("flushed",)) if t.w else t,
+    "new": lambda t: t._replace(made=t.made + 1),
+    "kill": lambda t: _then(t, ("kill_ref",), ("call_rcu", (("count_ref",),))),
+    "xa_store": lambda t, i, thing: _unless_null(t, thing, ("under_xa_lock", "xa_store_locked", i, thing)),
+    "xa_erase": lambda t, i: _under_xa_lock(t, "xa_erase_locked", i),
+    "xa_cmpxchg": lambda t, i, old, new: _under_xa_lock(t, "xa_cmpxchg_locked", i, old, new),
+    "under_xa_lock": _under_xa_lock,
+    "one": lambda t: t._replace(r=1),
+    "same": lambda t, back: t._replace(r=int(t.seen[-1] == t.seen[-back])),
+    "if": lambda t, value, then, otherwise: _then(t, *(then if t.r == value else otherwise)),
+    "if_object": lambda t, then, otherwise: _then(t, *(then if t.o is not None else otherwise)),
+    "loop": lambda t, body, value: _then(t, *body, ("again", value, body, len(t.seen))),
+    "again": _again,
+    "tries": _tries,
+    "tried": _tried,
+    "walk": lambda t, head, number, body: _then(t, ("list_first", head), ("walking", head, number, body)),
+    "walking": _walking,
+}
+
+
+# Operations -----------------------------------------------------------------------------------------------------------
+
+
+def variable_of(task: Task, variable: str) -> str:
+    """Return the variable that is meant: `*` stands for the object in `o`."""
+    return f"{task.o}{variable[1:]}" if task.o and variable.startswith("*") else variable
+
+
+def lock_class(lock: str) -> str:
+    """Return what lockdep takes for one lock."""
+    return "l" if lock.endswith(".l") else lock
+
+
+class _Doing:
+    """One operation: the state that it changes, and who does it."""
+
+    def __init__(self, state: State, name: str) -> None:
+        self.state = state
+        self.name = name
+        self.world = state.world
+
+    @property
+    def task(self) -> Task:
+        return self.state.tasks[self.name]
+
+    def put(self, **fields: Any) -> None:
+        """Change the task."""
+        self.state.tasks[self.name] = self.task._replace(**fields)
+
+    def tell(self, value: Any) -> None:
+        """Have the task see a value."""
+        self.put(r=int(value), seen=(*self.task.seen, int(value)))
+
+    def tell_object(self, thing: str | None) -> None:
+        """Have it see an object."""
+        self.put(o=thing, seen=(*self.task.seen, thing))
+
+    def at(self, variable: str) -> str:
+        """Return the variable that is meant, of an object that is alive."""
+        variable = variable_of(self.task, variable)
+        if "." in variable and variable != "X.lock":
+            self.insist_alive(variable.split(".")[0])
+        return variable
+
+    def insist_alive(self, thing: str) -> None:
+        if not self.world[f"{thing}."]:
+            raise Bug("use after free")
+
+    def read(self, variable: Any) -> Any:
+        """Look at a variable."""
+        self.put(watched=self.task.watched | {variable})
+        return self.world[variable]
+
+    def change(self, variable: Any, value: Any) -> None:
+        """Change it."""
+        self.world[variable] = value
+        self.wake(variable)
+
+    def wake(self, variable: Any) -> None:
+        """Let those go on that have read what is changed now."""
+        for name, task in self.state.tasks.items():
+            if name != self.name and variable in task.watched:
+                self.state.tasks[name] = task._replace(changed=True)
+
+    def value(self, given: Any) -> int:
+        """Return a value that a statement gives."""
+        return self.task.r + given[1] if isinstance(given, tuple) else int(given)
+
+    def thing(self, given: str | None) -> str | None:
+        """Return an object that it gives."""
+        return self.task.o if given == "*" else given
+
+    def spawn(self, body: Body, **fields: Any) -> str:
+        """Make a task that does what was deferred."""
+        name = f"{self.name}/{self.task.deferred}"
+        self.put(deferred=self.task.deferred + 1)
+        self.state.tasks[name] = Task((("start",), *body), o=self.task.o, **fields)
+        return name
+
+    def readers(self) -> frozenset[str]:
+        """Return the tasks that are in a read section."""
+        return frozenset(name for name, task in self.state.tasks.items() if task.depth)
+
+
+def _read(on: _Doing, variable: str) -> None:
+    on.tell(on.read(on.at(variable)))
+
+
+def _write(on: _Doing, variable: str, value: Any) -> None:
+    on.change(on.at(variable), on.value(value))
+
+
+def _read_pointer(on: _Doing, variable: Any = "ptr") -> None:
+    on.tell_object(on.read(variable))
+
+
+def _acquire(on: _Doing, lock: str) -> None:
+    lock = on.at(lock)
+    for held in on.task.held:
+        _note_order(on, lock_class(held), lock_class(lock))
+    _hold(on, lock)
+
+
+def _note_order(on: _Doing, first: str, second: str) -> None:
+    orders = on.world["orders"]
+    if (first, second) in orders:
+        return
+    after = {second}
+    while new := {b for a, b in orders if a in after} - after:
+        after |= new
+    if first in after:
+        raise Bug("lock-order cycle")
+    on.world["orders"] = orders | {(first, second)}
+
+
+def _hold(on: _Doing, lock: str) -> None:
+    on.change(lock, on.name)
+    on.put(held=(*on.task.held, lock), depth=on.task.depth + (lock not in SLEEPS))
+
+
+def _try(on: _Doing, lock: str) -> None:
+    lock = on.at(lock)
+    is_free = on.read(lock) is None
+    if is_free:
+        _hold(on, lock)
+    on.tell(is_free)
+
+
+def _release(on: _Doing, lock: str) -> None:
+    lock = on.at(lock)
+    on.change(lock, None)
+    depth = on.task.depth - (lock not in SLEEPS)
+    on.put(held=tuple(each for each in on.task.held if each != lock), depth=depth)
+    if not depth and lock not in SLEEPS:
+        _leave(on.state, on.name)
+
+
+def _atomic_add(on: _Doing, n: str, d: int) -> None:
+    n = on.at(n)
+    on.change(n, on.world[n] + d)
+
+
+def _add_return(on: _Doing, n: str, d: int) -> None:
+    n = on.at(n)
+    on.change(n, on.read(n) + d)
+    on.tell(on.world[n])
+
+
+def _dec_and_test(on: _Doing, n: str) -> None:
+    n = on.at(n)
+    on.change(n, on.read(n) - 1)
+    on.tell(on.world[n] == 0)
+
+
+def _inc_not_zero(on: _Doing, n: str) -> None:
+    n = on.at(n)
+    found = on.read(n)
+    if found:
+        on.change(n, found + 1)
+    on.tell(found != 0)
+
+
+def _cmpxchg(on: _Doing, n: str, old: Any, new: Any) -> None:
+    n = on.at(n)
+    found = on.read(n)
+    if found == on.value(old):
+        on.change(n, on.value(new))
+    on.tell(found)
+
+
+def _try_cmpxchg(on: _Doing, n: str, old: Any, new: Any) -> None:
+    n = on.at(n)
+    is_exchanged = on.read(n) == on.value(old)
+    if is_exchanged:
+        on.change(n, on.value(new))
+    on.tell(is_exchanged)
+
+
+def _xchg(on: _Doing, n: str, new: Any) -> None:
+    n = on.at(n)
+    found = on.read(n)
+    on.change(n, on.value(new))
+    on.tell(found)
+
+
+def _cmpxchg_pointer(on: _Doing, variable: Any, old: str | None, new: str | None) -> None:
+    found = on.read(variable)
+    if found == on.thing(old):
+        on.change(variable, on.thing(new))
+    on.tell_object(found)
+
+
+def _swap_pointer(on: _Doing, variable: Any, new: str | None) -> None:
+    found = on.read(variable)
+    on.change(variable, on.thing(new))
+    on.tell_object(found)
+
+
+# References: count, whether it is killed, and whether it is counted
+
+
+def _get(on: _Doing) -> None:
+    count, *rest = on.world["ref"]
+    if count <= 0:
+        raise Bug("warning")
+    on.change("ref", (count + 1, *rest))
+
+
+def _tryget(on: _Doing, is_live: bool) -> None:
+    count, is_dying, is_counted = on.read("ref")
+    is_taken = count > 0 and not (is_live and is_dying)
+    if is_taken:
+        on.change("ref", (count + 1, is_dying, is_counted))
+    on.tell(is_taken)
+
+
+def _put(on: _Doing) -> None:
+    count, *rest = on.world["ref"]
+    on.change("ref", (count - 1, *rest))
+    if count - 1 < 0:
+        raise Bug("warning")
+    if count - 1 == 0:
+        on.put(todo=(("write_once", "y", 9), *on.task.todo))
+
+
+def _kill(on: _Doing) -> None:
+    count, is_dying, is_counted = on.read("ref")
+    if is_dying:
+        raise Bug("warning")
+    on.change("ref", (count, True, is_counted))
+
+
+def _count(on: _Doing) -> None:
+    on.world["ref"] = (*on.world["ref"][:2], True)
+    _put(on)
+
+
+def _resurrect(on: _Doing) -> None:
+    on.change("ref", (on.world["ref"][0] + 1, False, False))
+
+
+# Lists: of a head its entries, of an entry the list that it is on
+
+
+def _link(on: _Doing, head: str, thing: str, is_first: bool) -> None:
+    node = on.at(f"{thing}.node")
+    name = node.split(".")[0]
+    if on.world[node] is not None:
+        raise Bug("list corruption")
+    on.change(head, (name, *on.world[head]) if is_first else (*on.world[head], name))
+    on.change(node, head)
+
+
+def _unlink(on: _Doing, thing: str) -> None:
+    node = on.at(f"{thing}.node")
+    head = on.world[node]
+    if head is None:
+        raise Bug("list corruption")
+    on.change(head, tuple(each for each in on.world[head] if each != node.split(".")[0]))
+    on.change(node, None)
+
+
+def _move(on: _Doing, head: str, thing: str) -> None:
+    _unlink(on, thing)
+    _link(on, head, thing, False)
+
+
+def _splice(on: _Doing, head: str, source: str) -> None:
+    moved = on.read(source)
+    if moved:
+        on.change(source, ())
+        on.change(head, moved + on.world[head])
+        for thing in moved:
+            on.change(f"{thing}.node", head)
+
+
+def _next(on: _Doing, head: str) -> None:
+    node = on.at("*.node")
+    name = node.split(".")[0]
+    on.read(node)
+    entries = on.read(on.world[node] or head)
+    if on.world[node] is None:
+        on.tell_object(name)
+    else:
+        on.tell_object([*entries, None][entries.index(name) + 1])
+
+
+# Lives, RCU, work
+
+
+def _free(on: _Doing, given: str) -> None:
+    thing = on.thing(given)
+    if not on.world[f"{thing}."]:
+        raise Bug("double free")
+    on.world[f"{thing}."] = False
+    for variable in list(on.world):
+        if str(variable).startswith(f"{thing}."):
+            on.wake(variable)
+
+
+def _queue(on: _Doing, queue: str, body: Body) -> None:
+    name = on.spawn(body, before=on.world[queue])
+    on.world[queue] = name
+    on.put(w=name)
+
+
+def _relax(on: _Doing) -> None:
+    on.put(watched=frozenset(), changed=False)
+
+
+OPERATIONS: dict[str, Callable[..., None]] = {
+    **dict.fromkeys(("read", "read_once", "load_acquire", "atomic_read"), _read),
+    **dict.fromkeys(("write", "write_once", "store_release"), _write),
+    **dict.fromkeys(("load_pointer", "dereference"), _read_pointer),
+    "assign_pointer": lambda on, new: on.change("ptr", on.thing(new)),
+    "acquire": _acquire,
+    "try": _try,
+    "release": _release,
+    "atomic_add": _atomic_add,
+    "add_return": _add_return,
+    "dec_and_test": _dec_and_test,
+    "inc_not_zero": _inc_not_zero,
+    "cmpxchg": _cmpxchg,
+    "try_cmpxchg": _try_cmpxchg,
+    "xchg": _xchg,
+    "pointer_read": lambda on: _read_pointer(on, "p"),
+    "pointer_cmpxchg": lambda on, old, new: _cmpxchg_pointer(on, "p", old, new),
+    "get": _get,
+    "tryget": lambda on: _tryget(on, False),
+    "tryget_live": lambda on: _tryget(on, True),
+    "put": _put,
+    "kill_ref": _kill,
+    "count_ref": _count,
+    "resurrect": _resurrect,
+    "is_dying": lambda on: on.tell(on.read("ref")[1]),
+    "list_add": lambda on, head, thing: _link(on, head, thing, True),
+    "list_add_tail": lambda on, head, thing: _link(on, head, thing, False),
+    "list_move_tail": _move,
+    "list_del": _unlink,
+    "list_empty": lambda on, head: on.tell(not on.read(head)),
+    "node_empty": lambda on, thing: on.tell(on.read(on.at(f"{thing}.node")) is None),
+    "list_first": lambda on, head: on.tell_object((*on.read(head), None)[0]),
+    "list_next": _next,
+    "list_splice": _splice,
+    "xa_load": _read_pointer,
+    "xa_store_locked": _swap_pointer,
+    "xa_erase_locked": lambda on, i: _swap_pointer(on, i, None),
+    "xa_cmpxchg_locked": _cmpxchg_pointer,
+    "rcu_read_lock": lambda on: on.put(depth=1),
+    "grace": lambda on: on.put(readers=on.readers()),
+    "wait": lambda on: None,
+    "start": lambda on: None,
+    "call_rcu": lambda on, body: on.spawn(body, readers=on.readers()),
+    "free": _free,
+    "queue_work": _queue,
+    "flushed": lambda on: None,
+    "relax": _relax,
+}
+LISTS = ("list_add", "list_add_tail", "list_move_tail", "list_del", "node_empty", "list_next")

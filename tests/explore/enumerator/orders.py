@@ -1,0 +1,128 @@
+"""Every order of the operations of a program, without any reduction, and how many traces these are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.explore.enumerator.conflicts import Touches, conflict, touches
+from tests.explore.enumerator.language import Program
+from tests.explore.enumerator.machine import State, Task, able, begin, ending, step
+
+__all__ = ["Found", "Outcome", "TooMany", "count_traces", "every_order"]
+
+Outcome = tuple[frozenset[tuple[str, object]], tuple[str, ...], frozenset[tuple[Any, Any]]]
+"""What became of the tasks, the kinds of bugs, and the world, of the last state of an execution."""
+LOCKS = ("a", "b", "m", "X.lock")
+
+
+class TooMany(Exception):  # noqa: N818
+    """A program has more states than are wanted."""
+
+
+def outcome(state: State) -> Outcome:
+    """Return what is to be compared of the last state of an execution."""
+    bugs = [*state.bugs, *ending(state)]
+    tasks = frozenset((name, _status(name, task)) for name, task in state.tasks.items())
+    return tasks, tuple(sorted(bugs)), frozenset(filter(None, map(_looked_at, state.world.items())))
+
+
+def _status(name: str, task: Task) -> object:
+    if task.bug:
+        return "bug"
+    if task.todo:
+        return "waits"
+    return () if "/" in name else task.seen
+
+
+def _looked_at(item: tuple[Any, Any]) -> tuple[Any, Any] | None:
+    variable, value = item
+    if variable in ("q", "u", "orders"):
+        return None
+    is_lock = variable in LOCKS or str(variable).endswith(".l")
+    return (variable, value is not None) if is_lock else item
+
+
+@dataclass
+class Found:
+    """What a program can do.
+
+    Attributes:
+        outcomes: of its executions.
+        violations: kinds of bugs that are met when no task has met another.
+        states: it can be in.
+    """
+
+    outcomes: set[Outcome] = field(default_factory=set)
+    violations: set[str] = field(default_factory=set)
+    states: int = 0
+
+
+def every_order(program: Program, states_max: int) -> Found:
+    """Return what a program can do, state by state.
+
+    Raises:
+        TooMany: it has more than `states_max` states.
+    """
+    found = Found()
+    first = begin(program)
+    seen = {first.key}
+    left = [first]
+    _note(found, first, [])
+    while left:
+        state = left.pop()
+        names = able(state)
+        if not names:
+            found.outcomes.add(outcome(state))
+        for name in names:
+            after = step(state, name)
+            if after.key in seen:
+                continue
+            seen.add(after.key)
+            if len(seen) > states_max:
+                raise TooMany
+            left.append(after)
+            _note(found, after, state.bugs)
+    found.states = len(seen)
+    return found
+
+
+def _note(found: Found, state: State, before: list[str]) -> None:
+    if not before:
+        found.violations.update(state.bugs)
+    if not able(state):
+        found.violations.update(ending(state))
+
+
+def count_traces(program: Program, prefixes_max: int) -> tuple[int, set[Outcome]]:
+    """Return how many traces a program has, and their outcomes.
+
+    A trace is what its operations have in common: of each, whose which it is, and which it comes after because they
+    conflict, or are of the same task. Beginnings of executions that are equal so lead to the same state.
+
+    Raises:
+        TooMany: there are more than `prefixes_max` beginnings.
+    """
+    numbers: dict[object, int] = {}
+    ends: set[frozenset[int]] = set()
+    outcomes: set[Outcome] = set()
+    seen: set[frozenset[int]] = set()
+    left: list[tuple[State, list[tuple[int, str, Touches]]]] = [(begin(program), [])]
+    while left:
+        state, events = left.pop()
+        names = able(state)
+        if not names:
+            ends.add(frozenset(number for number, *_ in events))
+            outcomes.add(outcome(state))
+        for name in names:
+            touched = touches(state, name)
+            before = frozenset(n for n, other, how in events if other == name or conflict(how, touched))
+            number = numbers.setdefault((name, before), len(numbers))
+            key = frozenset([number, *(n for n, *_ in events)])
+            if key in seen:
+                continue
+            seen.add(key)
+            if len(seen) > prefixes_max:
+                raise TooMany
+            left.append((step(state, name), [*events, (number, name, touched)]))
+    return len(ends), outcomes
