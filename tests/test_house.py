@@ -13,7 +13,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 BELOW = {
     "errors": [],
     "files": [],
-    "compress": ["errors", "files"],
+    "cache": ["errors", "files"],
+    "compress": ["cache"],
     "kernel": ["compress"],
     "scenario": ["compress"],
     "explore": ["kernel", "scenario"],

@@ -59,5 +59,5 @@ def test_nothing_is_measured_for_a_file_that_cannot_be(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("swaplab.cli.calibrate.measure_cost", fail)
     for output in (tmp_path, tmp_path / "nowhere" / "cost.toml"):
-        with pytest.raises(InputError, match="-o: expected a file's name"):
+        with pytest.raises(InputError, match="-o: expected a file that can be written"):
             run("-o", str(output))

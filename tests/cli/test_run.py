@@ -231,7 +231,7 @@ def test_where_nothing_can_be_written_nothing_runs(
 ) -> None:
     monkeypatch.setattr("swaplab.cli.run.replay", lambda *arguments: pytest.fail("it runs"))
     assert run(tiny, "-o", output) == 2
-    assert "-o: expected a file's name in a directory that is there" in capsys.readouterr().err
+    assert "-o: expected a file that can be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

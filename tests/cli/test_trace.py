@@ -143,4 +143,25 @@ def test_head_of_no_row_is_empty_and_of_fewer_refused(trace: Path, tools: Tools)
 def test_a_directory_that_is_missing_is_named(trace: Path, tools: Tools) -> None:
     csv = trace.with_name("in.csv")
     assert run(tools[0], "trace", "convert", str(csv), str(csv.parent / "nowhere" / "t.parquet")) == 2
-    assert "OUT: expected a file's name in a directory that is there" in tools[1].readouterr().err
+    assert "OUT: expected a file that can be written" in tools[1].readouterr().err
+
+
+def test_an_output_to_standard_output_has_it_to_itself(trace: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from swaplab.cli import main; main()",
+        "trace",
+        "convert",
+        str(trace.with_name("in.csv")),
+        "-",
+    ]
+    done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603 (own code)
+    assert done.stdout == trace.read_bytes()
+    assert b"-: 3 accesses to 2 pages\n" in done.stderr
+
+
+def test_an_output_to_a_device_leaves_it_one(trace: Path, tools: Tools) -> None:
+    said = output(*tools, "trace", "convert", str(trace.with_name("in.csv")), "/dev/null")
+    assert said == "/dev/null: 3 accesses to 2 pages\n"
+    assert not Path("/dev/null").is_file()

@@ -22,7 +22,15 @@ def test_the_plugin_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatc
     plugin = find_plugin(emulator)
     monkeypatch.setenv("PATH", "")
     assert find_plugin(emulator) == plugin
-    assert list(cache.iterdir()) == [plugin]
+    assert list(cache.iterdir()) == [plugin.parent]
+
+
+def test_a_damaged_plugin_is_compiled_again(cache: Path) -> None:
+    emulator = find_emulator()
+    plugin = find_plugin(emulator)
+    good = plugin.read_bytes()
+    plugin.write_bytes(good[:-1])
+    assert find_plugin(emulator).read_bytes() == good
 
 
 def test_another_emulator_gets_another_plugin(cache: Path, tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def test_a_static_program_is_recorded(programs: Path, tmp_path: Path) -> None:
     assert Recorded(summary, tmp_path / "out").walk() == ["w4", "r5"]
 
 
+def test_what_holds_contents_or_the_command_line_is_its_owners(recorded: Record, tmp_path: Path) -> None:
+    directory = Path(recorded("walk", "w4").summary.directory)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+    assert modes == dict.fromkeys(["content.parquet", "scenario.toml", "trace.parquet"], 0o600)
+
+
 def test_a_store_over_a_page_boundary_touches_both_pages(recorded: Record) -> None:
     assert recorded("straddle").walk() == w(0, 1)
 

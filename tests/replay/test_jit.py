@@ -1,22 +1,65 @@
-"""What the compiler keeps between processes."""
+"""What the compiler keeps between processes: of other source, or damaged, it is compiled anew."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
+import numba
 import pytest
 
-from swaplab.replay.jit import is_cached
-from swaplab.replay.stats import read_stats
+from swaplab.compress.jit import is_kept, keep
 
 
-def test_code_of_another_version_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its index names a type that is no more."""
-    function: Any = read_stats
-    file = function._cache._cache_file
-    index = tmp_path / "read_stats.nbi"
-    index.write_bytes(pickle.dumps(file._version) + b"cswaplab.replay.reference\nGone\n.")
-    monkeypatch.setattr(file, "_index_path", str(index))
-    assert not is_cached(function)
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "swaplab/compiled"
+
+
+def compiled(stamp: str = "source") -> Any:
+    return keep(numba.njit(add), lambda: stamp)
+
+
+def hits(function: Any) -> int:
+    assert function(3, 4) == 7
+    return sum(function.stats.cache_hits.values())
+
+
+def test_it_is_compiled_once(cache: Path) -> None:
+    assert not is_kept(compiled())
+    assert hits(compiled()) == 0
+    assert is_kept(compiled())
+    assert hits(compiled()) == 1
+
+
+def test_code_of_other_source_is_compiled_anew_and_replaces_it(cache: Path) -> None:
+    hits(compiled())
+    assert not is_kept(compiled("other"))
+    assert hits(compiled("other")) == 0
+    assert not is_kept(compiled())
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("at", [0, 40, 100, 2000, -1])
+def test_damaged_code_is_compiled_anew(at: int, cache: Path) -> None:
+    hits(compiled())
+    (file,) = cache.iterdir()
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+    assert not is_kept(compiled())
+    assert hits(compiled()) == 0
+    assert hits(compiled()) == 1
+
+
+def test_code_that_is_cut_short_is_compiled_anew(cache: Path) -> None:
+    hits(compiled())
+    (file,) = cache.iterdir()
+    for size in (0, 10, 1000):
+        file.write_bytes(file.read_bytes()[:size])
+        assert hits(compiled()) == 0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from swaplab.cache import cache_dir
 from swaplab.errors import InputError, SwaplabError
-from swaplab.files import cache_dir
 from swaplab.vm.kernel import debian_kernel, newest_package, own_kernel
 
 PACKAGE = "linux-image-6.12.111+deb12-amd64-unsigned"
@@ -81,9 +81,15 @@ def test_debians_kernel_is_fetched_once(apt: Path) -> None:
     assert [path.name for path in cache_dir().iterdir()] == [PACKAGE]
 
 
+def test_a_damaged_kernel_is_fetched_again(apt: Path) -> None:
+    debian_kernel().image.write_bytes(b"abd")
+    assert debian_kernel().image.read_bytes() == b"abc"
+    assert (apt / "fetched").read_text().count("download") == 2
+
+
 def test_a_kernel_that_another_run_fetched_meanwhile_is_taken(apt: Path) -> None:
     target = apt / f"cache/swaplab/{PACKAGE}"
-    other = f"mkdir -p {target}/boot {target}/lib; echo kernel >{target}/boot/vmlinuz-other"
+    other = f"mkdir -p {target}/boot; cd {target}; echo kernel >boot/vmlinuz-other; sha256sum boot/* >SHA256SUMS"
     script(apt / "apt-get", f"cp {apt}/package.tar ./x.deb; {other}")
     assert debian_kernel().image.name == "vmlinuz-other"
     assert [path.name for path in cache_dir().iterdir()] == [PACKAGE]

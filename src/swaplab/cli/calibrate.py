@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from cyclopts import Parameter
 from rich.console import Console
 
-from swaplab.cli.common import Flag, check_output, steps
+from swaplab.cli.common import Flag, Output, check_output, report_beside, steps
 from swaplab.files import write_whole
 from swaplab.host.calibrate import STEPS, measure_cost
 from swaplab.host.disk import DISK_STEPS, measure_device
@@ -23,7 +21,7 @@ __all__ = ["calibrate"]
 
 def calibrate(
     *,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Output = None,
     device: Path | None = None,
     json: Flag = False,
 ) -> None:
@@ -45,6 +43,11 @@ def calibrate(
     if output:
         with write_whole(output) as partial:
             partial.write_text(cost.to_toml())
+    with report_beside(output):
+        _show(cost, disk, json)
+
+
+def _show(cost: Cost, disk: Device | None, json: bool) -> None:
     if json:
         sys.stdout.write(msgspec.json.encode({"cost": cost, "device": disk}).decode() + "\n")
     else:

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
-from swaplab.cli.common import Flag, check_output, steps
+from swaplab.cli.common import Flag, Output, check_output, report_beside, steps
 from swaplab.errors import InputError
 from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
 from swaplab.host.profile import Pages, Profile, write_pages
@@ -28,7 +28,7 @@ def profile(
     children: Flag = False,
     cgroup: str | None = None,
     all: Flag = False,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Output = None,
     samples: Annotated[int, Parameter(validator=Number(gte=30, lte=PROFILE_SAMPLES_MAX))] = 2000,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     json: Flag = False,
@@ -63,14 +63,16 @@ def profile(
     if output:
         write_pages(output, kept, f"{result.total.processes} running processes, seed {seed}")
         sys.stderr.write(f"swaplab: {output} holds raw memory of these processes; only you may read it\n")
-    if json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-    else:
-        _print(result)
+    with report_beside(output):
+        _print_json(result) if json else _print(result)
 
 
 def _forget(pages: Pages) -> None:
     pass
+
+
+def _print_json(result: Profile) -> None:
+    sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
 
 
 def _print(result: Profile) -> None:

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 
-from swaplab.cli.common import Flag, check_output
+from swaplab.cli.common import Flag, Output, check_output, report_beside
 from swaplab.errors import InputError
 from swaplab.replay import is_compiled, replay
 from swaplab.report.run import comparison, comparison_table, fault_table, heading, killed, memory_table
@@ -55,7 +55,7 @@ def run(
     modules: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
     repeat: int = 1,
     dry_run: Flag = False,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Output = None,
     json: Flag = False,
 ) -> None:
     """Run a scenario, on a replay or on a real kernel, and say what zswap did for it.
@@ -113,14 +113,13 @@ def run(
     measured = [run for each in runs for run in each]
     if output:
         [*results, *(each.result for each in measured)][0].write(output)
-    if json:
-        summaries = [_summary(result) for result in results]
-        summaries += [_summary(each.result) | {"guest": msgspec.to_builtins(each.guest)} for each in measured]
-        print(msgspec.json.encode(summaries).decode())  # noqa: T201
-    elif runs:
-        _show_kernels(runs, own, results)
-    else:
-        _show(results, own)
+    with report_beside(output):
+        if json:
+            _print_json(results, measured)
+        elif runs:
+            _show_kernels(runs, own, results)
+        else:
+            _show(results, own)
 
 
 def _engines(on: str) -> list[str]:
@@ -189,6 +188,12 @@ def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool) -> dict[
     if compare:
         plan |= {name: with_baseline(scenario, name) for name in BASELINES}
     return plan
+
+
+def _print_json(replayed: list[Result], measured: list[KernelRun]) -> None:
+    summaries = [_summary(result) for result in replayed]
+    summaries += [_summary(each.result) | {"guest": msgspec.to_builtins(each.guest)} for each in measured]
+    print(msgspec.json.encode(summaries).decode())  # noqa: T201
 
 
 def _summary(result: Result) -> dict[str, object]:

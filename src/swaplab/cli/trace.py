@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from swaplab.cli.common import Flag, check_output
+from swaplab.cli.common import Flag, check_output, report_beside
 from swaplab.scenario.trace import Format, Trace, TraceInfo
 from swaplab.scenario.trace import convert as convert_trace
 from swaplab.scenario.trace.summary import TraceSummary, summarize
@@ -51,7 +51,7 @@ def info(file: Path, /, *, json: Flag = False) -> None:
 @trace_app.command
 def convert(
     file: Path,
-    out: Path,
+    out: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     format: Format | None = None,
@@ -66,7 +66,7 @@ def convert(
 
     Args:
         file: The trace to read, also compressed with zstd, gzip or zlib.
-        out: The trace to write.
+        out: The trace to write; `-` is standard output.
         format: What FILE is; found out by default.
         columns: Where a CSV file keeps what, in libCacheSim's words, by number from 1 or by name: time-col,
             obj-id-col, write-col, stream-col, obj-id-is-num, has-header, delimiter.
@@ -77,11 +77,12 @@ def convert(
     check_output(out, "OUT")
     with _progress() as progress:
         made = convert_trace(file, out, format, columns=columns, window=window, limit=limit, progress=progress)
-    if json:
-        _print_json(msgspec.to_builtins(made))
-    else:
-        size = round_size(out.stat().st_size)
-        sys.stdout.write(f"{out}: {made.accesses:,} accesses to {made.pages:,} pages, {size}\n")
+    with report_beside(out):
+        if json:
+            _print_json(msgspec.to_builtins(made))
+        else:
+            size = f", {round_size(out.stat().st_size)}" if out.is_file() else ""
+            sys.stdout.write(f"{out}: {made.accesses:,} accesses to {made.pages:,} pages{size}\n")
 
 
 @trace_app.command

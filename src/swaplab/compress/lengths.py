@@ -1,26 +1,22 @@
 """How long pages become: the real compressors, asked once for the same pages.
 
-The answer is kept in memory and in the cache directory, under a hash of the pages, the compressor and its
-version. A cache file is the SHA-256 of its lengths followed by the lengths (int32, little endian); one that
-does not check out is computed again, and a cache that cannot be written is done without.
+The answer is kept in memory and in the cache directory, as int32, little endian, under a hash of the pages, the
+compressor and its version.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.cache import cached_bytes
 from swaplab.compress.compressors import compress, compressor_version
-from swaplab.files import cache_dir, write_whole
 
 __all__ = ["compressed_lengths"]
 
 PAGE_SIZE = 4096
-DIGEST_SIZE = hashlib.sha256().digest_size
 # A call with 4096 pages leaves 16 KiB behind; this many keep what one comparison of all compressors asks for.
 REMEMBERED_MAX = 256
 
@@ -33,41 +29,14 @@ def _key(name: str, pages: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, count: int) -> NDArray[np.int32] | None:
-    """Read the lengths in a cache file; None if it is missing, unreadable or not what was written."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(DIGEST_SIZE + 4 * count + 1)
-    except OSError:
-        return None
-    digest, lengths = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
-    if len(lengths) != 4 * count or hashlib.sha256(lengths).digest() != digest:
-        return None
-    return np.frombuffer(lengths, "<i4").astype(np.int32)
-
-
-def _write(path: Path, lengths: NDArray[np.int32]) -> None:
-    data = lengths.astype("<i4").tobytes()
-    path.parent.mkdir(exist_ok=True)
-    with write_whole(path) as partial:
-        partial.write_bytes(hashlib.sha256(data).digest() + data)
-
-
 def _measure(name: str, pages: NDArray[np.uint8]) -> NDArray[np.int32]:
     return np.fromiter((len(compress(name, page.tobytes())) for page in pages), np.int32, len(pages))
 
 
 def _look_up(name: str, pages: NDArray[np.uint8], key: str) -> NDArray[np.int32]:
     """Take the lengths from the disk, or measure them and put them there."""
-    path = None
-    with contextlib.suppress(OSError):
-        path = cache_dir() / "lengths" / key
-    lengths = _read(path, len(pages)) if path else None
-    if lengths is None:
-        lengths = _measure(name, pages)
-        if path:
-            with contextlib.suppress(OSError):
-                _write(path, lengths)
+    kept = cached_bytes(f"lengths/{key}", lambda: _measure(name, pages).astype("<i4").tobytes())
+    lengths = np.frombuffer(kept, "<i4").astype(np.int32)
     lengths.flags.writeable = False
     return lengths
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from swaplab.errors import SwaplabError
+from swaplab.files import scratch_directory
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import PAGE_SIZE, Scenario
 from swaplab.scenario.trace.oracle_general import RECORD
@@ -54,8 +53,8 @@ def _misses(pages: np.ndarray[tuple[int], np.dtype[np.uint32]], capacity: int) -
         return 0
     rows = np.zeros(len(pages), RECORD)
     rows["id"], rows["size"], rows["next"] = pages, 1, -2
-    with tempfile.TemporaryDirectory(prefix="swaplab-") as directory:
-        trace = Path(directory) / "trace.oracleGeneral"
+    with scratch_directory() as directory:
+        trace = directory / "trace.oracleGeneral"
         rows.tofile(trace)
         reader = TraceReader(str(trace), TraceType.ORACLE_GENERAL_TRACE)
         miss_ratio: float = LRU(cache_size=capacity).process_trace(reader)[0]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from swaplab.cache import cached_bytes
 from swaplab.errors import InputError, UnsupportedError
 from swaplab.fidelity.judge import Error, errors_of, is_chaotic
 from swaplab.fidelity.lru import lru_faults
-from swaplab.fidelity.truth import Truth, read_truth, series_of, truth_of, write_truth
-from swaplab.files import cache_dir
+from swaplab.fidelity.truth import Truth, read_truth, series_of, truth_of
 from swaplab.replay import replay
 from swaplab.scenario.model import Scenario
 from swaplab.vm import Kernel, at_pace, digest, fingerprint, guest_pace, run_on_kernel
@@ -90,12 +90,15 @@ def measured_truth(
         As `swaplab.vm.run_on_kernel`.
     """
     key = fingerprint(scenario)
-    cached = cache_dir() / f"truth-{key}-{digest(kernel.image)}-{repeat}.json"
-    if not cached.exists():
+
+    def measure() -> bytes:
         runs = run_on_kernel([scenario] * repeat, [kernel] * repeat, progress)
         pace = guest_pace(kernel, scenario.zswap.compressor)
-        write_truth(cached, truth_of(key, runs, pace, f"swaplab fidelity {file} --repeat {repeat} --record", date))
-    return read_truth(cached)
+        command = f"swaplab fidelity {file} --repeat {repeat} --record"
+        return msgspec.json.encode(truth_of(key, runs, pace, command, date))
+
+    kept = cached_bytes(f"truth-{key}-{digest(kernel.image)}-{repeat}.json", measure)
+    return msgspec.json.decode(kept, type=Truth)
 
 
 def judge(file: Path, scenario: Scenario, truth: Truth, with_lru: bool) -> Judged:

@@ -11,11 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from swaplab.cache import cached_directory
 from swaplab.errors import SwaplabError
-from swaplab.files import cache_dir, write_whole
 
 __all__ = ["command_prefix", "find_emulator", "find_plugin"]
 
+PLUGIN: Final = "recorder.so"
 _FLAGS: Final = ("-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 
 
@@ -43,11 +44,13 @@ def find_plugin(emulator: Path) -> Path:
     version = _version(emulator)
     sources = sorted((resources.files("swaplab.host") / "plugin").iterdir(), key=lambda file: file.name)
     key = hashlib.sha256("\0".join([version, *_FLAGS, *(file.read_text() for file in sources)]).encode())
-    plugin = cache_dir() / f"recorder-{key.hexdigest()[:16]}.so"
-    if not plugin.exists():
+    interface = 2 if int(version.split(".")[0]) >= 9 else 1
+
+    def fill(kept: Path) -> None:
         with resources.as_file(resources.files("swaplab.host") / "plugin") as directory:
-            _compile(directory, plugin, 2 if int(version.split(".")[0]) >= 9 else 1)
-    return plugin
+            _compile(directory, kept / PLUGIN, interface)
+
+    return cached_directory(f"recorder-{key.hexdigest()[:16]}", fill) / PLUGIN
 
 
 def command_prefix(emulator: Path, plugin: Path, **options: object) -> list[str]:
@@ -73,8 +76,7 @@ def _compile(directory: Path, plugin: Path, interface: int) -> None:
     if compiler is None:
         raise SwaplabError("recording needs a C compiler, once: apt-get install gcc libc6-dev")
     sources = sorted(str(file) for file in directory.glob("*.c"))
-    with write_whole(plugin) as partial:
-        command = [compiler, *_FLAGS, f"-DPLUGIN_API={interface}", "-o", str(partial), *sources]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        if result.returncode:
-            raise SwaplabError(f"the recorder's plugin does not compile: {result.stderr.strip()[-2000:]}")
+    command = [compiler, *_FLAGS, f"-DPLUGIN_API={interface}", "-o", str(plugin), *sources]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if result.returncode:
+        raise SwaplabError(f"the recorder's plugin does not compile: {result.stderr.strip()[-2000:]}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from swaplab.errors import InputError, SwaplabError
-from swaplab.files import write_whole_directory
+from swaplab.files import check_new_directory, scratch_directory, write_whole, write_whole_directory
 from swaplab.host import raw
 from swaplab.host.emulator import command_prefix, find_emulator, find_plugin
 from swaplab.host.program import find_program
@@ -115,6 +114,7 @@ def record(
     """
     _check_range("window", window, WINDOW_MAX)
     _check_range("sample pages", sample_pages, SAMPLE_PAGES_MAX)
+    check_new_directory(out)
     program, emulator = find_program(command), find_emulator()
     plugin = find_plugin(emulator)
     with write_whole_directory(out) as partial, _raw_directory(out) as directory:
@@ -133,9 +133,7 @@ def _check_range(what: str, value: int, limit: int) -> None:
 
 @contextmanager
 def _raw_directory(out: Path) -> Iterator[Path]:
-    # What the program left running may still write here; a recording that is complete must not fail for it.
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent, ignore_cleanup_errors=True) as name:
-        directory = Path(name).absolute()
+    with scratch_directory(out.parent.absolute()) as directory:
         directory.joinpath("blocks").write_bytes(bytes(raw.PAGE))
         yield directory
 
@@ -195,7 +193,9 @@ def _write(run: _Run, partial: Path, out: Path, merging: Callable[[str, int, int
     chosen = choose(run.raw, info.streams, run.sample_pages)
     if len(chosen.weight):
         write_profile(partial / "content.parquet", chosen.data, chosen.weight, _source(run))
-    (partial / "scenario.toml").write_text(scenario_text(info, run.command, len(chosen.weight)), encoding="utf-8")
+    scenario = scenario_text(info, run.command, len(chosen.weight))
+    with write_whole(partial / "scenario.toml", 0o600) as file:  # it has the command line
+        file.write_text(scenario, encoding="utf-8")
     return Recording(
         directory=str(out),
         command=run.command,

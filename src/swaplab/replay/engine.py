@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from swaplab.compress.jit import is_kept
 from swaplab.replay.build import build, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.charge import zap_workload
-from swaplab.replay.jit import is_cached
 from swaplab.replay.memory import run
 from swaplab.replay.state import COUNTERS
 from swaplab.replay.stats import read_stats
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 def is_compiled() -> bool:
     """Whether a replay will start at once; compiling it takes about half a minute."""
-    return is_cached(run)
+    return is_kept(run)
 
 
 class Replay:

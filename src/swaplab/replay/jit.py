@@ -21,9 +21,10 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import AnnotateTypes
 
+from swaplab.compress.jit import keep
 from swaplab.scenario import content
 
-__all__ = ["entry", "inline", "is_cached", "jit", "wide"]
+__all__ = ["entry", "inline", "jit", "wide"]
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -97,7 +98,7 @@ class WholeProgramCompiler(CompilerBase):
 
 COMMON: dict[str, Any] = {"pipeline_class": WholeProgramCompiler, "error_model": "numpy", "no_cfunc_wrapper": True}
 INTERNAL: dict[str, Any] = {**COMMON, "no_cpython_wrapper": True, "_nrt": False}
-ENTRY: dict[str, Any] = {**COMMON, "cache": True, "nogil": True}
+ENTRY: dict[str, Any] = {**COMMON, "nogil": True}
 
 
 @cache
@@ -105,23 +106,6 @@ def fingerprint() -> str:
     """Hash of all source that is compiled: a cached function holds its callees, which may be in other files."""
     files = [*Path(__file__).parent.glob("*.py"), Path(str(content.__file__))]
     return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
-
-
-def forgiving(load_index: Callable[[], dict[Any, str]]) -> Callable[[], dict[Any, str]]:
-    """`load_index`, but an index of another version, which names types that are no more, is as good as none."""
-
-    def load() -> dict[Any, str]:
-        try:
-            return load_index()
-        except (AttributeError, ImportError):
-            return {}
-
-    return load
-
-
-def is_cached(function: Any) -> bool:
-    """Whether calling an `entry` will load it, and not compile it."""
-    return not hasattr(function, "_cache") or bool(function._cache._cache_file._load_index())
 
 
 def jit(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
@@ -138,11 +122,6 @@ def inline(function: Callable[Parameters, Returned]) -> Callable[Parameters, Ret
 def entry(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Compile `function` for Python to call; the first call compiles, and all later processes load the result.
 
-    Its cache is valid for this `fingerprint`: numba alone looks at the function's own file only.
+    What is kept is valid for this `fingerprint`.
     """
-    dispatcher: Any = numba.njit(**ENTRY)(function)
-    if hasattr(dispatcher, "_cache"):
-        file = dispatcher._cache._cache_file
-        file._source_stamp = fingerprint()
-        file._load_index = forgiving(file._load_index)
-    return cast("Callable[Parameters, Returned]", dispatcher)
+    return keep(cast("Callable[Parameters, Returned]", numba.njit(**ENTRY)(function)), fingerprint)

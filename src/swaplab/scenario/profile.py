@@ -78,7 +78,7 @@ def write_profile(path: Path, data: NDArray[np.uint8], weights: NDArray[np.int64
     table = pa.Table.from_arrays(
         [column, pa.array(weights, pa.int64())], schema=SCHEMA.with_metadata({METADATA_KEY: metadata})
     )
-    with write_whole(path, mode=0o600) as partial:
+    with write_whole(path, 0o600) as partial:
         pq.write_table(
             table,
             partial,

@@ -12,7 +12,7 @@ import pyarrow as pa
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from swaplab.files import cache_dir, write_whole
+from swaplab.cache import cached_bytes
 from swaplab.scenario.content import Ratio, Zero
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.device import Device
@@ -149,9 +149,10 @@ def guest_pace(kernel: Kernel, compressor: Compressor, progress: Progress = lamb
         As `swaplab.vm.run_on_kernel`.
     """
     scenario = calibration(compressor)
-    cached = cache_dir() / f"pace-{fingerprint(scenario)}-{digest(kernel.image)}.json"
-    if not cached.exists():
+
+    def measure() -> bytes:
         (run,) = run_on_kernel([scenario], [kernel], [progress])
-        with write_whole(cached) as partial:
-            partial.write_bytes(msgspec.json.encode(pace_of(compressor, run)))
-    return msgspec.json.decode(cached.read_bytes(), type=Pace)
+        return msgspec.json.encode(pace_of(compressor, run))
+
+    kept = cached_bytes(f"pace-{fingerprint(scenario)}-{digest(kernel.image)}.json", measure)
+    return msgspec.json.decode(kept, type=Pace)

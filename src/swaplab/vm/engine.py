@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.files import scratch_directory
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import PAGE_SIZE, Scenario
 from swaplab.scenario.result import Result, RunInfo
@@ -248,8 +248,8 @@ async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]]) -> list[Ke
 
 async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> KernelRun:
     began = monotonic()
-    with tempfile.TemporaryDirectory(prefix="swaplab-", ignore_cleanup_errors=True) as directory:
-        prepared = await asyncio.to_thread(_Prepared, scenario, bench.kernel, Path(directory))
+    with scratch_directory() as directory:
+        prepared = await asyncio.to_thread(_Prepared, scenario, bench.kernel, directory)
         try:
             sizes, listener = await _boot(bench, prepared, progress, 0)
         except _ShortError as error:
@@ -307,8 +307,8 @@ def dry_run(scenario: Scenario, kernel: Kernel) -> list[str]:
     refuse(scenario)
     qemu = find_qemu()
     bench = _Bench(kernel, qemu, find_accelerator(qemu, kernel.image), "", SILENCE_SECONDS)
-    with tempfile.TemporaryDirectory(prefix="swaplab-") as directory:
-        prepared = _Prepared(scenario, kernel, Path(directory))
+    with scratch_directory() as directory:
+        prepared = _Prepared(scenario, kernel, directory)
         sizes = prepared.write_boot_files(0)
     names = Disks(*(path and Path(path.name) for path in prepared.disks))  # type: ignore[arg-type]  # in their order
     return _command(bench, sizes, names)

@@ -6,32 +6,14 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from swaplab.cache import cached_directory
 from swaplab.errors import SwaplabError
-from swaplab.files import cache_dir, write_whole_directory
+from swaplab.files import scratch_directory
 
-__all__ = ["cached", "download", "fetch", "run_command", "unpack"]
-
-
-def cached(name: str, fill: Callable[[Path], None]) -> Path:
-    """Return a directory of the cache; the first time, `fill` puts into it what it is to have.
-
-    Raises:
-        OSError: the cache is not writable or full.
-    """
-    directory = cache_dir() / name
-    if not directory.exists():
-        try:
-            with write_whole_directory(directory) as partial:
-                fill(partial)
-        except OSError:
-            # Another run may have made the same meanwhile.
-            if not directory.exists():
-                raise
-    return directory
+__all__ = ["download", "fetch", "run_command", "unpack"]
 
 
 def fetch(package: str, wanted: re.Pattern[str]) -> Path:
@@ -45,14 +27,14 @@ def fetch(package: str, wanted: re.Pattern[str]) -> Path:
         SwaplabError: apt does not know it, or cannot fetch it.
         OSError: the cache is not writable or full.
     """
-    return cached(package, lambda directory: download(package, wanted, directory))
+    return cached_directory(package, lambda directory: download(package, wanted, directory))
 
 
 def download(package: str, wanted: re.Pattern[str], directory: Path) -> None:
     """Fetch a package, and unpack some of its files below a directory; see `fetch`."""
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        run_command("apt-get", "-q", "download", package, directory=Path(scratch))
-        _unpack_package(next(Path(scratch).glob("*.deb")), wanted, directory)
+    with scratch_directory(directory) as scratch:
+        run_command("apt-get", "-q", "download", package, directory=scratch)
+        _unpack_package(next(scratch.glob("*.deb")), wanted, directory)
 
 
 def _unpack_package(package: Path, wanted: re.Pattern[str], directory: Path) -> None:

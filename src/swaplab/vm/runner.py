@@ -10,8 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from swaplab.cache import cached_bytes
 from swaplab.errors import SwaplabError
-from swaplab.files import cache_dir, write_whole
+from swaplab.files import scratch_directory
 
 __all__ = ["SOURCE", "runner_bytes", "static_program"]
 
@@ -44,14 +45,17 @@ def static_program(name: str, flags: Sequence[str], sources: Sequence[Path], wha
         OSError: a source cannot be read, or the cache directory is not writable or full.
     """
     key = hashlib.sha256("\0".join([*flags, *(each.read_text() for each in sources)]).encode()).hexdigest()[:16]
-    program = cache_dir() / f"{name}-{key}"
-    if not program.exists():
-        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-        if compiler is None:
-            raise SwaplabError("running on a kernel needs a C compiler, once: apt-get install gcc libc6-dev")
-        with write_whole(program) as partial:
-            command = [compiler, "-static", *flags, "-o", str(partial), *map(str, sources)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-            if done.returncode:
-                raise SwaplabError(f"{what} does not compile: {done.stderr.strip()[-2000:]}")
-    return program.read_bytes()
+    return cached_bytes(f"{name}-{key}", lambda: _compile(flags, sources, what))
+
+
+def _compile(flags: Sequence[str], sources: Sequence[Path], what: str) -> bytes:
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise SwaplabError("running on a kernel needs a C compiler, once: apt-get install gcc libc6-dev")
+    with scratch_directory() as directory:
+        program = directory / "program"
+        command = [compiler, "-static", *flags, "-o", str(program), *map(str, sources)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise SwaplabError(f"{what} does not compile: {done.stderr.strip()[-2000:]}")
+        return program.read_bytes()

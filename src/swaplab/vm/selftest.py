@@ -10,7 +10,6 @@ import asyncio
 import re
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -18,13 +17,15 @@ from typing import Final, Literal
 
 import msgspec
 
+from swaplab.cache import cached_directory
 from swaplab.errors import InputError
+from swaplab.files import scratch_directory
 from swaplab.vm.guest import SILENCE_SECONDS, LostGuestError, Report, listen
 from swaplab.vm.initramfs import archive
 from swaplab.vm.kernel import Kernel
 from swaplab.vm.memory import MIB
 from swaplab.vm.modules import load_order
-from swaplab.vm.package import cached, download, fetch, unpack
+from swaplab.vm.package import download, fetch, unpack
 from swaplab.vm.qemu import Disks, command_line, find_accelerator, find_qemu, write_swap
 from swaplab.vm.runner import static_program
 
@@ -158,13 +159,14 @@ def debian_source() -> Path:
         SwaplabError: apt does not know it, or cannot fetch it.
         OSError: the cache is not writable or full.
     """
-    return next(cached(f"{SOURCE_PACKAGE}-selftests", _fetch_source).iterdir())
+    directory = cached_directory(f"{SOURCE_PACKAGE}-selftests", _fetch_source)
+    return next(each for each in directory.iterdir() if each.is_dir())
 
 
 def _fetch_source(directory: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        download(SOURCE_PACKAGE, re.compile(rf"\./usr/src/{SOURCE_PACKAGE}\.tar"), Path(scratch))
-        with tarfile.open(next(Path(scratch).glob("usr/src/*.tar*")), "r|*") as source:
+    with scratch_directory(directory) as scratch:
+        download(SOURCE_PACKAGE, re.compile(rf"\./usr/src/{SOURCE_PACKAGE}\.tar"), scratch)
+        with tarfile.open(next(scratch.glob("usr/src/*.tar*")), "r|*") as source:
             unpack(source, UNPACKED, directory)
 
 
@@ -215,12 +217,12 @@ def run_selftest(
     }
     qemu = find_qemu()
     accelerator = find_accelerator(qemu, kernel.image)
-    with tempfile.TemporaryDirectory(prefix="swaplab-", ignore_cleanup_errors=True) as directory:
-        disks = Disks(Path(directory, "initramfs"), None, Path(directory, "swap"))
+    with scratch_directory() as directory:
+        disks = Disks(directory / "initramfs", None, directory / "swap")
         disks.initramfs.write_bytes(
             archive({f"modules/{each}.ko": data for each, data in modules.items()}, executables)
         )
-        write_swap(Path(directory, "swap"), SWAP)
+        write_swap(directory / "swap", SWAP)
         # What the guest has open is gone with it, however we end.
         listener = Listener(lambda: shutil.rmtree(directory), advance)
         command = command_line(qemu, kernel.image, accelerator, RAM, disks)

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import numpy as np
 
 from swaplab.errors import InputError
+from swaplab.files import scratch_beside
 from swaplab.scenario.trace.csv import CsvColumns, parse_columns, read_csv
 from swaplab.scenario.trace.damo import read_damo
 from swaplab.scenario.trace.lackey import read_lackey
@@ -84,7 +85,7 @@ def convert(
     told = parse_columns(columns)
     with Input(path) as data:
         source = _open(data, kind, told)
-        with RawTraceWriter(out.parent, source.with_time, where=path) as raw:
+        with RawTraceWriter(scratch_beside(out), source.with_time, where=path) as raw:
             for batch in _chosen(source.batches, window, limit):
                 raw.append(*batch)
                 if progress:

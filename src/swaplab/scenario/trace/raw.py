@@ -128,7 +128,8 @@ class RawTraceWriter:
         ranked = {number: _Ranks(pages.sorted()) for number, pages in self._pages.items()}
         told = addresses and sum(len(ranks.firsts) for ranks in ranked.values()) <= _MAX_RANGES
         described = [_describe(name, ranked.get(number), told) for number, name in enumerate(streams)]
-        with TraceWriter(out, self._with_time) as writer, pq.ParquetFile(self._file) as raw:
+        is_private = command is not None  # it may hold anything
+        with TraceWriter(out, self._with_time, is_private) as writer, pq.ParquetFile(self._file) as raw:
             written = 0
             for stream, page, write, time in column_batches(raw, ROW_GROUP_ROWS, self._with_time):
                 writer.append(stream, _rank(stream, page, ranked), write, time)

@@ -110,13 +110,15 @@ class TraceWriter:
     Args:
         path: the Parquet file to write.
         with_time: whether rows carry a time.
+        is_private: whether only its owner may read it.
 
     Raises:
         OSError: `path` cannot be written.
     """
 
-    def __init__(self, path: Path, with_time: bool = False) -> None:
+    def __init__(self, path: Path, with_time: bool = False, is_private: bool = False) -> None:
         self._path = path
+        self._mode = 0o600 if is_private else 0o666
         self._with_time = with_time
         self._accesses = np.zeros(MAX_STREAMS, np.int64)
         self._highest = np.full(MAX_STREAMS, -1, np.int64)
@@ -124,7 +126,7 @@ class TraceWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            partial = stack.enter_context(write_whole(self._path))
+            partial = stack.enter_context(write_whole(self._path, self._mode))
             self._columns = ColumnWriter(partial, np.uint32, self._with_time)
             stack.callback(self._columns.abandon)
             self._stack = stack.pop_all()
