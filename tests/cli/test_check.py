@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from swaplab.explore.program import NO_ASSERTIONS
+
 RACE = """
 from swaplab import Program
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, SpinLock
@@ -81,6 +83,54 @@ def test_holds_with_its_control(tmp_path: Path) -> None:
     assert "with_lock: holds, complete (2 executions" in found.stdout
     assert "CPU0: spin_lock  <->  CPU1: spin_lock" in found.stdout
     assert "without_lock: VIOLATED" in found.stdout
+
+
+EXITS = """
+import os
+import sys
+
+
+def leave(_):
+    sys.exit(0)
+
+
+def vanish(_):
+    os._exit(0)
+
+
+def sound(counter):
+    with_lock(counter)
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("exit", "where"),
+    [
+        ("leave", "Program('exits', Counter, {'CPU0': with_lock, 'CPU1': leave})"),
+        ("vanish", "Program('exits', Counter, {'CPU0': with_lock, 'CPU1': vanish})"),
+        ("vanish", "Program('exits', Counter, {'CPU0': vanish, 'CPU1': with_lock}); other = program(with_lock)"),
+        ("leave", "Program('exits', lambda: leave(0), {'CPU0': with_lock})"),
+        ("vanish", "Program('exits', Counter, {'CPU0': with_lock, 'CPU1': with_lock}, {'never': vanish})"),
+        ("leave", "leave(0)"),
+        ("vanish", "vanish(0)"),
+    ],
+)
+def test_no_status_without_a_verdict(tmp_path: Path, exit: str, where: str) -> None:
+    (tmp_path / "exits.py").write_text(f"{RACE}{EXITS}exits = {where}\n")
+    found = swaplab("exits.py", directory=tmp_path)
+    assert found.returncode == 2
+    assert {"leave": "SystemExit", "vanish": "the program ends the process by os._exit"}[exit] in found.stderr
+    assert "exits.py, line" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_assertions_have_to_be_there(race: Path) -> None:
+    command = [sys.executable, "-O", "-c", "from swaplab.cli import main; main()", "check", str(race)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert found.returncode == 2
+    assert found.stderr.splitlines() == [f"swaplab: {NO_ASSERTIONS}"]
 
 
 def test_a_control_that_holds_fails(tmp_path: Path) -> None:

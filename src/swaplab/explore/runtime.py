@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from traceback import extract_tb
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from swaplab.explore.guard import guarded, where
 from swaplab.explore.history import FREE, LIFE, Accesses, Event, History
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
-from swaplab.explore.program import Program, ProgramError
+from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task
 from swaplab.kernel.sync.bugs import (
     Broken,
@@ -28,10 +28,13 @@ from swaplab.kernel.sync.bugs import (
     KernelBug,
     ListCorruption,
     LockMisuse,
+    Noted,
     NullDereference,
+    Refused,
     SleepInAtomic,
     StuckInRetry,
     UseAfterFree,
+    noted_in,
 )
 from swaplab.kernel.sync.lists import ListHead, ListNode
 from swaplab.kernel.sync.locks import Lock
@@ -43,6 +46,14 @@ __all__ = ["STEPS_MAX", "Explorer", "Strategy"]
 
 STEPS_MAX = 20_000
 FULL = WRITE | ACQUIRE | RELEASE
+MADE_BITS = 20
+"""Of the number of an object that count what a task has made; those above are the task's."""
+ENDS_MAX = 1000
+"""How often a task is told to end that catches it."""
+END = "the end"
+"""Among notes: whoever goes on now is told to end."""
+_UNDEAD: list[greenlet] = []
+"""What will not end: as long as they are known, nobody tells them again."""
 
 T = TypeVar("T")
 
@@ -70,6 +81,7 @@ class Explorer:
         bugs: what broke in this execution.
         error: what is wrong with the program.
         finished: whether all tasks have ended.
+        is_inside: whether the program is running: its setup, a task or an invariant.
         trace: called before every operation with the task that is about to do it.
     """
 
@@ -82,6 +94,9 @@ class Explorer:
         self.tasks: dict[int, Task] = {}
         self._touched: dict[tuple[int, str, int], Accesses] = {}
         self._raced: list[tuple[int, KernelBug]] = []
+        insist_sound(program)
+        self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
+        self._notes: list[Any] = []
         self.lock_block, self.rcu_block = self._blocks()
         self._reset(0)
 
@@ -95,7 +110,7 @@ class Explorer:
         self._raced = [(event, bug) for event, bug in self._raced if event < prefix]
         self.bugs: list[KernelBug] = [bug for _, bug in self._raced]
         self.error: BaseException | None = None
-        self.can_go_on = self.finished = False
+        self.can_go_on = self.finished = self.is_inside = self._is_ending = False
         self.state: Any = None
         self._starting = True
         self._lock_orders = LockOrders()
@@ -105,15 +120,23 @@ class Explorer:
         self._queued: dict[WorkQueue, Task] = {}
 
     def _blocks(self) -> tuple[Block, Block]:
-        """What ``with`` does: who crashes keeps its locks, and stays in its read sections."""
+        """What ``with`` does: who crashes keeps its locks, and stays in its read sections.
 
-        def leave_lock(lock: Lock, kind: object, *_error: object) -> None:
-            if kind is None:
+        Whether somebody catches an exception further out is not known yet. So what it leaves is given back when the
+        task goes on.
+        """
+
+        def leave_lock(lock: Lock, kind: type[BaseException] | None, *_error: object) -> None:
+            if kind is None or not self.task:
                 self.release(lock)
+            elif not issubclass(kind, KernelBug | GreenletExit):
+                self._notes.append(lambda: self.release(lock))
 
-        def leave_rcu(_section: object, kind: object, *_error: object) -> None:
+        def leave_rcu(_section: object, kind: type[BaseException] | None, *_error: object) -> None:
             if kind is None:
                 self.rcu_read_unlock()
+            elif not issubclass(kind, KernelBug | GreenletExit):
+                self._notes.append(self.rcu_read_unlock)
 
         return (lambda lock: self.acquire(lock), leave_lock), (lambda _: self.rcu_read_lock(), leave_rcu)  # noqa: PLW0108
 
@@ -128,7 +151,7 @@ class Explorer:
         # soon, while they are in the cache.
         gc.freeze()
         try:
-            with watched(self._watch, self._make), install(self):
+            with watched(self._watch, self._make), install(self), noted_in(self._notes), guarded(self):
                 yield
         finally:
             gc.unfreeze()
@@ -146,6 +169,7 @@ class Explorer:
             ProgramError: the program does not do the same again, never ends, or fails.
         """
         self._reset(prefix)
+        self.is_inside = True
         try:
             self.state = self._set_up()
             self._start()
@@ -154,14 +178,21 @@ class Explorer:
                 self._switch(first)
             if self.finished:
                 self._check()
-        finally:
-            self._clean_up()
+        except BaseException as error:
+            self.error = error
+        self._clean_up()
+        self.is_inside = False
+        if isinstance(self.error, KeyboardInterrupt):
+            raise self.error
         if self.error:
             raise self._explain(self.error) from self.error
 
     def _set_up(self) -> object:
         state = self.program.setup()
         self._run_deferred()
+        if raised := self._raised():
+            raise raised
+        self._notes.clear()
         return state
 
     def _run_deferred(self) -> None:
@@ -201,25 +232,72 @@ class Explorer:
     def _run(self, task: Task) -> bool:
         """Run a task to its end; return whether it came to one, and was not thrown out."""
         try:
-            task.function()
-            if task.held or task.atomic:
-                held = ", ".join(lock.label for lock, _ in task.held) or "an RCU read section"
-                raise LockMisuse(f"{task.name} ends without leaving {held}")
-        except GreenletExit:
-            return False
-        except KernelBug as bug:
-            self._crash(task, bug)
-        except AssertionError as error:
+            task.told = task.function()
+            self._finish(task)
+        except BaseException as error:
+            self._fail(task, error)
+        self._notes.clear()
+        return not self._is_ending
+
+    def _finish(self, task: Task) -> None:
+        """See to it that a task that has returned leaves nothing open."""
+        self._settle(task)
+        if isinstance(task.told, Iterator | AsyncIterator | Awaitable):
+            kind = type(task.told).__name__
+            raise Refused(f"{task.name} returns a {kind}, of which nothing is run: it has to do all when it is called")
+        if task.held or task.atomic:
+            held = ", ".join(lock.label for lock, _ in task.held) or "an RCU read section"
+            raise LockMisuse(f"{task.name} ends without leaving {held}")
+
+    def _fail(self, task: Task, error: BaseException) -> None:
+        """Say what it is that ended a task: what was raised first, even if the task caught that."""
+        if self._is_ending or task.crashed or self.error:
+            return
+        error = self._raised() or error
+        if isinstance(error, KernelBug):
+            self._crash(task, error)
+        elif isinstance(error, AssertionError):
             self._crash(task, Broken(str(error) or f"an assertion of {task.name} fails"))
-        except AttributeError as error:
-            if "'NoneType' object" in str(error):
-                name = str(error).split("'")[3]
-                self._crash(task, NullDereference(f"{task.name} follows a null pointer to its {name}"))
-            else:
-                self.error = error
-        except Exception as error:
+        elif isinstance(error, AttributeError) and "'NoneType' object" in str(error):
+            name = str(error).split("'")[3]
+            self._crash(task, NullDereference(f"{task.name} follows a null pointer to its {name}"))
+        else:
             self.error = error
-        return True
+
+    def _raised(self) -> Noted | None:
+        """Return what was raised since the notes were looked at, if anything was; the rest was only made."""
+        return next((each for each in self._notes if isinstance(each, Noted) and each.__traceback__), None)
+
+    def _settle(self, task: Task) -> None:
+        """Before a task goes on, see to what it has left behind.
+
+        A failed check ends it, whatever it catches. What an exception has left by ``with`` it gives back now.
+        """
+        if not self._notes:
+            return
+        if self._is_ending or task.crashed or self.error:
+            self._insist_on_end(task)
+        if raised := self._raised():
+            self._fail(task, raised)
+            raise GreenletExit
+        left = [each for each in self._notes if not isinstance(each, Noted)]
+        self._notes.clear()
+        announced = task.accesses, task.lock, task.opener, task.moving, task.ready, task.after
+        for leave in left:
+            leave()
+        task.accesses, task.lock, task.opener, task.moving, task.ready, task.after = announced
+
+    def _insist_on_end(self, task: Task) -> NoReturn:
+        """End a task that goes on where it has to end, as a bare ``except`` has it; again and again, not for ever."""
+        task.ends += 1
+        if task.ends >= ENDS_MAX:
+            self.error = ProgramError(
+                f"{self.program.name}: {task.name} goes on after its end, since it catches BaseException: catch what"
+                " you mean"
+            )
+            _UNDEAD.append(getcurrent())
+            self._main.switch()
+        raise GreenletExit
 
     def _crash(self, task: Task, bug: KernelBug) -> None:
         self.bugs.append(bug)
@@ -260,7 +338,11 @@ class Explorer:
             names = ", ".join(sorted({task.name for task in self.able()}))
             self.error = ProgramError(f"{self.program.name}: no end after {STEPS_MAX:,} steps; still running: {names}")
             return None
-        task = self.strategy.pick(self)
+        try:
+            task = self.strategy.pick(self)
+        except ProgramError as error:
+            self.error = error  # not raised here, where the program could catch it
+            return None
         return task if task and self._enter(task) else None
 
     def able(self) -> list[Task]:
@@ -329,24 +411,30 @@ class Explorer:
     def _check(self) -> None:
         self.task = None
         self.bugs += find_leaks(self.state, self._objects)
+        arguments = self.state, {task.name: task.told for task in self.tasks.values() if task.number < CHILDREN_MAX}
         for sentence, check in self.program.invariants.items():
             try:
-                if check(self.state) is False:
+                if check(*arguments[: self._wanted[sentence]]) is False:
                     self.bugs.append(Broken(sentence))
             except AssertionError as error:
                 self.bugs.append(Broken(f"{sentence}: {error}" if str(error) else sentence))
             except KernelBug as bug:
                 self.bugs.append(bug)
-            except Exception as error:
+            except BaseException as error:
                 self.error = error
             if self._is_over:
                 return
 
     def _clean_up(self) -> None:
-        self.task = None
+        self._is_ending = True
+        self._notes.append(END)
         for task in self.tasks.values():
             if task.let is not None and not task.done:
+                self.task = task
                 task.let.throw(GreenletExit)
+                self._notes.append(END)
+        self.task = None
+        self._notes.clear()
 
     def _release_all(self) -> None:
         """Give back what tasks hold that never will; until now it says who waits for whom."""
@@ -357,14 +445,20 @@ class Explorer:
     def _explain(self, error: BaseException) -> ProgramError:
         if isinstance(error, ProgramError):
             return error
-        frame = extract_tb(error.__traceback__)[-1]
-        where = f"{frame.filename}, line {frame.lineno}, in {frame.name}"
-        return ProgramError(f"{self.program.name}: {type(error).__name__} in the program itself: {error} ({where})")
+        if isinstance(error, Refused):
+            what = str(error)
+        elif isinstance(error, KernelBug):
+            what = f"{error.title} before any task runs: {error}"
+        else:
+            what = f"{type(error).__name__} in the program itself: {error}"
+        return ProgramError(f"{self.program.name}: {what} ({where(error)})")
 
     # Points
 
     def _point(self, task: Task, what: str, owner: Shared | None, member: str) -> None:
         """Let others go on, until it is decided that this task does what it has announced."""
+        if self._notes:
+            self._settle(task)
         task.what, task.owner, task.member = what, owner, member
         if self._starting:
             self._main.switch()
@@ -380,6 +474,8 @@ class Explorer:
 
         Most steps only lead to where an execution differs from the last: nobody has to announce or decide anything.
         """
+        if self._notes:
+            self._settle(task)
         if self.depth >= self.prefix:
             return False
         event = self.history.events[self.depth]
@@ -415,8 +511,18 @@ class Explorer:
         try:
             number: int = thing.__dict__["_number"]
         except KeyError:
-            raise ProgramError(f"{self.program.name}: {thing.label} was made outside setup and tasks") from None
+            raise Refused(
+                f"{thing.label} was made outside setup and tasks, so that it outlives an execution: make it in setup"
+            ) from None
         return number
+
+    def _is_made(self, thing: Shared, task: Task) -> bool:
+        """Tell whether an object's ``__init__`` has ended; until then its maker's accesses are nobody's business."""
+        if self._number(thing) >> MADE_BITS == task.number + 1:
+            return False
+        raise Refused(
+            f"{task.name} uses {thing.label} before its __init__ has ended: let it be found only when it is made"
+        )
 
     @staticmethod
     def _insist_alive(part: Part) -> None:
@@ -431,7 +537,7 @@ class Explorer:
         if self.task:
             self.task.made += 1
             self._objects.append(thing)
-            thing.__dict__["_number"] = (self.task.number + 1 << 20) + self.task.made
+            thing.__dict__["_number"] = (self.task.number + 1 << MADE_BITS) + self.task.made
         else:
             self._made += 1
             thing.__dict__["_number"] = self._made
@@ -441,7 +547,7 @@ class Explorer:
 
     def _watch(self, thing: Shared, name: str, mode: int) -> None:
         task = self.task
-        if task is None or "_made" not in thing.__dict__:
+        if task is None or ("_made" not in thing.__dict__ and not self._is_made(thing, task)):
             return
         what = "read" if mode & READ else "write"
         if not self._again(task, what, thing, name):
@@ -463,7 +569,7 @@ class Explorer:
     def step(self, part: Part, mode: Mode, what: str, do: Callable[..., T], *args: Any) -> T:
         """Do one atomic operation."""
         task, owner = self.task, part.owner
-        if task is None or (owner is not None and "_made" not in owner.__dict__):
+        if task is None or (owner is not None and "_made" not in owner.__dict__ and not self._is_made(owner, task)):
             return do(part, *args)
         if not self._again(task, what, owner, part.name):
             if callable(mode) or isinstance(part, ListHead | ListNode):
@@ -511,6 +617,7 @@ class Explorer:
         if task is None:
             lock.holder = lock.holder or self
             return lock.holder is self
+        self._settle(task)
         self._announce(task, lock)
         self._point(task, "mutex_trylock" if lock.sleeps else "spin_trylock", lock.owner, lock.name)
         self._insist_alive(lock)
@@ -536,6 +643,7 @@ class Explorer:
         if task is None:
             lock.holder = None
             return
+        self._settle(task)
         if lock.holder is not task:
             raise LockMisuse(f"{task.name} releases {lock.label} without holding it")
         held = task.held[-1]
@@ -554,11 +662,13 @@ class Explorer:
 
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep."""
-        if self.task and self.task.atomic:
-            held = [lock.label for lock, _ in self.task.held if not lock.sleeps]
-            raise SleepInAtomic(
-                f"{self.task.name} may sleep in {what} inside {', '.join(held) or 'an RCU read section'}"
-            )
+        task = self.task
+        if task is None:
+            return
+        self._settle(task)
+        if task.atomic:
+            held = [lock.label for lock, _ in task.held if not lock.sleeps]
+            raise SleepInAtomic(f"{task.name} may sleep in {what} inside {', '.join(held) or 'an RCU read section'}")
 
     # RCU
 
@@ -577,6 +687,7 @@ class Explorer:
         """Begin a read section."""
         task = self.task
         if task:
+            self._settle(task)
             if not task.atomic:
                 task.accesses = READER
                 self._point(task, "rcu_read_lock", None, "")
@@ -585,6 +696,7 @@ class Explorer:
     def rcu_read_unlock(self) -> None:
         """End it. No operation: it orders nothing but what waits for it, which cannot see how long it takes."""
         if self.task:
+            self._settle(self.task)
             self._leave_section(self.task)
 
     def _grace_period(self) -> tuple[Callable[[], bool], Callable[[], list[int]]]:

@@ -50,6 +50,8 @@ class Task:
         sections: read sections begun so far; a spinlock is one.
         ended: by read section that is over, the latest event then.
         children, made: tasks and objects it has made.
+        told: what it returned.
+        ends: how often it was told to end, and went on.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class Task:
         "crashed",
         "done",
         "ended",
+        "ends",
         "function",
         "held",
         "last",
@@ -78,6 +81,7 @@ class Task:
         "retries",
         "sections",
         "since",
+        "told",
         "what",
     )
 
@@ -96,7 +100,8 @@ class Task:
         self.ready: Callable[[], bool] | None = None
         self.lock: Lock | None = None
         self.after: Callable[[], list[int]] | None = None
-        self.since = self.atomic = self.sections = self.children = self.made = 0
+        self.told: object = None
+        self.since = self.atomic = self.sections = self.children = self.made = self.ends = 0
         self.held: list[tuple[Lock, int]] = []
         self.ended: list[int] = []
 

@@ -6,6 +6,7 @@ import runpy
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from traceback import extract_tb
@@ -14,7 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from swaplab.errors import InputError
-from swaplab.explore import Program, Schedule, Verdict, Violation, explore, record
+from swaplab.explore import Program, ProgramError, Schedule, Verdict, Violation, explore, record
+from swaplab.explore.guard import refusing_exit
 from swaplab.explore.record import Recording
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
@@ -88,8 +90,11 @@ def _programs(path: Path) -> list[Program[Any]]:
     if not path.is_file():
         raise InputError(path, "a Python file", "no such file")
     try:
-        names = runpy.run_path(str(path))
-    except Exception as error:
+        with refusing_exit():
+            names = runpy.run_path(str(path))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         line = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{path}, line {line[-1]}" if line else path
         raise InputError(where, "Python that runs", f"{type(error).__name__}: {error}") from error
@@ -128,7 +133,17 @@ def judge_all(
         futures = [pool.submit(judge, target, index, executions_max) for target, index in wanted]
         for future in futures:
             future.add_done_callback(lambda _: step())
-        return [future.result() for future in futures]
+        try:
+            return [future.result() for future in futures]
+        except BrokenProcessPool:
+            names = ", ".join(
+                cases(target)[index].label
+                for (target, index), future in zip(wanted, futures, strict=True)
+                if isinstance(future.exception(), BrokenProcessPool)
+            )
+            raise ProgramError(
+                f"a process that explores was ended by one of these programs, or killed: {names}"
+            ) from None
 
 
 def replay(target: str, schedule: Schedule) -> tuple[Case, Recording]:

@@ -1,6 +1,9 @@
 """What a kernel would report of itself: the bugs that the runtimes notice while they run a system.
 
+Whoever runs a system may have them noted as they are made (`noted_in`): a task that catches one does not undo it.
+
 ```
+Refused                 a program does what nobody could watch
 KernelBug
 ├── UseAfterFree        an object is used that was freed
 ├── DoubleFree          and one is freed again
@@ -20,6 +23,10 @@ KernelBug
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 __all__ = [
     "Broken",
     "DataRace",
@@ -31,15 +38,43 @@ __all__ = [
     "ListCorruption",
     "LockMisuse",
     "LockOrder",
+    "Noted",
     "NullDereference",
+    "Refused",
     "SleepInAtomic",
     "StuckInRetry",
     "UseAfterFree",
+    "noted_in",
 ]
 
+_notes: list[list[Any]] = []
 
-class KernelBug(Exception):  # noqa: N818
-    """A bug of the system that runs, not of what runs it; its text is one sentence with the names of the objects."""
+
+class Noted(Exception):  # noqa: N818
+    """Something that stays said, whoever catches it; its text is one sentence with the names of the objects."""
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(sentence)
+        if _notes:
+            _notes[-1].append(self)
+
+
+@contextmanager
+def noted_in(notes: list[Any]) -> Iterator[None]:
+    """Have whatever is `Noted` appended to a list as it is made, inside the block."""
+    _notes.append(notes)
+    try:
+        yield
+    finally:
+        _notes.pop()
+
+
+class Refused(Noted):
+    """A program does what nobody could watch: its text says what, and what to do instead."""
+
+
+class KernelBug(Noted):
+    """A bug of the system that runs, not of what runs it."""
 
     title = "bug"
 
