@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from itertools import permutations
 from typing import Any
@@ -13,6 +12,7 @@ from tests.explore.enumerator.orders import Outcome, count_traces, every_order
 from tests.explore.enumerator.translate import Seen, System, translate, world
 
 from swaplab.explore.dpor import OptimalSearch
+from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import CHILDREN_MAX
 from swaplab.kernel.sync.bugs import KernelBug
@@ -60,16 +60,25 @@ def compare(program: Program, namings: Iterable[tuple[int, ...]], states_max: in
             f"the enumerator's own traces have {len(outcomes)} of {len(found.outcomes)} outcomes"
         )
     for naming in namings:
-        seen, traces, vain = explore(program, naming)
-        compared.executions += len(traces)
-        compared.differences += [f"tasks named {naming}: {each}" for each in _differences(found.outcomes, set(seen))]
-        if len(traces) != compared.traces:
-            compared.differences.append(f"tasks named {naming}: {len(traces)} executions of {compared.traces} traces")
-        repeated = sum(count - 1 for count in Counter(traces).values())
-        if repeated or vain:
-            compared.differences.append(f"tasks named {naming}: {repeated} traces run again, {vain} begun in vain")
+        texts = _compare_naming(program, naming, found.outcomes, compared)
+        compared.differences += [f"tasks named {naming}: {text}" for text in texts]
     compared.differences += [line(program)] * bool(compared.differences)
     return compared
+
+
+def _compare_naming(program: Program, naming: tuple[int, ...], outcomes: set[Outcome], compared: Compared) -> list[str]:
+    try:
+        seen, traces, vain = explore(program, naming)
+    except ProgramError as error:
+        return [str(error)]
+    compared.executions += len(traces)
+    texts = _differences(outcomes, set(seen))
+    if len(traces) != compared.traces:
+        texts.append(f"{len(traces)} executions of {compared.traces} traces")
+    repeated = len(traces) - len(set(traces))
+    if repeated or vain:
+        texts.append(f"{repeated} traces run again, {vain} begun in vain")
+    return texts
 
 
 def _differences(wanted: set[Outcome], seen: set[Outcome]) -> list[str]:
