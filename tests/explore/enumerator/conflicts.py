@@ -5,6 +5,8 @@ same operations, and the same order of those that conflict, are one (a Mazurkiew
 
 - a field, an atomic, a pointer, an index of the XArray: the operation itself, as a write where it may change it;
 - the object that it is part of, as a read, and as a write by kfree;
+- an element of an array, a table or a bitmap: as a field. Who may add an element to a table or the XArray, or remove
+  one, adds to the whole; who looks at what elements there are reads the whole;
 - a lock: whoever takes, tries or releases it writes it;
 - read sections: whoever begins one, which the holder of a spinlock does, reads the variable `rcu`; who starts to wait
   for a grace period, or has something called after one, adds to it. The end of a section touches nothing, nor does the
@@ -64,6 +66,18 @@ def _put(state: State, _task: Task) -> Touches:
     return (("ref", WRITE if state.world["ref"][2] else ADD),)
 
 
+def _element(name: str, how: str) -> Callable[..., Touches]:
+    return lambda _state, _task, at, *_args: ((f"{name}[{at}]", how),)
+
+
+def _key(_state: State, _task: Task, key: int, *_args: Any) -> Touches:
+    return ((f"T[{key}]", WRITE), ("T", ADD))
+
+
+def _index(_state: State, _task: Task, index: int, *_args: Any) -> Touches:
+    return ((index, WRITE), ("X", ADD))
+
+
 def _lists(how: str) -> Callable[..., Touches]:
     def find(state: State, task: Task, *args: str) -> Touches:
         parts = [each if each in ("H", "G") else f"{each}.node" for each in args]
@@ -92,7 +106,15 @@ TOUCHES: dict[str, Callable[..., Touches]] = {
     **dict.fromkeys(("list_empty", "node_empty", "list_first"), _lists(READ)),
     "list_next": lambda state, task, head: _lists(READ)(state, task, head, "*"),
     "xa_load": _first(READ),
-    **dict.fromkeys(("xa_store_locked", "xa_erase_locked", "xa_cmpxchg_locked"), _first(WRITE)),
+    "xa_for_each": _always("X", READ),
+    **dict.fromkeys(("xa_store_locked", "xa_erase_locked", "xa_cmpxchg_locked"), _index),
+    **dict.fromkeys(("array_read", "array_read_once", "find_at"), _element("E", READ)),
+    **dict.fromkeys(("array_write", "array_write_once"), _element("E", WRITE)),
+    **dict.fromkeys(("table_get", "table_get_once", "table_has"), _element("T", READ)),
+    **dict.fromkeys(("table_set", "table_set_once", "table_pop"), _key),
+    **dict.fromkeys(("table_keys", "table_len"), _always("T", READ)),
+    "test_bit": _element("Z", READ),
+    **dict.fromkeys(("set_bit", "clear_bit", "test_and_set_bit", "test_and_clear_bit"), _element("Z", WRITE)),
     "rcu_read_lock": _always("rcu", READ),
     **dict.fromkeys(("grace", "call_rcu"), _always("rcu", ADD)),
     "queue_work": _first(WRITE),

@@ -195,6 +195,17 @@ SIMPLE: dict[str, Callable[[_Generator], Body]] = {
     "xa_store": lambda g: (("xa_store", g.index(), g.thing()),),
     "xa_erase": lambda g: (("xa_erase", g.index()),),
     "xa_cmpxchg": lambda g: (("xa_cmpxchg", g.index(), g.target(), g.target()),),
+    "xa_for_each": lambda g: (("xa_for_each",),),
+    "array_read": lambda g: ((g.random.choice(("array_read", "array_read_once")), g.index()),),
+    "array_write": lambda g: ((g.random.choice(("array_write", "array_write_once")), g.index(), g.number()),),
+    "array_increment": lambda g: (("array_read", at := g.index()), ("array_write", at, ("+", 1))),
+    "array_find": lambda g: (("array_find", g.number()),),
+    "table_get": lambda g: ((g.random.choice(("table_get", "table_get_once", "table_has")), g.index()),),
+    "table_set": lambda g: ((g.random.choice(("table_set", "table_set_once")), g.index(), g.number()),),
+    "table_pop": lambda g: (("table_pop", g.index()),),
+    "table_keys": lambda g: ((g.random.choice(("table_keys", "table_len")),),),
+    "change_bit": lambda g: ((g.random.choice(("set_bit", "clear_bit")), g.index()),),
+    "test_bit": lambda g: ((g.random.choice(("test_bit", "test_and_set_bit", "test_and_clear_bit")), g.index()),),
     "synchronize_rcu": lambda g: (("synchronize_rcu",),),
     "kfree_rcu": lambda g: (("kfree_rcu", g.thing()),),
     "kfree_rcu-it": lambda g: (("kfree_rcu", "*"),),
@@ -233,7 +244,9 @@ _THEMES = {
         "read_once read_once write_once write_once rcu rcu call_rcu kfree_rcu kfree_rcu-it load-pointer use "
         "assign_pointer synchronize_rcu"
     ),
-    "array": "xa_load xa_load xa_store xa_erase xa_cmpxchg use if-object rcu kfree_rcu-it",
+    "elements": "array_read array_write array_increment array_find change_bit test_bit test_bit lock if",
+    "tables": "table_get table_set table_set table_set table_pop table_keys table_keys if",
+    "xarray": "xa_load xa_load xa_for_each xa_store xa_erase xa_cmpxchg use if-object rcu kfree_rcu-it",
     "work": "read_once read_once write_once write_once queue_work queue_work queue_work flush lock atomic_add",
     "relax": (
         "write_once write_once read_once retry spin spin-locked spin-for-lock seqcount seqcount-write tries tries lock"

@@ -9,6 +9,7 @@ What there is, for all tasks to share:
     ptr             a field that points at objects  m        a mutex            p      a Pointer
     H G             lists                           q u      work queues        ref    a PercpuRef
     X               an XArray                       A B      objects
+    E               an Array of two bytes           T        a Table            Z      a Bitmap of two bits
 
 and of an object: `A.v`, a field; `A.l`, a spinlock; `A.c`, an atomic; `A.node`, its place on a list. `*` is the object
 in `o`; made by a task, it is called after that task. Values are numbers, or ("+", 1) for one more than `r`; objects are
@@ -24,6 +25,11 @@ names, `*`, or None. Inside what a queue or RCU calls, `o` is at first what it w
     ("list_add", h, object) ("list_add_tail", ...) ("list_move_tail", ...) ("list_del", object)
     ("list_empty", h) ("node_empty", object) ("list_first", h) ("list_next", h) ("list_splice", h, g)
     ("xa_load", i) ("xa_store", i, object) ("xa_erase", i) ("xa_cmpxchg", i, old, new)
+    ("xa_for_each",)
+    ("array_read", i) ("array_read_once", i) ("array_write", i, value) ("array_write_once", ...) ("array_find", number)
+    ("table_get", key) ("table_get_once", key) ("table_set", key, value) ("table_set_once", ...) ("table_pop", key)
+    ("table_has", key) ("table_keys",) ("table_len",)                         an absent element is seen as -1
+    ("set_bit", i) ("clear_bit", i) ("test_bit", i) ("test_and_set_bit", i) ("test_and_clear_bit", i)
     ("rcu", body) ("synchronize_rcu",) ("call_rcu", body) ("kfree_rcu", object) ("kfree", object)
     ("queue_work", q, body) ("flush",) ("new",)
     ("one",)                                `r` is 1

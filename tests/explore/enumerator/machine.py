@@ -18,7 +18,8 @@ __all__ = ["FIRST", "SLEEPS", "State", "Task", "able", "begin", "ending", "step"
 
 FIRST: dict[Any, Any] = {
     "x": 0, "y": 0, "ptr": "A", "a": None, "b": None, "m": None, "n": 0, "k": 1, "p": None, "H": (), "G": (),
-    "ref": (1, False, False), "X.lock": None, 0: None, 1: None, "q": None, "u": None, "orders": frozenset(),
+    "ref": (1, False, False), "X.lock": None, "E[0]": 0, "E[1]": 0, "T[0]": None, "T[1]": None, "T": (), "Z[0]": 0,
+    "Z[1]": 0, 0: None, 1: None, "q": None, "u": None, "orders": frozenset(),
 }  # fmt: skip
 """The world at first. Of a lock there is its holder, of a queue its last work, of the XArray an item by index."""
 SLEEPS = ("m",)
@@ -248,6 +249,7 @@ CONTROL: dict[str, Callable[..., Task]] = {
     "kfree": lambda t, thing: _unless_null(t, thing, ("free", thing)),
     "kfree_rcu": lambda t, thing: _unless_null(t, thing, ("call_rcu", (("kfree", thing),))),
     "flush": lambda t: _then(t._replace(before=t.w), ("flushed",)) if t.w else t,
+    "array_find": lambda t, wanted: _then(t, ("find_at", 0, wanted)),
     "new": lambda t: t._replace(made=t.made + 1),
     "kill": lambda t: _then(t, ("kill_ref",), ("call_rcu", (("count_ref",),))),
     "xa_store": lambda t, i, thing: _unless_null(t, thing, ("under_xa_lock", "xa_store_locked", i, thing)),
@@ -303,6 +305,10 @@ class _Doing:
     def tell_object(self, thing: str | None) -> None:
         """Have it see an object."""
         self.put(o=thing, seen=(*self.task.seen, thing))
+
+    def see(self, value: object) -> None:
+        """Have it see something that is no value."""
+        self.put(seen=(*self.task.seen, value))
 
     def at(self, variable: str) -> str:
         """Return the variable that is meant, of an object that is alive."""
@@ -456,13 +462,55 @@ def _cmpxchg_pointer(on: _Doing, variable: Any, old: str | None, new: str | None
     found = on.read(variable)
     if found == on.thing(old):
         on.change(variable, on.thing(new))
+        on.wake("X" if variable in (0, 1) else None)
     on.tell_object(found)
 
 
 def _swap_pointer(on: _Doing, variable: Any, new: str | None) -> None:
     found = on.read(variable)
     on.change(variable, on.thing(new))
+    on.wake("X")
     on.tell_object(found)
+
+
+# Elements: of a table its keys too, in the order they were added
+
+
+def _find_at(on: _Doing, at: int, wanted: int) -> None:
+    if on.read(f"E[{at}]") == wanted:
+        on.tell(at)
+    elif at == 1:
+        on.tell(-1)
+    else:
+        on.put(todo=(("find_at", at + 1, wanted), *on.task.todo))
+
+
+def _table_get(on: _Doing, key: int) -> None:
+    found = on.read(f"T[{key}]")
+    on.tell(-1 if found is None else found)
+
+
+def _table_set(on: _Doing, key: int, value: Any) -> None:
+    keys = on.world["T"]
+    on.change(f"T[{key}]", on.value(value))
+    on.change("T", keys if key in keys else (*keys, key))
+
+
+def _table_pop(on: _Doing, key: int) -> None:
+    _table_get(on, key)
+    on.change(f"T[{key}]", None)
+    on.change("T", tuple(each for each in on.world["T"] if each != key))
+
+
+def _change_bit(on: _Doing, at: int, bit: int) -> None:
+    found = on.read(f"Z[{at}]")
+    on.change(f"Z[{at}]", bit)
+    on.tell(found)
+
+
+def _for_each(on: _Doing) -> None:
+    on.put(watched=on.task.watched | {"X"})
+    on.see(tuple(index for index in (0, 1) if on.world[index]))
 
 
 # References: count, whether it is killed, and whether it is counted
@@ -611,6 +659,25 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "list_first": lambda on, head: on.tell_object((*on.read(head), None)[0]),
     "list_next": _next,
     "list_splice": _splice,
+    "array_read": lambda on, i: on.tell(on.read(f"E[{i}]")),
+    "array_read_once": lambda on, i: on.tell(on.read(f"E[{i}]")),
+    "array_write": lambda on, i, value: on.change(f"E[{i}]", on.value(value)),
+    "array_write_once": lambda on, i, value: on.change(f"E[{i}]", on.value(value)),
+    "find_at": _find_at,
+    "table_get": _table_get,
+    "table_get_once": _table_get,
+    "table_set": _table_set,
+    "table_set_once": _table_set,
+    "table_pop": _table_pop,
+    "table_has": lambda on, key: on.tell(on.read(f"T[{key}]") is not None),
+    "table_keys": lambda on: on.see(on.read("T")),
+    "table_len": lambda on: on.tell(len(on.read("T"))),
+    "set_bit": lambda on, i: on.change(f"Z[{i}]", 1),
+    "clear_bit": lambda on, i: on.change(f"Z[{i}]", 0),
+    "test_bit": lambda on, i: on.tell(on.read(f"Z[{i}]")),
+    "test_and_set_bit": lambda on, i: _change_bit(on, i, 1),
+    "test_and_clear_bit": lambda on, i: _change_bit(on, i, 0),
+    "xa_for_each": _for_each,
     "xa_load": _read_pointer,
     "xa_store_locked": _swap_pointer,
     "xa_erase_locked": lambda on, i: _swap_pointer(on, i, None),

@@ -12,7 +12,9 @@ from swaplab.explore import Program
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
+    Array,
     Atomic,
+    Bitmap,
     ListHead,
     ListNode,
     Lock,
@@ -21,6 +23,7 @@ from swaplab.kernel.sync import (
     Pointer,
     Shared,
     SpinLock,
+    Table,
     Work,
     WorkQueue,
     XArray,
@@ -71,6 +74,9 @@ class System(Shared):
         self.p: Pointer[Thing] = Pointer(self, "p")
         self.ref = PercpuRef(self, "ref", self.release)
         self.X: XArray[Thing] = XArray(self, "X")
+        self.E: Array[int] = Array(self, "E", bytearray(2))
+        self.T: Table[int, int] = Table(self, "T")
+        self.Z = Bitmap(self, "Z", 2)
         self.q, self.u = WorkQueue("q"), WorkQueue("u")
         self.A, self.B = Thing("A"), Thing("B")
         self.ptr = self.A
@@ -100,6 +106,8 @@ def world(system: System, things: dict[str, Thing]) -> dict[Any, Any]:
     found |= {name: tuple(each.name for each in getattr(system, name).entries()) for name in "HG"}
     found |= {"ptr": _name(system.ptr), "p": _name(system.p.target)}
     found |= {index: _name(system.X.items.get(index)) for index in (0, 1)}
+    found |= {f"{name}[{at}]": getattr(system, name).items[at] for name in "EZ" for at in (0, 1)}
+    found |= {f"T[{key}]": system.T.items.get(key) for key in (0, 1)} | {"T": tuple(system.T.items)}
     found["ref"] = (system.ref.count, system.ref.is_dying, system.ref.is_counted)
     for name, thing in (("A", system.A), ("B", system.B), *things.items()):
         head = thing.node.head
@@ -349,6 +357,68 @@ class _Runner:
 
     def do_xa_cmpxchg(self, index: int, old: str | None, new: str | None) -> None:
         self.tell_object(self.system.X.cmpxchg(index, self.thing(old), self.thing(new)))
+
+    def do_xa_for_each(self) -> None:
+        self.seen.append(self.system.X.indices())
+
+    # Elements
+
+    def do_array_read(self, at: int) -> None:
+        self.tell(self.system.E[at])
+
+    def do_array_read_once(self, at: int) -> None:
+        self.tell(READ_ONCE(self.system.E)[at])
+
+    def do_array_write(self, at: int, value: Any) -> None:
+        self.system.E[at] = self.value(value)
+
+    def do_array_write_once(self, at: int, value: Any) -> None:
+        WRITE_ONCE(self.system.E)[at] = self.value(value)
+
+    def do_array_find(self, wanted: int) -> None:
+        self.tell(self.system.E.find(bytes([wanted])))
+
+    def tell_element(self, value: int | None) -> None:
+        self.tell(-1 if value is None else value)
+
+    def do_table_get(self, key: int) -> None:
+        self.tell_element(self.system.T.get(key))
+
+    def do_table_get_once(self, key: int) -> None:
+        self.tell_element(READ_ONCE(self.system.T).get(key))
+
+    def do_table_set(self, key: int, value: Any) -> None:
+        self.system.T[key] = self.value(value)
+
+    def do_table_set_once(self, key: int, value: Any) -> None:
+        WRITE_ONCE(self.system.T)[key] = self.value(value)
+
+    def do_table_pop(self, key: int) -> None:
+        self.tell_element(self.system.T.pop(key))
+
+    def do_table_has(self, key: int) -> None:
+        self.tell(key in self.system.T)
+
+    def do_table_keys(self) -> None:
+        self.seen.append(self.system.T.keys())
+
+    def do_table_len(self) -> None:
+        self.tell(len(self.system.T))
+
+    def do_set_bit(self, at: int) -> None:
+        self.system.Z.set_bit(at)
+
+    def do_clear_bit(self, at: int) -> None:
+        self.system.Z.clear_bit(at)
+
+    def do_test_bit(self, at: int) -> None:
+        self.tell(self.system.Z.test_bit(at))
+
+    def do_test_and_set_bit(self, at: int) -> None:
+        self.tell(self.system.Z.test_and_set_bit(at))
+
+    def do_test_and_clear_bit(self, at: int) -> None:
+        self.tell(self.system.Z.test_and_clear_bit(at))
 
     # Lives, RCU, work
 
