@@ -5,13 +5,14 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo test check format bench fidelity kernel readme clean
+.PHONY: help demo test quality check format bench fidelity kernel readme clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
 help:
 	@echo "make demo     set up, then run scenarios/demo.toml under every kind of compressed swap"
 	@echo "make test     set up, then check style and types and run all tests"
+	@echo "make quality  hold the explorer to an independent enumerator on thousands of random programs"
 	@echo "make check    style and types only"
 	@echo "make format   put the source into shape"
 	@echo "make bench    run all benchmarks"
@@ -32,6 +33,12 @@ test: .venv/.test
 	@$(BIN)/swaplab run tests/warm_up.toml --json >/dev/null
 	@echo "pytest"
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
+
+# PROGRAMS of each theme; another FIRST seed gives others.
+PROGRAMS ?= 300
+FIRST ?= 0
+quality: .venv/.test
+	@$(BIN)/python -m tests.quality.explorer --programs $(PROGRAMS) --first $(FIRST) --workers $(WORKERS)
 
 # What runs a kernel, and the lists from which it is fetched.
 kernel:
