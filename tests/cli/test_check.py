@@ -58,10 +58,10 @@ def test_a_race_of_ones_own(race: Path, tmp_path: Path) -> None:
     diagram = found.stdout[found.stdout.index("CPU0") : found.stdout.index("both were counted")]
     assert diagram.splitlines()[2:7] == [
         "without_lock(Counter)",
-        "  read Counter.value",
-        "                        without_lock(Counter)",
-        "                          read Counter.value",
-        "                          write Counter.value",
+        "  read Counter.value = 0",
+        "                           without_lock(Counter)",
+        "                             read Counter.value = 0",
+        "                             write Counter.value = 1",
     ]
     again = swaplab("--replay", "race.json", directory=tmp_path)
     assert again.returncode == 1

@@ -19,7 +19,7 @@ from swaplab.races.cases import Judgement, cases, judge_all
 from swaplab.races.cases import replay as run_again
 from swaplab.races.museum import exhibits
 from swaplab.report.check import judgement, museum, museum_summary, table
-from swaplab.report.diagram import diagram
+from swaplab.report.diagram import WIDTH, diagram
 
 __all__ = ["check"]
 
@@ -107,9 +107,15 @@ def _show(judged: list[Judgement], json: bool, is_museum: bool) -> None:
         console.print(f"\n{museum_summary(judged)}")
         return
     for each in judged:
-        print(judgement(each), end="\n\n")  # noqa: T201
+        print(judgement(each, _width()), end="\n\n")  # noqa: T201
     if len(judged) > 1:
         console.print(table(judged, "Verdicts"))
+
+
+def _width() -> int:
+    """Return how wide a terminal is; what goes elsewhere is to be posted."""
+    console = Console()
+    return console.width if console.is_terminal else WIDTH
 
 
 def _write(path: Path, judged: list[Judgement]) -> None:
@@ -127,9 +133,10 @@ def _replay(path: Path, json: bool) -> None:
         raise InputError(path, "a schedule that swaplab check -o wrote", error) from None
     case, recording = run_again(loaded.target, loaded.schedule)
     kind, sentence = (recording.bugs[0].title, str(recording.bugs[0])) if recording.bugs else ("", "")
+    steps = recording.steps(recording.bugs[0] if recording.bugs else None)
     if json:
-        print(msgspec.json.encode({"kind": kind, "sentence": sentence, "steps": recording.steps}).decode())  # noqa: T201
+        print(msgspec.json.encode({"kind": kind, "sentence": sentence, "steps": steps}).decode())  # noqa: T201
     else:
-        print(diagram(recording.steps, kind or "nothing", sentence or "this execution breaks nothing"))  # noqa: T201
+        print(diagram(steps, kind or "nothing", sentence or "this execution breaks nothing", _width()))  # noqa: T201
     if recording.bugs and case.holds is not False:
         raise SystemExit(1)

@@ -39,7 +39,7 @@ from swaplab.kernel.sync.bugs import (
 from swaplab.kernel.sync.lists import ListHead, ListNode
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, PLAIN, READ, RELEASE, WRITE, Block, Mode, install
-from swaplab.kernel.sync.shared import Key, Part, Shared, watched
+from swaplab.kernel.sync.shared import Key, Made, Part, Shared, watched
 from swaplab.kernel.sync.work import Work, WorkQueue
 
 __all__ = ["STEPS_MAX", "Explorer", "Strategy"]
@@ -82,7 +82,6 @@ class Explorer:
         error: what is wrong with the program.
         finished: whether all tasks have ended.
         is_inside: whether the program is running: its setup, a task or an invariant.
-        trace: called before every operation with the task that is about to do it.
     """
 
     def __init__(self, program: Program[Any], strategy: Strategy, keep_going: bool = False) -> None:
@@ -90,7 +89,6 @@ class Explorer:
         self.strategy = strategy
         self.keep_going = keep_going
         self.history = History()
-        self.trace: Callable[[Task], None] | None = None
         self.tasks: dict[int, Task] = {}
         self._touched: dict[tuple[int, str, int], Accesses] = {}
         self._raced: list[tuple[int, KernelBug]] = []
@@ -115,6 +113,7 @@ class Explorer:
         self._starting = True
         self._lock_orders = LockOrders()
         self._made = 0
+        self._tallies: dict[tuple[str, type[Shared]], list[int]] = {}
         self._objects: list[Shared] = []
         self._deferred: deque[Work] = deque()
         self._queued: dict[WorkQueue, Task] = {}
@@ -466,8 +465,6 @@ class Explorer:
             following = self._next()
             if following is not task:
                 self._switch(following)
-        if self.trace:
-            self.trace(task)
 
     def _again(self, task: Task, what: str, owner: Shared | None, member: str) -> bool:
         """Tell whether a task did this step too when the same was done before, and if so enter it.
@@ -538,11 +535,16 @@ class Explorer:
             self.task.made += 1
             self._objects.append(thing)
             thing.__dict__["_number"] = (self.task.number + 1 << MADE_BITS) + self.task.made
+            maker = self.task.name
         else:
             self._made += 1
             thing.__dict__["_number"] = self._made
+            maker = ""
+        tally = self._tallies.setdefault((maker, kind), [0])
+        tally[0] += 1
+        made: Made = (tally, tally[0], maker)
         kind.__init__(thing, *args, **kwargs)
-        thing.__dict__["_made"] = True
+        thing.__dict__["_made"] = made
         return thing
 
     def _watch(self, thing: Shared, name: str, mode: int) -> None:

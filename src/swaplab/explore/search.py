@@ -114,5 +114,5 @@ def _violation(program: Program[Any], found: _Found, effort: Effort) -> Violatio
         preemptions=recording.preemptions,
         fewest=is_fewest,
         schedule=Schedule(program.name, choices),
-        steps=recording.steps,
+        steps=recording.steps(recording.bugs[0]),
     )

@@ -39,20 +39,27 @@ class Step(msgspec.Struct, frozen=True):
 
     Attributes:
         cpu: task of the program that did it, or whose deferred work did.
+        column: its number among the tasks of the program.
         task: who, the same or that work.
         calls: functions it is in, outermost first, with the objects they are called with.
         begun: how many of them this task was in at its last step already.
         what: the operation.
         subject: what it is done to.
-        matters: whether another CPU does something to the same that depends on it, or it is the last.
+        arguments: what else it is given.
+        value: what was read, written or returned; ``waits`` for what a task waits to do at the end; empty if nothing.
+        matters: whether it breaks something, is done to what that is about, or another CPU does something that
+            depends on it.
     """
 
     cpu: str
+    column: int
     task: str
     calls: list[str]
     begun: int
     what: str
     subject: str
+    arguments: list[str]
+    value: str
     matters: bool
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from swaplab.explore import SMALL_PRINT, Bounded, Violation
 from swaplab.races.cases import Judgement
-from swaplab.report.diagram import diagram
+from swaplab.report.diagram import WIDTH, diagram
 
 __all__ = ["judgement", "museum", "museum_summary", "outcome", "table"]
 
@@ -69,17 +70,22 @@ def _table(title: str, headings: Sequence[str]) -> Table:
     return found
 
 
-def judgement(judged: Judgement) -> str:
-    """Everything about one verdict."""
+def judgement(judged: Judgement, width: int = WIDTH) -> str:
+    """Everything about one verdict, in lines of that width."""
     verdict = judged.verdict
     effort = verdict.effort
     lines = [f"{judged.label}: {outcome(judged)} ({effort.executions:,} executions, {effort.steps:,} steps)"]
     if isinstance(verdict, Violation):
         fewest = "the fewest it takes" if verdict.fewest else "fewer may do; not all of them were tried"
-        lines += ["", diagram(verdict.steps, verdict.kind, verdict.sentence), ""]
+        lines += ["", diagram(verdict.steps, verdict.kind, verdict.sentence, width), ""]
         lines += [f"Tasks interrupted that could have gone on: {verdict.preemptions} ({fewest})."]
     elif effort.reordered:
         pairs = [f"  {pair.first}  <->  {pair.second}" for pair in effort.reordered[:REORDERED_MAX]]
         more = len(effort.reordered) - REORDERED_MAX
         lines += ["Run in both orders:", *pairs, *([f"  and {more} more pairs"] if more > 0 else [])]
-    return "\n".join([*lines, SMALL_PRINT])
+    lines = [part for line in [*lines, SMALL_PRINT] for part in line.split("\n")]
+    return "\n".join(part for line in lines for part in _wrapped(line, width))
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return wrap(line, width, subsequent_indent="  ", break_on_hyphens=False) if len(line) > width else [line]

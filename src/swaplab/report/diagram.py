@@ -3,62 +3,191 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from textwrap import wrap
+from typing import NamedTuple
 
 from swaplab.explore import Step
 
-__all__ = ["diagram"]
+__all__ = ["WIDTH", "diagram"]
 
+WIDTH = 80
+"""Of what is posted to mailing lists."""
 INDENT = "  "
-GAP = 3
+GAP = 2
+FIXED = "\u00a0"
+"""A space at which no line is broken."""
+ARGUMENT_FIRST = ("list_add", "list_move", "list_splice", "list_next", "atomic_add")
+"""Operations that Linux gives what is added before that to which it is added."""
 
 
-def diagram(steps: Iterable[Step], kind: str, sentence: str) -> str:
+class _Line(NamedTuple):
+    """A line of a column: how deep it stands, and its text."""
+
+    column: int
+    depth: int
+    text: str
+
+
+@dataclass
+class _Call:
+    """A function that runs: how many of its operations are shown, and which functions in which there are such."""
+
+    text: str
+    operations: int = 0
+    callees: set[int] = field(default_factory=set)
+    is_shown: bool = False
+
+
+def diagram(steps: Iterable[Step], kind: str, sentence: str, width: int = WIDTH) -> str:
     """Draw an execution.
 
-    Operations that no other CPU cares about are left out, and functions in which there are only such. What a CPU has
-    deferred stands in its column, under its name in brackets.
+    Operations that do not matter are left out, and functions in which there are only such. What a CPU has deferred
+    stands in its column, under its name in brackets.
 
     Args:
         steps: of the execution.
         kind: of bug.
         sentence: what broke.
+        width: that no line is longer than.
     """
-    rows = _rows(list(steps))
-    names = list(dict.fromkeys(task for task, _ in rows))
-    widths = {name: max(len(line) for task, line in [*rows, (name, name)] if task == name) + GAP for name in names}
-    lines = [
-        "".join(name.ljust(widths[name]) for name in names),
-        "".join(("-" * len(n)).ljust(widths[n]) for n in names),
-    ]
-    for task, line in rows:
-        left = sum(widths[name] for name in names[: names.index(task)])
-        lines.append(" " * left + line)
-    return "\n".join([line.rstrip() for line in lines] + ["", f"=> {kind}: {sentence}"])
+    steps = list(steps)
+    names = dict(sorted({step.column: step.cpu for step in steps}.items()))
+    rows = _rows(steps)
+    lines = _columns(rows, names, width) if names else []
+    return "\n".join([*lines, "", *wrap(f"=> {kind}: {sentence}", width, subsequent_indent="   ")])
 
 
-def _rows(steps: list[Step]) -> list[tuple[str, str]]:
+def _columns(rows: list[_Line], names: dict[int, str], width: int) -> list[str]:
+    """Set lines in columns, which are told apart by where they begin."""
+    texts = {column: [name, *_texts(rows, column)] for column, name in names.items()}
+    lefts = dict(zip(names, _lefts(list(texts.values()), width), strict=True))
+    starts = [*lefts.values(), width + GAP]
+    heads = [(lefts[column], name) for column, name in names.items()]
+    lines = [_on_one_line(heads), _on_one_line([(left, "-" * len(name)) for left, name in heads])]
+    for row in rows:
+        left = lefts[row.column]
+        following = starts[starts.index(left) + 1] - GAP
+        most = max([following - left, *(min(_least(text), width - left) for text in texts[row.column])])
+        lines += [" " * left + line for line in _wrapped(row, most)]
+    return [line.replace(FIXED, " ").rstrip() for line in lines]
+
+
+def _on_one_line(texts: list[tuple[int, str]]) -> str:
+    line = ""
+    for left, text in texts:
+        line = line.ljust(left) + text
+    return line
+
+
+def _texts(rows: list[_Line], column: int) -> list[str]:
+    return [INDENT * row.depth + row.text for row in rows if row.column == column]
+
+
+def _least(text: str) -> int:
+    """Return how wide a column has to be for a text whose words are not broken."""
+    indent = len(text) - len(text.lstrip())
+    first, *others = text.strip().split(" ")
+    return max([indent + len(first), *(indent + 2 * len(INDENT) + len(word) for word in others)])
+
+
+def _lefts(texts: list[list[str]], width: int) -> list[int]:
+    """Return where columns begin.
+
+    Those that need less than their share leave the rest to the others. Where not even single words fit, a column runs
+    on below the next.
+    """
+    wanted = [max(map(len, column)) for column in texts]
+    least = [max(map(_least, column)) for column in texts]
+    room = width - GAP * (len(texts) - 1)
+    widths = list(wanted)
+    if sum(wanted) > room:
+        widths = _shares(wanted, room) if sum(least) > room else _above(least, wanted, room)
+    lefts = [sum(widths[:column]) + GAP * column for column in range(len(texts))]
+    for column in range(len(texts) - 1, 0, -1):
+        lefts[column] = max(min(lefts[column], width - least[column]), column * GAP * 4)
+    return lefts
+
+
+def _shares(wanted: list[int], room: int) -> list[int]:
+    """Share room evenly; those that need less leave the rest."""
+    widths = [0] * len(wanted)
+    for place, column in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        widths[column] = min(wanted[column], room // (len(wanted) - place))
+        room -= widths[column]
+    return widths
+
+
+def _above(least: list[int], wanted: list[int], room: int) -> list[int]:
+    """Share room so that nobody has less than the least."""
+    more = _shares([want - have for want, have in zip(wanted, least, strict=True)], room - sum(least))
+    return [have + extra for have, extra in zip(least, more, strict=True)]
+
+
+def _wrapped(row: _Line, width: int) -> list[str]:
+    indent = INDENT * row.depth
+    return wrap(
+        row.text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + INDENT * 2,
+        break_on_hyphens=False,
+    )
+
+
+def _rows(steps: list[Step]) -> list[_Line]:
     """Return lines with the CPUs they are of."""
     rows = []
-    shown: dict[str, list[bool]] = {}
-    speaker: dict[str, str] = {}
+    speaker: dict[int, str] = {}
+    for step, stack in _leaves(steps):
+        calls = [call for n, call in enumerate(stack) if n == 0 or call.operations or len(call.callees) > 1]
+        is_deferred = step.task != step.cpu
+        head = f"[{step.task}]"
+        if is_deferred and calls and calls[0].text.partition("(")[0] == step.task.partition("#")[0]:
+            head = f"[{calls.pop(0).text}]"
+        if speaker.setdefault(step.column, f"[{step.cpu}]") != head:
+            speaker[step.column] = head
+            rows.append(_Line(step.column, 0, head))
+        for depth, call in enumerate(calls, is_deferred):
+            if not call.is_shown:
+                rows.append(_Line(step.column, depth, call.text))
+                call.is_shown = True
+        rows.append(_Line(step.column, len(calls) + is_deferred, _operation(step)))
+    return rows
+
+
+def _leaves(steps: list[Step]) -> list[tuple[Step, list[_Call]]]:
+    """Return the operations to show, each with the functions it is in.
+
+    What only helps a function, so that its name begins with a line, is part of it.
+    """
+    found = []
+    stacks: dict[str, list[_Call]] = {}
     for step in steps:
-        calls = shown.setdefault(step.task, [])
-        del calls[step.begun :]
-        calls += [False] * (len(step.calls) - len(calls))
+        stack = stacks.setdefault(step.task, [])
+        del stack[step.begun :]
+        stack += [_Call(text) for text in step.calls[len(stack) :]]
         if not step.matters:
             continue
-        if speaker.setdefault(step.cpu, step.cpu) != step.task:
-            speaker[step.cpu] = step.task
-            rows.append((step.cpu, f"[{step.task}]"))
-        for depth, call in enumerate(step.calls):
-            if not calls[depth]:
-                rows.append((step.cpu, INDENT * depth + call))
-                calls[depth] = True
-        rows.append((step.cpu, INDENT * len(step.calls) + _operation(step)))
-    return rows
+        calls = [call for n, call in enumerate(stack) if n == 0 or not call.text.startswith("_")]
+        for caller, callee in pairwise(calls):
+            caller.callees.add(id(callee))
+        if calls:
+            calls[-1].operations += 1
+        found.append((step, calls))
+    return found
 
 
 def _operation(step: Step) -> str:
     if step.what in ("read", "write"):
-        return f"{step.what} {step.subject}"
-    return f"{step.what}({step.subject})" if step.subject else step.what
+        return f"{step.what}{FIXED}{step.subject}{_equals(step.value)}"
+    arguments = [step.subject, *step.arguments] if step.subject else step.arguments
+    if step.what.startswith(ARGUMENT_FIRST):
+        arguments = [*arguments[1:], *arguments[:1]]
+    call = f"{step.what}({', '.join(arguments)})" if arguments else step.what
+    return f"{call} waits" if step.value == "waits" else f"{call}{_equals(step.value)}"
+
+
+def _equals(value: str) -> str:
+    return f" ={FIXED}{value}" if value else ""

@@ -215,8 +215,9 @@ class _Marked:
         return self._step(self._read, "read", key, lambda items: items[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        def write(items: Any) -> None:
+        def write(items: Any) -> Any:
             items[key] = value
+            return value
 
         self._step(self._write, "write", key, write)
 

@@ -19,12 +19,14 @@ __all__ = [
     "WRITE_ONCE",
     "Elements",
     "Key",
+    "Made",
     "Part",
     "Shared",
     "data_race",
     "is_freed",
     "is_watched",
     "kfree",
+    "looked_at",
     "poison",
     "rcu_assign_pointer",
     "rcu_dereference",
@@ -34,6 +36,11 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound="Shared | Elements")
+
+
+Made = tuple[list[int], int, str]
+"""How many objects of a class somebody has made, which of them this is, and the name of the task if it was one."""
+ALONE: Made = ([1], 1, "")
 
 
 class SharedType(type):
@@ -54,9 +61,18 @@ class Shared(metaclass=SharedType):
 
     @property
     def label(self) -> str:
-        """How texts call it."""
-        name = self.__dict__.get("name")
-        return f"{type(self).__name__} {name}" if name is not None else type(self).__name__
+        """How texts call it: by its name, or by a number among those of its class that the same made.
+
+        ``MemCgroup child``, ``Folio#2``, ``Folio#1@CPU0`` for the first that task CPU0 made; of what the setup made,
+        the only one of its class has no number.
+        """
+        name, kind = self.__dict__.get("name"), type(self).__name__
+        if name is not None:
+            return f"{kind} {name}"
+        tally, number, maker = self.__dict__.get("_made", ALONE)
+        if maker:
+            return f"{kind}#{number}@{maker}"
+        return f"{kind}#{number}" if tally[0] > 1 else kind
 
 
 class Part:
@@ -239,6 +255,22 @@ def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any])
         for cls in classes:
             for name in cls.fields:
                 delattr(cls, name)
+
+
+@contextmanager
+def looked_at(note: Callable[[Part], None]) -> Iterator[None]:
+    """Have every look at a part announced inside the block, also one that is no operation."""
+
+    def look(part: Part, name: str) -> Any:
+        if name not in ("label", "name", "owner"):
+            note(part)
+        return object.__getattribute__(part, name)
+
+    Part.__getattribute__ = look  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        del Part.__getattribute__
 
 
 def _marked(thing: S, read: int, write: int) -> S:

@@ -1,0 +1,129 @@
+"""Diagrams that can be posted: no line too wide, nothing decisive left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swaplab.explore import Program, Step, Violation, explore
+from swaplab.races.museum import exhibits
+from swaplab.races.offline import matrix
+from swaplab.report.diagram import diagram
+
+PROGRAMS: dict[str, Program[Any]] = {
+    f"{exhibit.name}: {label}": program for exhibit in exhibits() for label, program in exhibit.broken.items()
+} | {cell.label: cell.program for cell in matrix() if not cell.holds and "lists at release" in cell.label}
+DECISIVE = {
+    "acomp-ctx-hotunplug: freed without the mutex": (
+        "kfree(Request of CPU1)",
+        "write Request of CPU1.dlen",
+    ),
+    "alloc-after-check: checked outside the section": (
+        "read child.is_dying = false",
+        "write child.is_dying = true",
+        "xa_store(ListLru.xa[2], ListLruOne of child) = NULL",
+    ),
+    "cursor-holds-offline-memcg: the cursor goes to an offline memcg": (
+        "percpu_ref_tryget(B.refcnt) = true",
+        "write Zswap.next_shrink = B",
+    ),
+    "destroy-vs-late-work: isolated pages are not waited for": ("kfree(zswap)",),
+    "free-swap-vs-swapoff: nothing keeps the device": ("kfree(SwapMap of swap)", "read SwapMap of swap.byte"),
+    "noio-recursion: the shrinker does not ask": ("mutex_lock(bio_mempool) waits",),
+    "objcg-put-before-lru-del: the objcg is put first": ("kfree(Objcg of child)", "read Objcg of child.memcg"),
+    "shrinker-bit-lost-on-reparent: set if there was nothing before": (
+        "write parent.shrinker_bit = false",
+        "write ListLruOne of parent.nr_items = 1",
+    ),
+    "walker-skip-after-unlock: skips": ("list_del(B.lru)", "kfree(B)"),
+    "wrong-counter-heals: the splice counts what it moves": ("list_splice(ListLruOne of child.list",),
+    "zswap-lru-add-vs-offline: the id changes after the splice": (
+        "list_add_tail(E.lru, ListLruOne of child.list)",
+        "kfree(ListLruOne of child)",
+    ),
+    "zswap-lru-add-vs-offline: the parent has no list yet": ("xa_load(ListLru.xa[1]) = NULL",),
+    "add, its slot holds the child, list_lru 6.12, lookup rcu, lists at release": (
+        "list_add_tail(E.lru, ListLruOne child.list)",
+        "write ObjCgroup child.memcg = parent",
+    ),
+}
+"""What a reader has to see, by program."""
+
+
+def joined(text: str) -> str:
+    """Undo the wrapping of lines."""
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_broken_programs(name: str) -> None:
+    verdict = explore(PROGRAMS[name])
+    assert isinstance(verdict, Violation)
+    shown = diagram(verdict.steps, verdict.kind, verdict.sentence)
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert joined(verdict.sentence) in joined(shown)
+    assert len(shown.splitlines()) > 5
+    for operation in DECISIVE.get(name, ()):
+        assert joined(operation) in joined(shown), operation
+
+
+def test_there_are_such_programs() -> None:
+    assert set(DECISIVE) <= set(PROGRAMS)
+
+
+def step(cpu: str, *calls: str, what: str = "write", task: str = "", **other: Any) -> Step:
+    """An operation with what matters here."""
+    defaults: dict[str, Any] = {
+        "column": int(cpu[-1]),
+        "begun": 0,
+        "subject": "a.b",
+        "arguments": [],
+        "value": "1",
+        "matters": True,
+    }
+    return Step(cpu=cpu, task=task or cpu, calls=list(calls), what=what, **defaults | other)
+
+
+def test_columns_in_the_order_of_tasks_and_wrapped() -> None:
+    long = step("CPU0", "f()", what="atomic_cmpxchg", subject="thing.counter", arguments=["old", "new"], value="old")
+    found = diagram([step("CPU1"), long, step("CPU0", begun=0)], "warning", "it is so", 36).splitlines()
+    assert found == [
+        "CPU0                   CPU1",
+        "----                   ----",
+        "                       write a.b = 1",
+        "f()",
+        "  atomic_cmpxchg(thing.counter,",
+        "      old, new) = old",
+        "write a.b = 1",
+        "",
+        "=> warning: it is so",
+    ]
+
+
+def test_functions_that_only_call_another_are_left_out() -> None:
+    steps = [step("CPU0", "outer()", "only()", "inner()"), step("CPU0", "outer()", "other()", "_part()", begun=1)]
+    assert diagram(steps, "warning", "it is so").splitlines()[2:6] == [
+        "outer()",
+        "  inner()",
+        "    write a.b = 1",
+        "  other()",
+    ]
+
+
+def test_deferred_work_stands_under_its_name() -> None:
+    steps = [
+        step("CPU0", "f()"),
+        step("CPU0", task="free", what="kfree", value=""),
+        step("CPU0", "work(x)", task="work"),
+        step("CPU0", "f()", begun=1),
+    ]
+    assert diagram(steps, "warning", "it is so").splitlines()[2:9] == [
+        "f()",
+        "  write a.b = 1",
+        "[free]",
+        "  kfree(a.b)",
+        "[work(x)]",
+        "  write a.b = 1",
+        "[CPU0]",
+    ]
