@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from swaplab.kernel.sync import Part, current
-from swaplab.kernel.sync.runtime import COMMUTE, READ, operation
+from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE, operation
 
 __all__ = ["PAGE_SIZE", "Zone"]
 
 PAGE_SIZE = 4096
+TAKEN_MAX = 8
+"""Pages that anybody takes at once: those of a zspage."""
+
+
+def _take_mode(zone: Zone) -> int:
+    # Two that take pages commute if there are enough for both: so who takes leaves enough for any other, or depends on
+    # all. Additions cannot bring it below that without one that does.
+    return COMMUTE if zone.free >= 2 * TAKEN_MAX else WRITE
 
 
 class Zone(Part):
     """Pages that are free: struct zone.
 
-    Differs: taking and giving back commute, as they do in the kernel as long as each CPU finds pages on its own list;
-    that two tasks want the last page is not explored.
+    Taking and giving back commute as long as there are pages for whoever else may want some at once.
 
     Args:
         pages: how many there are.
@@ -33,7 +40,7 @@ class Zone(Part):
         """Take pages, and tell whether there were that many: mm/page_alloc.c:get_page_from_freelist, 6.12."""
         return not current.runtime.fails("alloc_page") and self._take(pages)
 
-    @operation(COMMUTE, "alloc_page")
+    @operation(_take_mode, "alloc_page")
     def _take(self, pages: int) -> bool:
         if self.free < pages:
             return False

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import KernelWarning
 from swaplab.kernel.sync.rcu import call_rcu
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, operation
+from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, current, operation
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Atomic", "PercpuRef", "Pointer"]
@@ -48,9 +48,10 @@ class Atomic(Part):
 
     @operation(FULL, "atomic_inc_not_zero")
     def inc_not_zero(self) -> bool:
-        """atomic_inc_not_zero."""
-        self.value += self.value != 0
-        return self.value != 0
+        """atomic_inc_not_zero: whatever is not zero is counted up, also what is below."""
+        is_not_zero = self.value != 0
+        self.value += is_not_zero
+        return is_not_zero
 
     @operation(FULL, "atomic_cmpxchg")
     def cmpxchg(self, old: int, new: int) -> int:
@@ -94,92 +95,145 @@ def _put_mode(ref: PercpuRef) -> int:
     return FULL if ref.is_counted else COMMUTE | RELEASE
 
 
+def _get_mode(ref: PercpuRef) -> int:
+    return FULL if ref.is_counted else COMMUTE
+
+
 class PercpuRef(Part):
     """struct percpu_ref: gets and puts that nobody counts until it is killed, then a count that ends at zero.
 
-    lib/percpu-refcount.c, 6.12. Differs: there is one count. `is_counted` says that zero is possible and looked for;
-    before, puts neither see nor cause anything that matters to each other.
+    lib/percpu-refcount.c, 6.12. Until a grace period after `kill`, gets and puts are additions to a number that nobody
+    looks at, be it below zero: `tryget` succeeds, and they commute. Then the sum of all becomes the count, and from
+    there on they depend on each other. Differs: there is one number from the beginning; the reference that the switch
+    takes is the initial one, which `kill` drops.
 
     Args:
         owner: the object it is part of.
         name: of the member.
         release: called once, by who drops the last reference after `kill`.
+
+    Attributes:
+        count: references.
+        is_dying: __PERCPU_REF_DEAD: it was killed.
+        is_atomic: __PERCPU_REF_ATOMIC: from `kill` on.
+        is_counted: the grace period after that is over, and the count is looked at.
     """
 
-    __slots__ = ("count", "is_counted", "is_dying", "release")
+    __slots__ = ("count", "is_atomic", "is_counted", "is_dying", "release")
 
     def __init__(self, owner: Shared, name: str, release: Callable[[], object]) -> None:
         Part.__init__(self, owner, name)
         self.release = release
         self.count = 1
-        self.is_dying = False
-        self.is_counted = False
+        self.is_dying = self.is_atomic = self.is_counted = False
 
-    @operation(COMMUTE, "percpu_ref_get")
+    @operation(_get_mode, "percpu_ref_get")
     def get(self) -> None:
         """percpu_ref_get: the caller has a reference already."""
-        if self.count <= 0:
+        if self.is_counted and self.count <= 0:
             raise KernelWarning(f"{self.label} is taken at zero")
         self.count += 1
 
-    @operation(COMMUTE | ACQUIRE, "percpu_ref_tryget")
-    def tryget(self) -> bool:
-        """percpu_ref_tryget: take a reference unless there are none left."""
-        self.count += self.count > 0
-        return self.count > 0
+    def _try(self) -> bool:
+        is_taken = not self.is_counted or self.count != 0
+        self.count += is_taken
+        return is_taken
 
-    @operation(COMMUTE | ACQUIRE, "percpu_ref_tryget_live")
+    @operation(_get_mode, "percpu_ref_tryget")
+    def tryget(self) -> bool:
+        """percpu_ref_tryget: take a reference unless it is seen that there are none left."""
+        return self._try()
+
+    @operation(_get_mode, "percpu_ref_tryget_live")
     def tryget_live(self) -> bool:
         """percpu_ref_tryget_live: take a reference unless it was killed."""
-        if self.is_dying:
-            return False
-        self.count += self.count > 0
-        return self.count > 0
+        return not self.is_dying and self._try()
 
     def put(self) -> None:
-        """percpu_ref_put: drop a reference, and release the object with the last."""
+        """percpu_ref_put: drop a reference, and release the object if that is seen to be the last."""
         if self._put():
             self.release()
 
+    @operation(_put_mode, "percpu_ref_put")
+    def _put(self) -> bool:
+        return self._drop()
+
     def _drop(self) -> bool:
         self.count -= 1
-        if self.count < 0:
+        if self.is_counted and self.count < 0:
             raise KernelWarning(f"{self.label} drops below zero")
-        return self.count == 0
-
-    _put = operation(_put_mode, "percpu_ref_put")(_drop)
+        return self.is_counted and self.count == 0
 
     def kill(self, confirm: Callable[[], object] | None = None) -> None:
         """percpu_ref_kill_and_confirm: let no more `tryget_live` succeed, tell `confirm`, drop the initial reference.
 
-        Everybody has seen the first one grace period later; the rest is done then.
+        Everybody has seen the first one grace period later; the rest is done then. May sleep if somebody is about to
+        resurrect it after an earlier `kill`.
         """
-        self._kill()
-        call_rcu(self._confirm, confirm)
+        if self._kill():
+            call_rcu(self._confirm, confirm)
+            return
+        self._finish_switch()
+        if confirm:
+            confirm()
+        self.put()
 
     @operation(FULL, "percpu_ref_kill")
-    def _kill(self) -> None:
+    def _kill(self) -> bool:
         if self.is_dying:
             raise KernelWarning(f"{self.label} is killed twice")
         self.is_dying = True
+        was_atomic, self.is_atomic = self.is_atomic, True
+        return not was_atomic
 
     def _confirm(self, confirm: Callable[[], object] | None) -> None:
-        # lib/percpu-refcount.c:percpu_ref_switch_to_atomic_rcu: confirm first, then the reference that kill took over.
+        """percpu_ref_switch_to_atomic_rcu: confirm first, then the reference that the switch has taken."""
         if confirm:
             confirm()
         if self._count():
             self.release()
 
-    @operation(FULL, "percpu_ref_put")
+    @operation(FULL, "percpu_ref_switch_to_atomic")
     def _count(self) -> bool:
+        if self.count <= 0:
+            raise KernelWarning(f"{self.label} is {self.count} after switching to atomic")
         self.is_counted = True
         return self._drop()
 
-    @operation(FULL, "percpu_ref_resurrect")
     def resurrect(self) -> None:
-        """percpu_ref_resurrect: undo `kill`; the caller holds a reference."""
-        self.is_dying = self.is_counted = False
+        """percpu_ref_resurrect: undo `kill`; the caller holds a reference.
+
+        Waits for the grace period of `kill`, so it may sleep until that is over.
+        """
+        if self._resurrect():
+            return
+        self._finish_switch()
+        self._switch_to_percpu()
+
+    @operation(FULL, "percpu_ref_resurrect")
+    def _resurrect(self) -> bool:
+        if not self.is_dying:
+            raise KernelWarning(f"{self.label} is resurrected, but was not killed")
+        self.is_dying = False
         self.count += 1
+        if self.is_counted:
+            self.is_atomic = self.is_counted = False
+        return not self.is_atomic
+
+    def _finish_switch(self) -> None:
+        """Wait until the count is looked at: __percpu_ref_switch_mode."""
+        while not self._is_switched():
+            current.runtime.might_sleep("percpu_ref_switch_mode")
+            current.runtime.relax()
+
+    @operation(READ | ACQUIRE, "wait_event")
+    def _is_switched(self) -> bool:
+        return self.is_counted or not self.is_atomic
+
+    @operation(FULL, "percpu_ref_switch_to_percpu")
+    def _switch_to_percpu(self) -> None:
+        if not self.is_dying:
+            self.is_atomic = self.is_counted = False
 
     @operation(READ, "percpu_ref_is_dying")
     def dying(self) -> bool:
