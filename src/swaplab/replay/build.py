@@ -199,9 +199,9 @@ def _size_classes() -> dict[str, NDArray[Any]]:
 
 def _contents(
     scenario: Scenario, accesses: Accesses
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
     """Component of every page, and first sample, samples and compressed lengths over all workloads' contents."""
-    kind = np.zeros(int(accesses.first[-1]), np.uint8)
+    kind = np.zeros(int(accesses.first[-1]), np.int32)
     firsts: list[int] = []
     counts: list[int] = []
     lengths: list[NDArray[np.int16]] = []
@@ -217,12 +217,14 @@ def _contents(
             counts += samples.count.tolist()
             lengths.append(_lengths(scenario.zswap.compressor, samples.pages))
             samples_before += len(samples.pages)
-        kind[begin:end] = samples.component_of(np.arange(begin, end)) + known[workload.content]
+        kind[begin:end] = samples.component_of(np.arange(begin, end)).astype(np.int32) + known[workload.content]
     return kind, np.array(firsts, np.int32), np.array(counts, np.int32), np.concatenate(lengths)
 
 
 def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
-    lengths = compressed_lengths(compressor, pages).astype(np.int16)
+    lengths = compressed_lengths(compressor, pages).astype(
+        np.int16
+    )  # what does not compress grows by an eighth at most
     lengths[~pages.any(axis=1)] = 0
     return lengths
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from swaplab.compress.jit import is_kept
+from swaplab.errors import InputError
 from swaplab.replay.build import build, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.charge import zap_workload
 from swaplab.replay.memory import run
-from swaplab.replay.state import COUNTERS
+from swaplab.replay.state import CLOCK_MAX, COUNTERS
 from swaplab.replay.stats import read_stats
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
@@ -62,6 +63,11 @@ class Replay:
         """Make some accesses."""
         run(self.machine, chunk)
         self.position += len(chunk)
+        if self.machine.control.clock >= CLOCK_MAX:
+            where = f"{self.scenario.source}: swap.device and the costs"
+            raise InputError(
+                where, "what keeps the clock below 146 years", f"all of that after {self.position} accesses"
+            )
 
     def fire(self, event: Event) -> None:
         """Let an event happen."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.state import NO_LIMIT, Machine
+from swaplab.replay.state import CLOCK_MAX, NO_LIMIT, Machine
 from swaplab.replay.stats import flush_stats
 from swaplab.replay.stock import charge_by_force, refill_stock
 
@@ -40,8 +40,8 @@ def payer(m: Machine) -> int:
 
 @jit
 def spend(m: Machine, nanoseconds: int) -> int:
-    """Let `nanoseconds` pass for the running task."""
-    m.control.clock += nanoseconds
+    """Let `nanoseconds` pass for the running task. At `CLOCK_MAX` the clock stands still, and the run is given up."""
+    m.control.clock = min(wide(m.control.clock) + nanoseconds, CLOCK_MAX)
     return nanoseconds
 
 

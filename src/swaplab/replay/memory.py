@@ -187,7 +187,7 @@ def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
             if unlikely(m.pte[access >> 1] >= PRESENT):
                 continue  # came in since
             control.made = at
-            control.clock += (offset + at - accounted) * access_ns
+            spend(m, (offset + at - accounted) * access_ns)
             accounted = offset + at
             control.position = before + accounted
             handle_mm_fault(m, access >> 1, access & 1)
@@ -198,7 +198,7 @@ def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
                 ahead = look_ahead(m, accesses, block + 1)
         control.made = end
         settle(m)
-    control.clock += (len(accesses) - accounted) * access_ns
+    spend(m, (len(accesses) - accounted) * access_ns)
     control.position = before + len(accesses)
     flush_stats_if_due(m)
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "CLOCK_MAX",
     "CONTROL",
     "COUNTERS",
     "FOLIO",
@@ -91,17 +92,21 @@ FOLIO = np.dtype(
     [
         ("next", "i4"),  # links of the one list the page is on; `next` of an entry that is on none yet: its number
         ("prev", "i4"),
-        ("memcg", "i2"),  # charged with the folio, or with the slot
+        ("memcg", "i2"),  # charged with the folio, or with the slot; cgroups and leaves are fewer than 12,000
         ("bits", "u2"),  # where it is, and flags
         ("kind", "i4"),  # content component, into `first` and `count`
         ("zspage", "i4"),  # in zswap: that holds the compressed bytes; resident: the folio that a scan meets `LATER`
         ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
-        ("version", "u4"),  # write accesses so far
+        ("version", "u4"),  # write accesses so far, modulo 2**32: `sample_hash` looks at no more
         ("other_memcg", "i2"),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
-        ("length", "i2"),  # compressed bytes of this version; UNKNOWN until it is stored
+        ("length", "i2"),  # compressed bytes of this version, below 2 pages; UNKNOWN until it is stored
     ]
 )
-"""All about a page: 32 bytes, so that none is in two cache lines (`records`) and a fault waits for one."""
+"""All about a page: 32 bytes, so that none is in two cache lines (`records`) and a fault waits for one.
+
+Numbers of pages, slots, zspages and lists fit an int32: a scenario has 2**26 pages, 2**28 slots and 11,000 cgroups at
+most (`swaplab.scenario.validate`), and the samples of its contents are 2**26 at most.
+"""
 
 MIN_NR_GENS, MAX_NR_GENS = 2, 4
 LRU_INACTIVE, LRU_ACTIVE = 0, 1
@@ -147,6 +152,9 @@ MIN_LRU_BATCH, MAX_LRU_BATCH = 64, 4096
 PAGEVEC_SIZE = 31
 WRITES_IN_FLIGHT = 256
 """Requests a device queue takes before the submitter sleeps (nr_requests of virtio-blk and of most SCSI disks)."""
+
+CLOCK_MAX = 1 << 62
+"""Nanoseconds, 146 years; what is added to a clock at once is less, so that no sum overflows (`Accesses`)."""
 
 COUNTERS = (
     "pgfault",

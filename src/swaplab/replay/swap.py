@@ -11,6 +11,7 @@ from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import lru_add_tail, lru_del, next_batch
 from swaplab.replay.memcontrol import charge_slot, count_slot, payer, slot_owner, spend
 from swaplab.replay.state import (
+    CLOCK_MAX,
     ISOLATED,
     PG_ACTIVE,
     PG_DIRTY,
@@ -100,8 +101,8 @@ def device_start(m: Machine, page: int, transfer_ns: int) -> int:
         if slot != control.head_position:
             start += wide(control.seek_ns)
         control.head_position = slot + 1
-    control.device_free_at = start + transfer_ns
-    return start + transfer_ns
+    control.device_free_at = min(start + transfer_ns, CLOCK_MAX)
+    return wide(control.device_free_at)
 
 
 @jit
@@ -139,7 +140,7 @@ def device_read(m: Machine, page: int, wait: bool) -> None:
     memcg = m.memcgs[payer(m)]
     if wait:
         submit(m)  # and with it, what was read ahead
-    done = device_start(m, page, wide(control.read_page_ns)) + wide(control.read_latency_ns)
+    done = min(device_start(m, page, wide(control.read_page_ns)) + wide(control.read_latency_ns), CLOCK_MAX)
     memcg.pswpin += 1
     if wait:
         memcg.device_ns += spend(m, done - wide(control.clock))
@@ -152,7 +153,7 @@ def device_write(m: Machine, page: int, batch: int) -> None:
     if control.writes_count == WRITES_IN_FLIGHT:
         wait_for_write(m)
     submit(m)
-    done = device_start(m, page, wide(control.write_page_ns)) + wide(control.write_latency_ns)
+    done = min(device_start(m, page, wide(control.write_page_ns)) + wide(control.write_latency_ns), CLOCK_MAX)
     tail = (wide(control.writes_head) + wide(control.writes_count)) % WRITES_IN_FLIGHT
     m.writes_page[tail] = page
     m.writes_done[tail] = done

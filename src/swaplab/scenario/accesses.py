@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
-from swaplab.scenario.model import Scenario, Workload
+from swaplab.scenario.model import PAGE_SIZE, Scenario, Workload
 from swaplab.scenario.patterns import pattern_chunks
 from swaplab.scenario.trace import Stream, Trace
 from swaplab.scenario.validate import PAGES_MAX, some
@@ -26,6 +26,8 @@ __all__ = ["Accesses", "Chunk"]
 
 CHUNK = 1 << 16
 DEFAULT_ROUNDS = 4
+LONGEST_NS = 1 << 62
+YEAR_NS = 365 * 24 * 3600 * 10**9
 TURNS = 1024
 Chunk = NDArray[np.uint32]
 Problems = Iterator[tuple[str, str, object]]
@@ -40,7 +42,7 @@ class Accesses:
 
     Raises:
         InputError: a trace is missing or broken, does not have a stream that a workload names, or has nothing for a
-            workload; an event comes after the last access.
+            workload; an event comes after the last access; or the device is so slow that times could overflow.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -91,7 +93,7 @@ class Accesses:
         return min(recorded, workload.accesses or recorded)
 
     def _check(self) -> None:
-        for place, expected, found in (*self._empty(), *self._shared(), *self._late()):
+        for place, expected, found in (*self._empty(), *self._shared(), *self._late(), *self._slow()):
             raise InputError(f"{self._scenario.source}: {place}", expected, found)
         if self.first[-1] > PAGES_MAX:
             place = f"{self._scenario.source}: workload"
@@ -116,6 +118,25 @@ class Accesses:
         for i, event in enumerate(self._scenario.events):
             if event.at > self.total:
                 yield f"event[{i}].at", f"at most {self.total}, the number of accesses", event.at
+
+    def _slow(self) -> Problems:
+        """Times are sums in int64: of each page that an access may bring in, a read and a write."""
+        device = self._scenario.swap.device
+        if device == "zram":
+            return
+        transfer = PAGE_SIZE * 10**9
+        parts = {
+            "read_latency": device.read_latency_ns,
+            "write_latency": device.write_latency_ns,
+            "read_bandwidth": transfer // device.read_bandwidth,
+            "write_bandwidth": transfer // device.write_bandwidth,
+            "submit": device.submit_ns,
+            "seek": device.seek_ns,
+        }
+        longest = self.total * (2 << self._scenario.machine.page_cluster) * sum(parts.values())
+        if longest >= LONGEST_NS:
+            years = f"{longest / YEAR_NS:,.0f} years for {self.total} accesses"
+            yield f"swap.device.{max(parts, key=parts.__getitem__)}", "a device on which no run takes 146 years", years
 
     def by_workload(self) -> dict[str, int]:
         """Return the accesses of each workload, by ``cgroup:name`` and, where that is not unique, its number."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.errors import InputError
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.content import Content, Samples, sample_hash
 from swaplab.scenario.model import Scenario
@@ -16,6 +17,7 @@ __all__ = ["Contents", "checksums", "contents_of"]
 Numbers = NDArray[np.int64]
 BASIS, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 BATCH = 1 << 20
+COMPONENTS_MAX = 1 << 16  # what the guest's table of uint16 can name
 
 
 class Contents(NamedTuple):
@@ -55,6 +57,9 @@ def contents_of(scenario: Scenario, accesses: Accesses) -> Contents:
             known[workload.content] = components, samples
             components += len(samples.count)
         before, samples = known[workload.content]
+        if components > COMPONENTS_MAX:
+            where = f"{scenario.source}: workload[{i}].content"
+            raise InputError(where, f"at most {COMPONENTS_MAX} components in all contents", components)
         begin, end = int(accesses.first[i]), int(accesses.first[i + 1])
         kinds[begin:end] = samples.component_of(np.arange(begin, end)).astype(np.uint16) + before
     all_samples = [samples for _, samples in known.values()]
