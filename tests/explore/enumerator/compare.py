@@ -9,7 +9,7 @@ from typing import Any
 from tests.explore.brute import trace
 from tests.explore.enumerator.language import Program, line
 from tests.explore.enumerator.orders import Outcome, count_traces, every_order
-from tests.explore.enumerator.translate import Seen, System, translate, world
+from tests.explore.enumerator.translate import System, Thing, translate, world
 
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.program import ProgramError
@@ -100,12 +100,12 @@ def _text(outcomes: set[Outcome], others: set[Outcome]) -> str:
 
 def explore(program: Program, naming: tuple[int, ...]) -> tuple[list[Outcome], list[Any], int]:
     """Return outcome and trace of each execution of the search, and how many it has begun in vain."""
-    seen = Seen()
-    explorer = Explorer(translate(program, naming, seen), search := OptimalSearch(), keep_going=True)
+    things: dict[str, Thing] = {}
+    explorer = Explorer(translate(program, naming, things), search := OptimalSearch(), keep_going=True)
     outcomes, traces = [], []
 
     def visit() -> bool:
-        outcomes.append(_outcome(explorer, naming, seen))
+        outcomes.append(_outcome(explorer, naming, things))
         traces.append(trace(explorer))
         return True
 
@@ -113,15 +113,15 @@ def explore(program: Program, naming: tuple[int, ...]) -> tuple[list[Outcome], l
     return outcomes, traces, search.vain
 
 
-def _outcome(explorer: Explorer, naming: tuple[int, ...], seen: Seen) -> Outcome:
+def _outcome(explorer: Explorer, naming: tuple[int, ...], things: dict[str, Thing]) -> Outcome:
     tasks = []
     for number, task in explorer.tasks.items():
         name = _name(number, naming)
-        status = "bug" if task.crashed else seen.values.get(name, ()) if task.done else "waits"
+        status = "bug" if task.crashed else task.told or () if task.done else "waits"
         tasks.append((name, status))
     bugs = tuple(sorted(bug.title for bug in explorer.bugs if not _is_race(bug)))
     system: System = explorer.state
-    return frozenset(tasks), bugs, frozenset(world(system, seen.things).items())
+    return frozenset(tasks), bugs, frozenset(world(system, things).items())
 
 
 def _name(number: int, naming: tuple[int, ...]) -> str:

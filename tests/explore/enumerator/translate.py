@@ -41,7 +41,7 @@ from swaplab.kernel.sync import (
     synchronize_rcu,
 )
 
-__all__ = ["Seen", "System", "Thing", "translate", "world"]
+__all__ = ["System", "Thing", "translate", "world"]
 
 
 class Thing(Shared):
@@ -85,19 +85,6 @@ class System(Shared):
         WRITE_ONCE(self).y = 9
 
 
-class Seen:
-    """What is noted of an execution.
-
-    Attributes:
-        values: that each task had seen when it ended.
-        things: that tasks have made, by name.
-    """
-
-    def __init__(self) -> None:
-        self.values: dict[str, tuple[object, ...]] = {}
-        self.things: dict[str, Thing] = {}
-
-
 def world(system: System, things: dict[str, Thing]) -> dict[Any, Any]:
     """Return the state of a system, and of what tasks have made, as the small model has it."""
     found: dict[Any, Any] = {name: getattr(system, name) for name in ("x", "y")}
@@ -124,25 +111,24 @@ def _holder(lock: Lock) -> bool:
     return lock.holder is not None
 
 
-def translate(program: language.Program, order: tuple[int, ...], seen: Seen) -> Program[System]:
+def translate(program: language.Program, order: tuple[int, ...], things: dict[str, Thing]) -> Program[System]:
     """Return a program of the explorer.
 
     Args:
         program: to translate.
         order: of its tasks.
-        seen: to note in what tasks see and make.
+        things: takes what tasks make, by name.
     """
 
     def set_up() -> System:
-        seen.values.clear()
-        seen.things.clear()
+        things.clear()
         return System()
 
-    def task(number: int) -> Callable[[System], None]:
-        def run(system: System) -> None:
-            runner = _Runner(system, f"t{number}", None, seen.things)
+    def task(number: int) -> Callable[[System], tuple[object, ...]]:
+        def run(system: System) -> tuple[object, ...]:
+            runner = _Runner(system, f"t{number}", None, things)
             runner.body(program[number])
-            seen.values[f"t{number}"] = tuple(runner.seen)
+            return tuple(runner.seen)
 
         return run
 
