@@ -7,6 +7,7 @@ same operations, and the same order of those that conflict, are one (a Mazurkiew
 - the object that it is part of, as a read, and as a write by kfree;
 - an element of an array, a table or a bitmap: as a field. Who may add an element to a table or the XArray, or remove
   one, adds to the whole; who looks at what elements there are reads the whole;
+- a percpu_ref: gets and puts add to it while nobody looks at the count, and write it from then on;
 - a lock: whoever takes, tries or releases it writes it;
 - read sections: whoever begins one, which the holder of a spinlock does, reads the variable `rcu`; who starts to wait
   for a grace period, or has something called after one, adds to it. The end of a section touches nothing, nor does the
@@ -62,8 +63,8 @@ def _take(_state: State, task: Task, lock: str) -> Touches:
     return ((lock, WRITE), ("rcu", READ)) if begins else ((lock, WRITE),)
 
 
-def _put(state: State, _task: Task) -> Touches:
-    return (("ref", WRITE if state.world["ref"][2] else ADD),)
+def _count(state: State, _task: Task) -> Touches:
+    return (("ref", WRITE if state.world["ref"].is_counted else ADD),)
 
 
 def _element(name: str, how: str) -> Callable[..., Touches]:
@@ -98,10 +99,9 @@ TOUCHES: dict[str, Callable[..., Touches]] = {
     **dict.fromkeys(("add_return", "dec_and_test", "inc_not_zero", "cmpxchg", "try_cmpxchg", "xchg"), _first(WRITE)),
     "pointer_read": _always("p", READ),
     "pointer_cmpxchg": _always("p", WRITE),
-    **dict.fromkeys(("get", "tryget", "tryget_live"), _always("ref", ADD)),
-    "put": _put,
-    **dict.fromkeys(("kill_ref", "count_ref", "resurrect"), _always("ref", WRITE)),
-    "is_dying": _always("ref", READ),
+    **dict.fromkeys(("get", "tryget", "tryget_live", "put"), _count),
+    **dict.fromkeys(("kill", "count_ref", "resurrect", "to_percpu"), _always("ref", WRITE)),
+    **dict.fromkeys(("is_dying", "is_switched"), _always("ref", READ)),
     **dict.fromkeys(("list_add", "list_add_tail", "list_move_tail", "list_del", "list_splice"), _lists(WRITE)),
     **dict.fromkeys(("list_empty", "node_empty", "list_first"), _lists(READ)),
     "list_next": lambda state, task, head: _lists(READ)(state, task, head, "*"),

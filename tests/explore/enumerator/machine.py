@@ -18,7 +18,7 @@ __all__ = ["FIRST", "SLEEPS", "State", "Task", "able", "begin", "ending", "step"
 
 FIRST: dict[Any, Any] = {
     "x": 0, "y": 0, "ptr": "A", "a": None, "b": None, "m": None, "n": 0, "k": 1, "p": None, "H": (), "G": (),
-    "ref": (1, False, False), "X.lock": None, "E[0]": 0, "E[1]": 0, "T[0]": None, "T[1]": None, "T": (), "Z[0]": 0,
+    "X.lock": None, "E[0]": 0, "E[1]": 0, "T[0]": None, "T[1]": None, "T": (), "Z[0]": 0,
     "Z[1]": 0, 0: None, 1: None, "q": None, "u": None, "orders": frozenset(),
 }  # fmt: skip
 """The world at first. Of a lock there is its holder, of a queue its last work, of the XArray an item by index."""
@@ -84,7 +84,7 @@ class State:
 
 def begin(program: Program) -> State:
     """Return the first state of a program."""
-    world = {**FIRST, **_object("A"), **_object("B")}
+    world = {**FIRST, "ref": Ref(), **_object("A"), **_object("B")}
     state = State({f"t{number}": Task(body) for number, body in enumerate(program)}, world)
     for name in list(state.tasks):
         _settle(state, name)
@@ -226,6 +226,12 @@ def _trylock(task: Task, given: str, body: Body) -> Task:
     return _then(task, ("try", lock), ("if", 1, (*body, ("release", lock)), ()))
 
 
+def _might_sleep(task: Task) -> Task:
+    if task.depth:
+        raise Bug("sleeping in atomic context")
+    return task
+
+
 def _rcu(task: Task, body: Body) -> Task:
     if task.depth:
         return _then(task._replace(depth=task.depth + 1), *body, ("rcu_read_unlock",))
@@ -251,13 +257,13 @@ CONTROL: dict[str, Callable[..., Task]] = {
     "flush": lambda t: _then(t._replace(before=t.w), ("flushed",)) if t.w else t,
     "array_find": lambda t, wanted: _then(t, ("find_at", 0, wanted)),
     "new": lambda t: t._replace(made=t.made + 1),
-    "kill": lambda t: _then(t, ("kill_ref",), ("call_rcu", (("count_ref",),))),
+    "might_sleep": _might_sleep,
     "xa_store": lambda t, i, thing: _unless_null(t, thing, ("under_xa_lock", "xa_store_locked", i, thing)),
     "xa_erase": lambda t, i: _under_xa_lock(t, "xa_erase_locked", i),
     "xa_cmpxchg": lambda t, i, old, new: _under_xa_lock(t, "xa_cmpxchg_locked", i, old, new),
     "under_xa_lock": _under_xa_lock,
     "one": lambda t: t._replace(r=1),
-    "same": lambda t, back: t._replace(r=int(t.seen[-1] == t.seen[-back])),
+    "same": lambda t, back: t._replace(r=int(t.seen[-1:] == t.seen[-back:][:1])),
     "if": lambda t, value, then, otherwise: _then(t, *(then if t.r == value else otherwise)),
     "if_object": lambda t, then, otherwise: _then(t, *(then if t.o is not None else otherwise)),
     "loop": lambda t, body, value: _then(t, *body, ("again", value, body, len(t.seen))),
@@ -297,6 +303,10 @@ class _Doing:
     def put(self, **fields: Any) -> None:
         """Change the task."""
         self.state.tasks[self.name] = self.task._replace(**fields)
+
+    def next(self, *statements: Statement) -> None:
+        """Have the task do something before what it still has to do."""
+        self.put(todo=(*statements, *self.task.todo))
 
     def tell(self, value: Any) -> None:
         """Have the task see a value."""
@@ -482,7 +492,7 @@ def _find_at(on: _Doing, at: int, wanted: int) -> None:
     elif at == 1:
         on.tell(-1)
     else:
-        on.put(todo=(("find_at", at + 1, wanted), *on.task.todo))
+        on.next(("find_at", at + 1, wanted))
 
 
 def _table_get(on: _Doing, key: int) -> None:
@@ -513,47 +523,79 @@ def _for_each(on: _Doing) -> None:
     on.see(tuple(index for index in (0, 1) if on.world[index]))
 
 
-# References: count, whether it is killed, and whether it is counted
+# References: what lib/percpu-refcount.c does. Nobody looks at the count until the grace period after a kill is over.
+
+
+class Ref(NamedTuple):
+    """State of a percpu_ref."""
+
+    references: int = 1
+    is_dead: bool = False
+    is_atomic: bool = False
+    is_counted: bool = False
 
 
 def _get(on: _Doing) -> None:
-    count, *rest = on.world["ref"]
-    if count <= 0:
+    ref = on.world["ref"]
+    if ref.is_counted and ref.references <= 0:
         raise Bug("warning")
-    on.change("ref", (count + 1, *rest))
+    on.change("ref", ref._replace(references=ref.references + 1))
 
 
 def _tryget(on: _Doing, is_live: bool) -> None:
-    count, is_dying, is_counted = on.read("ref")
-    is_taken = count > 0 and not (is_live and is_dying)
+    ref = on.read("ref")
+    is_taken = not (ref.is_counted and ref.references == 0) and not (is_live and ref.is_dead)
     if is_taken:
-        on.change("ref", (count + 1, is_dying, is_counted))
+        on.change("ref", ref._replace(references=ref.references + 1))
     on.tell(is_taken)
 
 
 def _put(on: _Doing) -> None:
-    count, *rest = on.world["ref"]
-    on.change("ref", (count - 1, *rest))
-    if count - 1 < 0:
+    ref = on.world["ref"]._replace(references=on.world["ref"].references - 1)
+    on.change("ref", ref)
+    if ref.is_counted and ref.references < 0:
         raise Bug("warning")
-    if count - 1 == 0:
-        on.put(todo=(("write_once", "y", 9), *on.task.todo))
+    if ref.is_counted and ref.references == 0:
+        on.next(("write_once", "y", 9))
 
 
 def _kill(on: _Doing) -> None:
-    count, is_dying, is_counted = on.read("ref")
-    if is_dying:
+    ref = on.read("ref")
+    if ref.is_dead:
         raise Bug("warning")
-    on.change("ref", (count, True, is_counted))
+    on.change("ref", ref._replace(is_dead=True, is_atomic=True))
+    on.next(*((("is_switched",), ("put",)) if ref.is_atomic else (("call_rcu", (("count_ref",),)),)))
 
 
 def _count(on: _Doing) -> None:
-    on.world["ref"] = (*on.world["ref"][:2], True)
+    ref = on.read("ref")
+    if ref.references <= 0:
+        raise Bug("warning")
+    on.change("ref", ref._replace(is_counted=True))
     _put(on)
 
 
 def _resurrect(on: _Doing) -> None:
-    on.change("ref", (on.world["ref"][0] + 1, False, False))
+    ref = on.read("ref")
+    if not ref.is_dead:
+        raise Bug("warning")
+    on.change("ref", ref._replace(references=ref.references + 1, is_dead=False))
+    if ref.is_counted:
+        on.change("ref", Ref(ref.references + 1))
+    else:
+        on.next(("is_switched",), ("to_percpu",))
+
+
+def _is_switched(on: _Doing) -> None:
+    ref = on.read("ref")
+    if ref.is_atomic and not ref.is_counted:
+        on.next(("might_sleep",), ("relax",), ("is_switched",))
+
+
+def _to_percpu(on: _Doing) -> None:
+    ref = on.read("ref")
+    if not ref.is_dead:
+        on.change("ref", Ref(ref.references))
 
 
 # Lists: of a head its entries, of an entry the list that it is on
@@ -646,10 +688,12 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "tryget": lambda on: _tryget(on, False),
     "tryget_live": lambda on: _tryget(on, True),
     "put": _put,
-    "kill_ref": _kill,
+    "kill": _kill,
     "count_ref": _count,
     "resurrect": _resurrect,
-    "is_dying": lambda on: on.tell(on.read("ref")[1]),
+    "is_switched": _is_switched,
+    "to_percpu": _to_percpu,
+    "is_dying": lambda on: on.tell(on.read("ref").is_dead),
     "list_add": lambda on, head, thing: _link(on, head, thing, True),
     "list_add_tail": lambda on, head, thing: _link(on, head, thing, False),
     "list_move_tail": _move,

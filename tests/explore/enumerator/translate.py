@@ -9,6 +9,7 @@ from tests.explore.enumerator import language
 from tests.explore.enumerator.language import Body, Statement
 
 from swaplab.explore import Program
+from swaplab.explore.runtime import Explorer
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
@@ -28,6 +29,7 @@ from swaplab.kernel.sync import (
     WorkQueue,
     XArray,
     call_rcu,
+    current,
     flush,
     kfree,
     kfree_rcu,
@@ -95,7 +97,8 @@ def world(system: System, things: dict[str, Thing]) -> dict[Any, Any]:
     found |= {index: _name(system.X.items.get(index)) for index in (0, 1)}
     found |= {f"{name}[{at}]": getattr(system, name).items[at] for name in "EZ" for at in (0, 1)}
     found |= {f"T[{key}]": system.T.items.get(key) for key in (0, 1)} | {"T": tuple(system.T.items)}
-    found["ref"] = (system.ref.count, system.ref.is_dying, system.ref.is_counted)
+    ref = system.ref
+    found["ref"] = (ref.count, ref.is_dying, ref.is_atomic, ref.is_counted)
     for name, thing in (("A", system.A), ("B", system.B), *things.items()):
         head = thing.node.head
         found |= {f"{name}.": "_freed" not in thing.__dict__, f"{name}.v": thing.v, f"{name}.l": _holder(thing.l)}
@@ -146,7 +149,7 @@ class _Runner:
         self.r = 0
         self.w: Work | None = None
         self.seen: list[object] = []
-        self.made = self.deferred = 0
+        self.made = 0
 
     def body(self, body: Body) -> None:
         for statement in body:
@@ -183,8 +186,10 @@ class _Runner:
 
     def later(self, body: Body) -> Callable[[], None]:
         """A function that does a body, in a task that is called after this one."""
-        runner = _Runner(self.system, f"{self.name}/{self.deferred}", self.o, self.things)
-        self.deferred += 1
+        explorer = current.runtime
+        assert isinstance(explorer, Explorer)
+        assert explorer.task
+        runner = _Runner(self.system, f"{self.name}/{explorer.task.children}", self.o, self.things)
         return lambda: runner.body(body)
 
     # Fields
@@ -287,7 +292,6 @@ class _Runner:
         self.system.ref.put()
 
     def do_kill(self) -> None:
-        self.deferred += 1
         self.system.ref.kill()
 
     def do_resurrect(self) -> None:
@@ -421,7 +425,6 @@ class _Runner:
     def do_kfree_rcu(self, thing: str) -> None:
         found = self.thing(thing)
         if found:
-            self.deferred += 1
             kfree_rcu(found)
 
     def do_kfree(self, thing: str) -> None:
@@ -447,7 +450,7 @@ class _Runner:
         self.r = 1
 
     def do_same(self, back: int) -> None:
-        self.r = int(self.seen[-1] == self.seen[-back])
+        self.r = int(self.seen[-1:] == self.seen[-back:][:1])
 
     def do_if(self, value: int, then: Body, otherwise: Body) -> None:
         self.body(then if self.r == value else otherwise)
