@@ -23,7 +23,7 @@ class Found(NamedTuple):
 def found(
     setup: Callable[[], Any],
     tasks: Mapping[str, Callable[[Any], object]],
-    invariants: Mapping[str, Callable[[Any], object]] | None = None,
+    invariants: Mapping[str, Callable[[Any], bool]] | None = None,
 ) -> Found:
     """Run them all."""
     search = OptimalSearch()

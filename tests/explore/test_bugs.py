@@ -295,7 +295,13 @@ def test_errors_of_the_program_itself() -> None:
     with pytest.raises(ProgramError, match=r"ValueError in the program itself: mine \(.*test_bugs.py, line"):
         explore(Program("wrong", System, {"CPU0": wrong}))
     with pytest.raises(ProgramError, match="ZeroDivisionError"):
-        explore(Program("wrong", System, {"CPU0": set_flag}, {"never": lambda s: 1 // 0}))
+        explore(Program("wrong", System, {"CPU0": set_flag}, {"never": lambda s: 1 // 0 == 1}))
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, [], "yes"])
+def test_an_invariant_that_is_neither_true_nor_false(value: object) -> None:
+    with pytest.raises(ProgramError, match=r'"it is so" returns .*: it has to return True or False'):
+        explore(Program("vague", System, {"CPU0": set_flag}, {"it is so": lambda s: value}))  # type: ignore[dict-item, return-value]
 
 
 def test_objects_from_outside() -> None:

@@ -46,9 +46,10 @@ class System:
 
 
 Body = Callable[[System], object]
+Check = Callable[[System], bool]
 
 
-def steps(tasks: dict[str, Body], check: Body | None = None) -> list[Step]:
+def steps(tasks: dict[str, Body], check: Check | None = None) -> list[Step]:
     """Return the steps of what breaks."""
     invariants = {"it is as it should be": check} if check else {}
     verdict = explore(Program("recorded", System, tasks, invariants))
@@ -56,7 +57,7 @@ def steps(tasks: dict[str, Body], check: Body | None = None) -> list[Step]:
     return verdict.steps
 
 
-def texts(tasks: dict[str, Body], check: Body | None = None) -> list[str]:
+def texts(tasks: dict[str, Body], check: Check | None = None) -> list[str]:
     """Return what is shown, with values."""
     return [
         f"{step.cpu}: {step.what} {' '.join([step.subject, *step.arguments])} = {step.value}"

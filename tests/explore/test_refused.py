@@ -128,11 +128,16 @@ def test_what_tasks_have_returned() -> None:
     def read(system: System) -> int:
         return READ_ONCE(system).v
 
-    def program(check: Callable[..., object]) -> Program[System]:
+    def program(check: Callable[..., bool]) -> Program[System]:
         return Program("told", System, {"reader": read, "writer": write}, {"the reader is first": check})
 
-    seen = []
-    for check in (lambda _, told: seen.append(dict(told)), lambda _, told, limit=1: told["reader"] < limit):
+    seen: list[dict[str, object]] = []
+
+    def look(_: System, told: dict[str, object]) -> bool:
+        seen.append(dict(told))
+        return True
+
+    for check in (look, lambda _, told, limit=1: told["reader"] < limit):
         verdict = explore(program(check))
     assert isinstance(verdict, Violation)
     assert verdict.sentence == "the reader is first"

@@ -28,8 +28,8 @@ class Program(Generic[S]):
         setup: makes the system anew for every execution; nothing else runs meanwhile, and what it defers runs first.
         tasks: called with the system, each in a task of its own, by the name of its CPU or thread.
         invariants: called with the system when all tasks are done, by the sentence that is false where one returns
-            False or fails an assertion. One that takes two arguments is given what each task has returned, too, by the
-            task's name: None of one that crashed.
+            False or fails an assertion. They return True or False, and nothing else. One that takes two arguments is
+            given what each task has returned, too, by the task's name: None of one that crashed.
         control: the same with a safeguard removed, which has to break: if it does not, then that this one holds says
             nothing.
     """
@@ -37,7 +37,7 @@ class Program(Generic[S]):
     name: str
     setup: Callable[[], S]
     tasks: Mapping[str, Callable[[S], object]]
-    invariants: Mapping[str, Callable[..., object]] = field(default_factory=dict)
+    invariants: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     control: Program[S] | None = None
 
 

@@ -282,9 +282,9 @@ class _Recorder(Explorer):
                 self.rows.append(row)
         return True
 
-    def _noting(self, sentence: str, check: Callable[..., object]) -> Callable[..., object]:
+    def _noting(self, sentence: str, check: Callable[..., bool]) -> Callable[..., bool]:
         @wraps(check)
-        def noted(*args: object) -> object:
+        def noted(*args: object) -> bool:
             self._looking = self._looks[sentence] = set()
             with looked_at(lambda part: self._look(part.owner, part.name)):
                 return check(*args)

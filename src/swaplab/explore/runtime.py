@@ -413,8 +413,14 @@ class Explorer:
         arguments = self.state, {task.name: task.told for task in self.tasks.values() if task.number < CHILDREN_MAX}
         for sentence, check in self.program.invariants.items():
             try:
-                if check(*arguments[: self._wanted[sentence]]) is False:
+                found = check(*arguments[: self._wanted[sentence]])
+                if found is False:
                     self.bugs.append(Broken(sentence))
+                elif found is not True:
+                    self.error = ProgramError(
+                        f'{self.program.name}: the invariant "{sentence}" returns {found!r}: it has to return True or'
+                        " False"
+                    )
             except AssertionError as error:
                 self.bugs.append(Broken(f"{sentence}: {error}" if str(error) else sentence))
             except KernelBug as bug:
@@ -556,7 +562,7 @@ class Explorer:
             task.accesses = self._touch(thing, name, mode)
             self._point(task, what, thing, name)
         if "_freed" in thing.__dict__:
-            raise UseAfterFree(f"{thing.label}.{name} is used after it was freed")
+            raise UseAfterFree(f"{thing.label}{'.' * bool(name)}{name} is used after it was freed")
 
     def free(self, thing: Shared) -> None:
         """End the life of an object."""

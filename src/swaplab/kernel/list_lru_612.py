@@ -24,7 +24,7 @@ from swaplab.kernel.list_lru import (
 )
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, ListNode, call_rcu, rcu
 
-__all__ = ["ListLru612", "switch_ids"]
+__all__ = ["ListLru612", "OwnedListLru", "switch_ids"]
 
 
 def memcg_kmem_id(memcg: LruMemcg) -> int:
@@ -166,6 +166,26 @@ class ListLru612(ListLru):
                 dst.nr_items += src.nr_items
                 set_shrinker_bit(parent)
                 src.nr_items = 0
+
+
+class OwnedListLru(ListLru612):
+    """What was feared in 2023: a memcg's lists are its own until it is freed, whatever was spliced out of them.
+
+    Differs: Linux never had this.
+    """
+
+    def __init__(self, nodes: int) -> None:
+        super().__init__(nodes, index=lambda memcg: memcg.id)  # type: ignore[attr-defined]
+
+    def reparent(self, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
+        """Splice, and no more."""
+        for nid in range(self.nodes):
+            self._reparent_node(nid, src_idx, parent)
+
+    def memcg_freed(self, src_idx: int) -> None:
+        """Free the lists with their memcg."""
+        if mlru := self.xa.erase(src_idx):
+            free_memcg_lists(mlru)
 
 
 def switch_ids(memcg: LruMemcg, parent: LruMemcg) -> None:

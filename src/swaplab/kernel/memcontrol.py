@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from swaplab.kernel.css import CSS_ONLINE, CgroupRoot, css_descendants, css_next_descendant_pre, online_css
 from swaplab.kernel.list_lru import ListLru, LruMemcg
-from swaplab.kernel.list_lru_612 import ListLru612, switch_ids
+from swaplab.kernel.list_lru_612 import ListLru612, OwnedListLru, switch_ids
 from swaplab.kernel.list_lru_613 import ListLru613
 from swaplab.kernel.lruvec import Lruvec
 from swaplab.kernel.page_alloc import PAGE_SIZE
@@ -80,7 +80,7 @@ T = TypeVar("T")
 def _list_lru_of(protocol: Protocol, nodes: int) -> ListLru:
     """Make a list_lru of a protocol."""
     if protocol.list_lru == "feared":
-        return ListLru612(nodes, index=lambda memcg: memcg.id)  # type: ignore[attr-defined]
+        return OwnedListLru(nodes)
     if protocol.list_lru == "6.12":
         return ListLru612(
             nodes,
@@ -246,6 +246,8 @@ class MemCgroup(LruMemcg):
     def css_free(self) -> None:
         """mem_cgroup_css_free, 6.12."""
         assert self.orig_objcg
+        if self.memcgs.protocol.list_lru == "feared":
+            free_owned_lists(self)
         self.orig_objcg.refcnt.put()
         kfree(self)
 
@@ -309,6 +311,14 @@ def memcg_reparent_list_lrus(protocol: Protocol, memcg: MemCgroup, parent: MemCg
             lru.reparent(memcg, parent, src_idx)
     if switches and late:
         switch_ids(memcg, parent)
+
+
+def free_owned_lists(memcg: MemCgroup) -> None:
+    """What was feared: the lists go with the memcg."""
+    with memcg.memcgs.list_lrus_mutex:
+        for lru in memcg.memcgs.list_lrus:
+            if isinstance(lru, OwnedListLru):
+                lru.memcg_freed(memcg.id)
 
 
 def _bare(objcg: ObjCgroup, use: Callable[[MemCgroup], T]) -> T:

@@ -30,8 +30,8 @@ class Protocol:
             - ``6.13``: a lock for each list, and a mark on dead ones; what comes late goes up. As first merged: the
               entry in the xarray goes before the list is drained.
             - ``6.13-fixed``: the same, with the list drained and marked first, as since 2026.
-            - ``feared``: 6.12 with a kmemcg_id that never changes, as the mailing list thought it was in 2023: what
-              comes late finds the list of the dying memcg.
+            - ``feared``: as the mailing list thought it was in 2023. A memcg's lists are its own until it is freed, so
+              that what comes late finds the list of the dying memcg, which nobody will look at again.
         lookup: what keeps the memcg of an objcg alive while an entry is put on its list, or taken off.
         reparent: when lists go to the parent: offline; at the release of the css, as was proposed; or then, and the
             objcgs with them.

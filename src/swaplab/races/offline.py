@@ -21,7 +21,7 @@ from swaplab.kernel.css import CSS_ONLINE, cgroup_rmdir, css_descendants
 from swaplab.kernel.list_lru import DEAD, ListLruOne, LruStatus
 from swaplab.kernel.memcontrol import MemcgRoot, MemCgroup, ObjCgroup, mem_cgroup_create
 from swaplab.kernel.protocol import SAFEGUARDS, ListLruProtocol, Lookup, Protocol
-from swaplab.kernel.sync import ListNode, Shared, SpinLock, rcu
+from swaplab.kernel.sync import ListNode, Shared, SpinLock, is_freed, rcu
 
 __all__ = ["Cell", "matrix"]
 
@@ -104,10 +104,10 @@ class Machine:
 
     def lists(self) -> Iterator[tuple[MemCgroup, ListLruOne]]:
         """Lists that reclaim can reach: of the root, and of memcgs that are online."""
-        memcgs = [self.memcgs.root, *(m for m in (self.parent, self.child) if m.__dict__["flags"] & CSS_ONLINE)]
+        memcgs = [self.memcgs.root, *(m for m in (self.parent, self.child) if m.flags & CSS_ONLINE)]
         for memcg in memcgs:
             for nid in range(self.lru.nodes):
-                index = memcg.__dict__["kmemcg_id"]
+                index = memcg.kmemcg_id
                 mlru = self.lru.xa.items.get(index)
                 if index < 0:
                     yield memcg, self.lru.node[nid].lru
@@ -115,30 +115,34 @@ class Machine:
                     yield memcg, mlru.node[nid]
 
 
-def are_reachable(machine: Machine) -> None:
+def are_reachable(machine: Machine) -> bool:
     """Every entry is on a list that reclaim can reach."""
     found = [entry for _, one in machine.lists() for entry in one.list.entries()]
     for entry in machine.entries:
         assert entry in found, f"{entry.label} is on no list that reclaim can reach: nobody will ever write it back"
+    return True
 
 
-def are_counted(machine: Machine) -> None:
+def are_counted(machine: Machine) -> bool:
     """Every list that reclaim can reach has as many items as it says."""
     for memcg, one in machine.lists():
-        counted = one.__dict__["nr_items"]
+        counted = one.nr_items
         length = len(one.list.entries())
         assert counted in (length, DEAD), f"nr_items of {memcg.label} is {counted}, and {length} are on its list"
+    return True
 
 
-def are_gone(machine: Machine) -> None:
+def are_gone(machine: Machine) -> bool:
     """No entry is on any list."""
     for entry in machine.entries:
         assert entry.lru.head is None, f"{entry.label} was removed, and is on a list"
+    return True
 
 
-def is_freed(machine: Machine) -> None:
+def is_released(machine: Machine) -> bool:
     """Nothing holds the child that will not let go."""
-    assert "_freed" in machine.child.__dict__, "MemCgroup child is never released: its lists and objcg stay for ever"
+    assert is_freed(machine.child), "MemCgroup child is never released: its lists and objcg stay for ever"
+    return True
 
 
 Task = Callable[[Machine], object]
@@ -154,6 +158,12 @@ def remove(machine: Machine) -> None:
     """What becomes of an entry that is loaded."""
     for entry in machine.entries:
         machine.zswap_entry_free(entry)
+
+
+def add_and_remove(machine: Machine) -> None:
+    """An entry is stored, and loaded later."""
+    add(machine)
+    remove(machine)
 
 
 def walk(machine: Machine) -> None:
@@ -205,14 +215,17 @@ class Scenario(NamedTuple):
     zswap: Task
     rmdir: Task
     setup: Callable[[Protocol], Machine]
-    checks: tuple[Callable[[Machine], None], ...]
+    checks: tuple[Callable[[Machine], bool], ...]
 
 
 SCENARIOS = {
     # As the thread reasons: nothing but the lookup keeps the child.
-    "add": Scenario(add, offline, partial(Machine, pinned=False), (are_reachable, are_counted, is_freed)),
+    "add": Scenario(add, offline, partial(Machine, pinned=False), (are_reachable, are_counted, is_released)),
     "add, its slot holds the child": Scenario(add, offline, Machine, (are_reachable, are_counted)),
-    "removal": Scenario(remove, offline, partial(Machine, listed=True), (are_gone, are_counted, is_freed)),
+    "add, then removal": Scenario(
+        add_and_remove, offline, partial(Machine, pinned=False), (are_gone, are_counted, is_released)
+    ),
+    "removal": Scenario(remove, offline, partial(Machine, listed=True), (are_gone, are_counted, is_released)),
     "removal, a page holds the child": Scenario(
         remove, offline, partial(Machine, listed=True, held=True), (are_gone, are_counted)
     ),
@@ -269,6 +282,7 @@ def matrix() -> list[Cell]:
         for version in versions
         for lookup in get_args(Lookup)
     ]
+    found += [cell("add, then removal", Protocol(version), version != "feared") for version in versions]
     for scenario in ("removal", "walk and writeback", "parent and child", "allocation", "two nodes"):
         found += [cell(scenario, Protocol(version), True) for version in versions[1:]]
     found += [
