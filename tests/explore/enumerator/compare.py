@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.explore.brute import trace
 from tests.explore.enumerator.language import Program, line
-from tests.explore.enumerator.orders import Outcome, count_traces, every_order
+from tests.explore.enumerator.orders import Outcome, every_order, every_trace
 from tests.explore.enumerator.translate import System, Thing, translate, world
 
 from swaplab.explore.dpor import OptimalSearch
@@ -54,11 +54,11 @@ def compare(program: Program, namings: Iterable[tuple[int, ...]], states_max: in
     compared = Compared()
     found = every_order(program, states_max)
     compared.states, compared.violations = found.states, found.violations
-    compared.traces, outcomes = count_traces(program, states_max)
-    if outcomes != found.outcomes:
-        compared.differences.append(
-            f"the enumerator's own traces have {len(outcomes)} of {len(found.outcomes)} outcomes"
-        )
+    traces = every_trace(program, states_max)
+    compared.traces = len(traces.executions)
+    if traces.outcomes != found.outcomes:
+        text = f"the enumerator's own traces have {len(traces.outcomes)} of {len(found.outcomes)} outcomes"
+        compared.differences.append(text)
     for naming in namings:
         texts = _compare_naming(program, naming, found.outcomes, compared)
         compared.differences += [f"tasks named {naming}: {text}" for text in texts]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.explore.enumerator.language import Body, Program, Statement
 
-__all__ = ["FIRST", "SLEEPS", "State", "Task", "able", "begin", "ending", "step", "variable_of"]
+__all__ = ["FIRST", "SLEEPS", "State", "Taken", "Task", "able", "begin", "ending", "step", "variable_of"]
 
 FIRST: dict[Any, Any] = {
     "x": 0, "y": 0, "ptr": "A", "a": None, "b": None, "m": None, "n": 0, "k": 1, "p": None, "H": (), "G": (),
@@ -80,6 +80,14 @@ class State:
     def bugs(self) -> list[str]:
         """What tasks have met."""
         return [task.bug for task in self.tasks.values() if task.bug]
+
+
+class Taken(NamedTuple):
+    """A step of an execution: who took it, and the states before and after."""
+
+    name: str
+    before: State
+    after: State
 
 
 def begin(program: Program) -> State:

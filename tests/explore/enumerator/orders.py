@@ -7,9 +7,9 @@ from typing import Any
 
 from tests.explore.enumerator.conflicts import Touches, conflict, touches
 from tests.explore.enumerator.language import Program
-from tests.explore.enumerator.machine import State, Task, able, begin, ending, step
+from tests.explore.enumerator.machine import State, Taken, Task, able, begin, ending, step
 
-__all__ = ["Found", "Outcome", "TooMany", "count_traces", "every_order"]
+__all__ = ["Found", "Outcome", "TooMany", "Traces", "every_order", "every_trace"]
 
 Outcome = tuple[frozenset[tuple[str, object]], tuple[str, ...], frozenset[tuple[Any, Any]]]
 """What became of the tasks, the kinds of bugs, and the world, of the last state of an execution."""
@@ -94,8 +94,21 @@ def _note(found: Found, state: State, before: list[str]) -> None:
         found.violations.update(ending(state))
 
 
-def count_traces(program: Program, prefixes_max: int) -> tuple[int, set[Outcome]]:
-    """Return how many traces a program has, and their outcomes.
+@dataclass
+class Traces:
+    """The traces of a program.
+
+    Attributes:
+        executions: one of each.
+        outcomes: of all.
+    """
+
+    executions: list[list[Taken]] = field(default_factory=list)
+    outcomes: set[Outcome] = field(default_factory=set)
+
+
+def every_trace(program: Program, prefixes_max: int) -> Traces:
+    """Return the traces of a program.
 
     A trace is what its operations have in common: of each, whose which it is, and which it comes after because they
     conflict, or are of the same task. Beginnings of executions that are equal so lead to the same state.
@@ -104,16 +117,15 @@ def count_traces(program: Program, prefixes_max: int) -> tuple[int, set[Outcome]
         TooMany: there are more than `prefixes_max` beginnings.
     """
     numbers: dict[object, int] = {}
-    ends: set[frozenset[int]] = set()
-    outcomes: set[Outcome] = set()
+    found = Traces()
     seen: set[frozenset[int]] = set()
-    left: list[tuple[State, list[tuple[int, str, Touches]]]] = [(begin(program), [])]
+    left: list[tuple[State, list[tuple[int, str, Touches]], list[Taken]]] = [(begin(program), [], [])]
     while left:
-        state, events = left.pop()
+        state, events, steps = left.pop()
         names = able(state)
         if not names:
-            ends.add(frozenset(number for number, *_ in events))
-            outcomes.add(outcome(state))
+            found.executions.append(steps)
+            found.outcomes.add(outcome(state))
         for name in names:
             touched = touches(state, name)
             before = frozenset(n for n, other, how in events if other == name or conflict(how, touched))
@@ -124,5 +136,6 @@ def count_traces(program: Program, prefixes_max: int) -> tuple[int, set[Outcome]
             seen.add(key)
             if len(seen) > prefixes_max:
                 raise TooMany
-            left.append((step(state, name), [*events, (number, name, touched)]))
-    return len(ends), outcomes
+            after = step(state, name)
+            left.append((after, [*events, (number, name, touched)], [*steps, Taken(name, state, after)]))
+    return found
