@@ -63,9 +63,64 @@ def test_a_race_of_ones_own(race: Path, tmp_path: Path) -> None:
         "                             read Counter.value = 0",
         "                             write Counter.value = 1",
     ]
-    again = swaplab("--replay", "race.json", directory=tmp_path)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    again = swaplab("../my_race.py", "--replay", "../race.json", directory=elsewhere)
     assert again.returncode == 1
     assert diagram in again.stdout
+
+
+def test_a_schedule_runs_what_the_command_line_names(race: Path, tmp_path: Path) -> None:
+    swaplab("my_race.py", "-o", "race.json", directory=tmp_path)
+    (tmp_path / "other.py").write_text(race.read_text() + "# and more\n")
+    for target in ("other.py", "offline"):
+        found = swaplab(target, "--replay", "race.json", directory=tmp_path)
+        assert found.returncode == 2
+        assert "race.json: expected schedules of" in found.stderr
+        assert "found one of my_race.py as it was" in found.stderr
+    found = swaplab("--replay", "race.json", directory=tmp_path)
+    assert found.returncode == 2
+    assert "expected at least one, or --all, found none" in found.stderr
+    found = swaplab("my_race.py", "--replay", "race.json", "--only", "nonsense", directory=tmp_path)
+    assert found.returncode == 2
+    assert "race.json" in found.stderr
+
+
+def test_schedules_of_an_exhibit(tmp_path: Path) -> None:
+    swaplab("double-invalidate", "-o", "found.json", directory=tmp_path)
+    found = swaplab("double-invalidate", "--replay", "found.json", "--json", directory=tmp_path)
+    assert found.returncode == 0
+    shown = json.loads(found.stdout)
+    assert [each["label"].partition(":")[0] for each in shown] == ["broken"] * len(shown)
+    assert len(shown) == 2
+    assert {each["kind"] for each in shown} == {"use after free"}
+
+
+def test_nothing_to_write(tmp_path: Path) -> None:
+    (tmp_path / "sound.py").write_text(f"{RACE}\nsound = program(with_lock)\n")
+    found = swaplab("sound.py", "-o", "race.json", directory=tmp_path)
+    assert found.returncode == 0
+    assert "holds, complete" in found.stdout
+    assert found.stderr == "swaplab: race.json: not written, since nothing broke\n"
+    assert not (tmp_path / "race.json").exists()
+
+
+def test_modules_beside_the_file(race: Path, tmp_path: Path) -> None:
+    for name, task in (("one", "with_lock"), ("other", "without_lock")):
+        (folder := tmp_path / name).mkdir()
+        (folder / "beside.py").write_text(RACE)
+        (folder / "mine.py").write_text(f"import beside\n\n{name} = beside.program(beside.{task})\n")
+    (tmp_path / "other/beside.py").write_text(RACE + "\nOTHER = True\n")
+    (tmp_path / "other/mine.py").write_text("from beside import *\n\nassert OTHER\nother = program(without_lock)\n")
+    found = swaplab("one/mine.py", "other/mine.py", "-j", "1", directory=tmp_path)
+    assert "with_lock: holds, complete" in found.stdout, found.stderr
+    assert "without_lock: VIOLATED" in found.stdout
+    assert found.returncode == 1
+
+
+def test_a_list_of_programs(tmp_path: Path) -> None:
+    (tmp_path / "many.py").write_text(f"{RACE}\nthey = [program(with_lock), program(without_lock)]\nfirst = they[0]\n")
+    found = swaplab("many.py", "--json", directory=tmp_path)
+    assert [each["label"] for each in json.loads(found.stdout)] == ["with_lock", "without_lock"]
 
 
 def test_same_bytes(race: Path, tmp_path: Path) -> None:
@@ -135,7 +190,7 @@ def test_assertions_have_to_be_there(race: Path) -> None:
 
 def test_a_control_that_holds_fails(tmp_path: Path) -> None:
     path = tmp_path / "toothless.py"
-    path.write_text(f"{RACE}\nsound = program(with_lock, program(with_lock))\n")
+    path.write_text(f"{RACE}\nsound = program(with_lock, program(lambda counter: with_lock(counter)))\n")
     found = swaplab(path, directory=tmp_path)
     assert found.returncode == 1
     assert "not what was expected" in found.stdout
@@ -144,8 +199,9 @@ def test_a_control_that_holds_fails(tmp_path: Path) -> None:
 def test_bounded(race: Path, tmp_path: Path) -> None:
     race.write_text(f"{RACE}\nsound = program(with_lock)\n")
     found = swaplab(race, "--executions", "1", directory=tmp_path)
-    assert found.returncode == 0
+    assert found.returncode == 3
     assert "bounded: 1 executions" in found.stdout
+    assert "both orders" not in found.stdout
 
 
 def test_an_exhibit(tmp_path: Path) -> None:
@@ -157,7 +213,15 @@ def test_an_exhibit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1\n", "expected a variable that is a swaplab.Program, found none"),
+        ("x = 1\n", "expected a variable that is a swaplab.Program, or a list of them, found none"),
+        (
+            f"{RACE}\nx = [program(with_lock), program(with_lock)]\n",
+            "wrong.py: expected programs with names of their own, found 2 of the name 'with_lock'",
+        ),
+        (
+            f"{RACE}\nx = program(with_lock)\nx = program(without_lock)\n",
+            "line 28: expected a variable for each program, found x, which line 27 binds too",
+        ),
         ("x = \n", "expected Python that runs, found SyntaxError"),
         ("\n1 / 0\n", "line 2: expected Python that runs, found ZeroDivisionError"),
     ],
@@ -173,11 +237,11 @@ def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected at least one, or --all, or --replay, found none"),
+        ([], "expected at least one, or --all, found none"),
         (["nonsense"], "found nonsense"),
         (["missing.py"], "expected a Python file, found no such file"),
         (["walker-skip-after-unlock", "--executions", "0"], "expected at least 1, found 0"),
-        (["--replay", "my_race.py"], "expected a schedule that swaplab check -o wrote"),
+        (["my_race.py", "--replay", "my_race.py"], "my_race.py: expected schedules that swaplab check -o wrote"),
     ],
 )
 def test_bad_input(race: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -188,9 +252,9 @@ def test_bad_input(race: Path, tmp_path: Path, arguments: list[str], message: st
 
 def test_a_schedule_that_does_not_fit(race: Path, tmp_path: Path) -> None:
     swaplab("my_race.py", "-o", "race.json", directory=tmp_path)
-    schedule = json.loads((tmp_path / "race.json").read_text())
-    schedule["schedule"]["choices"] = [0, 7]
-    (tmp_path / "race.json").write_text(json.dumps(schedule))
-    found = swaplab("--replay", "race.json", directory=tmp_path)
+    schedules = json.loads((tmp_path / "race.json").read_text())
+    schedules[0]["schedule"]["choices"] = [0, 7]
+    (tmp_path / "race.json").write_text(json.dumps(schedules))
+    found = swaplab("my_race.py", "--replay", "race.json", directory=tmp_path)
     assert found.returncode == 2
-    assert "step 1 can be of 0 (CPU0), 1 (CPU1), and it says 7" in found.stderr
+    assert "race.json: the schedule does not fit: step 1 can be of 0 (CPU0), 1 (CPU1), and it says 7" in found.stderr

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,24 +11,32 @@ import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 
-from swaplab.cli.common import Flag, check_output, steps
+from swaplab.cli.common import Flag, Output, check_output, report_beside, steps
 from swaplab.errors import InputError
-from swaplab.explore import Schedule, Violation
+from swaplab.explore import Bounded, Step, Violation
 from swaplab.files import write_whole
 from swaplab.races.cases import Judgement, cases, judge_all
-from swaplab.races.cases import replay as run_again
 from swaplab.races.museum import exhibits
+from swaplab.races.schedules import encode, load
+from swaplab.races.schedules import replay as run_again
 from swaplab.report.check import judgement, museum, museum_summary, table
 from swaplab.report.diagram import WIDTH, diagram
 
 __all__ = ["check"]
 
 
-class ScheduleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A schedule, and where its program is found."""
+class _Shown(msgspec.Struct, frozen=True):
+    """What a schedule did when it was run again."""
 
-    target: str
-    schedule: Schedule
+    label: str
+    kind: str
+    sentence: str
+    steps: list[Step]
+
+
+BROKEN = 1
+BOUNDED = 3
+"""Statuses: something is not as it has to be; nothing is known to be, but not everything was looked at."""
 
 
 def check(
@@ -37,7 +45,7 @@ def check(
     only: Annotated[str, Parameter(show_default=False)] = "",
     replay: Annotated[Path | None, Parameter(name="--replay")] = None,
     executions: Annotated[int | None, Parameter(name="--executions")] = None,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Output = None,
     jobs: Annotated[int | None, Parameter(alias="-j")] = None,
     json: Flag = False,
 ) -> None:
@@ -45,23 +53,24 @@ def check(
 
     Example: `swaplab check offline`
 
-    The status is 1 if something breaks that must not, or holds that must not.
+    The status is 0 if all is as it has to be, 1 if something breaks that must not, or holds that must not, and 3 if
+    nothing does as far as was looked, which was not everywhere.
 
     Parameters
     ----------
     targets
-        `offline` (zswap's LRU against the offlining of a cgroup), exhibits of the museum, or Python files with a
-        `swaplab.Program` in a variable. Files are run.
+        `offline` (zswap's LRU against the offlining of a cgroup), exhibits of the museum, or Python files with
+        `swaplab.Program`s in variables or in lists. Files are run.
     all
         The whole museum of published races.
     only
         Of the targets' programs, those with this in their names.
     replay
-        Run a schedule again that -o wrote, and show it.
+        Run schedules of the targets again that -o wrote, and show them.
     executions
         Give up after so many executions of a program. The verdict then is no proof, and says so.
     output
-        Write the schedule of the first violation.
+        Write the schedules of all that breaks.
     jobs
         Processes to use; as many as there are processors if not given. They explore several programs at once, or share
         one. The verdicts do not depend on it.
@@ -69,14 +78,14 @@ def check(
         Print verdicts as JSON.
     """
     check_output(output)
-    if replay:
-        _replay(replay, json)
-        return
     if all and targets:
         raise InputError("targets", "none beside --all", " ".join(targets))
     wanted = [*targets, *(exhibit.name for exhibit in exhibits() if all)]
     if not wanted:
-        raise InputError("targets", "at least one, or --all, or --replay", "none")
+        raise InputError("targets", "at least one, or --all", "none")
+    if replay:
+        _replay(replay, wanted, only, json)
+        return
     if executions is not None and executions < 1:
         raise InputError("--executions", "at least 1", executions)
     chosen = [(target, n) for target in wanted for n, case in enumerate(cases(target)) if only in case.label]
@@ -84,17 +93,22 @@ def check(
         raise InputError("--only", "a part of a program's name", only)
     with steps("check", len(chosen)) as step:
         judged = judge_all(chosen, executions, jobs or os.cpu_count() or 1, step)
+    with report_beside(output):
+        _show(judged, json, all)
     if output:
         _write(output, judged)
-    _show(judged, json, all)
-    if not _all_as_expected(judged):
-        raise SystemExit(1)
+    if status := _status(judged):
+        raise SystemExit(status)
 
 
-def _all_as_expected(judged: list[Judgement]) -> bool:
-    """Tell whether nothing broke that must not, and everything that must."""
+def _status(judged: list[Judgement]) -> int:
+    """Return whether nothing broke that must not, everything that must, and whether that is known."""
+    verdicts = [each.verdict for each in judged]
     is_broken = any(each.holds is None and isinstance(each.verdict, Violation) for each in judged)
-    return not is_broken and builtins.all(each.as_expected for each in judged)
+    is_wrong = any(not each.as_expected and not isinstance(each.verdict, Bounded) for each in judged)
+    if is_broken or is_wrong:
+        return BROKEN
+    return BOUNDED if any(isinstance(verdict, Bounded) for verdict in verdicts) else 0
 
 
 def _show(judged: list[Judgement], json: bool, is_museum: bool) -> None:
@@ -119,24 +133,31 @@ def _width() -> int:
 
 
 def _write(path: Path, judged: list[Judgement]) -> None:
-    found = next((each for each in judged if isinstance(each.verdict, Violation)), None)
-    if found is None or not isinstance(found.verdict, Violation):
-        raise InputError("-o", "a violation, whose schedule it is to hold", "none")
+    if not (found := encode(judged)):
+        print(f"swaplab: {path}: not written, since nothing broke", file=sys.stderr)  # noqa: T201
+        return
     with write_whole(path) as partial:
-        partial.write_bytes(msgspec.json.encode(ScheduleFile(found.target, found.verdict.schedule)))
+        partial.write_bytes(found)
 
 
-def _replay(path: Path, json: bool) -> None:
-    try:
-        loaded = msgspec.json.decode(path.read_bytes(), type=ScheduleFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(path, "a schedule that swaplab check -o wrote", error) from None
-    case, recording = run_again(loaded.target, loaded.schedule)
-    kind, sentence = (recording.bugs[0].title, str(recording.bugs[0])) if recording.bugs else ("", "")
-    steps = recording.steps(recording.bugs[0] if recording.bugs else None)
+def _replay(path: Path, targets: list[str], only: str, json: bool) -> None:
+    runs = [run_again(path, each, targets) for each in load(path)]
+    chosen = [each for each in runs if only in each.case.label]
+    if not chosen:
+        raise InputError("--only", f"a part of the name of a program in {path}", only)
+    found = [
+        _Shown(
+            label=each.case.label,
+            kind=each.bug.title if each.bug else "nothing",
+            sentence=str(each.bug or "this execution breaks nothing"),
+            steps=each.recording.steps(each.bug),
+        )
+        for each in chosen
+    ]
     if json:
-        print(msgspec.json.encode({"kind": kind, "sentence": sentence, "steps": steps}).decode())  # noqa: T201
+        print(msgspec.json.encode(found).decode())  # noqa: T201
     else:
-        print(diagram(steps, kind or "nothing", sentence or "this execution breaks nothing", _width()))  # noqa: T201
-    if recording.bugs and case.holds is not False:
-        raise SystemExit(1)
+        diagrams = (f"{each.label}\n\n{diagram(each.steps, each.kind, each.sentence, _width())}" for each in found)
+        print("\n\n".join(diagrams))  # noqa: T201
+    if any(each.bug and each.case.holds is not False for each in chosen):
+        raise SystemExit(BROKEN)

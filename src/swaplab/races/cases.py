@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import runpy
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any, NamedTuple
 
 import msgspec
 
+from swaplab import kernel, races
 from swaplab.errors import InputError
-from swaplab.explore import Program, ProgramError, Schedule, Verdict, Violation, explore, record
-from swaplab.explore.guard import refusing_exit
-from swaplab.explore.record import Recording
+from swaplab.explore import Program, ProgramError, Verdict, Violation, explore
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
+from swaplab.races.program_file import programs_of
 
-__all__ = ["Case", "Judgement", "cases", "judge", "judge_all", "replay"]
+__all__ = ["Case", "Judgement", "cases", "fingerprint", "judge", "judge_all"]
 
 OFFLINE = "offline"
 
@@ -75,7 +74,7 @@ def cases(target: str) -> list[Case]:
             broken = [Case(f"broken: {label}", each, False, exhibit.finds) for label, each in exhibit.broken.items()]
             return broken + [Case(f"fixed: {label}", each, True) for label, each in exhibit.fixed.items()]
     if target.endswith(".py"):
-        return [case for program in _programs(Path(target)) for case in _with_control(program)]
+        return [case for program in programs_of(Path(target)) for case in _with_control(program)]
     raise InputError("target", f"{OFFLINE}, a Python file, or one of {', '.join(e.name for e in exhibits())}", target)
 
 
@@ -85,24 +84,20 @@ def _with_control(program: Program[Any]) -> list[Case]:
     return [Case(program.name, program, True), Case(program.control.name, program.control, False)]
 
 
-def _programs(path: Path) -> list[Program[Any]]:
-    """Run a file and return the programs it leaves in its variables, in order."""
-    if not path.is_file():
-        raise InputError(path, "a Python file", "no such file")
-    try:
-        with refusing_exit():
-            names = runpy.run_path(str(path))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        line = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
-        where = f"{path}, line {line[-1]}" if line else path
-        raise InputError(where, "Python that runs", f"{type(error).__name__}: {error}") from error
-    found = [value for value in names.values() if isinstance(value, Program)]
-    controls = [program.control for program in found]
-    if not found:
-        raise InputError(path, "a variable that is a swaplab.Program", "none")
-    return [program for program in found if program not in controls]
+def fingerprint(target: str) -> str:
+    """Return what tells a target's programs from others, and from what they were before they were changed.
+
+    It is that of the file's bytes, wherever it is; of what comes with swaplab, that of races and kernel.
+    """
+    if target.endswith(".py"):
+        sources = [Path(target)]
+    else:
+        folders = [Path(folder) for package in (races, kernel) for folder in package.__path__]
+        sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    found = sha256()
+    for path in sources:
+        found.update(sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def judge(target: str, index: int, executions_max: int | None, processes: int = 1) -> Judgement:
@@ -144,16 +139,3 @@ def judge_all(
             raise ProgramError(
                 f"a process that explores was ended by one of these programs, or killed: {names}"
             ) from None
-
-
-def replay(target: str, schedule: Schedule) -> tuple[Case, Recording]:
-    """Run a schedule again.
-
-    Raises:
-        InputError: the target has no such program.
-        ProgramError: the schedule does not fit the program.
-    """
-    for case in cases(target):
-        if case.program.name == schedule.program:
-            return case, record(case.program, schedule.choices)
-    raise InputError(f"{target}: program", schedule.program, ", ".join(case.program.name for case in cases(target)))

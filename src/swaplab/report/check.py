@@ -79,7 +79,7 @@ def judgement(judged: Judgement, width: int = WIDTH) -> str:
         fewest = "the fewest it takes" if verdict.fewest else "fewer may do; not all of them were tried"
         lines += ["", diagram(verdict.steps, verdict.kind, verdict.sentence, width), ""]
         lines += [f"Tasks interrupted that could have gone on: {verdict.preemptions} ({fewest})."]
-    elif effort.reordered:
+    elif effort.reordered and not isinstance(verdict, Bounded):
         pairs = [f"  {pair.first}  <->  {pair.second}" for pair in effort.reordered[:REORDERED_MAX]]
         more = len(effort.reordered) - REORDERED_MAX
         lines += ["Run in both orders:", *pairs, *([f"  and {more} more pairs"] if more > 0 else [])]

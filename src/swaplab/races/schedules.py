@@ -1,0 +1,97 @@
+"""Schedules in files: of what breaks, to be run again by who has the program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from swaplab.errors import InputError
+from swaplab.explore import ProgramError, Schedule, Violation, record
+from swaplab.explore.record import Recording
+from swaplab.kernel.sync import KernelBug
+from swaplab.races.cases import Case, Judgement, cases, fingerprint
+
+__all__ = ["Again", "encode", "load", "replay"]
+
+
+class Breaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What breaks a program.
+
+    Attributes:
+        target: where the program was found.
+        fingerprint: of that.
+        kind: of bug.
+        sentence: what broke.
+        schedule: how.
+    """
+
+    target: str
+    fingerprint: str
+    kind: str
+    sentence: str
+    schedule: Schedule
+
+
+class Again(NamedTuple):
+    """A schedule that was run again.
+
+    Attributes:
+        case: its program.
+        recording: what it did.
+        bug: that which the schedule is of, or another; none if nothing broke.
+    """
+
+    case: Case
+    recording: Recording
+    bug: KernelBug | None
+
+
+def encode(judged: Sequence[Judgement]) -> bytes:
+    """Return a file's contents: schedules of all that breaks; none if nothing does."""
+    prints = {each.target: fingerprint(each.target) for each in judged}
+    found = [
+        Breaking(each.target, prints[each.target], each.verdict.kind, each.verdict.sentence, each.verdict.schedule)
+        for each in judged
+        if isinstance(each.verdict, Violation)
+    ]
+    return msgspec.json.encode(found) if found else b""
+
+
+def load(path: Path) -> list[Breaking]:
+    """Read schedules.
+
+    Raises:
+        InputError: the file is none of schedules.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Breaking])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(path, "schedules that swaplab check -o wrote", error) from None
+
+
+def replay(path: Path, breaking: Breaking, targets: Sequence[str]) -> Again:
+    """Run a schedule of a file again.
+
+    Raises:
+        InputError: it is of none of these targets as they are now.
+        ProgramError: it does not fit its program after all.
+    """
+    target = next((each for each in targets if fingerprint(each) == breaking.fingerprint), None)
+    if target is None:
+        raise InputError(
+            path,
+            f"schedules of {' or '.join(targets)} as it is now",
+            f"one of {breaking.target} as it was when that was checked, which is not the same",
+        )
+    case = next((each for each in cases(target) if each.program.name == breaking.schedule.program), None)
+    if case is None:
+        raise InputError(path, f"schedules of programs in {target}", f"one of {breaking.schedule.program}")
+    try:
+        recording = record(case.program, breaking.schedule.choices)
+    except ProgramError as error:
+        raise ProgramError(f"{path}: {error}") from error
+    same = (bug for bug in recording.bugs if (bug.title, str(bug)) == (breaking.kind, breaking.sentence))
+    return Again(case, recording, next(same, recording.bugs[0] if recording.bugs else None))
