@@ -22,6 +22,7 @@ from swaplab.kernel.sync import (
     PercpuRef,
     Shared,
     SpinLock,
+    Work,
     WorkQueue,
     XArray,
     call_rcu,
@@ -63,6 +64,7 @@ class Thing(Shared):
         self.ref = PercpuRef(self, "ref", self.release)
         self.array: XArray[int] = XArray(self, "array")
         self.queue = WorkQueue("queue")
+        self.work = Work(self, "work", self.counter.add_return, 10)
         self.child, self.other = Child(), Child()
         self.log: dict[str, list[object]] = {}
 
@@ -122,7 +124,7 @@ ONE: dict[str, Callable[[Thing], object]] = {
     "xa load": lambda t: t.array.load(1),
     "trylock": trylock,
     "call rcu": lambda t: call_rcu(add, t, "y"),
-    "queue": lambda t: queue_work(t.queue, t.counter.add_return, 10) and None,
+    "queue": lambda t: queue_work(t.queue, t.work),
     "use": lambda t: READ_ONCE(t.child).z,
     "change": lambda t: setattr(WRITE_ONCE(t.child), "z", 3),
     "link": lambda t: t.child.list.add(t.other.node) if t.other.node.empty() else None,

@@ -315,8 +315,8 @@ class _Recorder(Explorer):
         if row := self._refused.get(task.number):
             self.refused[id(bug)] = row
 
-    def _spawn(self, parent: Task, work: Work) -> Task:
-        child = super()._spawn(parent, work)
+    def _spawn(self, parent: Task, title: str, run: Callable[[], object]) -> Task:
+        child = super()._spawn(parent, title, run)
         self.spawned[parent.last] = child
         return child
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -40,7 +40,7 @@ from swaplab.kernel.sync.lists import ListHead, ListNode
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, PLAIN, READ, RELEASE, WRITE, Block, Mode, install
 from swaplab.kernel.sync.shared import Key, Made, Part, Shared, watched
-from swaplab.kernel.sync.work import Work, WorkQueue
+from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 
 __all__ = ["STEPS_MAX", "Explorer", "Strategy"]
 
@@ -115,8 +115,9 @@ class Explorer:
         self._made = 0
         self._tallies: dict[tuple[str, type[Shared]], list[int]] = {}
         self._objects: list[Shared] = []
-        self._deferred: deque[Work] = deque()
-        self._queued: dict[WorkQueue, Task] = {}
+        self._deferred: deque[Work | Deferred] = deque()
+        self._queued: dict[WorkQueue, list[Task]] = {}
+        self._callbacks: list[Task] = []
 
     def _blocks(self) -> tuple[Block, Block]:
         """What ``with`` does: who crashes keeps its locks, and stays in its read sections.
@@ -652,12 +653,13 @@ class Explorer:
             lock.holder = None
             return
         self._settle(task)
+        what = "mutex_unlock" if lock.sleeps else "spin_unlock"
         if lock.holder is not task:
-            raise LockMisuse(f"{task.name} releases {lock.label} without holding it")
+            self._change(lock, what, FULL)
+            raise LockMisuse(f"{task.name} unlocks {lock.label}, which {self._held_by(lock)}")
         held = task.held[-1]
         if held[0] is not lock:
             held = next(each for each in task.held if each[0] is lock)
-        what = "mutex_unlock" if lock.sleeps else "spin_unlock"
         if not self._again(task, what, lock.owner, lock.name):
             task.accesses, task.opener = self._touch(lock.owner, lock.name, FULL), held[1]
             self._point(task, what, lock.owner, lock.name)
@@ -668,6 +670,12 @@ class Explorer:
         if not lock.sleeps:
             self._leave_section(task)
 
+    @staticmethod
+    def _held_by(lock: Lock) -> str:
+        if lock.holder is None:
+            return "is not locked"
+        return f"{lock.holder.name} holds" if isinstance(lock.holder, Task) else "was locked in setup"
+
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep."""
         task = self.task
@@ -677,6 +685,8 @@ class Explorer:
         if task.atomic:
             held = [lock.label for lock, _ in task.held if not lock.sleeps]
             raise SleepInAtomic(f"{task.name} may sleep in {what} inside {', '.join(held) or 'an RCU read section'}")
+        if task.is_callback:
+            raise SleepInAtomic(f"{task.name} may sleep in {what}, but RCU calls it back where nothing may")
 
     # RCU
 
@@ -724,57 +734,118 @@ class Explorer:
             self._point(task, "synchronize_rcu", None, "")
             self._wait(task, "the end of a grace period", *self._grace_period())
 
-    def call_rcu(self, work: Work) -> None:
-        """Have work done after a grace period."""
+    def call_rcu(self, call: Deferred) -> None:
+        """Make a call after a grace period."""
         task = self.task
         if task is None:
-            self._deferred.append(work)
+            self._deferred.append(call)
             return
-        task.accesses = GRACE_PERIOD
-        self._point(task, f"call_rcu({work.name})", None, "")
-        child = self._spawn(task, work)
+        self._settle(task)
+        task.accesses = GRACE_PERIOD + CALLED_BACK if call.is_callback else GRACE_PERIOD
+        self._point(task, f"call_rcu({call.title})", None, "")
+        child = self._spawn(task, call.title, call.run)
+        child.is_callback = True
         child.ready, child.after = self._grace_period()
+        if call.is_callback:
+            self._callbacks.append(child)
+
+    def rcu_barrier(self) -> None:
+        """Wait until callbacks have run."""
+        if self.task is None:
+            self._run_deferred()
+            return
+        self.task.accesses = BARRIER
+        self._point(self.task, "rcu_barrier", None, "")
+        self._wait(self.task, "the callbacks of RCU", *_ends(self._callbacks))
 
     # Work
 
-    def _spawn(self, parent: Task, work: Work) -> Task:
+    def _spawn(self, parent: Task, title: str, run: Callable[[], object]) -> Task:
         number = (parent.number + 1) * CHILDREN_MAX + parent.children
         parent.children += 1
         if parent.children == CHILDREN_MAX:
             raise ProgramError(f"{self.program.name}: {parent.name} has deferred work {CHILDREN_MAX:,} times")
-        child = Task(
-            number, work.name, parent.cpu, work.run, (self.history.pasts[parent.last], self.history.seen[parent.last])
-        )
-        child.function = lambda: self._begin(child, work)
-        self.tasks[number] = child
-        work.token = child
+        base = self.history.pasts[parent.last], self.history.seen[parent.last]
+        child = self.tasks[number] = Task(number, title, parent.cpu, run, base)
+        child.function = lambda: self._begin(child, run)
         return child
 
     @staticmethod
-    def _begin(task: Task, work: Work) -> None:
+    def _begin(task: Task, run: Callable[[], object]) -> None:
         task.ready = task.after = None
-        work.run()
+        run()
 
-    def queue_work(self, work: Work) -> None:
-        """Have work done on its queue, after what was queued there before."""
+    def queue_work(self, queue: WorkQueue, work: Work) -> bool:
+        """Have work done on a queue, after what was queued there before."""
         task = self.task
-        if task is None or work.queue is None:
+        if task:
+            self._settle(task)
+            task.accesses = self._touch(work.owner, work.name, FULL) + self._touch(None, queue.name, FULL)
+            self._point(task, f"queue_work({work.title})", work.owner, work.name)
+            self._insist_alive(work)
+        if not work.can_be_queued:
+            return False
+        work.is_pending = True
+        if task is None:
             self._deferred.append(work)
-            return
-        task.accesses = self._touch(None, work.queue.name, FULL)
-        self._point(task, f"queue_work({work.name})", None, work.queue.name)
-        before = self._queued.get(work.queue)
-        child = self._queued[work.queue] = self._spawn(task, work)
-        if before:
-            child.ready, child.after = (lambda: before.done), (lambda: [before.last] if before.last >= 0 else [])
+            return True
+        before = self._queued.setdefault(queue, [])
+        child = self._spawn(task, work.title, lambda: self._run_work(work, child))
+        # It begins by not being pending any more, which depends on whoever queues it again or cancels it.
+        child.accesses = self._touch(work.owner, work.name, FULL)
+        child.ready, child.after = _ends(before)
+        before.append(child)
+        work.token = (*(work.token or ()), child)
+        return True
+
+    def _run_work(self, work: Work, task: Task) -> None:
+        if task in work.token:
+            self._insist_alive(work)
+            work.run()
+
+    def cancel_work(self, work: Work, disable: bool) -> bool:
+        """Let pending work not run.
+
+        Who would run it still begins, to find that there is nothing to do: so that it is seen to do so before, too.
+        """
+        self._change(work, "cancel_work_sync" if disable else "cancel_work", FULL)
+        work.disabled += disable
+        was_pending, work.is_pending = work.is_pending, False
+        if was_pending and self.task is None:
+            self._deferred.remove(work)
+        elif was_pending:
+            work.token = work.token[:-1]
+        return was_pending
+
+    def enable_work(self, work: Work) -> None:
+        """Let it be queued again."""
+        self._change(work, "enable_work", FULL)
+        work.disabled -= 1
 
     def flush_work(self, work: Work) -> None:
         """Wait until work is done."""
-        self.might_sleep("flush_work")
+        self._change(work, "flush_work", READ | ACQUIRE)
         if self.task is None:
             self._run_deferred()
-        elif isinstance(worker := work.token, Task):
-            self._wait(self.task, f"{work.name} to end", lambda: worker.done, lambda: [worker.last])
+        else:
+            self._wait(self.task, f"{work.title} to end", *_ends((work.token or ())[-1:]))
+
+    def flush_workqueue(self, queue: WorkQueue) -> None:
+        """Wait until all work on a queue is done."""
+        self._change(queue, "flush_workqueue", READ | ACQUIRE)
+        if self.task is None:
+            self._run_deferred()
+        else:
+            self._wait(self.task, f"the work on {queue.name} to end", *_ends(self._queued.get(queue, [])))
+
+    def _change(self, part: Part, what: str, mode: int) -> None:
+        """Take a step that touches a part."""
+        task = self.task
+        if task:
+            self._settle(task)
+            task.accesses = self._touch(part.owner, part.name, mode)
+            self._point(task, what, part.owner, part.name)
+            self._insist_alive(part)
 
     def relax(self) -> None:
         """Wait until something has changed that the task has touched since it was here last."""
@@ -792,6 +863,15 @@ class Explorer:
         task.since = task.last + 1
 
 
+def _ends(tasks: Sequence[Task]) -> tuple[Callable[[], bool], Callable[[], list[int]]]:
+    """Return whether tasks that there are by now have ended, and their last events."""
+    waited = list(tasks)
+    return (
+        lambda: all(task.done for task in waited),
+        lambda: [task.last for task in waited if task.last >= 0],
+    )
+
+
 def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:
     """Return what an operation on lists and entries is one on: these, and the lists that the entries are on."""
     parts = [part, *(each for each in args if isinstance(each, Part))]
@@ -800,3 +880,5 @@ def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:
 
 READER: Accesses = (((0, "rcu"), READ | ACQUIRE),)
 GRACE_PERIOD: Accesses = (((0, "rcu"), COMMUTE | RELEASE),)
+CALLED_BACK: Accesses = (((0, "rcu callbacks"), COMMUTE),)
+BARRIER: Accesses = (((0, "rcu callbacks"), READ),)

@@ -46,6 +46,7 @@ class Task:
         retries: whether it waits in a loop that tries again.
         since: the first event that matters to such a loop.
         held: locks, and the events that took them.
+        is_callback: whether RCU calls it back, so that it must not sleep.
         atomic: spinlocks and RCU read sections it is in.
         sections: read sections begun so far; a spinlock is one.
         ended: by read section that is over, the latest event then.
@@ -67,6 +68,7 @@ class Task:
         "ends",
         "function",
         "held",
+        "is_callback",
         "last",
         "let",
         "lock",
@@ -90,7 +92,7 @@ class Task:
     ) -> None:
         self.number, self.name, self.cpu, self.function, self.base = number, name, cpu, function, base
         self.let: greenlet | None = None
-        self.done = self.crashed = self.retries = False
+        self.done = self.crashed = self.retries = self.is_callback = False
         self.last = self.opener = -1
         self.accesses: Accesses = NOTHING
         self.moving: tuple[Part, Mode, tuple[object, ...]] | None = None

@@ -9,7 +9,7 @@ Differs: there is one controller, memory, and a cgroup is its css. There are no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from errno import EBUSY
 from typing import Final, TypeVar, cast
 
@@ -20,6 +20,7 @@ from swaplab.kernel.sync import (
     Mutex,
     PercpuRef,
     Shared,
+    Work,
     WorkQueue,
     call_rcu,
     queue_work,
@@ -79,6 +80,7 @@ class Css(Shared):
         first_child: children are an RCU list in that order, which changes under cgroup_mutex.
         next_sibling: stays when the css is taken off the list.
         refcnt: `css_release` follows the last reference.
+        killed_work, release_work, free_work: what is left to queues: destroy_work, again, and destroy_rwork.
         online_cnt: 1 for itself, and 1 for every child that has not gone offline.
     """
 
@@ -97,6 +99,9 @@ class Css(Shared):
         self.flags = 0
         self.first_child = self.next_sibling = None
         self.refcnt = PercpuRef(self, "refcnt", lambda: css_release(self))
+        self.killed_work = Work(self, "killed_work", css_killed_work_fn, self)
+        self.release_work = Work(self, "release_work", css_release_work_fn, self)
+        self.free_work = Work(self, "free_work", css_free_rwork_fn, self)
         self.online_cnt = Atomic(self, "online_cnt")
 
     def get(self) -> None:
@@ -241,7 +246,7 @@ def kill_css(css: Css) -> None:
 def css_killed_ref_fn(css: Css) -> None:
     """css_killed_ref_fn, 6.12: everybody has seen that it was killed."""
     if css.online_cnt.dec_and_test():
-        queue_work(css.cgroups.cgroup_offline_wq, css_killed_work_fn, css)
+        queue_work(css.cgroups.cgroup_offline_wq, css.killed_work)
 
 
 def css_killed_work_fn(css: Css) -> None:
@@ -266,7 +271,7 @@ def offline_css(css: Css) -> None:
 
 def css_release(css: Css) -> None:
     """css_release, 6.12: the last reference is gone."""
-    queue_work(css.cgroups.cgroup_release_wq, css_release_work_fn, css)
+    queue_work(css.cgroups.cgroup_release_wq, css.release_work)
 
 
 def css_release_work_fn(css: Css) -> None:
@@ -276,7 +281,7 @@ def css_release_work_fn(css: Css) -> None:
         if css.parent:
             _list_del_rcu(css, css.parent)
         css.css_released()
-    _queue_rcu_work(css.cgroups.cgroup_free_wq, css_free_rwork_fn, css)
+    queue_rcu_work(css.cgroups.cgroup_free_wq, css.free_work)
 
 
 def css_free_rwork_fn(css: Css) -> None:
@@ -287,6 +292,6 @@ def css_free_rwork_fn(css: Css) -> None:
         parent.put()
 
 
-def _queue_rcu_work(queue: WorkQueue, function: Callable[[Css], None], css: Css) -> None:
+def queue_rcu_work(queue: WorkQueue, work: Work) -> None:
     """queue_rcu_work, kernel/workqueue.c, 6.12."""
-    call_rcu(queue_work, queue, function, css)
+    call_rcu(queue_work, queue, work)

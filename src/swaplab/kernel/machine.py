@@ -41,7 +41,7 @@ from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, Mutex, current
 from swaplab.kernel.validate import validate_charges, validate_folios, validate_swap, validate_zswap
 from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio, try_to_free_mem_cgroup_pages
 from swaplab.kernel.zswap_pool import Zswap, zswap_compressor_param_set, zswap_total_pages
-from swaplab.kernel.zswap_writeback import zswap_memcg_offline_cleanup
+from swaplab.kernel.zswap_writeback import shrink_worker, zswap_memcg_offline_cleanup
 
 __all__ = ["Cgroup", "Machine"]
 
@@ -94,7 +94,7 @@ class Machine:
         self._zone = Zone(check_size("machine: memory", memory) // PAGE_SIZE)
         self.zswap = Zswap(self._zone, self._memcgs.root, self._memcgs.new_list_lru(), compressor)
         self._memcgs.zswap_offline = partial(zswap_memcg_offline_cleanup, self.zswap)
-        self._swap = Swap(self._zone, self.zswap, try_to_free_mem_cgroup_pages)
+        self._swap = Swap(self._zone, self.zswap, try_to_free_mem_cgroup_pages, shrink_worker)
         self._mms: dict[Mm, None] = {}
         self._tree = Mutex(None, "tree")
         self.root = Cgroup(self, "", self._memcgs.root)

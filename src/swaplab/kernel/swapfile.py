@@ -26,6 +26,7 @@ from swaplab.kernel.sync import (
     PercpuRef,
     Shared,
     SpinLock,
+    Work,
     XArray,
     smp_load_acquire,
     smp_store_release,
@@ -139,11 +140,13 @@ class Swap(Shared):
         zone: the machine's memory.
         zswap: what takes pages before the device.
         reclaim: frees pages of a memcg, and tells how many: mm/vmscan.c:try_to_free_mem_cgroup_pages.
+        shrink: writes zswap's entries back: mm/zswap.c:shrink_worker.
 
     Attributes:
         info: the swap area; none before swapon and after swapoff.
         nr_swap_pages, total_swap_pages: slots that are free, and that there are.
         events: of /proc/vmstat.
+        shrink_work: zswap_shrink_work.
     """
 
     zone: Final[Zone]
@@ -152,16 +155,24 @@ class Swap(Shared):
     events: Final[Counters]
     nr_swap_pages: Final[Atomic]
     swapon_mutex: Final[Mutex]
+    shrink_work: Final[Work]
     info: SwapInfo | None
     total_swap_pages: int
 
-    def __init__(self, zone: Zone, zswap: Zswap, reclaim: Callable[[Swap, MemCgroup], int]) -> None:
+    def __init__(
+        self,
+        zone: Zone,
+        zswap: Zswap,
+        reclaim: Callable[[Swap, MemCgroup], int],
+        shrink: Callable[[Swap], object],
+    ) -> None:
         self.zone = zone
         self.zswap = zswap
         self.reclaim = reclaim
         self.events = Counters("vmstat")
         self.nr_swap_pages = Atomic(self, "nr_swap_pages")
         self.swapon_mutex = Mutex(self, "swapon_mutex")
+        self.shrink_work = Work(self, "shrink_work", shrink, self)
         self.info = None
         self.total_swap_pages = 0
 

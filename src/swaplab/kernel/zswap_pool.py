@@ -22,6 +22,7 @@ from swaplab.kernel.sync import (
     PercpuRef,
     Shared,
     SpinLock,
+    Work,
     WorkQueue,
     current,
     kfree,
@@ -64,6 +65,7 @@ class ZswapPool(Shared):
     Attributes:
         zpool: where the bytes are.
         ref: one as the current pool, and one of every entry.
+        release_work: frees it once it is empty.
         tfm_name: the compressor.
     """
 
@@ -71,6 +73,7 @@ class ZswapPool(Shared):
     zswap: Final[Zswap]
     zpool: Final[ZsPool]
     ref: Final[PercpuRef]
+    release_work: Final[Work]
     tfm_name: Final[str]
 
     def __init__(self, zswap: Zswap, name: str, compressor: str) -> None:
@@ -78,6 +81,7 @@ class ZswapPool(Shared):
         self.zswap = zswap
         self.zpool = ZsPool(name, zswap.zone)
         self.ref = PercpuRef(self, "ref", self._empty)
+        self.release_work = Work(self, "release_work", zswap_pool_release, self)
         self.tfm_name = compressor
 
     def _empty(self) -> None:
@@ -87,7 +91,7 @@ class ZswapPool(Shared):
             if pools[0] is self:
                 raise KernelWarning(f"{self.label} is empty, but current")
             rcu_assign_pointer(self.zswap).pools = tuple(pool for pool in pools if pool is not self)
-            queue_work(self.zswap.system_wq, zswap_pool_release, self)
+            queue_work(self.zswap.system_wq, self.release_work)
 
 
 def zswap_pool_release(pool: ZswapPool) -> None:
@@ -113,7 +117,6 @@ class Zswap(Shared):
         pools: the current one first; read under RCU, changed under pools_lock.
         pool_reached_full: the limit was hit, and the accept threshold not yet reached again.
         next_shrink: cursor of shrink_worker, with a reference; under shrink_lock.
-        shrink_pending: whether shrink_worker is queued.
     """
 
     zone: Final[Zone]
@@ -124,7 +127,6 @@ class Zswap(Shared):
     pools_lock: Final[SpinLock]
     param_lock: Final[Mutex]
     shrink_lock: Final[SpinLock]
-    shrink_pending: Final[Atomic]
     shrink_wq: Final[WorkQueue]
     system_wq: Final[WorkQueue]
     enabled: bool
@@ -146,7 +148,6 @@ class Zswap(Shared):
         self.pools_lock = SpinLock(self, "pools_lock")
         self.param_lock = Mutex(self, "param_lock")
         self.shrink_lock = SpinLock(self, "shrink_lock")
-        self.shrink_pending = Atomic(self, "shrink_pending")
         self.shrink_wq = WorkQueue("zswap-shrink")
         self.system_wq = WorkQueue("events")
         self.enabled = True

@@ -28,7 +28,14 @@ from swaplab.kernel.zswap_pool import (
     zswap_total_pages,
 )
 
-__all__ = ["ShrinkWalk", "queue_shrink_work", "shrink_memcg", "zswap_memcg_offline_cleanup", "zswap_writeback_entry"]
+__all__ = [
+    "ShrinkWalk",
+    "queue_shrink_work",
+    "shrink_memcg",
+    "shrink_worker",
+    "zswap_memcg_offline_cleanup",
+    "zswap_writeback_entry",
+]
 
 MAX_RECLAIM_RETRIES = 16
 
@@ -137,9 +144,8 @@ def shrink_memcg(swap: Swap, memcg: MemCgroup) -> int:
 
 
 def queue_shrink_work(swap: Swap) -> None:
-    """Have entries written back until zswap accepts pages again, unless that is under way: queue_work."""
-    if not swap.zswap.shrink_pending.xchg(1):
-        queue_work(swap.zswap.shrink_wq, shrink_worker, swap)
+    """Have entries written back until zswap accepts pages again, unless that is about to begin."""
+    queue_work(swap.zswap.shrink_wq, swap.shrink_work)
 
 
 def _next_online(zswap: Zswap) -> MemCgroup | None:
@@ -157,7 +163,6 @@ def shrink_worker(swap: Swap) -> None:
     It gives up after 16 failures: a memcg whose entry stays, or a walk over all of them that found no entry.
     """
     zswap = swap.zswap
-    zswap.shrink_pending.xchg(0)
     threshold = zswap_accept_thr_pages(zswap)
     failures = attempts = 0
     while True:

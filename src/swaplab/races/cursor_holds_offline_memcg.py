@@ -14,7 +14,18 @@ from collections.abc import Callable
 from typing import Final
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Mutex, PercpuRef, Shared, SpinLock, WorkQueue, queue_work, rcu
+from swaplab.kernel.sync import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Mutex,
+    PercpuRef,
+    Shared,
+    SpinLock,
+    Work,
+    WorkQueue,
+    queue_work,
+    rcu,
+)
 from swaplab.races.exhibit import Exhibit
 
 __all__ = ["EXHIBIT"]
@@ -135,7 +146,8 @@ def css_killed_work_fn(zswap: Zswap, memcg: Memcg, clean: Clean) -> None:
 def kill_css(zswap: Zswap, memcg: Memcg, clean: Clean) -> None:
     """kernel/cgroup/cgroup.c:kill_css, 6.12; the reference is for the work."""
     memcg.refcnt.get()
-    memcg.refcnt.kill(lambda: queue_work(zswap.offline_wq, css_killed_work_fn, zswap, memcg, clean))
+    work = Work(memcg, "destroy_work", css_killed_work_fn, zswap, memcg, clean)
+    memcg.refcnt.kill(lambda: queue_work(zswap.offline_wq, work))
 
 
 def remove_both(zswap: Zswap, clean: Clean) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import Shared, SpinLock, Work, WorkQueue, flush, kfree, queue_work, relax
+from swaplab.kernel.sync import Shared, SpinLock, Work, WorkQueue, flush_work, kfree, queue_work, relax
 from swaplab.races.exhibit import Exhibit
 
 __all__ = ["EXHIBIT"]
@@ -26,19 +26,19 @@ class Pool(Shared):
 
     Attributes:
         isolated_pages: how many are to come back.
-        free_work: what was queued last.
+        free_work: frees what is empty.
         zspages: how many nobody has freed yet.
     """
 
     name: Final[str]
     isolated_pages: int
-    free_work: Work | None
+    free_work: Final[Work]
     zspages: int
 
     def __init__(self) -> None:
         self.name = "zswap"
         self.isolated_pages = self.zspages = 1
-        self.free_work = None
+        self.free_work = Work(self, "free_work", async_free_zspage, self)
         self.lock = SpinLock(self, "class.lock")
 
 
@@ -58,7 +58,7 @@ def async_free_zspage(pool: Pool) -> None:
 
 def putback_zspage_deferred(system: System, pool: Pool) -> None:
     """mm/zsmalloc.c:putback_zspage_deferred, 5.3."""
-    pool.free_work = queue_work(system.wq, async_free_zspage, pool)
+    queue_work(system.wq, pool.free_work)
 
 
 def putback_and_count(system: System, pool: Pool) -> None:
@@ -92,10 +92,7 @@ def wait_for_nothing(pool: Pool) -> None:
 def zs_destroy_pool(pool: Pool, wait: Callable[[Pool], None]) -> None:
     """mm/zsmalloc.c:zs_destroy_pool, with zs_unregister_migration, 5.3."""
     wait(pool)
-    with pool.lock:
-        work = pool.free_work
-    if work:
-        flush(work)
+    flush_work(pool.free_work)
     kfree(pool)
 
 

@@ -39,6 +39,7 @@ class Task(NamedTuple):
         readers: tasks whose present read sections it waits for.
         before: work that it waits for.
         made, deferred: objects and tasks that it has made.
+        is_callback: whether RCU has called it back, where nothing may sleep.
         bug: what it has met.
     """
 
@@ -55,7 +56,13 @@ class Task(NamedTuple):
     before: str | None = None
     made: int = 0
     deferred: int = 0
+    is_callback: bool = False
     bug: str | None = None
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether it must not sleep."""
+        return bool(self.depth or self.is_callback)
 
 
 class Bug(Exception):  # noqa: N818
@@ -182,7 +189,7 @@ def _insist(task: Task, operation: Statement) -> None:
     kind, *args = operation
     if task.o is None and any(_is_member(kind, each) for each in args):
         raise Bug("null dereference")
-    if (kind in ("grace", "flushed") or (kind == "acquire" and args[0] in SLEEPS)) and task.depth:
+    if (kind in ("grace", "flushed") or (kind == "acquire" and args[0] in SLEEPS)) and task.is_atomic:
         raise Bug("sleeping in atomic context")
     if kind == "release" and variable_of(task, args[0]) not in task.held:
         raise Bug("lock misuse")
@@ -235,7 +242,7 @@ def _trylock(task: Task, given: str, body: Body) -> Task:
 
 
 def _might_sleep(task: Task) -> Task:
-    if task.depth:
+    if task.is_atomic:
         raise Bug("sleeping in atomic context")
     return task
 
@@ -738,7 +745,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "grace": lambda on: on.put(readers=on.readers()),
     "wait": lambda on: None,
     "start": lambda on: None,
-    "call_rcu": lambda on, body: on.spawn(body, readers=on.readers()),
+    "call_rcu": lambda on, body: on.spawn(body, readers=on.readers(), is_callback=True),
     "free": _free,
     "queue_work": _queue,
     "flushed": lambda on: None,

@@ -30,7 +30,7 @@ from swaplab.kernel.sync import (
     XArray,
     call_rcu,
     current,
-    flush,
+    flush_work,
     kfree,
     kfree_rcu,
     queue_work,
@@ -149,7 +149,7 @@ class _Runner:
         self.r = 0
         self.w: Work | None = None
         self.seen: list[object] = []
-        self.made = 0
+        self.made = self.works = 0
 
     def body(self, body: Body) -> None:
         for statement in body:
@@ -433,11 +433,13 @@ class _Runner:
             kfree(found)
 
     def do_queue_work(self, queue: str, body: Body) -> None:
-        self.w = queue_work(self.part(queue), self.later(body))
+        self.works += 1
+        self.w = Work(None, f"work {self.works} of {self.name}", self.later(body))
+        queue_work(self.part(queue), self.w)
 
     def do_flush(self) -> None:
         if self.w:
-            flush(self.w)
+            flush_work(self.w)
 
     def do_new(self) -> None:
         name = f"{self.name}#{self.made}"

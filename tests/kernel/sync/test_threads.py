@@ -13,11 +13,12 @@ from swaplab.kernel.sync import (
     PercpuRef,
     Shared,
     SpinLock,
+    Work,
     WorkQueue,
     XArray,
     call_rcu,
     current,
-    flush,
+    flush_work,
     kfree,
     kfree_rcu,
     queue_work,
@@ -160,8 +161,9 @@ def test_a_queue_does_one_work_after_the_other() -> None:
         running.add(-1)
 
     with Threads() as runtime:
-        works = [queue_work(queue, work, number) for number in range(20)]
-        flush(works[5])
+        works = [Work(None, f"work {number}", work, number) for number in range(20)]
+        assert all(queue_work(queue, each) for each in works)
+        flush_work(works[5])
         assert order[:6] == [0, 1, 2, 3, 4, 5]
         runtime.drain()
     assert order == list(range(20))
@@ -174,10 +176,10 @@ def test_drain_waits_for_what_deferred_work_defers() -> None:
     def chain(depth: int) -> None:
         seen.append(depth)
         if depth:
-            call_rcu(queue_work, queue, chain, depth - 1)
+            call_rcu(queue_work, queue, Work(None, "chain", chain, depth - 1))
 
     with Threads() as runtime:
-        queue_work(queue, chain, 5)
+        queue_work(queue, Work(None, "chain", chain, 5))
         runtime.drain()
         assert seen == [5, 4, 3, 2, 1, 0]
 
@@ -211,8 +213,8 @@ def test_the_runtime_is_installed_inside_the_block_only() -> None:
 def test_threads_end_with_the_block() -> None:
     before = threading.active_count()
     with Threads():
-        queue_work(WorkQueue("one"), relax)
-        queue_work(WorkQueue("two"), relax)
+        for name in ("one", "two"):
+            queue_work(WorkQueue(name), Work(None, name, relax))
         call_rcu(relax)
         assert threading.active_count() > before
     assert threading.active_count() == before
@@ -273,7 +275,7 @@ def test_misuse_is_noticed(misuse: Callable[[Thing], None], bug: type[Exception]
 
 def test_a_lock_of_another_thread_cannot_be_released() -> None:
     thing = Thing()
-    with Threads() as runtime, pytest.raises(LockMisuse, match="does not hold it"), thing.lock:
+    with Threads() as runtime, pytest.raises(LockMisuse, match=r"unlocks Thing.lock, which another holds"), thing.lock:
         runtime.run([thing.lock.release])
 
 
@@ -294,13 +296,17 @@ def test_a_deadlock_ends_with_patience() -> None:
 def test_work_that_is_never_done_ends_with_patience() -> None:
     stop = threading.Event()
     with Threads(patience=0.1) as runtime:
-        queue_work(WorkQueue("queue"), stop.wait)
+        queue_work(WorkQueue("queue"), Work(None, "wait", stop.wait))
         with pytest.raises(Deadlock, match="1 works not done"):
             runtime.drain()
         stop.set()
 
 
-@pytest.mark.parametrize("defer", [call_rcu, lambda function: queue_work(WorkQueue("queue"), function)])
+def queue(function: Callable[[], None]) -> None:
+    queue_work(WorkQueue("queue"), Work(None, "work", function))
+
+
+@pytest.mark.parametrize("defer", [call_rcu, queue])
 def test_what_deferred_work_raises_is_not_lost(defer: Callable[[Callable[[], None]], object]) -> None:
     def fail() -> None:
         raise KeyError("deferred")

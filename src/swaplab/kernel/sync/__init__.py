@@ -8,7 +8,7 @@ from swaplab.kernel.sync.direct import Direct
 from swaplab.kernel.sync.elements import Array, Bitmap, Table
 from swaplab.kernel.sync.lists import ListHead, ListNode, validate_list
 from swaplab.kernel.sync.locks import Lock, Mutex, SpinLock
-from swaplab.kernel.sync.rcu import call_rcu, kfree_rcu, rcu, synchronize_rcu
+from swaplab.kernel.sync.rcu import call_rcu, kfree_rcu, rcu, rcu_barrier, synchronize_rcu
 from swaplab.kernel.sync.runtime import current, install
 from swaplab.kernel.sync.shared import (
     READ_ONCE,
@@ -23,7 +23,15 @@ from swaplab.kernel.sync.shared import (
     smp_load_acquire,
     smp_store_release,
 )
-from swaplab.kernel.sync.work import Work, WorkQueue, flush, queue_work
+from swaplab.kernel.sync.work import (
+    Work,
+    WorkQueue,
+    cancel_work,
+    cancel_work_sync,
+    flush_work,
+    flush_workqueue,
+    queue_work,
+)
 from swaplab.kernel.sync.xarray import XArray
 
 __all__ = [
@@ -49,9 +57,12 @@ __all__ = [
     "WorkQueue",
     "XArray",
     "call_rcu",
+    "cancel_work",
+    "cancel_work_sync",
     "current",
     "data_race",
-    "flush",
+    "flush_work",
+    "flush_workqueue",
     "install",
     "is_freed",
     "kfree",
@@ -59,6 +70,7 @@ __all__ = [
     "queue_work",
     "rcu",
     "rcu_assign_pointer",
+    "rcu_barrier",
     "rcu_dereference",
     "relax",
     "smp_load_acquire",

@@ -10,7 +10,7 @@ from swaplab.kernel.sync.bugs import Deadlock, LockMisuse, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import Block, use
 from swaplab.kernel.sync.shared import Shared, poison
-from swaplab.kernel.sync.work import Work
+from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 
 __all__ = ["Direct"]
 
@@ -28,7 +28,7 @@ class Direct:
         fails: which allocations, compressions and device accesses to fail, by kind; none by default.
 
     Attributes:
-        atomic: spinlocks held and RCU read sections begun.
+        atomic: spinlocks held, and RCU read sections and callbacks begun.
     """
 
     step = None
@@ -36,7 +36,7 @@ class Direct:
     def __init__(self, fails: Callable[[str], bool] = _never) -> None:
         self.fails = fails
         self.atomic = 0
-        self.pending: deque[Work] = deque()
+        self.pending: deque[Work | Deferred] = deque()
         self.acquire, self.release = self.lock_block = self._lock_block()
         self.rcu_block = self._rcu_block()
 
@@ -65,7 +65,7 @@ class Direct:
                 LockMisuse: it is not held.
             """
             if lock.holder is None:
-                raise LockMisuse(f"{lock.label} is released, but not held")
+                raise LockMisuse(f"{lock.label} is unlocked, but not locked")
             lock.holder = None
             if not lock.sleeps:
                 self.atomic -= 1
@@ -93,25 +93,62 @@ class Direct:
         """Nobody reads, where one may sleep."""
         self.might_sleep("synchronize_rcu")
 
-    def call_rcu(self, work: Work) -> None:
+    def call_rcu(self, call: Deferred) -> None:
         """Leave it to `drain`."""
-        self.pending.append(work)
+        self.pending.append(call)
 
-    def queue_work(self, work: Work) -> None:
+    def rcu_barrier(self) -> None:
+        """Run everything up to the last callback."""
+        self._run_to(lambda each: isinstance(each, Deferred) and each.is_callback)
+
+    def queue_work(self, queue: WorkQueue, work: Work) -> bool:
         """Leave it to `drain`."""
+        if not work.can_be_queued:
+            return False
+        work.is_pending, work.token = True, queue
         self.pending.append(work)
+        return True
+
+    def cancel_work(self, work: Work, disable: bool) -> bool:
+        """Forget it."""
+        was_pending, work.is_pending = work.is_pending, False
+        work.disabled += disable
+        if was_pending:
+            self.pending.remove(work)
+        return was_pending
+
+    def enable_work(self, work: Work) -> None:
+        """Let it be queued again."""
+        work.disabled -= 1
 
     def flush_work(self, work: Work) -> None:
         """Run everything up to it."""
-        self.might_sleep("flush_work")
-        while not work.done and self.pending:
-            self.pending.popleft().run()
+        self._run_to(lambda each: each is work)
+
+    def flush_workqueue(self, queue: WorkQueue) -> None:
+        """Run everything up to the last that is on the queue."""
+        self._run_to(lambda each: isinstance(each, Work) and each.token is queue)
+
+    def _run_to(self, is_last: Callable[[Work | Deferred], bool]) -> None:
+        last = max((number for number, each in enumerate(self.pending) if is_last(each)), default=-1)
+        for _ in range(last + 1):
+            if self.pending:  # what runs may have waited for more itself
+                self._run_next()
+
+    def _run_next(self) -> None:
+        each = self.pending.popleft()
+        is_callback = isinstance(each, Deferred)
+        self.atomic += is_callback
+        try:
+            each.run()
+        finally:
+            self.atomic -= is_callback
 
     def drain(self) -> None:
         """Run all that was deferred, in the order it came, and what that defers in turn."""
         self.might_sleep("drain")
         while self.pending:
-            self.pending.popleft().run()
+            self._run_next()
 
     def relax(self) -> None:
         """Let what is deferred go on.
@@ -121,16 +158,16 @@ class Direct:
         """
         if not self.pending or self.atomic:
             raise Deadlock("a loop waits for somebody else, and there is nobody")
-        self.pending.popleft().run()
+        self._run_next()
 
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep.
 
         Raises:
-            SleepInAtomic: a spinlock is held, or an RCU read section was begun.
+            SleepInAtomic: a spinlock is held, or an RCU read section or callback was begun.
         """
         if self.atomic:
-            raise SleepInAtomic(f"{what} may sleep, but a spinlock is held or an RCU section was begun")
+            raise SleepInAtomic(f"{what} may sleep, but a spinlock is held or an RCU section or callback was begun")
 
     def free(self, thing: Shared) -> None:
         """Poison it."""

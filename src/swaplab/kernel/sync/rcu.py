@@ -7,9 +7,9 @@ from typing import Any
 
 from swaplab.kernel.sync.runtime import block, current
 from swaplab.kernel.sync.shared import Shared, kfree
-from swaplab.kernel.sync.work import Work
+from swaplab.kernel.sync.work import Deferred
 
-__all__ = ["call_rcu", "kfree_rcu", "rcu", "synchronize_rcu"]
+__all__ = ["call_rcu", "kfree_rcu", "rcu", "rcu_barrier", "synchronize_rcu"]
 
 
 @block("rcu_block")
@@ -34,10 +34,16 @@ def synchronize_rcu() -> None:
 
 
 def call_rcu(function: Callable[..., object], *args: Any) -> None:
-    """Call a function once all read sections that have begun are over."""
-    current.runtime.call_rcu(Work(function, *args))
+    """Call a function, which must not sleep, once all read sections that have begun are over."""
+    current.runtime.call_rcu(Deferred(function, args, True))
 
 
 def kfree_rcu(thing: Shared) -> None:
-    """Free an object once no read section can still see it."""
-    current.runtime.call_rcu(Work(kfree, thing))
+    """Free an object once no read section can still see it. rcu_barrier() does not wait for that."""
+    current.runtime.call_rcu(Deferred(kfree, (thing,), False))
+
+
+def rcu_barrier() -> None:
+    """Wait until all functions have returned that call_rcu() was given by now. May sleep."""
+    current.runtime.might_sleep("rcu_barrier")
+    current.runtime.rcu_barrier()

@@ -81,14 +81,26 @@ class Runtime(Protocol):
     def synchronize_rcu(self) -> None:
         """Wait until all RCU read sections that have begun are over."""
 
-    def call_rcu(self, work: Any) -> None:
-        """Run `work` once they are, without waiting for it."""
+    def call_rcu(self, call: Any) -> None:
+        """Make a `work.Deferred` call once they are, without waiting for it, where nothing may sleep."""
 
-    def queue_work(self, work: Any) -> None:
-        """Run `work` some time from now, on its queue."""
+    def rcu_barrier(self) -> None:
+        """Wait until the callbacks that were deferred by now have run."""
+
+    def queue_work(self, queue: Any, work: Any) -> bool:
+        """Run `work` some time from now on a queue, after what is there, unless it is pending or disabled."""
+
+    def cancel_work(self, work: Any, disable: bool) -> bool:
+        """Let pending work not run, and tell whether it was pending; disable it if asked to."""
+
+    def enable_work(self, work: Any) -> None:
+        """Undo that."""
 
     def flush_work(self, work: Any) -> None:
-        """Wait until `work` has run."""
+        """Wait until pending or running `work` has run."""
+
+    def flush_workqueue(self, queue: Any) -> None:
+        """Wait until everything has run that is on a queue by now."""
 
     def relax(self) -> None:
         """Let others go on, before a loop tries again what depends on them: cpu_relax(), cond_resched()."""

@@ -17,7 +17,7 @@ from swaplab.kernel.sync.bugs import Deadlock, LockMisuse, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import Block, install
 from swaplab.kernel.sync.shared import Part, Shared, poison
-from swaplab.kernel.sync.work import Work, WorkQueue
+from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 
 __all__ = ["Threads"]
 
@@ -73,7 +73,7 @@ class Threads:
         self._errors: list[BaseException] = []
         self._progress = threading.Condition()
         self._pause = threading.Event()
-        self._workers: dict[WorkQueue | None, _Worker] = {}
+        self._workers: dict[WorkQueue, _Worker] = {}
         self._rcu = _Worker(self, "rcu", self._wait_for_readers)
         self._stack = ExitStack()
         self.lock_block: Block = (lambda lock: self.acquire(lock), lambda lock, *_exception: self.release(lock))  # noqa: PLW0108
@@ -183,7 +183,8 @@ class Threads:
         gate = None
         with self._steps:
             if lock.holder is not task:
-                raise LockMisuse(f"{lock.label} is released by a thread that does not hold it")
+                whose = "is not locked" if lock.holder is None else "another holds"
+                raise LockMisuse(f"a thread unlocks {lock.label}, which {whose}")
             lock.holder = None
             if lock in self._waiting:
                 gates = self._waiting[lock]
@@ -199,10 +200,10 @@ class Threads:
         """Insist on a context that may sleep.
 
         Raises:
-            SleepInAtomic: a spinlock is held, or an RCU read section was begun.
+            SleepInAtomic: a spinlock is held, or an RCU read section or callback was begun.
         """
         if self._task().atomic:
-            raise SleepInAtomic(f"{what} may sleep, but a spinlock is held or an RCU section was begun")
+            raise SleepInAtomic(f"{what} may sleep, but a spinlock is held or an RCU section or callback was begun")
 
     # RCU
 
@@ -225,42 +226,57 @@ class Threads:
         self.might_sleep("synchronize_rcu")
         self._wait_for_readers()
 
-    def call_rcu(self, work: Work) -> None:
+    def call_rcu(self, call: Deferred) -> None:
         """Leave it to the thread that waits for grace periods."""
-        self._defer(self._rcu, work)
+        self._rcu.put(_Call(lambda: self._call_back(call)))
+
+    def _call_back(self, call: Deferred) -> None:
+        """Run what must not sleep."""
+        self.rcu_read_lock()
+        call.run()
+        self.rcu_read_unlock()
+
+    def rcu_barrier(self) -> None:
+        """Wait for all that has been left to that thread."""
+        self._wait_for("rcu_barrier", self._rcu.last)
 
     # Work
 
-    def _defer(self, worker: _Worker, work: Work) -> None:
-        with self._progress:
-            self._deferred += 1
-        worker.put(work)
-
-    def done(self, work: Work, error: BaseException | None) -> None:
-        """Hear of a worker that it has done some work, or failed to."""
-        work.done = True
-        with self._progress:
-            if error:
-                self._errors.append(error)
-            self._deferred -= 1
-            self._progress.notify_all()
-
-    def queue_work(self, work: Work) -> None:
+    def queue_work(self, queue: WorkQueue, work: Work) -> bool:
         """Leave it to the queue's worker."""
         with self._steps:
-            worker = self._workers.get(work.queue)
+            if not work.can_be_queued:
+                return False
+            work.is_pending = True
+            work.token = call = _Call(lambda: self._begin(work, call))
+            worker = self._workers.get(queue)
             if worker is None:
-                name = work.queue.name if work.queue else "events"
-                worker = self._workers[work.queue] = _Worker(self, name, lambda: None)
-        self._defer(worker, work)
+                worker = self._workers[queue] = _Worker(self, queue.name, lambda: None)
+        worker.put(call)
+        return True
 
-    def _wait(self, what: str, ready: Callable[[], bool]) -> None:
-        self.might_sleep(what)
-        with self._progress:
-            if not self._progress.wait_for(lambda: ready() or self._errors, self.patience):
-                raise Deadlock(f"{what} has waited for {self.patience:g} s, with {self._deferred} works not done")
-            if self._errors:
-                raise self._errors[0]
+    def _begin(self, work: Work, call: _Call) -> None:
+        """Run work, unless it was cancelled."""
+        with self._steps:
+            is_cancelled = call.is_cancelled
+            if not is_cancelled:
+                work.is_pending = False
+        if not is_cancelled:
+            work.function(*work.args)
+
+    def cancel_work(self, work: Work, disable: bool) -> bool:
+        """Have the worker pass it over."""
+        with self._steps:
+            was_pending, work.is_pending = work.is_pending, False
+            work.disabled += disable
+            if was_pending:
+                work.token.is_cancelled = True
+            return was_pending
+
+    def enable_work(self, work: Work) -> None:
+        """Let it be queued again."""
+        with self._steps:
+            work.disabled -= 1
 
     def flush_work(self, work: Work) -> None:
         """Wait until work is done.
@@ -269,7 +285,38 @@ class Threads:
             BaseException: whatever deferred work raised, this or other.
             Deadlock: it takes too long.
         """
-        self._wait("flush_work", lambda: work.done)
+        self._wait_for("flush_work", work.token)
+
+    def flush_workqueue(self, queue: WorkQueue) -> None:
+        """Wait for all that has been left to the queue's worker. Raises what `flush_work` does."""
+        with self._steps:
+            worker = self._workers.get(queue)
+        self._wait_for("flush_workqueue", worker.last if worker else None)
+
+    def begun(self) -> None:
+        """Hear of a worker that it has been given something to do."""
+        with self._progress:
+            self._deferred += 1
+
+    def done(self, call: _Call, error: BaseException | None) -> None:
+        """Hear of a worker that it has done something, or failed to."""
+        with self._progress:
+            call.done = True
+            if error:
+                self._errors.append(error)
+            self._deferred -= 1
+            self._progress.notify_all()
+
+    def _wait_for(self, what: str, call: _Call | None) -> None:
+        if call:
+            self._wait(what, lambda: call.done)
+
+    def _wait(self, what: str, ready: Callable[[], bool]) -> None:
+        with self._progress:
+            if not self._progress.wait_for(lambda: ready() or self._errors, self.patience):
+                raise Deadlock(f"{what} has waited for {self.patience:g} s, with {self._deferred} works not done")
+            if self._errors:
+                raise self._errors[0]
 
     def drain(self) -> None:
         """Wait until all that was deferred is done, and what that has deferred in turn.
@@ -278,6 +325,7 @@ class Threads:
             BaseException: whatever deferred work raised.
             Deadlock: it takes too long.
         """
+        self.might_sleep("drain")
         self._wait("drain", lambda: not self._deferred)
 
     def relax(self) -> None:
@@ -290,6 +338,22 @@ class Threads:
             poison(thing)
 
 
+class _Call:
+    """Something that a worker has to do.
+
+    Attributes:
+        run: do it.
+        is_cancelled: whether it is not to be done any more.
+        done: whether that is over.
+    """
+
+    __slots__ = ("done", "is_cancelled", "run")
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.run = run
+        self.done = self.is_cancelled = False
+
+
 class _Worker:
     """A thread that does work in the order it came; it begins with the first.
 
@@ -297,22 +361,28 @@ class _Worker:
         runtime: whose it is.
         name: of the thread.
         prepare: called before each batch of what has come so far.
+
+    Attributes:
+        last: what was put last.
     """
 
     def __init__(self, runtime: Threads, name: str, prepare: Callable[[], None]) -> None:
         self.runtime = runtime
         self.prepare = prepare
-        self.waiting: deque[Work] = deque()
+        self.waiting: deque[_Call] = deque()
+        self.last: _Call | None = None
         self.wake = threading.Condition()
         self.is_stopped = False
         self.thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
-    def put(self, work: Work) -> None:
-        """Take work."""
+    def put(self, call: _Call) -> None:
+        """Take something to do."""
+        self.runtime.begun()
         with self.wake:
             if self.thread.ident is None:
                 self.thread.start()
-            self.waiting.append(work)
+            self.waiting.append(call)
+            self.last = call
             self.wake.notify()
 
     def stop(self) -> None:
@@ -332,10 +402,10 @@ class _Worker:
                 batch = list(self.waiting)
                 self.waiting.clear()
             self.prepare()
-            for work in batch:
+            for call in batch:
                 error = None
                 try:
-                    work.run()
+                    call.run()
                 except BaseException as raised:
                     error = raised
-                self.runtime.done(work, error)
+                self.runtime.done(call, error)
