@@ -191,8 +191,6 @@ def _insist(task: Task, operation: Statement) -> None:
         raise Bug("null dereference")
     if (kind in ("grace", "flushed") or (kind == "acquire" and args[0] in SLEEPS)) and task.is_atomic:
         raise Bug("sleeping in atomic context")
-    if kind == "release" and variable_of(task, args[0]) not in task.held:
-        raise Bug("lock misuse")
 
 
 def _is_member(kind: str, argument: object) -> bool:
@@ -428,6 +426,8 @@ def _try(on: _Doing, lock: str) -> None:
 
 def _release(on: _Doing, lock: str) -> None:
     lock = on.at(lock)
+    if lock not in on.task.held:
+        raise Bug("lock misuse")
     on.change(lock, None)
     depth = on.task.depth - (lock not in SLEEPS)
     on.put(held=tuple(each for each in on.task.held if each != lock), depth=depth)
