@@ -284,7 +284,11 @@ def test_task_that_never_ends() -> None:
         while True:
             locked_increment(system)
 
-    with pytest.raises(ProgramError, match="no end after"):
+    message = (
+        r"forever: no end after 20,000 steps. CPU0 goes on and on \(.*test_bugs.py, line \d+, in forever: while True:"
+        r"\): a loop that waits for somebody else has to call relax\(\)"
+    )
+    with pytest.raises(ProgramError, match=message):
         explore(Program("forever", System, {"CPU0": forever}))
 
 

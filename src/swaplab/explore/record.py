@@ -18,7 +18,7 @@ from swaplab.explore.runtime import READER, Explorer, Strategy
 from swaplab.explore.strategies import Replay
 from swaplab.explore.task import Task, origin
 from swaplab.explore.verdict import Step
-from swaplab.kernel.sync.bugs import DataRace, Deadlock, KernelBug, ListCorruption, LockMisuse, LockOrder, SleepInAtomic
+from swaplab.kernel.sync.bugs import DataRace, Deadlock, KernelBug, ListCorruption, LockOrder, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import READ, WRITE, Mode
 from swaplab.kernel.sync.shared import Part, Shared, looked_at
@@ -382,14 +382,6 @@ class _Recorder(Explorer):
             super().acquire(lock)
         except SleepInAtomic:
             self._refuse("mutex_lock", lock.owner, lock.name)
-            raise
-
-    def release(self, lock: Lock) -> None:
-        """Take down the attempt to release what is not held."""
-        try:
-            super().release(lock)
-        except LockMisuse:
-            self._refuse("mutex_unlock" if lock.sleeps else "spin_unlock", lock.owner, lock.name)
             raise
 
     def might_sleep(self, what: str) -> None:

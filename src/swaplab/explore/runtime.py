@@ -7,7 +7,8 @@ what they defer (work, RCU callbacks) becomes tasks of its own.
 from __future__ import annotations
 
 import gc
-from collections import deque
+import sys
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -19,6 +20,7 @@ from swaplab.explore.history import FREE, LIFE, Accesses, Event, History
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
+from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task
 from swaplab.kernel.sync.bugs import (
     Broken,
@@ -246,8 +248,8 @@ class Explorer:
             kind = type(task.told).__name__
             raise Refused(f"{task.name} returns a {kind}, of which nothing is run: it has to do all when it is called")
         if task.held or task.atomic:
-            held = ", ".join(lock.label for lock, _ in task.held) or "an RCU read section"
-            raise LockMisuse(f"{task.name} ends without leaving {held}")
+            held = ", ".join(lock.label for lock, _ in task.held) or "the RCU read lock"
+            raise LockMisuse(f"{task.name} ends with {held} held: an unlock is missing")
 
     def _fail(self, task: Task, error: BaseException) -> None:
         """Say what it is that ended a task: what was raised first, even if the task caught that."""
@@ -335,8 +337,7 @@ class Explorer:
             self._end()
             return None
         if number >= STEPS_MAX:
-            names = ", ".join(sorted({task.name for task in self.able()}))
-            self.error = ProgramError(f"{self.program.name}: no end after {STEPS_MAX:,} steps; still running: {names}")
+            self.error = ProgramError(f"{self.program.name}: no end after {STEPS_MAX:,} steps. {self._who_spins()}")
             return None
         try:
             task = self.strategy.pick(self)
@@ -344,6 +345,16 @@ class Explorer:
             self.error = error  # not raised here, where the program could catch it
             return None
         return task if task and self._enter(task) else None
+
+    def _who_spins(self) -> str:
+        numbers = Counter(event.task for event in self.history.events[-STEPS_MAX // 10 :])
+        task = self.tasks[max(numbers, key=numbers.__getitem__)]
+        frame = sys._getframe() if task is self.task else task.let and task.let.gr_frame
+        loop = innermost_loop(frame)
+        return (
+            f"{task.name} goes on and on{f' ({loop})' if loop else ''}: a loop that waits for somebody else has to call"
+            " relax()"
+        )
 
     def able(self) -> list[Task]:
         """Return the tasks whose next operation can be done now."""

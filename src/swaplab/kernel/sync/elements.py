@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from swaplab.kernel.sync.bugs import KernelWarning
 from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, READ, RELEASE, WRITE, current, operation
 from swaplab.kernel.sync.shared import Elements, Key, Part, Shared, is_watched
 
@@ -59,7 +60,18 @@ class Array(_Numbered, Generic[T]):
 
     @operation(WRITE | PLAIN, "write", at=Elements.element)
     def __setitem__(self, index: int, value: T) -> None:
-        self.items[index] = value
+        self.store(index, value)
+
+    def store(self, index: int, value: T) -> None:
+        """Store an element, as whichever operation does.
+
+        Raises:
+            KernelWarning: it is a count of bytes below zero, or too large for one.
+        """
+        try:
+            self.items[index] = value
+        except ValueError:
+            raise KernelWarning(f"{self.label}[{index}] is set to {value}, and holds 0 to 255") from None
 
     def __iter__(self) -> Iterator[T]:
         """Read one element after the other."""
@@ -170,6 +182,10 @@ class Table(Elements, Generic[K, T]):
 
     @operation(WRITE | PLAIN, "write", at=Elements.element)
     def __setitem__(self, key: K, value: T) -> None:
+        self.store(key, value)
+
+    def store(self, key: K, value: T) -> None:
+        """Store an element, as whichever operation does."""
         self.items[key] = value
 
     @operation(WRITE | PLAIN, "remove", at=Elements.element)
@@ -215,8 +231,8 @@ class _Marked:
         return self._step(self._read, "read", key, lambda items: items[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        def write(items: Any) -> Any:
-            items[key] = value
+        def write(_: object) -> Any:
+            self._whole.store(key, value)
             return value
 
         self._step(self._write, "write", key, write)

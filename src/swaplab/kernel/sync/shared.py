@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar, cast
 
-from swaplab.kernel.sync.bugs import DoubleFree, UseAfterFree
+from swaplab.kernel.sync.bugs import DoubleFree, Refused, UseAfterFree
 from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, READ, RELEASE, WRITE, current
 
 __all__ = [
@@ -186,6 +186,13 @@ def kfree(thing: Shared) -> None:
     current.runtime.free(thing)
 
 
+def _value(thing: Shared, name: str) -> Any:
+    try:
+        return thing.__dict__[name]
+    except KeyError:
+        raise AttributeError(f"{thing.label} has no {name} yet") from None
+
+
 class _Watched:
     """A field whose accesses somebody watches."""
 
@@ -197,10 +204,7 @@ class _Watched:
         if thing is None:
             return self
         self.watch(thing, self.name, READ | PLAIN)
-        try:
-            return thing.__dict__[self.name]
-        except KeyError:
-            raise AttributeError(f"{thing.label} has no {self.name} yet") from None
+        return _value(thing, self.name)
 
     def __set__(self, thing: Shared, value: Any) -> None:
         self.watch(thing, self.name, WRITE | PLAIN)
@@ -217,13 +221,27 @@ class _Marked:
 
     def __getattr__(self, name: str) -> Any:
         thing, read, _, watch = self._access
+        _insist_on_field(thing, name)
         watch(thing, name, read)
-        return thing.__dict__[name]
+        return _value(thing, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         thing, _, write, watch = self._access
+        _insist_on_field(thing, name)
         watch(thing, name, write)
         thing.__dict__[name] = value
+
+
+def _insist_on_field(thing: Shared, name: str) -> None:
+    """Insist on a name among those that the class of an object annotates.
+
+    Raises:
+        Refused: it is not.
+    """
+    fields = type(thing).fields
+    if name not in fields:
+        kind = type(thing).__name__
+        raise Refused(f"{kind} has no shared field {name}: its annotations name {', '.join(fields) or 'none'}")
 
 
 _watch: list[Callable[[Shared, str, int], None]] = []
