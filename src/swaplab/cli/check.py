@@ -123,7 +123,7 @@ def _show(judged: list[Judgement], json: bool, is_museum: bool) -> None:
     for each in judged:
         print(judgement(each, _width()), end="\n\n")  # noqa: T201
     if len(judged) > 1:
-        console.print(table(judged, "Verdicts"))
+        print(table(judged, _width()))  # noqa: T201
 
 
 def _width() -> int:

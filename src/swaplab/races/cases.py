@@ -33,12 +33,14 @@ class Case(NamedTuple):
         program: to run.
         holds: whether nothing must break; None if that is what is asked.
         finds: titles of bugs that may break it; any if empty.
+        group: what its label begins with, and those of others that are shown together.
     """
 
     label: str
     program: Program[Any]
     holds: bool | None
     finds: frozenset[str] = frozenset()
+    group: str = ""
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -49,6 +51,7 @@ class Judgement(msgspec.Struct, frozen=True):
         label: which of its programs.
         holds: whether it was expected to; None if nothing was expected.
         as_expected: whether the verdict is that.
+        group: what its label begins with, and those of others that are shown together.
         verdict: of the explorer.
         seconds: it took, measured.
     """
@@ -57,6 +60,7 @@ class Judgement(msgspec.Struct, frozen=True):
     label: str
     holds: bool | None
     as_expected: bool
+    group: str
     verdict: Verdict
     seconds: float
 
@@ -68,7 +72,7 @@ def cases(target: str) -> list[Case]:
         InputError: there is no such target, or the file is wrong.
     """
     if target == OFFLINE:
-        return [Case(cell.label, cell.program, cell.holds) for cell in matrix()]
+        return [Case(cell.label, cell.program, cell.holds, group=cell.group) for cell in matrix()]
     for exhibit in exhibits():
         if exhibit.name == target:
             broken = [Case(f"broken: {label}", each, False, exhibit.finds) for label, each in exhibit.broken.items()]
@@ -105,7 +109,8 @@ def judge(target: str, index: int, executions_max: int | None, processes: int = 
     case = cases(target)[index]
     before = time.perf_counter()
     verdict = explore(case.program, executions_max=executions_max, processes=processes)
-    return Judgement(target, case.label, case.holds, _is_expected(case, verdict), verdict, time.perf_counter() - before)
+    seconds = time.perf_counter() - before
+    return Judgement(target, case.label, case.holds, _is_expected(case, verdict), case.group, verdict, seconds)
 
 
 def _is_expected(case: Case, verdict: Verdict) -> bool:

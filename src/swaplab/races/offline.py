@@ -244,6 +244,7 @@ class Cell(NamedTuple):
 
     Attributes:
         label: which.
+        group: what its label begins with, and those of others that differ in the protocol only.
         protocol: of the system.
         scenario: what happens.
         holds: whether nothing may break.
@@ -251,6 +252,7 @@ class Cell(NamedTuple):
     """
 
     label: str
+    group: str
     protocol: Protocol
     scenario: str
     holds: bool
@@ -271,7 +273,8 @@ def cell(scenario: str, protocol: Protocol, holds: bool) -> Cell:
     parts += [f"list_lru {protocol.list_lru}", f"lookup {protocol.lookup}", f"lists at {protocol.reparent}"]
     parts += ["objcgs pin"] if protocol.objcg_pins else []
     label = ", ".join(parts)
-    return Cell(label, protocol, scenario, holds, program(label, scenario, protocol))
+    group = f"{scenario} without" if protocol.without else scenario
+    return Cell(label, group, protocol, scenario, holds, program(label, scenario, protocol))
 
 
 def matrix() -> list[Cell]:

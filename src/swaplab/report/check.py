@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, takewhile, zip_longest
 from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
@@ -16,6 +16,9 @@ from swaplab.report.diagram import WIDTH, diagram
 __all__ = ["judgement", "museum", "museum_summary", "outcome", "table"]
 
 REORDERED_MAX = 8
+GAP = 2
+VERDICT, NUMBERS = 26, 20
+"""Widths of verdicts, and of executions and seconds."""
 
 
 def outcome(judged: Judgement) -> str:
@@ -26,15 +29,55 @@ def outcome(judged: Judgement) -> str:
     return f"bounded: {verdict.limit}" if isinstance(verdict, Bounded) else "holds, complete"
 
 
-def table(judged: Sequence[Judgement], title: str) -> Table:
-    """One line per program."""
-    found = _table(title, ["check", "verdict", "executions", "time"])
-    found.columns[1].justify = "left"
+def table(judged: Sequence[Judgement], width: int = WIDTH) -> str:
+    """One line per program; those of a group have one heading, with what the labels of all of them say."""
+    groups: dict[str, list[Judgement]] = {}
     for each in judged:
-        note = "" if each.as_expected else "  (not what was expected)"
-        executions, time = f"{each.verdict.effort.executions:,}", f"{each.seconds:.2f} s"
-        found.add_row(each.label, outcome(each) + note, executions, time)
-    return found
+        groups.setdefault(each.group or each.label, []).append(each)
+    rows: list[tuple[str, Judgement | None]] = []
+    for group, members in groups.items():
+        if len(members) == 1:
+            rows.append((members[0].label, members[0]))
+        else:
+            heading, names = _folded(group, [each.label for each in members])
+            rows += [(heading, None), *((f"  {name}", each) for name, each in zip(names, members, strict=True))]
+    left = min(max(len(text) for text, row in rows if row), width - VERDICT - NUMBERS - GAP)
+    middle = width - left - GAP - NUMBERS
+    lines = [f"{'check':{left + GAP}}{'verdict':{middle}}{'executions    time':>{NUMBERS}}"]
+    for text, row in rows:
+        lines += _row(text, row, left, width) if row else wrap(text, width)
+    return "\n".join([lines[0], "-" * width, *lines[1:]])
+
+
+def _folded(group: str, labels: Sequence[str]) -> tuple[str, list[str]]:
+    """Return a heading with what all labels of a group have in common, and what is left of each."""
+    parts = [label.removeprefix(group).strip(", ").split(", ") for label in labels]
+    common = [part for part in parts[0] if all(part in each for each in parts)]
+    left = [[part for part in each if part not in common] for each in parts]
+    kinds = []
+    for column in range(min(map(len, left))):
+        words = [each[column].split(" ") for each in left]
+        shared = [first[0] for first in takewhile(lambda same: len(set(same)) == 1, zip(*words, strict=False))]
+        if shared:
+            kinds.append(" ".join(shared))
+            for each, own in zip(left, words, strict=True):
+                each[column] = " ".join(own[len(shared) :])
+    heading = ", ".join([group, *common])
+    return f"{heading}; {', '.join(kinds)}:" if kinds else heading, [", ".join(each) for each in left]
+
+
+def _row(text: str, judged: Judgement, left: int, width: int) -> list[str]:
+    """Return the lines of a program: what does not fit is wrapped in its column."""
+    note = "" if judged.as_expected else " (not what was expected)"
+    indent = len(text) - len(text.lstrip())
+    names = wrap(text, left, subsequent_indent=" " * (indent + 2))
+    middle = width - left - GAP - NUMBERS
+    verdicts = wrap(outcome(judged) + note, middle)
+    numbers = f"{judged.verdict.effort.executions:>10,}{judged.seconds:>6.2f} s"
+    return [
+        f"{name:{left + GAP}}{verdict:{middle}}{number:>{NUMBERS}}".rstrip()
+        for name, verdict, number in zip_longest(names, verdicts, [numbers], fillvalue="")
+    ]
 
 
 def museum(judged: Sequence[Judgement]) -> Table:
