@@ -27,7 +27,7 @@ def test_what_was_broken_is_found(exhibit: Exhibit, program: Program[Any]) -> No
     assert isinstance(verdict, Violation)
     assert verdict.kind in exhibit.finds, verdict.sentence
     again = record(program, verdict.schedule.choices)
-    assert [(bug.title, str(bug)) for bug in again.bugs] == [(verdict.kind, verdict.sentence)]
+    assert (verdict.kind, verdict.sentence) in [(bug.title, str(bug)) for bug in again.bugs]
 
 
 @pytest.mark.parametrize("program", FIXED.values(), ids=FIXED)

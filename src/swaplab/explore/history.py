@@ -4,59 +4,18 @@ Two relations over the events of an execution, each kept as one integer per even
 
 - *past*: dependence. Two executions with the same events and the same relation are the same Mazurkiewicz trace. The
   search reverses its races: dependent events that nothing else orders.
-- *seen*: synchronisation. Locks, RCU and atomic operations order, accesses to plain fields do not. Two accesses to
-  one field that it leaves unordered are a data race.
+- *seen*: synchronisation, which is `ordering.Ordering`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, PLAIN, READ, RELEASE, WRITE
+from swaplab.explore.event import FREE, KIND, LIFE, Accesses, Event, Variable
+from swaplab.explore.ordering import Ordering, Race
+from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
 
 __all__ = ["FREE", "LIFE", "Accesses", "Event", "History", "Variable", "dependent"]
-
-Variable = tuple[int, str]
-"""Object number and member; an object's own life is the member without a name."""
-Accesses = tuple[tuple[Variable, int], ...]
-LIFE = ""
-KIND = READ | WRITE | COMMUTE
-FREE = 1 << 16
-"""Ends the life of an object: a write to it, on which whatever is done to any of its members depends."""
-
-
-@dataclass(slots=True, eq=False)
-class Event:
-    """One step of an execution.
-
-    Attributes:
-        task: index of the task that made it.
-        accesses: what it touched, and how.
-        opener: for the release of a lock, the event that took it; -1 for others.
-        waits: whether it takes a lock, and could not while another task held it.
-        before: bits of the events it depends on, as far as they are of the same task or it waited for them.
-        what, owner, member: the operation, the number of the object it is done to, 0 for none, and what of that.
-        name: of the task.
-        races: earlier events that this one could be swapped with.
-    """
-
-    task: int
-    accesses: Accesses
-    opener: int
-    waits: bool
-    before: int
-    what: str
-    owner: int
-    member: str
-    name: str
-    races: tuple[int, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """How texts call it."""
-        return f"{self.name}: {self.what}"
-
 
 _Last = tuple[int, tuple[int, ...], tuple[int, ...]]
 """Of a variable, the last write, -1 if there was none, and the reads and additions since."""
@@ -81,45 +40,43 @@ class History:
     Attributes:
         events: in order.
         pasts: by event, bits of the events it depends on, with its own.
-        seen: by event, bits of the events that are synchronised with it, with its own.
+        ordering: which of them synchronisation orders.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.pasts: list[int] = []
-        self.seen: list[int] = []
+        self.ordering = Ordering(self.events)
         self._last: dict[Variable, _Last] = {}
-        self._released: dict[Variable, int] = {}
         self._members: dict[int, list[Variable]] = {}
         self._freed: dict[int, int] = {}
-        self._undo: list[list[tuple[Variable, _Last | None, int]]] = []
+        self._undo: list[list[tuple[Variable, _Last | None]]] = []
 
     def truncate(self, length: int) -> None:
         """Forget the events from `length` on."""
+        self.ordering.truncate(length)
         while len(self.events) > length:
-            for variable, last, released in reversed(self._undo.pop()):
+            for variable, last in reversed(self._undo.pop()):
                 if last is None:
                     del self._last[variable]
                     self._members[variable[0]].pop()
                 else:
                     self._last[variable] = last
-                self._released[variable] = released
             self.events.pop()
             self.pasts.pop()
-            self.seen.pop()
         if self._freed:
             ends = ((thing, last[0]) for (thing, member), last in self._last.items() if member == LIFE)
             self._freed = {thing: event for thing, event in ends if event >= 0}
 
-    def append(self, event: Event, seen: int) -> int | None:
+    def append(self, event: Event, seen: int) -> list[Race]:
         """Add an event, and enter its races.
 
         Args:
             event: to add.
-            seen: bits of the events synchronised with it, as far as they are of the same task or it waited for them.
+            seen: bits of the events that happen before it because they are of the same task, or it waited for them.
 
         Returns:
-            An event with which it is in a data race, if there is one.
+            Its data races.
         """
         pasts = self.pasts
         number = len(pasts)
@@ -127,19 +84,14 @@ class History:
         past = event.before | bit
         conflicts: list[int] = []
         undo = []
-        racing: list[int] = []
+        races = self.ordering.append(event, seen)
         for variable, mode in event.accesses:
             last = self._last.get(variable)
-            released = self._released.get(variable, 0)
-            undo.append((variable, last, released))
-            if mode & ACQUIRE:
-                seen |= released
+            undo.append((variable, last))
             if last is None:
                 last = NEVER
             else:
-                found = self._conflicts(last, mode)
-                racing += [each for each in found if not seen >> each & 1 and self._is_race(each, variable, mode)]
-                conflicts += found
+                conflicts += self._conflicts(last, mode)
             if mode & FREE:
                 conflicts += self._uses(variable[0])
                 self._freed[variable[0]] = number
@@ -148,10 +100,6 @@ class History:
             if last is NEVER:
                 self._members.setdefault(variable[0], []).append(variable)
             self._last[variable] = self._after(last, mode, number, event.task)
-            if mode & RELEASE:
-                self._released[variable] = (released if mode & COMMUTE else 0) | seen | bit
-            elif mode & WRITE and released:
-                self._released[variable] = 0
         for earlier in conflicts:
             past |= pasts[earlier]
         self._undo.append(undo)
@@ -159,9 +107,7 @@ class History:
             event.races = self._races(conflicts, event.before, event.waits)
         self.events.append(event)
         pasts.append(past)
-        self.seen.append(seen | bit)
-        # One that does not depend on the order in which independent operations happened to be run.
-        return min(racing, key=lambda earlier: self.events[earlier].task) if racing else None
+        return races
 
     @staticmethod
     def _conflicts(last: _Last, mode: int) -> tuple[int, ...]:
@@ -193,17 +139,6 @@ class History:
         if not numbers or (len(numbers) == 1 and self.events[numbers[0]].task == task):
             return (number,)
         return (*[event for event in numbers if self.events[event].task != task], number)
-
-    def _is_race(self, event: int, variable: Variable, mode: int) -> bool:
-        """Tell whether an access that is unordered with an event is a data race with it.
-
-        KCSAN's default (CONFIG_KCSAN_ASSUME_PLAIN_WRITES_ATOMIC): a plain write is fine for whoever reads with a mark.
-        """
-        for touched, how in self.events[event].accesses:
-            if touched == variable and (mode | how) & PLAIN:
-                is_read_marked = any(each & (READ | PLAIN) == READ for each in (mode, how))
-                return not is_read_marked
-        return False
 
     def _races(self, conflicts: list[int], before: int, waits: bool) -> tuple[int, ...]:
         """Events that could come after this one instead: conflicting, and ordered before it by nothing else."""

@@ -349,7 +349,7 @@ class _Recorder(Explorer):
             row.args = () if what in ("read", "write") else args
             if what == "write":
                 row.value.append(args[-1] if args else found)
-            elif found is not None or (not callable(mode) and mode & READ) or what in POINTERS:
+            elif found is not None or (isinstance(mode, int) and mode & READ) or what in POINTERS:
                 row.value.append(found)
         return found
 

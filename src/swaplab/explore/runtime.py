@@ -11,6 +11,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -19,6 +20,7 @@ from swaplab.explore.guard import guarded, where
 from swaplab.explore.history import FREE, LIFE, Accesses, Event, History
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
+from swaplab.explore.ordering import OBJECT_SHIFT, Race
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
 from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task
@@ -40,16 +42,34 @@ from swaplab.kernel.sync.bugs import (
 )
 from swaplab.kernel.sync.lists import ListHead, ListNode
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, PLAIN, READ, RELEASE, WRITE, Block, Mode, install
+from swaplab.kernel.sync.runtime import (
+    ACQUIRE,
+    COMMUTE,
+    FULL,
+    LOCK,
+    PLAIN,
+    READ,
+    RELEASE,
+    RMW,
+    STRONG,
+    WRITE,
+    Block,
+    Conditional,
+    Mode,
+    install,
+)
 from swaplab.kernel.sync.shared import Key, Made, Part, Shared, watched
 from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 
 __all__ = ["STEPS_MAX", "Explorer", "Strategy"]
 
 STEPS_MAX = 20_000
-FULL = WRITE | ACQUIRE | RELEASE
-MADE_BITS = 20
-"""Of the number of an object that count what a task has made; those above are the task's."""
+INSIDE = ("swaplab.explore.", "swaplab.kernel.sync.")
+"""Where the functions are that a task's own, and the system's, call to do something."""
+TAKE = WRITE | RMW | ACQUIRE | LOCK
+QUEUED = WRITE | RMW | LOCK
+"""To queue on one queue depends on who was first, but orders nothing besides the work."""
+GIVE = WRITE | RELEASE | LOCK
 ENDS_MAX = 1000
 """How often a task is told to end that catches it."""
 END = "the end"
@@ -79,6 +99,7 @@ class Explorer:
         history: what has happened in this execution.
         tasks: of this execution, by number.
         task: who is running; none while the system is set up and while invariants are checked.
+        making: number of the outermost object that is being initialised while the system is set up, 0 for none.
         can_go_on: whether that task can do its next operation now.
         bugs: what broke in this execution.
         error: what is wrong with the program.
@@ -114,7 +135,7 @@ class Explorer:
         self.state: Any = None
         self._starting = True
         self._lock_orders = LockOrders()
-        self._made = 0
+        self._made = self.making = 0
         self._tallies: dict[tuple[str, type[Shared]], list[int]] = {}
         self._objects: list[Shared] = []
         self._deferred: deque[Work | Deferred] = deque()
@@ -374,24 +395,42 @@ class Explorer:
             self._number(task.owner) if task.owner else 0,
             task.member,
             task.name,
+            task.owner,
+            task.caller,
+            task.fails is not None and task.fails(),
         )
-        race = history.append(event, seen)
-        if race is None:
+        races = history.append(event, seen)
+        if not races:
             return True
-        other = self.tasks[history.events[race].task]
-        kind = ListCorruption if task.what.startswith("list_") else DataRace
-        bug = kind(f"{task.name} and {other.name} access {task.target} with nothing between them that orders them")
-        self._raced.append((len(history.events) - 1, bug))
-        self.bugs.append(bug)
+        for bug in {str(bug): bug for bug in (self._race(event, race) for race in races)}.values():
+            self._raced.append((len(history.events) - 1, bug))
+            self.bugs.append(bug)
         return self.keep_going
+
+    def _race(self, event: Event, race: Race) -> KernelBug:
+        """Say of a data race what KCSAN would: the functions, in alphabetical order, and what they do to what."""
+        late = (event.function, _access(event.what, race.mode), event.name)
+        if race.event < 0:
+            early = ("__init__", "write", self.tasks[race.task].name)
+            target = event.target
+        else:
+            other = self.history.events[race.event]
+            early = (other.function, _access(other.what, dict(other.accesses)[race.variable]), other.name)
+            targets = [each.target for each in (event, other) if (each.owner, each.member) == race.variable]
+            target = min(targets or [event.target, other.target])
+        (function, access, task), (function_2, access_2, task_2) = sorted((early, late))
+        kind = ListCorruption if access.startswith("list_") and access_2.startswith("list_") else DataRace
+        return kind(f"data-race in {function} / {function_2}: {access} by {task}, {access_2} by {task_2}, of {target}")
 
     def known(self, task: Task) -> tuple[int, int]:
         """Return bits of the events before a task's next step, whatever that is, and of those synchronised with it."""
         history = self.history
-        before, seen = (history.pasts[task.last], history.seen[task.last]) if task.last >= 0 else task.base
+        synchronised = history.ordering.seen
+        before, seen = (history.pasts[task.last], synchronised[task.last]) if task.last >= 0 else task.base
         for event in task.after() if task.after else ():
             before |= history.pasts[event]
-            seen |= history.seen[event]
+            if not task.retries:
+                seen |= synchronised[event]
         return before, seen
 
     def accesses(self, task: Task) -> Accesses:
@@ -507,7 +546,7 @@ class Explorer:
         self._point(task, what, None, "")
         task.ready = task.after = None
 
-    def _moving(self, part: Part, mode: Mode, args: tuple[object, ...]) -> Accesses:
+    def _moving(self, part: Part, mode: int | Callable[[Any], int], args: tuple[object, ...]) -> Accesses:
         """Return what an operation touches that depends on when it is done."""
         mode = mode if isinstance(mode, int) else mode(part)
         parts = _lists(part, args) if isinstance(part, ListHead | ListNode) else [part]
@@ -533,7 +572,7 @@ class Explorer:
 
     def _is_made(self, thing: Shared, task: Task) -> bool:
         """Tell whether an object's ``__init__`` has ended; until then its maker's accesses are nobody's business."""
-        if self._number(thing) >> MADE_BITS == task.number + 1:
+        if self._number(thing) >> OBJECT_SHIFT == task.number + 1:
             return False
         raise Refused(
             f"{task.name} uses {thing.label} before its __init__ has ended: let it be found only when it is made"
@@ -552,7 +591,9 @@ class Explorer:
         if self.task:
             self.task.made += 1
             self._objects.append(thing)
-            thing.__dict__["_number"] = (self.task.number + 1 << MADE_BITS) + self.task.made
+            number = (self.task.number + 1 << OBJECT_SHIFT) + self.task.made
+            thing.__dict__["_number"] = number
+            self.history.ordering.births[number] = (self.task.number, self.task.last)
             maker = self.task.name
         else:
             self._made += 1
@@ -561,9 +602,21 @@ class Explorer:
         tally = self._tallies.setdefault((maker, kind), [0])
         tally[0] += 1
         made: Made = (tally, tally[0], maker)
-        kind.__init__(thing, *args, **kwargs)
+        self._initialise(thing, args, kwargs)
         thing.__dict__["_made"] = made
         return thing
+
+    def _initialise(self, thing: Shared, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Call ``__init__``; what is made meanwhile is embedded in the object."""
+        maker = self.task or self
+        whole, number = maker.making, thing.__dict__["_number"]
+        if whole:
+            self.history.ordering.wholes[number] = whole
+        maker.making = whole or number
+        try:
+            type(thing).__init__(thing, *args, **kwargs)
+        finally:
+            maker.making = whole
 
     def _watch(self, thing: Shared, name: str, mode: int) -> None:
         task = self.task
@@ -572,7 +625,10 @@ class Explorer:
         what = "read" if mode & READ else "write"
         if not self._again(task, what, thing, name):
             task.accesses = self._touch(thing, name, mode)
+            task.caller = _caller()
             self._point(task, what, thing, name)
+            if mode & READ and isinstance(found := thing.__dict__.get(name), Shared):
+                self.history.ordering.points(task.last, found.__dict__["_number"])
         if "_freed" in thing.__dict__:
             raise UseAfterFree(f"{thing.label}{'.' * bool(name)}{name} is used after it was freed")
 
@@ -591,7 +647,12 @@ class Explorer:
         task, owner = self.task, part.owner
         if task is None or (owner is not None and "_made" not in owner.__dict__ and not self._is_made(owner, task)):
             return do(part, *args)
-        if not self._again(task, what, owner, part.name):
+        is_new = not self._again(task, what, owner, part.name)
+        if is_new:
+            task.caller = _caller()
+            if isinstance(mode, Conditional):
+                mode, fails = mode
+                task.fails = lambda: fails(part, *args)
             if callable(mode) or isinstance(part, ListHead | ListNode):
                 task.moving = (part, mode, args)
                 self._point(task, what, owner, part.name)
@@ -601,11 +662,15 @@ class Explorer:
                 if mode & WRITE and isinstance(part, Key):
                     task.accesses += self._touch(owner, part.whole.name, COMMUTE | mode & PLAIN)
                 self._point(task, what, owner, part.name)
+            task.fails = None
         self._insist_alive(part)
         if isinstance(part, ListHead | ListNode):
             for each in _lists(part, args):
                 self._insist_alive(each)
-        return do(part, *args)
+        found = do(part, *args)
+        if is_new and isinstance(found, Shared):
+            self.history.ordering.points(task.last, found.__dict__["_number"])
+        return found
 
     def fails(self, kind: str) -> bool:
         """Nothing fails."""
@@ -639,7 +704,9 @@ class Explorer:
             return lock.holder is self
         self._settle(task)
         self._announce(task, lock)
+        task.fails = lambda: lock.holder is not None
         self._point(task, "mutex_trylock" if lock.sleeps else "spin_trylock", lock.owner, lock.name)
+        task.fails = None
         self._insist_alive(lock)
         if lock.holder is not None:
             return False
@@ -647,7 +714,7 @@ class Explorer:
         return True
 
     def _announce(self, task: Task, lock: Lock) -> None:
-        task.accesses = self._touch(lock.owner, lock.name, FULL)
+        task.accesses = self._touch(lock.owner, lock.name, TAKE)
         if not lock.sleeps and not task.atomic:
             task.accesses += READER
 
@@ -672,7 +739,7 @@ class Explorer:
         if held[0] is not lock:
             held = next(each for each in task.held if each[0] is lock)
         if not self._again(task, what, lock.owner, lock.name):
-            task.accesses, task.opener = self._touch(lock.owner, lock.name, FULL), held[1]
+            task.accesses, task.opener = self._touch(lock.owner, lock.name, GIVE), held[1]
             self._point(task, what, lock.owner, lock.name)
             task.opener = -1
         self._insist_alive(lock)
@@ -776,7 +843,8 @@ class Explorer:
         parent.children += 1
         if parent.children == CHILDREN_MAX:
             raise ProgramError(f"{self.program.name}: {parent.name} has deferred work {CHILDREN_MAX:,} times")
-        base = self.history.pasts[parent.last], self.history.seen[parent.last]
+        history = self.history
+        base = history.pasts[parent.last], history.ordering.seen[parent.last]
         child = self.tasks[number] = Task(number, title, parent.cpu, run, base)
         child.function = lambda: self._begin(child, run)
         return child
@@ -791,7 +859,7 @@ class Explorer:
         task = self.task
         if task:
             self._settle(task)
-            task.accesses = self._touch(work.owner, work.name, FULL) + self._touch(None, queue.name, FULL)
+            task.accesses = self._touch(work.owner, work.name, FULL) + self._touch(None, queue.name, QUEUED)
             self._point(task, f"queue_work({work.title})", work.owner, work.name)
             self._insist_alive(work)
         if not work.can_be_queued:
@@ -889,7 +957,19 @@ def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:
     return parts + [each.head for each in parts if isinstance(each, ListNode) and each.head is not None]
 
 
-READER: Accesses = (((0, "rcu"), READ | ACQUIRE),)
-GRACE_PERIOD: Accesses = (((0, "rcu"), COMMUTE | RELEASE),)
-CALLED_BACK: Accesses = (((0, "rcu callbacks"), COMMUTE),)
-BARRIER: Accesses = (((0, "rcu callbacks"), READ),)
+def _access(what: str, mode: int) -> str:
+    return what if mode & PLAIN or what not in ("read", "write", "remove") else f"marked {what}"
+
+
+def _caller() -> str:
+    """Return which function of the program or of the system does what is about to be done."""
+    frame: FrameType | None = sys._getframe(3)
+    while frame and frame.f_globals["__name__"].startswith(INSIDE):
+        frame = frame.f_back
+    return frame.f_code.co_name if frame else ""
+
+
+READER: Accesses = (((0, "rcu"), READ | ACQUIRE | LOCK),)
+GRACE_PERIOD: Accesses = (((0, "rcu"), COMMUTE | RELEASE | STRONG | LOCK),)
+CALLED_BACK: Accesses = (((0, "rcu callbacks"), COMMUTE | LOCK),)
+BARRIER: Accesses = (((0, "rcu callbacks"), READ | LOCK),)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from greenlet import greenlet
 
 from swaplab.explore.history import Accesses
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import Mode
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["CHILDREN_MAX", "NOTHING", "Task", "origin"]
@@ -39,6 +39,8 @@ class Task:
         accesses: what the operation that it is about to do touches.
         moving: part, mode and arguments of an operation if what it touches depends on when it is done; none otherwise.
         what, owner, member: the operation, the object that it is done to, and what of that.
+        caller: the function that does it.
+        fails: whether that fails if it is done now, for one that may; none for others.
         ready: whether it can be done now; none if always.
         lock: which lock it waits for.
         after: events that it comes after because it waits for them.
@@ -51,6 +53,7 @@ class Task:
         sections: read sections begun so far; a spinlock is one.
         ended: by read section that is over, the latest event then.
         children, made: tasks and objects it has made.
+        making: number of the outermost object that it is initialising, 0 for none.
         told: what it returned.
         ends: how often it was told to end, and went on.
     """
@@ -60,12 +63,14 @@ class Task:
         "after",
         "atomic",
         "base",
+        "caller",
         "children",
         "cpu",
         "crashed",
         "done",
         "ended",
         "ends",
+        "fails",
         "function",
         "held",
         "is_callback",
@@ -73,6 +78,7 @@ class Task:
         "let",
         "lock",
         "made",
+        "making",
         "member",
         "moving",
         "name",
@@ -95,15 +101,16 @@ class Task:
         self.done = self.crashed = self.retries = self.is_callback = False
         self.last = self.opener = -1
         self.accesses: Accesses = NOTHING
-        self.moving: tuple[Part, Mode, tuple[object, ...]] | None = None
+        self.moving: tuple[Part, int | Callable[[Any], int], tuple[object, ...]] | None = None
         self.what = "start"
         self.owner: Shared | None = None
-        self.member = ""
+        self.fails: Callable[[], bool] | None = None
+        self.member = self.caller = ""
         self.ready: Callable[[], bool] | None = None
         self.lock: Lock | None = None
         self.after: Callable[[], list[int]] | None = None
         self.told: object = None
-        self.since = self.atomic = self.sections = self.children = self.made = self.ends = 0
+        self.since = self.atomic = self.sections = self.children = self.made = self.making = self.ends = 0
         self.held: list[tuple[Lock, int]] = []
         self.ended: list[int] = []
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, SpinLock, kfree, relax
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, SpinLock, kfree, relax, smp_store_release
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.slots import (
     SWAP_HAS_CACHE,
@@ -88,7 +88,8 @@ def do_swap_page(mm: Mm, pin: Pin) -> bool:
     with mm.ptl:
         is_same = READ_ONCE(mm).pte is slot
         if is_same:
-            WRITE_ONCE(mm).pte = folio
+            # The page is filled before it is seen: the smp_wmb() of __folio_mark_uptodate, and the walk's dependency.
+            smp_store_release(mm).pte = folio
     if is_same:
         swap_free(slot)
     else:

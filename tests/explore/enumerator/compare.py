@@ -132,4 +132,4 @@ def _name(number: int, naming: tuple[int, ...]) -> str:
 
 def _is_race(bug: KernelBug) -> bool:
     """Data races are compared by themselves."""
-    return "with nothing between them" in str(bug)
+    return str(bug).startswith("data-race in ")

@@ -7,18 +7,16 @@ from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import KernelWarning
 from swaplab.kernel.sync.rcu import call_rcu
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, READ, RELEASE, WRITE, current, operation
+from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, FULL, READ, RMW, WRITE, Conditional, current, operation
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Atomic", "PercpuRef", "Pointer"]
 
 T = TypeVar("T")
 
-FULL = WRITE | ACQUIRE | RELEASE
-
 
 class Atomic(Part):
-    """atomic_long_t: `add` and `inc` order nothing, whatever returns a value is fully ordered, `read` is relaxed."""
+    """atomic_long_t: `add` orders nothing, what returns a value is fully ordered unless it fails, `read` is relaxed."""
 
     __slots__ = ("value",)
 
@@ -46,14 +44,14 @@ class Atomic(Part):
         """atomic_dec_and_test."""
         return self.add_return(-1) == 0
 
-    @operation(FULL, "atomic_inc_not_zero")
+    @operation(Conditional(FULL, lambda counter: counter.value == 0), "atomic_inc_not_zero")
     def inc_not_zero(self) -> bool:
         """atomic_inc_not_zero: whatever is not zero is counted up, also what is below."""
         is_not_zero = self.value != 0
         self.value += is_not_zero
         return is_not_zero
 
-    @operation(FULL, "atomic_cmpxchg")
+    @operation(Conditional(FULL, lambda counter, old, _new: counter.value != old), "atomic_cmpxchg")
     def cmpxchg(self, old: int, new: int) -> int:
         """atomic_cmpxchg: return what was there."""
         found = self.value
@@ -82,7 +80,7 @@ class Pointer(Part, Generic[T]):
         """READ_ONCE."""
         return self.target
 
-    @operation(FULL, "cmpxchg")
+    @operation(Conditional(FULL, lambda pointer, old, _new: pointer.target is not old), "cmpxchg")
     def cmpxchg(self, old: T | None, new: T | None) -> T | None:
         """Cmpxchg: return what was there."""
         found = self.target
@@ -91,11 +89,11 @@ class Pointer(Part, Generic[T]):
         return found
 
 
-def _put_mode(ref: PercpuRef) -> int:
-    return FULL if ref.is_counted else COMMUTE | RELEASE
-
-
 def _get_mode(ref: PercpuRef) -> int:
+    return WRITE | RMW if ref.is_counted else COMMUTE
+
+
+def _full_mode(ref: PercpuRef) -> int:
     return FULL if ref.is_counted else COMMUTE
 
 
@@ -104,8 +102,8 @@ class PercpuRef(Part):
 
     lib/percpu-refcount.c, 6.12. Until a grace period after `kill`, gets and puts are additions to a number that nobody
     looks at, be it below zero: `tryget` succeeds, and they commute. Then the sum of all becomes the count, and from
-    there on they depend on each other. Differs: there is one number from the beginning; the reference that the switch
-    takes is the initial one, which `kill` drops.
+    there on they depend on each other, and what returns a value is fully ordered unless it fails. Differs: there is
+    one number from the beginning; the reference that the switch takes is the initial one, which `kill` drops.
 
     Args:
         owner: the object it is part of.
@@ -134,27 +132,32 @@ class PercpuRef(Part):
             raise KernelWarning(f"{self.label} is taken at zero")
         self.count += 1
 
-    def _try(self) -> bool:
-        is_taken = not self.is_counted or self.count != 0
+    def _has_any(self) -> bool:
+        return not self.is_counted or self.count != 0
+
+    def _is_live(self) -> bool:
+        return not self.is_dying and self._has_any()
+
+    @operation(Conditional(_full_mode, lambda ref: not ref._has_any()), "percpu_ref_tryget")
+    def tryget(self) -> bool:
+        """percpu_ref_tryget: take a reference unless it is seen that there are none left."""
+        is_taken = self._has_any()
         self.count += is_taken
         return is_taken
 
-    @operation(_get_mode, "percpu_ref_tryget")
-    def tryget(self) -> bool:
-        """percpu_ref_tryget: take a reference unless it is seen that there are none left."""
-        return self._try()
-
-    @operation(_get_mode, "percpu_ref_tryget_live")
+    @operation(Conditional(_full_mode, lambda ref: not ref._is_live()), "percpu_ref_tryget_live")
     def tryget_live(self) -> bool:
         """percpu_ref_tryget_live: take a reference unless it was killed."""
-        return not self.is_dying and self._try()
+        is_taken = self._is_live()
+        self.count += is_taken
+        return is_taken
 
     def put(self) -> None:
         """percpu_ref_put: drop a reference, and release the object if that is seen to be the last."""
         if self._put():
             self.release()
 
-    @operation(_put_mode, "percpu_ref_put")
+    @operation(_full_mode, "percpu_ref_put")
     def _put(self) -> bool:
         return self._drop()
 

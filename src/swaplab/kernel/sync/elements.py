@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import KernelWarning
-from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, READ, RELEASE, WRITE, current, operation
+from swaplab.kernel.sync.runtime import FULL, PLAIN, READ, RMW, WRITE, current, operation
 from swaplab.kernel.sync.shared import Elements, Key, Part, Shared, is_watched
 
 __all__ = ["Array", "Bitmap", "Table"]
 
 T = TypeVar("T")
 K = TypeVar("K", int, str)
-FULL = WRITE | ACQUIRE | RELEASE
 
 
 class _Numbered(Elements):
@@ -114,12 +113,12 @@ class Bitmap(_Numbered):
         Elements.__init__(self, owner, name)
         self.items = bytearray(bits)
 
-    @operation(WRITE, "set_bit", at=Elements.element)
+    @operation(WRITE | RMW, "set_bit", at=Elements.element)
     def set_bit(self, nr: int) -> None:
         """set_bit, which orders nothing."""
         self.items[nr] = 1
 
-    @operation(WRITE, "clear_bit", at=Elements.element)
+    @operation(WRITE | RMW, "clear_bit", at=Elements.element)
     def clear_bit(self, nr: int) -> None:
         """clear_bit, which orders nothing."""
         self.items[nr] = 0

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 __all__ = [
     "ACQUIRE",
     "COMMUTE",
+    "FULL",
+    "LOCK",
     "PLAIN",
+    "RACY",
     "READ",
     "RELEASE",
+    "RMW",
+    "STRONG",
     "WRITE",
     "Block",
+    "Conditional",
     "Mode",
     "Runtime",
     "block",
@@ -39,10 +45,34 @@ ACQUIRE = 8
 RELEASE = 16
 """What this task did so far is seen by who acquires here."""
 PLAIN = 32
-"""Neither atomic nor marked: a data race where nothing else orders it."""
+"""Neither atomic nor marked: a data race where nothing else orders it,"""
+RACY = 64
+"""unless it is said to be known: data_race()."""
+RMW = 128
+"""Reads and writes at once: who acquires what this wrote acquires what was released before it, too."""
+STRONG = 256
+"""Fully ordered: as if between two smp_mb()."""
+LOCK = 512
+"""Of a lock, or of RCU."""
+FULL = WRITE | RMW | ACQUIRE | RELEASE | STRONG
+"""A read-modify-write operation that returns a value."""
 
 F = TypeVar("F", bound=Callable[..., Any])
-Mode = int | Callable[[Any], int]
+
+
+class Conditional(NamedTuple):
+    """The mode of an operation that may fail, and then orders nothing, as a marked read.
+
+    Attributes:
+        mode: if it does not.
+        fails: called with the part and the arguments when it is done; tells whether it does.
+    """
+
+    mode: int | Callable[[Any], int]
+    fails: Callable[..., bool]
+
+
+Mode = int | Conditional | Callable[[Any], int]
 """How an operation touches a part; called with it when the operation is done if that depends on then."""
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar, cast
 
 from swaplab.kernel.sync.bugs import DoubleFree, Refused, UseAfterFree
-from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, READ, RELEASE, WRITE, current
+from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, RACY, READ, RELEASE, WRITE, current
 
 __all__ = [
     "READ_ONCE",
@@ -325,8 +325,11 @@ def smp_store_release(thing: S) -> S:
 
 
 def rcu_dereference(thing: S) -> S:
-    """Load pointers to objects that stay alive in this RCU section; what they point at is seen initialised."""
-    return _marked(thing, READ | ACQUIRE, WRITE) if _watch else thing
+    """Load pointers to objects that stay alive in this RCU section; through them these are seen initialised.
+
+    A marked, relaxed load: it orders what depends on its address, and nothing else.
+    """
+    return _marked(thing, READ, WRITE) if _watch else thing
 
 
 def rcu_assign_pointer(thing: S) -> S:
@@ -335,5 +338,5 @@ def rcu_assign_pointer(thing: S) -> S:
 
 
 def data_race(thing: S) -> S:
-    """Access fields plainly where a race is known and harmless."""
-    return _marked(thing, READ, WRITE) if _watch else thing
+    """Access fields where a race is known and harmless: it is not reported, whatever the other access is."""
+    return _marked(thing, READ | RACY, WRITE | RACY) if _watch else thing

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.locks import SpinLock
-from swaplab.kernel.sync.runtime import ACQUIRE, READ, RELEASE, WRITE, operation
+from swaplab.kernel.sync.runtime import READ, RELEASE, WRITE, operation
 from swaplab.kernel.sync.shared import Elements, Key, Part, Shared
 
 __all__ = ["XArray"]
 
 T = TypeVar("T")
-FULL = WRITE | ACQUIRE | RELEASE
+STORE = WRITE | RELEASE
+"""rcu_assign_pointer, under the lock."""
 
 
 class XArray(Elements, Generic[T]):
@@ -43,24 +44,24 @@ class XArray(Elements, Generic[T]):
         """Return the indices that something is at, in ascending order: the first step of an xa_for_each."""
         return tuple(sorted(self.items))
 
-    @operation(READ | ACQUIRE, "xa_load", at=Elements.element)
+    @operation(READ, "xa_load", at=Elements.element)
     def load(self, index: int) -> T | None:
         """xa_load: under RCU, or whatever else keeps what it returns alive."""
         return self.items.get(index)
 
-    @operation(FULL, "xa_store", at=Elements.element)
+    @operation(STORE, "xa_store", at=Elements.element)
     def store_locked(self, index: int, item: T) -> T | None:
         """__xa_store: return what was there."""
         found = self.items.pop(index, None)
         self.items[index] = item
         return found
 
-    @operation(FULL, "xa_erase", at=Elements.element)
+    @operation(STORE, "xa_erase", at=Elements.element)
     def erase_locked(self, index: int) -> T | None:
         """__xa_erase: return what was there."""
         return self.items.pop(index, None)
 
-    @operation(FULL, "xa_cmpxchg", at=Elements.element)
+    @operation(STORE, "xa_cmpxchg", at=Elements.element)
     def cmpxchg_locked(self, index: int, old: T | None, new: T | None) -> T | None:
         """__xa_cmpxchg: store `new` if `old` is there; return what was there."""
         found = self.items.get(index)

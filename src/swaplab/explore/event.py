@@ -1,0 +1,65 @@
+"""The steps of an execution, and what they touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
+from swaplab.kernel.sync.shared import Shared
+
+__all__ = ["FREE", "KIND", "LIFE", "Accesses", "Event", "Variable"]
+
+Variable = tuple[int, str]
+"""Object number and member; an object's own life is the member without a name."""
+Accesses = tuple[tuple[Variable, int], ...]
+LIFE = ""
+KIND = READ | WRITE | COMMUTE
+FREE = 1 << 16
+"""Ends the life of an object: a write to it, on which whatever is done to any of its members depends."""
+
+
+@dataclass(slots=True, eq=False)
+class Event:
+    """One step of an execution.
+
+    Attributes:
+        task: index of the task that made it.
+        accesses: what it touched, and how.
+        opener: for the release of a lock, the event that took it; -1 for others.
+        waits: whether it takes a lock, and could not while another task held it.
+        before: bits of the events it depends on, as far as they are of the same task or it waited for them.
+        what, owner, member: the operation, the number of the object it is done to, 0 for none, and what of that.
+        name: of the task.
+        thing: the object it is done to.
+        function: that does it.
+        fails: whether it is a conditional operation that fails.
+        points: number of the object that it reads a pointer to, 0 for none.
+        races: earlier events that this one could be swapped with.
+    """
+
+    task: int
+    accesses: Accesses
+    opener: int
+    waits: bool
+    before: int
+    what: str
+    owner: int
+    member: str
+    name: str
+    thing: Shared | None = None
+    function: str = ""
+    fails: bool = False
+    points: int = 0
+    races: tuple[int, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How texts call it."""
+        return f"{self.name}: {self.what}"
+
+    @property
+    def target(self) -> str:
+        """How texts call what it is done to."""
+        if self.thing is None:
+            return self.member
+        return f"{self.thing.label}.{self.member}" if self.member else self.thing.label
