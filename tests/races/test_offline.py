@@ -29,9 +29,7 @@ def test_the_fear_and_the_answer() -> None:
     assert isinstance(feared, Violation)
     assert feared.sentence.endswith("Entry E is on no list that reclaim can reach: nobody will ever write it back")
     shown = [f"{step.what} {step.subject}" for step in feared.steps if step.matters]
-    history = [
-        shown.index(each) for each in ("list_splice ListLruOne parent.list", "list_add_tail ListLruOne child.list")
-    ]
+    history = [shown.index(each) for each in ("list_splice parent.lru.list", "list_add_tail child.lru.list")]
     assert history == sorted(history), "it is added after the splice"
-    assert shown.index("kfree ListLruOne child") > history[1], "and before the list is freed"
+    assert shown.index("kfree child.lru") > history[1], "and before the list is freed"
     assert isinstance(explore(CELLS["add, list_lru 6.12, lookup rcu, lists at offline"].program), Holds)

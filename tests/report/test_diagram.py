@@ -16,36 +16,36 @@ PROGRAMS: dict[str, Program[Any]] = {
 } | {cell.label: cell.program for cell in matrix() if not cell.holds and "lists at release" in cell.label}
 DECISIVE = {
     "acomp-ctx-hotunplug: freed without the mutex": (
-        "kfree(Request of CPU1)",
-        "write Request of CPU1.dlen",
+        "kfree(CPU1.req)",
+        "write CPU1.req.dlen",
     ),
     "alloc-after-check: checked outside the section": (
         "read child.is_dying = false",
         "write child.is_dying = true",
-        "xa_store(ListLru.xa[2], ListLruOne of child) = NULL",
+        "xa_store(ListLru.xa[2], child.lru) = NULL",
     ),
     "cursor-holds-offline-memcg: the cursor goes to an offline memcg": (
         "percpu_ref_tryget(B.refcnt) = true",
         "write Zswap.next_shrink = B",
     ),
     "destroy-vs-late-work: isolated pages are not waited for": ("kfree(zswap)",),
-    "free-swap-vs-swapoff: nothing keeps the device": ("kfree(SwapMap of swap)", "read SwapMap of swap.byte"),
+    "free-swap-vs-swapoff: nothing keeps the device": ("kfree(swap.map)", "read swap.map.byte"),
     "noio-recursion: the shrinker does not ask": ("mutex_lock(bio_mempool) waits",),
-    "objcg-put-before-lru-del: the objcg is put first": ("kfree(Objcg of child)", "read Objcg of child.memcg"),
+    "objcg-put-before-lru-del: the objcg is put first": ("kfree(child.objcg)", "read child.objcg.memcg"),
     "shrinker-bit-lost-on-reparent: set if there was nothing before": (
         "write parent.shrinker_bit = false",
-        "write ListLruOne of parent.nr_items = 1",
+        "write parent.lru.nr_items = 1",
     ),
     "walker-skip-after-unlock: skips": ("list_del(B.lru)", "kfree(B)"),
-    "wrong-counter-heals: the splice counts what it moves": ("list_splice(ListLruOne of child.list",),
+    "wrong-counter-heals: the splice counts what it moves": ("list_splice(child.lru.list",),
     "zswap-lru-add-vs-offline: the id changes after the splice": (
-        "list_add_tail(E.lru, ListLruOne of child.list)",
-        "kfree(ListLruOne of child)",
+        "list_add_tail(E.lru, child.lru.list)",
+        "kfree(child.lru)",
     ),
     "zswap-lru-add-vs-offline: the parent has no list yet": ("xa_load(ListLru.xa[1]) = NULL",),
     "add, its slot holds the child, list_lru 6.12, lookup rcu, lists at release": (
-        "list_add_tail(E.lru, ListLruOne child.list)",
-        "write ObjCgroup child.memcg = parent",
+        "list_add_tail(E.lru, child.lru.list)",
+        "write child.objcg.memcg = parent",
     ),
 }
 """What a reader has to see, by program."""

@@ -35,6 +35,7 @@ VALUE_MAX = 40
 """Characters of a value; what is longer ends in dots."""
 ALONE_MAX = 100
 """Steps of a single CPU that are shown whole."""
+KERNEL_NAME = re.compile(r"(?:[\w/]+\.[ch]:)?([a-z]\w*_\w+)[,.:]")
 POINTERS = frozenset({"cmpxchg", "xa_cmpxchg", "xa_erase", "xa_store"})
 """Operations that change something and return a pointer, so that nothing is a null pointer."""
 
@@ -56,7 +57,7 @@ class _Row:
 
     task: Task
     event: Event | None
-    frames: list[tuple[str, list[Shared]]]
+    frames: list[tuple[str, list[Shared | Part]]]
     begun: int
     what: str
     part: tuple[Shared | None, str]
@@ -162,7 +163,7 @@ class Recording:
             cpu=task.cpu,
             column=origin(task.number),
             task=self._recorder.name(task),
-            calls=[f"{name}({', '.join(names(thing) for thing in things)})" for name, things in row.frames],
+            calls=[f"{name}({', '.join(_text(thing, names) for thing in things)})" for name, things in row.frames],
             begun=row.begun,
             what=what,
             subject=f"{names(thing)}.{member}" if thing and member else names(thing) if thing else member,
@@ -422,11 +423,18 @@ def _frames() -> list[FrameType]:
     return found[::-1]
 
 
-def _call(frame: FrameType) -> tuple[str, list[Shared]]:
+def _call(frame: FrameType) -> tuple[str, list[Shared | Part]]:
+    """Return what a function is called, and the objects it is called with.
+
+    A method has a short name: if it stands for a function of the kernel, its docstring says which.
+    """
     code = frame.f_code
+    is_method = "." in code.co_qualname and "<locals>" not in code.co_qualname and not code.co_name.startswith("_")
+    documented = KERNEL_NAME.match(str(code.co_consts[0])) if is_method and code.co_consts else None
+    name = documented[1] if documented else code.co_name
     names = code.co_varnames[: code.co_argcount]
     values = [frame.f_locals.get(name) for name in names]
-    return code.co_name, [value for value in values if isinstance(value, Shared)]
+    return name, [value for value in values if isinstance(value, Shared | Part)]
 
 
 def _accesses(row: _Row) -> Iterable[tuple[Variable, int]]:

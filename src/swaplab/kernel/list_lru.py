@@ -81,8 +81,9 @@ class ListLruMemcg(Shared):
     node: Final[tuple[ListLruOne, ...]]
 
     def __init__(self, name: str, level: int, nodes: int) -> None:
-        self.name = name
-        self.node = tuple(ListLruOne(name if nodes == 1 else f"{name}/node{nid}", level) for nid in range(nodes))
+        self.name = f"{name}.lists"
+        lists = [f"{name}.lru"] if nodes == 1 else [f"{name}.lru/node{nid}" for nid in range(nodes)]
+        self.node = tuple(ListLruOne(each, level) for each in lists)
 
 
 class ListLruNode(Shared):
@@ -91,7 +92,7 @@ class ListLruNode(Shared):
     def __init__(self, nid: int) -> None:
         self.name = f"node{nid}"
         self.lock = SpinLock(self, "lock")
-        self.lru = ListLruOne(f"root/node{nid}", 0)
+        self.lru = ListLruOne(f"root.lru/node{nid}", 0)
         self.nr_items = Atomic(self, "nr_items")
 
 

@@ -178,12 +178,12 @@ class OwnedListLru(ListLru612):
         super().__init__(nodes, index=lambda memcg: memcg.id)  # type: ignore[attr-defined]
 
     def reparent(self, memcg: LruMemcg, parent: LruMemcg, src_idx: int) -> None:
-        """Splice, and no more."""
+        """memcg_reparent_list_lru: splice, and no more."""
         for nid in range(self.nodes):
             self._reparent_node(nid, src_idx, parent)
 
     def memcg_freed(self, src_idx: int) -> None:
-        """Free the lists with their memcg."""
+        """memcg_list_lru_free: when their memcg is freed."""
         if mlru := self.xa.erase(src_idx):
             free_memcg_lists(mlru)
 

@@ -141,7 +141,7 @@ class ObjCgroup(Shared):
     memcg: MemCgroup
 
     def __init__(self, memcg: MemCgroup) -> None:
-        self.name = memcg.name
+        self.name = f"{memcg.name}.objcg"
         self.memcg = memcg
         self.with_memcg = partial(_LOOKUPS[memcg.memcgs.protocol.lookup], self)
         self.objcg_lock = memcg.memcgs.objcg_lock

@@ -24,7 +24,7 @@ class Request(Shared):
     dlen: int
 
     def __init__(self, cpu: str) -> None:
-        self.name = f"of {cpu}"
+        self.name = f"{cpu}.req"
         self.dlen = 0
 
 
@@ -35,7 +35,7 @@ class AcompCtx(Shared):
     req: Request | None
 
     def __init__(self, cpu: str, is_up: bool) -> None:
-        self.name = f"of {cpu}"
+        self.name = f"{cpu}.acomp_ctx"
         self.mutex = Mutex(self, "mutex")
         self.req = Request(cpu) if is_up else None
 

@@ -53,7 +53,7 @@ class Tree(Shared):
     name: Final[str]
 
     def __init__(self) -> None:
-        self.name = "of the device"
+        self.name = "tree"
         self.xa: XArray[Entry] = XArray(self, "xa")
 
 

@@ -49,7 +49,7 @@ class Objcg(Shared):
     memcg: Memcg
 
     def __init__(self, memcg: Memcg) -> None:
-        self.name = f"of {memcg.name}"
+        self.name = f"{memcg.name}.objcg"
         self.memcg = memcg
         self.refcnt = PercpuRef(self, "refcnt", lambda: kfree_rcu(self))
 

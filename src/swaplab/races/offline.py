@@ -262,7 +262,7 @@ class Cell(NamedTuple):
 def program(name: str, scenario: str, protocol: Protocol) -> Program[Machine]:
     """Return the program of a field."""
     chosen = SCENARIOS[scenario]
-    checks = {str(check.__doc__): check for check in chosen.checks}
+    checks = {str(check.__doc__).rstrip("."): check for check in chosen.checks}
     tasks = {"CPU0": chosen.zswap, "CPU1": chosen.rmdir}
     return Program(name, lambda: chosen.setup(protocol), tasks, checks)
 

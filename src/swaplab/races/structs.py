@@ -64,7 +64,7 @@ class ListLruOne(Shared):
     nr_items: int
 
     def __init__(self, memcg: Memcg) -> None:
-        self.name = f"of {memcg.name}"
+        self.name = f"{memcg.name}.lru"
         self.nr_items = 0
         self.list: ListHead[ZswapEntry] = ListHead(self, "list")
         self.lock = SpinLock(self, "lock", order=0 if memcg.parent else 1)

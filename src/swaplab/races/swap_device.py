@@ -30,7 +30,7 @@ class SwapMap(Shared):
     byte: int
 
     def __init__(self, name: str, byte: int) -> None:
-        self.name = f"of {name}"
+        self.name = f"{name}.map"
         self.byte = byte
 
 

@@ -28,7 +28,7 @@ class Lruvec(Shared):
     name: Final[str]
 
     def __init__(self, name: str) -> None:
-        self.name = f"of {name}"
+        self.name = f"{name}.lruvec"
         self.nr_disk_swapins = Atomic(self, "nr_disk_swapins")
 
 
