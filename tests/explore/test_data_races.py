@@ -28,7 +28,10 @@ from swaplab.kernel.sync import (
     rcu_dereference,
     relax,
     smp_load_acquire,
+    smp_mb,
+    smp_rmb,
     smp_store_release,
+    smp_wmb,
     synchronize_rcu,
 )
 
@@ -61,11 +64,13 @@ class System(Shared):
     flag: int
     other: int
     item: Item | None
+    spare: Final[Item]
     pair: Pair | None
 
     def __init__(self) -> None:
         self.data = self.flag = self.other = 0
         self.item = None
+        self.spare = Item()
         self.pair = None
         self.count = Atomic(self, "count", 1)
         self.second = Atomic(self, "second", 1)
@@ -113,6 +118,32 @@ def set_flag(system: System) -> None:
 
 def is_flag_set(system: System) -> bool:
     return bool(READ_ONCE(system).flag)
+
+
+def barrier(make: Callable[[], None]) -> Body:
+    def run(system: System) -> None:
+        make()
+
+    return run
+
+
+MB, WMB, RMB = barrier(smp_mb), barrier(smp_wmb), barrier(smp_rmb)
+
+
+def raise_own(system: System) -> None:
+    WRITE_ONCE(system).flag = 1
+
+
+def raise_other(system: System) -> None:
+    WRITE_ONCE(system).other = 1
+
+
+def is_other_down(system: System) -> bool:
+    return not READ_ONCE(system).other
+
+
+def is_own_down(system: System) -> bool:
+    return not READ_ONCE(system).flag
 
 
 def set_flag_release(system: System) -> None:
@@ -268,6 +299,19 @@ RACES: dict[str, tuple[Body, ...]] = {
         then(is_flag_set_acquire, lambda s: setattr(WRITE_ONCE(s), "other", 1)),
         then(lambda s: bool(smp_load_acquire(s).other), read),
     ),
+    # What barriers do not order.
+    "no smp_rmb": (then(write, WMB, set_flag), then(is_flag_set, read)),
+    "no smp_wmb": (then(write, set_flag), then(is_flag_set, RMB, read)),
+    "smp_rmb instead of smp_wmb": (then(write, RMB, set_flag), then(is_flag_set, RMB, read)),
+    "smp_wmb instead of smp_rmb": (then(write, WMB, set_flag), then(is_flag_set, WMB, read)),
+    "smp_wmb after a load": (then(read, WMB, set_flag), then(is_flag_set, MB, write)),
+    "smp_rmb before a store": (then(write, MB, set_flag), then(is_flag_set, RMB, write)),
+    "a barrier before the load": (then(write, MB, set_flag), then(MB, is_flag_set, read)),
+    "stores through a third": (
+        then(write, WMB, set_flag),
+        then(is_flag_set, RMB, raise_other),
+        then(lambda s: bool(READ_ONCE(s).other), RMB, read),
+    ),
     # What a new object holds is stored plainly.
     "an object published without release": (publish(WRITE_ONCE), use(rcu_dereference)),
     "an object published and read without marks": (publish(WRITE_ONCE), use(READ_ONCE)),
@@ -294,6 +338,21 @@ ORDERED: dict[str, tuple[Body, ...]] = {
         then(write, lambda s: s.count.add_return(1), set_flag),
         then(is_flag_set, lambda s: s.second.add_return(1), read),
     ),
+    "smp_wmb and smp_rmb": (then(write, WMB, set_flag), then(is_flag_set, RMB, read)),
+    "smp_mb": (then(write, MB, set_flag), then(is_flag_set, MB, read)),
+    "smp_mb around stores": (then(write, MB, set_flag), then(is_flag_set, MB, write)),
+    "smp_wmb and an acquire": (then(write, WMB, set_flag), then(is_flag_set_acquire, read)),
+    "a release and smp_rmb": (then(write, set_flag_release), then(is_flag_set, RMB, read)),
+    "smp_mb through a third": (
+        then(write, WMB, set_flag),
+        then(is_flag_set, MB, raise_other),
+        then(lambda s: bool(READ_ONCE(s).other), RMB, read),
+    ),
+    "smp_wmb and a pointer": (
+        then(lambda s: setattr(s.spare, "value", 2), WMB, lambda s: setattr(WRITE_ONCE(s), "item", s.spare)),
+        use(READ_ONCE),
+    ),
+    "flags of two": (then(raise_own, MB, is_other_down, write), then(raise_other, MB, is_own_down, read)),
     "a read before a write of a third": (
         then(read, set_flag_release),
         then(is_flag_set_acquire, lambda s: setattr(WRITE_ONCE(s), "other", 1)),

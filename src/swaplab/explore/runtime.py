@@ -926,6 +926,13 @@ class Explorer:
             self._point(task, what, part.owner, part.name)
             self._insist_alive(part)
 
+    def barrier(self, what: str) -> None:
+        """Enter a memory barrier, which touches nothing."""
+        task = self.task
+        if task and not self._again(task, what, None, ""):
+            task.accesses = NOTHING
+            self._point(task, what, None, "")
+
     def relax(self) -> None:
         """Wait until something has changed that the task has touched since it was here last."""
         task = self.task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swaplab.kernel.sync.atomic import Atomic, PercpuRef, Pointer
+from swaplab.kernel.sync.barriers import smp_mb, smp_rmb, smp_wmb
 from swaplab.kernel.sync.bugs import KernelBug, KernelWarning
 from swaplab.kernel.sync.direct import Direct
 from swaplab.kernel.sync.elements import Array, Bitmap, Table
@@ -74,7 +75,10 @@ __all__ = [
     "rcu_dereference",
     "relax",
     "smp_load_acquire",
+    "smp_mb",
+    "smp_rmb",
     "smp_store_release",
+    "smp_wmb",
     "synchronize_rcu",
     "validate_list",
 ]

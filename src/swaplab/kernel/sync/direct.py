@@ -150,6 +150,9 @@ class Direct:
         while self.pending:
             self._run_next()
 
+    def barrier(self, what: str) -> None:
+        """There is one thread."""
+
     def relax(self) -> None:
         """Let what is deferred go on.
 

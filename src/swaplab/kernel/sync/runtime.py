@@ -132,6 +132,9 @@ class Runtime(Protocol):
     def flush_workqueue(self, queue: Any) -> None:
         """Wait until everything has run that is on a queue by now."""
 
+    def barrier(self, what: str) -> None:
+        """Make a memory barrier: smp_mb, smp_rmb or smp_wmb."""
+
     def relax(self) -> None:
         """Let others go on, before a loop tries again what depends on them: cpu_relax(), cond_resched()."""
 

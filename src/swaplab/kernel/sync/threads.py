@@ -328,6 +328,9 @@ class Threads:
         self.might_sleep("drain")
         self._wait("drain", lambda: not self._deferred)
 
+    def barrier(self, what: str) -> None:
+        """Every step of a thread is one to all others."""
+
     def relax(self) -> None:
         """Let others go on."""
         self._pause.wait(PAUSE_SECONDS)
