@@ -149,13 +149,13 @@ def timed(run: Callable[[], tuple[int, str]]) -> Counted:
 
 def all_executions(program: Program[Toy]) -> tuple[int, str]:
     """Run every trace, whether it breaks something or not."""
-    explorer = Explorer(program, search := OptimalSearch(), keep_going=True)
+    explorer = Explorer(program, search := OptimalSearch())
     executions = broken = 0
 
     def visit() -> bool:
         nonlocal executions, broken
         executions += 1
-        broken += bool(explorer.bugs)
+        broken += bool(explorer.found)
         return True
 
     search.run(explorer, visit)

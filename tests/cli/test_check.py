@@ -127,7 +127,7 @@ def test_same_bytes(race: Path, tmp_path: Path) -> None:
     found = [swaplab("my_race.py", "--json", directory=tmp_path).stdout for _ in range(2)]
     verdicts = [json.loads(each)[0]["verdict"] for each in found]
     assert verdicts[0] == verdicts[1]
-    assert verdicts[0]["type"] == "violation"
+    assert verdicts[0]["type"] == "violated"
 
 
 def test_holds_with_its_control(tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from swaplab.explore.dpor import OptimalSearch
-from swaplab.explore.program import Program
-from swaplab.explore.runtime import Explorer
+from swaplab.explore import Program, Violated, explore
 
 __all__ = ["Found", "found"]
 
@@ -26,15 +24,6 @@ def found(
     invariants: Mapping[str, Callable[[Any], bool]] | None = None,
 ) -> Found:
     """Run them all."""
-    search = OptimalSearch()
-    explorer = Explorer(Program("program", setup, tasks, invariants or {}), search)
-    kinds: set[str] = set()
-    sentences: set[str] = set()
-
-    def visit() -> bool:
-        kinds.update(bug.title for bug in explorer.bugs)
-        sentences.update(map(str, explorer.bugs))
-        return True
-
-    search.run(explorer, visit)
-    return Found(kinds, sentences, search.executions)
+    verdict = explore(Program("program", setup, tasks, invariants or {}))
+    violations = verdict.violations if isinstance(verdict, Violated) else []
+    return Found({each.kind for each in violations}, {each.sentence for each in violations}, verdict.effort.executions)

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from swaplab.explore import Program, Violation, explore
+from swaplab.explore import Program, Violated, explore
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
@@ -372,10 +372,10 @@ ORDERED: dict[str, tuple[Body, ...]] = {
 
 def check(name: str, tasks: tuple[Body, ...]) -> set[str]:
     """Return the kinds of bugs, whatever the tasks are called."""
-    found = set()
+    found: set[str] = set()
     for order in (tasks, tasks[::-1]):
         verdict = explore(Program(name, System, {f"CPU{n}": task for n, task in enumerate(order)}, {}))
-        found.add(verdict.kind if isinstance(verdict, Violation) else "")
+        found |= {each.kind for each in verdict.violations} if isinstance(verdict, Violated) else {""}
     return found
 
 

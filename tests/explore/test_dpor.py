@@ -168,7 +168,7 @@ def outcome(explorer: Explorer) -> tuple[object, ...]:
         explorer.finished,
         values,
         sorted(thing.log.items()).__repr__(),
-        sorted(map(repr, explorer.bugs)).__repr__(),
+        sorted(repr(found.bug) for found in explorer.found).__repr__(),
     )
 
 
@@ -181,10 +181,10 @@ def compare(tasks: list[list[Operation]], executions_max: int = 400) -> tuple[in
         seen[kind].append((outcome(explorer), trace(explorer)))
         return kind == "search" or len(seen[kind]) < executions_max
 
-    explorer = Explorer(program, brute := BruteForce(), keep_going=True)
+    explorer = Explorer(program, brute := BruteForce())
     if not brute.run(explorer, lambda: visit("brute")):
         return None
-    explorer = Explorer(program, search := OptimalSearch(), keep_going=True)
+    explorer = Explorer(program, search := OptimalSearch())
     search.run(explorer, lambda: visit("search"))
     assert set(seen["search"]) == set(seen["brute"])
     assert len(seen["search"]) == len(set(seen["search"]))

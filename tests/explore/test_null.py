@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swaplab.explore import Holds, Program, ProgramError, Violation, explore
+from swaplab.explore import Holds, Program, ProgramError, Violated, explore
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared
 
 
@@ -36,15 +36,16 @@ def drain_and_write(stock: Stock) -> None:
 def test_null_is_followed_where_the_check_is_not_the_use() -> None:
     assert isinstance(explore(Program("null", Stock, {"CPU0": check_and_use})), Holds)
     verdict = explore(Program("null", Stock, {"CPU0": check_and_use, "CPU1": drain}))
-    assert isinstance(verdict, Violation)
-    assert (verdict.kind, verdict.preemptions) == ("null dereference", 1)
-    assert verdict.sentence == "CPU0 follows a null pointer to its label"
+    assert isinstance(verdict, Violated)
+    (found,) = verdict.violations
+    assert (found.kind, found.preemptions) == ("null dereference", 1)
+    assert found.sentence == "CPU0 follows a null pointer to its label"
 
 
 def test_null_is_not_written_through() -> None:
     verdict = explore(Program("null", Stock, {"CPU0": drain_and_write}))
-    assert isinstance(verdict, Violation)
-    assert verdict.sentence == "CPU0 follows a null pointer to its cached"
+    assert isinstance(verdict, Violated)
+    assert [each.sentence for each in verdict.violations] == ["CPU0 follows a null pointer to its cached"]
 
 
 def test_what_a_program_misspells_is_its_own_fault() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from random import Random
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tests.explore.brute import trace
 from tests.explore.test_dpor import TASK, Operation, Thing, make_task, outcome
 
-from swaplab.explore import Program, ProgramError, Violation, explore, parallel
+from swaplab.explore import Program, ProgramError, Violated, explore, parallel
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.parallel import Helper, Plan, Report
 from swaplab.explore.runtime import Explorer
@@ -24,13 +25,18 @@ Seen = list[tuple[object, object]]
 def alone(program: Program[Thing], limit: int) -> Seen:
     """Every execution of one process; none if they are more than `limit`."""
     seen: Seen = []
-    explorer = Explorer(program, search := OptimalSearch(), keep_going=True)
+    explorer = Explorer(program, search := OptimalSearch())
 
     def visit() -> bool:
         seen.append((outcome(explorer), trace(explorer)))
         return len(seen) <= limit
 
     return seen if search.run(explorer, visit) else []
+
+
+def note(seen: Seen, explorer: Explorer) -> bool:
+    seen.append((outcome(explorer), trace(explorer)))
+    return True
 
 
 class Noting(Helper):
@@ -41,22 +47,16 @@ class Noting(Helper):
         super().__init__(lambda: random.random() < 0.5, lambda report: self.reports.append(deepcopy(report)))
         self.seen = seen
 
-    def step(self, explorer: Explorer, prefix: int, new: int) -> bool:
-        is_left = super().step(explorer, prefix, new)
-        assert not self.slept
-        self.seen.append((outcome(explorer), trace(explorer)))
-        explorer.bugs.clear()  # or it would stop
-        return is_left
+    def step(self, explorer: Explorer, visit: Callable[[], bool]) -> tuple[bool, bool]:
+        return super().step(explorer, lambda: note(self.seen, explorer))
 
 
 def shared(program: Program[Thing], random: Random) -> Seen:
     """Every execution of three processes that hear of each other late, in one process."""
     seen: Seen = []
-    explorer = Explorer(program, search := OptimalSearch(), keep_going=True)
+    explorer = Explorer(program, search := OptimalSearch())
     with explorer.installed():
-        is_left = search.step(explorer, 0, 0)
-        seen.append((outcome(explorer), trace(explorer)))
-        explorer.bugs.clear()  # or helpers would not begin
+        is_left, _ = search.step(explorer, lambda: note(seen, explorer))
         plan = Plan()
         path = tuple(node.taken.task for node in search.nodes)
         for depth, node in enumerate(search.nodes if is_left else []):
@@ -65,9 +65,9 @@ def shared(program: Program[Thing], random: Random) -> Seen:
             late = []
             for _ in range(3):
                 if plan.open:
-                    path, order = plan.order()
+                    path, job = plan.job()
                     explorer.strategy = helper = Noting(seen, random)
-                    helper.carry_out(explorer, deepcopy(order))
+                    helper.do(explorer, deepcopy(job))
                     late.append((path, helper.reports))
             random.shuffle(late)
             for path, reports in late:
@@ -94,7 +94,7 @@ def test_the_same_verdict(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict = explore(program)
     assert explore(program, processes=3) == verdict
     assert verdict.effort.executions > 20
-    assert isinstance(verdict, Violation) == (number == 2)
+    assert isinstance(verdict, Violated) == (number == 2)
 
 
 class Pair(Shared):

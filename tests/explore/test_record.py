@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from swaplab.explore import Program, Step, Violation, explore
+from swaplab.explore import Program, Step, Violated, explore
 from swaplab.kernel.sync import Array, Atomic, ListHead, ListNode, Mutex, PercpuRef, Shared, SpinLock, kfree, rcu
 from swaplab.kernel.sync.shared import READ_ONCE, WRITE_ONCE
 
@@ -53,8 +53,8 @@ def steps(tasks: dict[str, Body], check: Check | None = None) -> list[Step]:
     """Return the steps of what breaks."""
     invariants = {"it is as it should be": check} if check else {}
     verdict = explore(Program("recorded", System, tasks, invariants))
-    assert isinstance(verdict, Violation), verdict
-    return verdict.steps
+    assert isinstance(verdict, Violated), verdict
+    return verdict.violations[0].steps
 
 
 def texts(tasks: dict[str, Body], check: Check | None = None) -> list[str]:

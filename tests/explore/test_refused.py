@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from swaplab.explore import Holds, Program, ProgramError, Violation, explore
+from swaplab.explore import Holds, Program, ProgramError, Violated, explore
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared
 
 
@@ -139,8 +139,8 @@ def test_what_tasks_have_returned() -> None:
 
     for check in (look, lambda _, told, limit=1: told["reader"] < limit):
         verdict = explore(program(check))
-    assert isinstance(verdict, Violation)
-    assert verdict.sentence == "the reader is first"
+    assert isinstance(verdict, Violated)
+    assert [each.sentence for each in verdict.violations] == ["the reader is first"]
     assert {each["reader"] for each in seen} == {0, 1}
     assert {each["writer"] for each in seen} == {None}
     assert isinstance(explore(program(lambda _, limit=2: limit == 2)), Holds)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from swaplab.explore import Holds, Program, ProgramError, Violation, explore
+from swaplab.explore import Holds, Program, ProgramError, Violated, explore
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
@@ -143,15 +143,15 @@ def test_caught_and_found_all_the_same(name: str, swallow: Callable[..., Any]) -
     title, fail = FAILURES[name]
     other = free if title == "use after free" else use
     verdict = explore(Program(name, System, {"CPU0": swallow(fail), "CPU1": other}))
-    assert isinstance(verdict, Violation)
-    assert title in verdict.kind
+    assert isinstance(verdict, Violated)
+    assert any(title in each.kind for each in verdict.violations)
 
 
 def test_nothing_is_done_after_a_failure() -> None:
     tasks = {"CPU0": by_bare_except(warn), "CPU1": use}
     verdict = explore(Program("ended", System, tasks, {"nothing came after": lambda s: s.flag == 0}))
-    assert isinstance(verdict, Violation)
-    assert verdict.kind == "warning"
+    assert isinstance(verdict, Violated)
+    assert [each.kind for each in verdict.violations] == ["warning"]
 
 
 def test_one_that_will_not_end() -> None:
@@ -230,8 +230,8 @@ def test_others_may_come_in_between() -> None:
                 assert READ_ONCE(system).flag == 0, "changed in between"
 
     verdict = explore(Program("between", System, {"CPU0": fail_and_look, "CPU1": look}))
-    assert isinstance(verdict, Violation)
-    assert verdict.sentence.startswith("changed in between")
+    assert isinstance(verdict, Violated)
+    assert any(each.sentence.startswith("changed in between") for each in verdict.violations)
 
 
 def test_assertions_that_a_program_catches_are_its_own() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from swaplab.explore import Holds, Program, Violation, explore
+from swaplab.explore import Holds, Program, Violated, explore
 from swaplab.kernel import memcontrol
 from swaplab.kernel.css import cgroup_rmdir
 from swaplab.kernel.memcontrol import (
@@ -117,8 +117,8 @@ def test_unless_positions_are_not_taken_back(monkeypatch: pytest.MonkeyPatch) ->
     ignore: Callable[[MemCgroup], None] = lambda dead: None  # noqa: E731
     monkeypatch.setattr(memcontrol, "invalidate_reclaim_iterators", ignore)
     verdict = explore(WALK_AND_RMDIR)
-    assert isinstance(verdict, Violation)
-    assert verdict.kind == "use after free"
+    assert isinstance(verdict, Violated)
+    assert {each.kind for each in verdict.violations} == {"use after free"}
 
 
 WALKERS = {"CPU0": lambda tree: tree.walk(), "CPU1": lambda tree: tree.walk()}
@@ -143,5 +143,5 @@ def test_even_one_walker_may_be_given_the_same_twice() -> None:
         return all(len(set(walk)) == len(walk) for walk in tree.walks)
 
     verdict = explore(Program("walkers", Tree, WALKERS, {"each memcg is met once in each walk": is_shared}))
-    assert isinstance(verdict, Violation)
-    assert verdict.preemptions == 1
+    assert isinstance(verdict, Violated)
+    assert verdict.violations[0].preemptions == 1

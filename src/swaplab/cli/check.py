@@ -13,7 +13,7 @@ from rich.console import Console
 
 from swaplab.cli.common import Flag, Output, check_output, report_beside, steps
 from swaplab.errors import InputError
-from swaplab.explore import Bounded, Step, Violation
+from swaplab.explore import Bounded, Step, Violated
 from swaplab.files import write_whole
 from swaplab.races.cases import Judgement, cases, judge_all
 from swaplab.races.museum import exhibits
@@ -104,7 +104,7 @@ def check(
 def _status(judged: list[Judgement]) -> int:
     """Return whether nothing broke that must not, everything that must, and whether that is known."""
     verdicts = [each.verdict for each in judged]
-    is_broken = any(each.holds is None and isinstance(each.verdict, Violation) for each in judged)
+    is_broken = any(each.holds is None and isinstance(each.verdict, Violated) for each in judged)
     is_wrong = any(not each.as_expected and not isinstance(each.verdict, Bounded) for each in judged)
     if is_broken or is_wrong:
         return BROKEN

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from swaplab.explore.program import Program, ProgramError
 from swaplab.explore.record import record
-from swaplab.explore.search import explore, explore_with
+from swaplab.explore.search import Search, explore
 from swaplab.explore.strategies import FewPreemptions, PriorityWalk, RandomWalk
-from swaplab.explore.verdict import SMALL_PRINT, Bounded, Effort, Holds, Schedule, Step, Verdict, Violation
+from swaplab.explore.verdict import SMALL_PRINT, Bounded, Effort, Holds, Schedule, Step, Verdict, Violated, Violation
 
 __all__ = [
     "SMALL_PRINT",
@@ -19,10 +19,11 @@ __all__ = [
     "ProgramError",
     "RandomWalk",
     "Schedule",
+    "Search",
     "Step",
     "Verdict",
+    "Violated",
     "Violation",
     "explore",
-    "explore_with",
     "record",
 ]

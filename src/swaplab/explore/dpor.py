@@ -3,11 +3,17 @@
 Abdulla, Aronis, Jonsson, Sagonas: "Source sets: a foundation for optimal dynamic partial order reduction", Journal of
 the ACM 64(4), 2017. Of all executions that differ only in the order of independent operations (a Mazurkiewicz trace),
 one is run. An execution shows which of its operations could have come in the other order; what has to run first for
-that is remembered in a tree of sequences (a wakeup tree) at the point where the executions part. Sleep sets keep what
-was run from being run again, and with the trees no execution is begun in vain.
+that is remembered in a tree of sequences (a wakeup tree) at the point where the executions part. That takes all such
+pairs of all executions, also those that both were in the execution before: what else has happened since is part of the
+sequence. Sleep sets keep what was run from being run again, and with the trees no execution is begun in vain.
 
-Locks need care. Who waits for one cannot come before its release but before it was taken, so that is where such
-executions part; and who waits for ever would have done something, had it come first.
+Whatever a task has to wait for needs care. A task that waits for a lock cannot run before the release, only before the
+lock was taken: executions part there. A task that never gets the lock must be tried first, too. A task that waits for a
+change can be tried before one change only if another is left to wake it.
+
+What an operation touches may depend on the state, as a list's neighbours do. A sequence that ends with such an
+operation is run up to there, to see what it would touch if it came first. To guess too much would be wrong, too: a
+branch of the tree that takes its place for what it does not touch stands in for others that are never run.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from swaplab.explore.found import Findings
 from swaplab.explore.history import Accesses, dependent
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
@@ -62,22 +69,59 @@ class Node:
     others: list[Branch]
 
 
+class LookAhead:
+    """Runs what it is given up to before the last step, and looks what that is about to touch.
+
+    Args:
+        choices: numbers of tasks, in turn.
+    """
+
+    def __init__(self, choices: list[int]) -> None:
+        self.choices = choices
+        self.accesses: Accesses = ()
+
+    def pick(self, explorer: Explorer) -> Task | None:
+        """Return whose turn it is."""
+        task = explorer.tasks[self.choices[explorer.depth]]
+        if explorer.depth < len(self.choices) - 1:
+            return task
+        self.accesses = explorer.accesses(task)
+        return None
+
+
 class OptimalSearch:
     """A strategy that runs each trace once; `run` runs them all.
 
     Attributes:
         nodes: states of the present execution, by depth.
+        kept: how many events the explorer's history still has of it.
         base: depth of the state below which everything is to be run; -1 for the whole program.
-        executions, steps: run.
-        vain: executions that were begun in vain; the theory says none.
+        findings: what breaks.
+        traces: identities of those that were run, with their steps.
+        vain: executions that were begun in vain or ran a trace again; the theory says none.
         reordered: operations that were run in both orders.
     """
 
+    limit = ""
+
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.kept = 0
         self.base = -1
-        self.executions = self.steps = self.vain = 0
+        self.findings = Findings()
+        self.traces: dict[int, int] = {}
+        self.vain = 0
         self.reordered: set[tuple[str, str]] = set()
+
+    @property
+    def executions(self) -> int:
+        """How many traces were run."""
+        return len(self.traces)
+
+    @property
+    def steps(self) -> int:
+        """How many there were in all of them."""
+        return sum(self.traces.values())
 
     def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
         """Run one execution after the other.
@@ -94,32 +138,43 @@ class OptimalSearch:
 
     def go_on(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
         """Run what is left, in an explorer that is installed; as `run`."""
-        prefix = max(len(self.nodes) - 1, 0)
-        is_left = True
-        while is_left:
-            is_left = self.step(explorer, prefix, prefix)
-            if not self.slept and not visit():
-                return False
-            prefix = len(self.nodes) - 1
-        return True
+        is_left = goes_on = True
+        while is_left and goes_on:
+            is_left, goes_on = self.step(explorer, visit)
+        return goes_on
 
-    def step(self, explorer: Explorer, prefix: int, new: int) -> bool:
-        """Run one execution, and return whether there are more.
+    def step(self, explorer: Explorer, visit: Callable[[], bool]) -> tuple[bool, bool]:
+        """Run one execution.
 
         Args:
             explorer: to run it.
-            prefix: how many of its events are those of the last execution.
-            new: the first whose races were not reversed yet.
+            visit: called if it is new; returns whether to go on.
+
+        Returns:
+            Whether there are more, and whether to go on.
         """
         self.slept = False
-        explorer.execute(prefix)
-        if self.slept:
-            self.vain += 1
+        explorer.execute(min(self.kept, max(len(self.nodes) - 1, 0)))
+        self.kept = explorer.depth
+        for node, event in zip(self.nodes, explorer.history.events, strict=False):
+            node.taken.accesses = event.accesses
+        goes_on = True
+        if not self.slept and self._enter(explorer):
+            goes_on = visit()
+            self._reverse_races(explorer)
         else:
-            self.executions += 1
-            self.steps += explorer.depth
-        self._reverse_races(explorer, new)
-        return self._advance(explorer)
+            self.vain += 1
+        return self._advance(), goes_on
+
+    def _enter(self, explorer: Explorer) -> bool:
+        """Take an execution in; return whether it is new."""
+        identity = explorer.history.identity(-1)
+        if identity in self.traces:
+            return False
+        self.traces[identity] = explorer.depth
+        if explorer.found:
+            self.findings.look(explorer.execution(), explorer.found)
+        return True
 
     def pick(self, explorer: Explorer) -> Task | None:
         """Follow what has to be run; otherwise go on with who is running, or with the first that does not sleep."""
@@ -144,50 +199,75 @@ class OptimalSearch:
             self.slept = True
         return task
 
-    def _advance(self, explorer: Explorer) -> bool:
+    def _advance(self) -> bool:
         """Go back to the deepest state with something left to run; return whether there is one."""
         while len(self.nodes) > self.base + 1:
             node = self.nodes[-1]
             if node.others:
-                node.sleep[node.taken.task] = explorer.history.events[len(self.nodes) - 1].accesses
+                node.sleep[node.taken.task] = node.taken.accesses
                 node.taken = node.others.pop(0)
                 return True
             self.nodes.pop()
         return False
 
-    def _reverse_races(self, explorer: Explorer, prefix: int) -> None:
-        """Remember what to run so that each race of new events is run the other way round."""
-        history = explorer.history
-        for number in range(prefix, len(history.events)):
-            event = history.events[number]
+    def _reverse_races(self, explorer: Explorer) -> None:
+        """Remember what to run so that each race is run the other way round."""
+        events = explorer.history.events
+        moving: list[tuple[int, list[Step]]] = []
+        for number, event in enumerate(events):
             for first in event.races:
-                names = sorted(history.events[each].label for each in (first, number))
+                names = sorted((events[first].label, event.label))
                 self.reordered.add((names[0], names[1]))
-                self._reverse(explorer, first, Step(number, event.task, event.accesses, event.before))
+                if not event.wakers or self._is_woken(explorer, event.wakers, first):
+                    last = Step(number, event.task, event.accesses, event.before)
+                    sequence = [*self._without(explorer, first, number), last]
+                    if event.moves:
+                        moving.append((first, sequence))
+                    else:
+                        self._want(first, sequence)
         for task in explorer.tasks.values():
             holder = task.lock.holder if task.lock and not task.done else None
             if isinstance(holder, Task):
                 taken = next(event for lock, event in holder.held if lock is task.lock)
                 before, _ = explorer.known(task)
                 if not before >> taken & 1:
-                    self._reverse(explorer, taken, Step(len(history.events), task.number, task.accesses, before))
+                    last = Step(len(events), task.number, task.accesses, before)
+                    self._want(taken, [*self._without(explorer, taken, last.number), last])
+        # Only now, as finding out what they touch takes other executions.
+        for first, sequence in moving:
+            sequence[-1].accesses = self._look_ahead(explorer, first, sequence)
+            self._want(first, sequence)
 
-    def _reverse(self, explorer: Explorer, first: int, last: Step) -> None:
-        """Have a race run the other way round.
+    def _look_ahead(self, explorer: Explorer, depth: int, sequence: list[Step]) -> Accesses:
+        """Return what the last step of a sequence touches if the sequence is run at a state."""
+        self.kept = min(self.kept, depth)
+        ahead = LookAhead([node.taken.task for node in self.nodes[:depth]] + [step.task for step in sequence])
+        explorer.strategy = ahead
+        explorer.execute(self.kept)
+        explorer.strategy = self
+        return ahead.accesses
 
-        Args:
-            explorer: with the history.
-            first: the earlier event.
-            last: the later one, or the one that never came because who would make it waits for a lock; needs what is
-                before it whatever it is.
-        """
+    @staticmethod
+    def _is_woken(explorer: Explorer, wakers: int, first: int) -> bool:
+        """Tell whether a change is left that wakes a task if nothing happens that depends on event `first`."""
+        if wakers & ((1 << first) - 1):
+            return True
+        return any(wakers >> number & 1 for number in explorer.history.without(first))
+
+    @staticmethod
+    def _without(explorer: Explorer, first: int, last: int) -> list[Step]:
+        """Return the events after `first` that do not depend on it, but for `last`."""
         events, pasts = explorer.history.events, explorer.history.pasts
-        between = [number for number in explorer.history.without(first) if number != last.number]
-        sequence = [Step(number, events[number].task, events[number].accesses, pasts[number]) for number in between]
-        for step in sequence:
+        numbers = (number for number in explorer.history.without(first) if number != last)
+        return [Step(number, events[number].task, events[number].accesses, pasts[number]) for number in numbers]
+
+    def _want(self, depth: int, sequence: list[Step]) -> None:
+        """Have a sequence run at a state; what its last step needs is what is before it in any order."""
+        *between, last = sequence
+        for step in between:
             if dependent(step.accesses, last.accesses):
                 last.needed |= step.needed
-        self.want(first, [*sequence, last])
+        self.want(depth, sequence)
 
     def want(self, depth: int, sequence: list[Step]) -> bool:
         """Have a sequence run at a state, unless that was done or will be; return whether it is new there."""

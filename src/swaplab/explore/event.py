@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
 from swaplab.kernel.sync.shared import Shared
 
-__all__ = ["FREE", "KIND", "LIFE", "Accesses", "Event", "Variable"]
+__all__ = ["FREE", "KIND", "LIFE", "WATCH", "Accesses", "Event", "Variable"]
 
 Variable = tuple[int, str]
 """Object number and member; an object's own life is the member without a name."""
 Accesses = tuple[tuple[Variable, int], ...]
 LIFE = ""
 KIND = READ | WRITE | COMMUTE
+WATCH = 1 << 17
+"""Waits for a change of what was read before: a read that is no access of its own, so that it races with nothing."""
 FREE = 1 << 16
 """Ends the life of an object: a write to it, on which whatever is done to any of its members depends."""
 
@@ -24,9 +26,11 @@ class Event:
 
     Attributes:
         task: index of the task that made it.
+        previous: its event before, -1 if there is none.
         accesses: what it touched, and how.
         opener: for the release of a lock, the event that took it; -1 for others.
         waits: whether it takes a lock, and could not while another task held it.
+        moves: whether what it touches depends on the state.
         before: bits of the events it depends on, as far as they are of the same task or it waited for them.
         what, owner, member: the operation, the number of the object it is done to, 0 for none, and what of that.
         name: of the task.
@@ -34,13 +38,16 @@ class Event:
         function: that does it.
         fails: whether it is a conditional operation that fails.
         points: number of the object that it reads a pointer to, 0 for none.
+        wakers: for one that waits for a change, bits of the changes, one of which has to come before it.
         races: earlier events that this one could be swapped with.
     """
 
     task: int
+    previous: int
     accesses: Accesses
     opener: int
     waits: bool
+    moves: bool
     before: int
     what: str
     owner: int
@@ -50,6 +57,7 @@ class Event:
     function: str = ""
     fails: bool = False
     points: int = 0
+    wakers: int = 0
     races: tuple[int, ...] = ()
 
     @property

@@ -41,12 +41,14 @@ class History:
         events: in order.
         pasts: by event, bits of the events it depends on, with its own.
         ordering: which of them synchronisation orders.
+        hashes: by event, the same in every execution in which it depends on the same events.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.pasts: list[int] = []
         self.ordering = Ordering(self.events)
+        self.hashes: list[int] = []
         self._last: dict[Variable, _Last] = {}
         self._members: dict[int, list[Variable]] = {}
         self._freed: dict[int, int] = {}
@@ -64,6 +66,7 @@ class History:
                     self._last[variable] = last
             self.events.pop()
             self.pasts.pop()
+            self.hashes.pop()
         if self._freed:
             ends = ((thing, last[0]) for (thing, member), last in self._last.items() if member == LIFE)
             self._freed = {thing: event for thing, event in ends if event >= 0}
@@ -105,6 +108,9 @@ class History:
         self._undo.append(undo)
         if conflicts:
             event.races = self._races(conflicts, event.before, event.waits)
+        hashes = self.hashes
+        previous = hashes[event.previous] if event.previous >= 0 else 0
+        hashes.append(hash((event.task, previous, event.accesses, frozenset(hashes[each] for each in conflicts))))
         self.events.append(event)
         pasts.append(past)
         return races
@@ -153,31 +159,43 @@ class History:
                 found.append(first)
         return tuple(found)
 
-    def races_with_lock(self, accesses: Accesses, before: int, taken: int) -> bool:
-        """Tell whether who waits for ever for a lock that event `taken` took could have been first."""
-        return not before >> taken & 1 and dependent(accesses, self.events[taken].accesses)
+    def identity(self, events: int) -> int:
+        """Return a number that is the same for the same events, given as bits, with the same dependences."""
+        return sum(each for number, each in enumerate(self.hashes) if events >> number & 1)
 
-    def first_change(self, task: int, since: int) -> int:
-        """Return the first event of another task that changed what `task` has seen from `since` on; -1 if none.
+    def touched(self, task: int, since: int, until: int) -> dict[Variable, int]:
+        """Return what a task has read from event `since` up to event `until`, each with the first event that did.
 
-        A lock that it waited for is nothing it has seen: it gets that again, whoever has it in between. Nor is what it
-        added to.
+        A lock that it waited for is nothing it has read: it gets that again, whoever has it in between. Nor is what it
+        stored or added to.
         """
-        changed: dict[Variable, int] = {}
-        touched: set[Variable] = set()
-        for number in range(since, len(self.events)):
+        found: dict[Variable, int] = {}
+        for number in range(since, until):
             event = self.events[number]
-            if event.task == task and (event.waits or event.opener >= 0):
+            if event.task != task or event.waits or event.opener >= 0 or event.what == "write":
                 continue
             for variable, mode in event.accesses:
-                if event.task == task and mode & (READ | WRITE):
-                    touched.add(variable)
-                    changed.pop(variable, None)
-                elif event.task != task and mode & FREE:
-                    changed |= {each: number for each in touched - changed.keys() if each[0] == variable[0]}
-                elif event.task != task and mode & (WRITE | COMMUTE) and variable in touched:
-                    changed.setdefault(variable, number)
-        return min(changed.values(), default=-1)
+                if mode & (READ | WRITE):
+                    found.setdefault(variable, number)
+        return found
+
+    def changes(self, task: int, touched: dict[Variable, int], until: int) -> int:
+        """Return bits of the events before `until` by which other tasks have changed what a task has read."""
+        found = 0
+        for number in range(min(touched.values(), default=until), until):
+            event = self.events[number]
+            if event.task == task or event.fails:
+                continue
+            if any(self._is_change(access, touched, number) for access in event.accesses):
+                found |= 1 << number
+        return found
+
+    @staticmethod
+    def _is_change(access: tuple[Variable, int], touched: dict[Variable, int], number: int) -> bool:
+        variable, mode = access
+        if mode & FREE:
+            return any(each[0] == variable[0] and read < number for each, read in touched.items())
+        return bool(mode & (WRITE | COMMUTE)) and touched.get(variable, number) < number
 
     def without(self, first: int) -> Iterator[int]:
         """Return the events after `first` that do not depend on it."""

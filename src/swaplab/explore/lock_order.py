@@ -6,7 +6,7 @@ the search meets the deadlock itself, if there is one.
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from swaplab.explore.task import Task
@@ -19,54 +19,62 @@ LockClass = tuple[str, str, int]
 """Class of the object it is part of, member, and nesting order."""
 
 
+class _Taken(NamedTuple):
+    """A lock that was taken with another held; the least of its kind stands for all.
+
+    Attributes:
+        task: number of who did.
+        text: what was done.
+        event: that took it.
+    """
+
+    task: int
+    text: str
+    event: int
+
+
 def _class(lock: Lock) -> LockClass:
     return (type(lock.owner).__name__ if lock.owner else "", lock.name, lock.order)
 
 
-class _Nesting(NamedTuple):
-    """Somebody took a lock with another held."""
-
-    task: str
-    held: str
-    lock: str
-
-    def __str__(self) -> str:
-        return f"{self.task} takes {self.lock} with {self.held} held"
+def _sentence(taken: list[_Taken]) -> str:
+    if len(taken) == 1:
+        return f"{taken[0].text}: they are of one class, and nothing says which of them comes first"
+    return ", and ".join(sorted(each.text for each in taken))
 
 
 class LockOrders:
-    """Orders seen so far in an execution: by class of a lock that was held, those taken then, and who did it first."""
+    """Orders seen in an execution: by class of a lock that was held, those taken then, and who did it."""
 
     def __init__(self) -> None:
-        self._after: dict[LockClass, dict[LockClass, _Nesting]] = {}
+        self._after: dict[LockClass, dict[LockClass, _Taken]] = {}
 
     def take(self, task: Task, lock: Lock) -> None:
-        """Note that a task takes a lock with those that it holds.
-
-        Raises:
-            LockOrder: another order was seen before, or nothing says which order is right.
-        """
+        """Note that a task takes a lock with those that it holds."""
         second = _class(lock)
         for held, _ in task.held:
-            first = _class(held)
-            after = self._after.setdefault(first, {})
-            if second in after:
-                continue
-            nesting = _Nesting(task.name, held.label, lock.label)
-            if first == second:
-                raise LockOrder(f"{nesting}: they are of one class, and nothing says which of them comes first")
-            if others := self._way(second, first):
-                raise LockOrder(", and ".join(str(each) for each in sorted([nesting, *others])))
-            after[second] = nesting
+            after = self._after.setdefault(_class(held), {})
+            taken = _Taken(task.number, f"{task.name} takes {lock.label} with {held.label} held", task.last)
+            after[second] = min(after.get(second, taken), taken)
 
-    def _way(self, start: LockClass, wanted: LockClass) -> list[_Nesting]:
-        """Return the nestings that lead from one class to another, the shortest way; none if there is no way."""
-        ways: dict[LockClass, list[_Nesting]] = {start: []}
-        reached = deque([start])
-        while reached and wanted not in ways:
-            first = reached.popleft()
-            for second, nesting in self._after.get(first, {}).items():
-                if second not in ways:
-                    ways[second] = [*ways[first], nesting]
-                    reached.append(second)
-        return ways.get(wanted, [])
+    def cycles(self) -> Iterator[tuple[LockOrder, list[int]]]:
+        """Return the ways in which a lock of some class was taken inside itself, with the events that show each."""
+        for first in sorted(self._after):
+            for second in sorted(self._after[first]):
+                path = self._path(second, first)
+                # Each cycle is found from all of its classes: the least tells.
+                if path is not None and first == min(path):
+                    taken = [self._after[a][b] for a, b in zip([first, *path], path, strict=False)]
+                    yield LockOrder(_sentence(taken)), [each.event for each in taken]
+
+    def _path(self, start: LockClass, end: LockClass) -> list[LockClass] | None:
+        """Return the shortest way from one class to another, both included; none if there is none."""
+        paths = [[start]]
+        met = {start}
+        for path in paths:
+            if path[-1] == end:
+                return path
+            for following in sorted(self._after.get(path[-1], {}).keys() - met):
+                met.add(following)
+                paths.append([*path, following])
+        return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from swaplab.explore.event import Event, Variable
+from swaplab.explore.event import WATCH, Event, Variable
 from swaplab.explore.lkmm import Source, Target, is_ordered
 from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, LOCK, PLAIN, RACY, READ, RELEASE, RMW, STRONG, WRITE
 
@@ -115,6 +115,8 @@ class Ordering:
         races: list[Race] = []
         undo: list[tuple[Variable, _Uses | None, int]] = []
         for variable, mode in event.accesses:
+            if mode & WATCH:
+                continue
             released = self._released.get(variable, 0)
             if event.fails:
                 mode = READ | mode & LOCK  # noqa: PLW2901

@@ -5,8 +5,9 @@ have an order, and what begins with one of them does not begin with one before i
 be run at a state above the one it was given a process cannot run itself, and leaves to who gives the work out; that
 knows which branch it belongs to. Only leaves of a wakeup tree are given out: they wake all that slept, so that nothing
 can be missing below them that is not found there. So every trace is run once, by somebody, and as nothing that is said
-of a search depends on the order, the verdict is the one that a single process gives. If something breaks, it is a
-single process that says what, from where the work was shared.
+of a search depends on the order, the verdict is the one that a single process gives. Traces have identities, so that
+one that was run twice would be counted once. If the program is at fault, a single process says how, from where the work
+was shared.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from swaplab.explore.dpor import Branch, Node, OptimalSearch, Step, insert, stil
 from swaplab.explore.history import Accesses
 from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
+from swaplab.explore.shortest import Order
 from swaplab.explore.task import NOTHING, Task
 
 __all__ = ["ParallelSearch"]
@@ -41,43 +43,41 @@ Path = tuple[int, ...]
 """How a state is reached: numbers of tasks, in turn."""
 
 
-class Order(NamedTuple):
+class Job(NamedTuple):
     """Run all that begins with certain steps.
 
     Attributes:
         nodes: the states on the way, each with who sleeps there and the step to take.
-        new: the first of these steps whose races nobody has reversed yet.
     """
 
     nodes: list[Node]
-    new: int
 
 
 class Report(NamedTuple):
-    """What was done about an order.
+    """What was done about a job.
 
     Attributes:
-        executions, steps, vain, reordered: as of a search, since the last report.
+        traces, shortest, vain, reordered: as of a search and its findings, since the last report.
         wanted: sequences to be run at states on the way, by depth.
-        nodes: states below what was ordered that are given up; all but the last have nothing to give.
+        nodes: states below the job's that are given up; all but the last have nothing to give.
         path: what the process keeps to itself: all that begins like this.
         is_over: whether there is nothing left of that.
-        broke: whether something did, or the program is at fault.
+        failed: whether the program is at fault.
     """
 
-    executions: int
-    steps: int
+    traces: dict[int, int]
+    shortest: dict[tuple[str, str], Order]
     vain: int
     reordered: set[tuple[str, str]]
     wanted: list[tuple[int, list[Step]]]
     nodes: list[Node]
     path: Path
     is_over: bool
-    broke: bool
+    failed: bool
 
 
 class Helper(OptimalSearch):
-    """Carries out orders.
+    """Does jobs.
 
     Args:
         asked: whether somebody waits for work.
@@ -91,26 +91,26 @@ class Helper(OptimalSearch):
         self._begin_report()
 
     def _begin_report(self) -> None:
-        self.executions = self.steps = self.vain = 0
+        self.traces = {}
+        self.findings.shortest = {}
+        self.vain = 0
         self.reordered = set()
         self.wanted: list[tuple[int, list[Step]]] = []
 
-    def carry_out(self, explorer: Explorer, order: Order) -> None:
-        """Run what was ordered, less what is given up on the way."""
-        self.nodes, self.base = order.nodes, len(order.nodes) - 1
+    def do(self, explorer: Explorer, job: Job) -> None:
+        """Run all of a job, less what is given up on the way."""
+        self.nodes, self.base, self.kept = job.nodes, len(job.nodes) - 1, 0
         self.is_first, is_left = True, True
-        prefix, new = 0, order.new
         try:
-            while is_left and not explorer.bugs:
-                is_left = self.step(explorer, prefix, new)
+            while is_left:
+                is_left, _ = self.step(explorer, lambda: True)
                 self.is_first = False
-                prefix = new = len(self.nodes) - 1
                 if is_left and self.executions % TURN == 0 and (self.executions >= REPORT or self.asked()):
                     self._report(self._give_up(), is_over=False)
         except ProgramError:
-            self._report([], is_over=True, broke=True)
+            self._report([], is_over=True, failed=True)
         else:
-            self._report([], is_over=True, broke=bool(explorer.bugs))
+            self._report([], is_over=True)
 
     def _give_up(self) -> list[Node]:
         """Give up the other branches of the first state that has any, which have most below them."""
@@ -123,15 +123,14 @@ class Helper(OptimalSearch):
         self.base = last
         return given
 
-    def _report(self, nodes: list[Node], is_over: bool, broke: bool = False) -> None:
+    def _report(self, nodes: list[Node], is_over: bool, failed: bool = False) -> None:
         path = tuple(node.taken.task for node in self.nodes[: self.base + 1])
-        self.report(
-            Report(self.executions, self.steps, self.vain, self.reordered, self.wanted, nodes, path, is_over, broke)
-        )
+        done = (self.traces, self.findings.shortest, self.vain, self.reordered)
+        self.report(Report(*done, self.wanted, nodes, path, is_over, failed))
         self._begin_report()
 
     def pick(self, explorer: Explorer) -> Task | None:
-        """On the way to what was ordered, find out what those do that sleep: nobody could know before."""
+        """On the way to where the job begins, find out what those do that sleep: nobody could know before."""
         depth = explorer.depth
         if self.is_first and depth <= self.base:
             node = self.nodes[depth]
@@ -141,22 +140,22 @@ class Helper(OptimalSearch):
         return super().pick(explorer)
 
     def want(self, depth: int, sequence: list[Step]) -> bool:
-        """Leave what is to be run elsewhere to who gives orders."""
+        """Leave what is to be run elsewhere to who gives out jobs."""
         is_new = super().want(depth, sequence)
         if is_new and depth <= self.base:
             self.wanted.append((depth, sequence))
         return is_new
 
 
-def help_out(explorer: Explorer, orders: Connection) -> None:
-    """Carry out orders until there are no more. Between them comes None, whoever gets it: somebody waits for work."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gives the orders is interrupted, and sees to it
-    explorer.strategy = helper = Helper(lambda: orders.poll() and orders.recv() is None, orders.send)
+def help_out(explorer: Explorer, jobs: Connection) -> None:
+    """Do jobs until there are no more. Between them comes None, whoever gets it: somebody waits for work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gives out the jobs is interrupted, and sees to it
+    explorer.strategy = helper = Helper(lambda: jobs.poll() and jobs.recv() is None, jobs.send)
     try:
         while True:
-            order = orders.recv()
-            if order:
-                helper.carry_out(explorer, order)
+            job = jobs.recv()
+            if job:
+                helper.do(explorer, job)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
@@ -219,10 +218,9 @@ class Plan:
         else:
             self.open.pop(path, None)
 
-    def order(self) -> tuple[Path, Order]:
+    def job(self) -> tuple[Path, Job]:
         """Give out a leaf; return how it is reached, with its own step."""
         path = min(self.open, key=len)
-        new = len(path)
         while True:
             place = self.places[path]
             branch = place.left.pop(0)
@@ -236,7 +234,7 @@ class Plan:
         for depth, task in enumerate(path):
             place = self.places[path[:depth]]
             nodes.append(Node(place.before(task), place.given[task].branch, []))
-        return path, Order(nodes, new)
+        return path, Job(nodes)
 
     def enter(self, path: Path, report: Report) -> None:
         """Enter what was done about all that begins like `path`."""
@@ -275,43 +273,44 @@ class ParallelSearch(OptimalSearch):
         """Begin alone, then share what is left."""
         if super().go_on(explorer, lambda: visit() and self.executions < ALONE):
             return True
-        if explorer.bugs or self.executions < ALONE:
-            return False
         return not self.nodes or self._share(explorer) or super().go_on(explorer, visit)
 
     def _share(self, explorer: Explorer) -> bool:
-        """Have others run what is left; return whether nothing broke. If something did, nothing has happened."""
+        """Have others run what is left; return whether they did. If the program is at fault, nothing has happened."""
         plan = Plan()
         path = tuple(node.taken.task for node in self.nodes)
         for depth, node in enumerate(deepcopy(self.nodes)):
             plan.add(path[:depth], node, is_taken=depth < len(path) - 1)
         reports: list[Report] = []
+        executions = self.executions
         try:
             with _helpers(explorer, self.processes) as helpers:
-                for report in _carry_out(plan, helpers):
-                    if report.broke:
+                for report in _do(plan, helpers):
+                    if report.failed:
                         return False
                     reports.append(report)
-                    self.progress(self.executions + sum(each.executions for each in reports))
+                    executions += len(report.traces)
+                    self.progress(executions)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return False  # a helper was killed
         for report in reports:
-            self.executions += report.executions
-            self.steps += report.steps
-            self.vain += report.vain
+            for key, order in report.shortest.items():
+                self.findings.enter(key, order)
+            self.vain += report.vain + len(self.traces.keys() & report.traces)
+            self.traces |= report.traces
             self.reordered |= report.reordered
         return True
 
 
-def _carry_out(plan: Plan, free: list[Connection]) -> Iterator[Report]:
+def _do(plan: Plan, free: list[Connection]) -> Iterator[Report]:
     """Give a plan out to who is free until there is nothing left of it; yield what they report."""
     busy: dict[Connection, Path] = {}
     asked: set[Connection] = set()
     while busy or plan.open:
         while free and plan.open:
             helper = free.pop()
-            busy[helper], order = plan.order()
-            helper.send(order)
+            busy[helper], job = plan.job()
+            helper.send(job)
         for helper in busy.keys() - asked if free else ():
             asked.add(helper)
             helper.send(None)
@@ -329,7 +328,7 @@ def _carry_out(plan: Plan, free: list[Connection]) -> Iterator[Report]:
 
 @contextmanager
 def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
-    """Start processes that carry out orders; they end with the block.
+    """Start processes that do jobs; they end with the block.
 
     They are forked: a program is functions, which cannot be sent.
     """
@@ -347,8 +346,8 @@ def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
         yield [*ours]
 
 
-def _begin(explorer: Explorer, orders: Connection, theirs: list[Connection]) -> None:
+def _begin(explorer: Explorer, jobs: Connection, theirs: list[Connection]) -> None:
     for each in theirs:
-        each.close()  # or it would not be told that who gives the orders is gone
-    help_out(explorer, orders)
+        each.close()  # or it would not be told that who gives out the jobs is gone
+    help_out(explorer, jobs)
     os._exit(0)

@@ -24,7 +24,7 @@ from swaplab.kernel.sync.runtime import READ, WRITE, Mode
 from swaplab.kernel.sync.shared import Part, Shared, looked_at
 from swaplab.kernel.sync.work import Work
 
-__all__ = ["Recording", "record", "shared_variables"]
+__all__ = ["Recording", "record"]
 
 T = TypeVar("T")
 
@@ -73,18 +73,20 @@ class Recording:
     Attributes:
         bugs: what broke.
         preemptions: how often a task was interrupted that could have gone on.
-        shared: variables whose use by one task depends on their use by another.
     """
 
     def __init__(self, recorder: _Recorder, preemptions: int) -> None:
         events = recorder.history.events
-        self.bugs = recorder.bugs
+        self.bugs = [found.bug for found in recorder.found]
         self.preemptions = preemptions
-        self.shared = shared_variables(events)
         self._recorder = recorder
         self._rows = recorder.rows
         self._names = _names(recorder.rows)
         self._reordered = _reordered(events)
+
+    def bug(self, kind: str, sentence: str) -> KernelBug | None:
+        """Return the one that is meant, if it is there."""
+        return next((bug for bug in self.bugs if (bug.title, str(bug)) == (kind, sentence)), None)
 
     def steps(self, bug: KernelBug | None = None) -> list[Step]:
         """Return what was done, up to the operation that breaks it.
@@ -273,15 +275,15 @@ class _Recorder(Explorer):
         same = [each for each in self.tasks.values() if each.name == task.name]
         return task.name if same[0] is task else f"{task.name}#{same.index(task) + 1}"
 
-    def close(self) -> bool:
-        """Take down what tasks wait to do, once the execution is over."""
+    def execute(self, prefix: int) -> None:
+        """Take down in the end what tasks wait to do."""
+        super().execute(prefix)
         self._note_written()
         for task in self.tasks.values():
             if not task.done and not task.can_run:
                 row = self._row(task, None)
                 row.value.append("waits")
                 self.rows.append(row)
-        return True
 
     def _noting(self, sentence: str, check: Callable[..., bool]) -> Callable[..., bool]:
         @wraps(check)
@@ -301,13 +303,12 @@ class _Recorder(Explorer):
         self._announced[task.number] = _frames()
         super()._point(task, what, owner, member)
 
-    def _enter(self, task: Task) -> bool:
+    def _enter(self, task: Task) -> None:
         self._note_written()
-        bugs = len(self.bugs)
-        is_fine = super()._enter(task)
+        met = len(self.found)
+        super()._enter(task)
         self.rows.append(self._row(task, self.history.events[-1]))
-        self.broke |= {id(bug): len(self.rows) - 1 for bug in self.bugs[bugs:]}
-        return is_fine
+        self.broke |= {id(found.bug): len(self.rows) - 1 for found in self.found[met:]}
 
     def _crash(self, task: Task, bug: KernelBug) -> None:
         super()._crash(task, bug)
@@ -441,17 +442,6 @@ def _accesses(row: _Row) -> Iterable[tuple[Variable, int]]:
     return row.event.accesses if row.event else row.task.accesses
 
 
-def shared_variables(events: list[Event]) -> frozenset[Variable]:
-    """Return what tasks use in ways that depend on each other."""
-    steps = {(event.task, event.accesses) for event in events}
-    return frozenset(
-        access[0]
-        for task, accesses in steps
-        for access in accesses
-        if any(task != other and dependent((access,), touched) for other, touched in steps)
-    )
-
-
 def _reordered(events: list[Event]) -> set[int]:
     """Return the events on which something that another CPU does depends.
 
@@ -479,5 +469,5 @@ def record(program: Program[Any], choices: list[int]) -> Recording:
         ProgramError: the choices are not of this program.
     """
     recorder = _Recorder(program, replay := Replay(choices))
-    replay.run(recorder, recorder.close)
+    replay.run(recorder)
     return Recording(recorder, replay.preemptions)

@@ -7,6 +7,7 @@ what they defer (work, RCU callbacks) becomes tasks of its own.
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -16,12 +17,15 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from swaplab.explore.event import WATCH
+from swaplab.explore.found import Found
 from swaplab.explore.guard import guarded, where
 from swaplab.explore.history import FREE, LIFE, Accesses, Event, History
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.ordering import OBJECT_SHIFT, Race
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
+from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task
 from swaplab.kernel.sync.bugs import (
@@ -90,10 +94,12 @@ class Strategy(Protocol):
 class Explorer:
     """Runs a program again and again, and is the runtime meanwhile.
 
+    An execution goes on after a bug, so that what else can break is found too. A task that met one does nothing more,
+    and keeps its locks.
+
     Args:
         program: what to run.
         strategy: who decides.
-        keep_going: whether an execution goes on after a bug. The task that met it is gone then, and keeps its locks.
 
     Attributes:
         history: what has happened in this execution.
@@ -101,20 +107,19 @@ class Explorer:
         task: who is running; none while the system is set up and while invariants are checked.
         making: number of the outermost object that is being initialised while the system is set up, 0 for none.
         can_go_on: whether that task can do its next operation now.
-        bugs: what broke in this execution.
+        found: what broke in this execution.
         error: what is wrong with the program.
-        finished: whether all tasks have ended.
+        finished: whether all tasks have ended, and none of them by a bug.
         is_inside: whether the program is running: its setup, a task or an invariant.
     """
 
-    def __init__(self, program: Program[Any], strategy: Strategy, keep_going: bool = False) -> None:
+    def __init__(self, program: Program[Any], strategy: Strategy) -> None:
         self.program = program
         self.strategy = strategy
-        self.keep_going = keep_going
         self.history = History()
         self.tasks: dict[int, Task] = {}
         self._touched: dict[tuple[int, str, int], Accesses] = {}
-        self._raced: list[tuple[int, KernelBug]] = []
+        self._raced: list[Found] = []
         insist_sound(program)
         self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
         self._notes: list[Any] = []
@@ -128,8 +133,8 @@ class Explorer:
         self.depth = 0
         self.tasks = {}
         self.task: Task | None = None
-        self._raced = [(event, bug) for event, bug in self._raced if event < prefix]
-        self.bugs: list[KernelBug] = [bug for _, bug in self._raced]
+        self._raced = [found for found in self._raced if found.event < prefix]
+        self.found = [*self._raced]
         self.error: BaseException | None = None
         self.can_go_on = self.finished = self.is_inside = self._is_ending = False
         self.state: Any = None
@@ -201,6 +206,7 @@ class Explorer:
                 self._switch(first)
             if self.finished:
                 self._check()
+            self._check_lock_orders()
         except BaseException as error:
             self.error = error
         self._clean_up()
@@ -280,7 +286,7 @@ class Explorer:
         if isinstance(error, KernelBug):
             self._crash(task, error)
         elif isinstance(error, AssertionError):
-            self._crash(task, Broken(str(error) or f"an assertion of {task.name} fails"))
+            self._crash(task, Broken(_message(error) or f"an assertion of {task.name} fails"))
         elif isinstance(error, AttributeError) and "'NoneType' object" in str(error):
             name = str(error).split("'")[3]
             self._crash(task, NullDereference(f"{task.name} follows a null pointer to its {name}"))
@@ -323,16 +329,13 @@ class Explorer:
         raise GreenletExit
 
     def _crash(self, task: Task, bug: KernelBug) -> None:
-        self.bugs.append(bug)
+        past = self.history.pasts[task.last] if task.last >= 0 else task.base[0]
+        self.found.append(Found(bug, task.last, past))
         task.crashed = True
-
-    @property
-    def _is_over(self) -> bool:
-        return bool(self.error or (self.bugs and not self.keep_going))
 
     def _next(self) -> Task | None:
         """Decide who does the next step, and enter it into the history; None if the execution is over."""
-        if self._is_over:
+        if self.error:
             return None
         number = self.depth
         task = self._replayed(number) if number < self.prefix else self._picked(number)
@@ -365,7 +368,9 @@ class Explorer:
         except ProgramError as error:
             self.error = error  # not raised here, where the program could catch it
             return None
-        return task if task and self._enter(task) else None
+        if task:
+            self._enter(task)
+        return task
 
     def _who_spins(self) -> str:
         numbers = Counter(event.task for event in self.history.events[-STEPS_MAX // 10 :])
@@ -381,15 +386,17 @@ class Explorer:
         """Return the tasks whose next operation can be done now."""
         return [task for task in self.tasks.values() if task.can_run]
 
-    def _enter(self, task: Task) -> bool:
-        """Append what a task is about to do; return whether that is no data race."""
+    def _enter(self, task: Task) -> None:
+        """Append what a task is about to do."""
         history = self.history
         before, seen = self.known(task)
         event = Event(
             task.number,
+            task.last,
             self.accesses(task),
             task.opener,
             task.lock is not None,
+            task.moving is not None,
             before,
             task.what,
             self._number(task.owner) if task.owner else 0,
@@ -398,14 +405,13 @@ class Explorer:
             task.owner,
             task.caller,
             task.fails is not None and task.fails(),
+            wakers=task.wakers() if task.wakers else 0,
         )
         races = history.append(event, seen)
-        if not races:
-            return True
+        number = len(history.events) - 1
         for bug in {str(bug): bug for bug in (self._race(event, race) for race in races)}.values():
-            self._raced.append((len(history.events) - 1, bug))
-            self.bugs.append(bug)
-        return self.keep_going
+            self._raced.append(Found(bug, number, history.pasts[number]))
+            self.found.append(self._raced[-1])
 
     def _race(self, event: Event, race: Race) -> KernelBug:
         """Say of a data race what KCSAN would: the functions, in alphabetical order, and what they do to what."""
@@ -429,8 +435,7 @@ class Explorer:
         before, seen = (history.pasts[task.last], synchronised[task.last]) if task.last >= 0 else task.base
         for event in task.after() if task.after else ():
             before |= history.pasts[event]
-            if not task.retries:
-                seen |= synchronised[event]
+            seen |= synchronised[event]
         return before, seen
 
     def accesses(self, task: Task) -> Accesses:
@@ -440,16 +445,33 @@ class Explorer:
         return task.accesses
 
     def _end(self) -> None:
-        waiting = [task for task in self.tasks.values() if not task.done]
+        waiting = sorted((task for task in self.tasks.values() if not task.done), key=lambda task: task.number)
         if any(task.crashed for task in self.tasks.values()):
-            return
-        if not waiting:
-            self.finished = True
-        elif any(task.retries for task in waiting):
-            names = " and ".join(task.name for task in waiting if task.retries)
-            self.bugs.append(StuckInRetry(f"{names} tries again for ever: nobody is left to change what it waits for"))
+            # Who waits for a task that is gone is not stuck for a reason of its own.
+            waiting = [task for task in waiting if self._waits_for_itself(task)]
+            retrying = []
         else:
-            self.bugs.append(Deadlock("; ".join(self._waits(task) for task in waiting)))
+            self.finished = not waiting
+            retrying = [task.name for task in waiting if task.wakers]
+        if retrying:
+            names = " and ".join(retrying)
+            self._find(StuckInRetry(f"{names} tries again for ever: nobody is left to change what it waits for"))
+        elif waiting:
+            self._find(Deadlock("; ".join(self._waits(task) for task in waiting)))
+
+    def _find(self, bug: KernelBug) -> None:
+        """Enter what is found at the end."""
+        number = len(self.history.events)
+        self.found.append(Found(bug, number, (1 << number) - 1))
+
+    @staticmethod
+    def _waits_for_itself(task: Task) -> bool:
+        met: set[object] = set()
+        each: object = task
+        while isinstance(each, Task) and each not in met:
+            met.add(each)
+            each = each.lock.holder if each.lock and not each.done else None
+        return each is task
 
     @staticmethod
     def _waits(task: Task) -> str:
@@ -460,26 +482,40 @@ class Explorer:
 
     def _check(self) -> None:
         self.task = None
-        self.bugs += find_leaks(self.state, self._objects)
+        for leak in find_leaks(self.state, self._objects):
+            self._find(leak)
         arguments = self.state, {task.name: task.told for task in self.tasks.values() if task.number < CHILDREN_MAX}
         for sentence, check in self.program.invariants.items():
             try:
                 found = check(*arguments[: self._wanted[sentence]])
                 if found is False:
-                    self.bugs.append(Broken(sentence))
+                    self._find(Broken(sentence))
                 elif found is not True:
                     self.error = ProgramError(
                         f'{self.program.name}: the invariant "{sentence}" returns {found!r}: it has to return True or'
                         " False"
                     )
+                    return
             except AssertionError as error:
-                self.bugs.append(Broken(f"{sentence}: {error}" if str(error) else sentence))
+                message = _message(error)
+                self._find(Broken(f"{sentence}: {message}" if message else sentence))
             except KernelBug as bug:
-                self.bugs.append(bug)
+                self._find(bug)
             except BaseException as error:
                 self.error = error
-            if self._is_over:
                 return
+
+    def _check_lock_orders(self) -> None:
+        for bug, events in self._lock_orders.cycles():
+            past = 0
+            for event in events:
+                past |= self.history.pasts[event]
+            self.found.append(Found(bug, max(events), past))
+
+    def execution(self) -> Execution:
+        """Return what there is to know of the execution, once it has ended."""
+        waiting = (task for task in self.tasks.values() if task.lock and not task.done)
+        return Execution(self.history, {task.number: task.accesses[0][0] for task in waiting})
 
     def _clean_up(self) -> None:
         self._is_ending = True
@@ -934,18 +970,21 @@ class Explorer:
             self._point(task, what, None, "")
 
     def relax(self) -> None:
-        """Wait until something has changed that the task has touched since it was here last."""
+        """Wait until something has changed that the task has read since its last attempt began.
+
+        To go on it looks at all of that, so it depends on whoever changes it: whichever change comes first is tried.
+        """
         task = self.task
         if task is None:
             self._run_deferred()
             return
 
-        def change() -> int:
-            return self.history.first_change(task.number, task.since)
-
-        task.retries = True
-        self._wait(task, "cpu_relax", lambda: change() >= 0, lambda: [change()])
-        task.retries = False
+        touched = self.history.touched(task.number, task.since, self.depth)
+        task.accesses = tuple((variable, READ | WATCH) for variable in sorted(touched))
+        task.wakers = lambda: self.history.changes(task.number, touched, self.depth)
+        task.ready = lambda: self.history.changes(task.number, touched, self.depth) != 0
+        self._point(task, "cpu_relax", None, "")
+        task.wakers = task.ready = None
         task.since = task.last + 1
 
 
@@ -956,6 +995,11 @@ def _ends(tasks: Sequence[Task]) -> tuple[Callable[[], bool], Callable[[], list[
         lambda: all(task.done for task in waited),
         lambda: [task.last for task in waited if task.last >= 0],
     )
+
+
+def _message(error: AssertionError) -> str:
+    """Return what an assertion says, the same in every execution: pytest adds lines with addresses of objects."""
+    return re.sub(" at 0x[0-9a-f]+", "", str(error).partition("\n")[0])
 
 
 def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from swaplab.explore.history import Variable
+from swaplab.explore.found import Findings
 from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
@@ -14,7 +14,7 @@ __all__ = ["FewPreemptions", "PriorityWalk", "RandomWalk", "Replay"]
 
 
 class Replay:
-    """Chooses what is written down.
+    """Chooses what is written down, and gives the execution up where that ends.
 
     Args:
         choices: numbers of tasks, in turn.
@@ -27,39 +27,65 @@ class Replay:
         self.choices = choices
         self.preemptions = 0
 
-    def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
+    def run(self, explorer: Explorer) -> None:
         """Run the one execution."""
         with explorer.installed():
             explorer.execute(0)
-            return visit()
 
-    def pick(self, explorer: Explorer) -> Task:
+    def pick(self, explorer: Explorer) -> Task | None:
         """Return whose turn it is.
 
         Raises:
             ProgramError: that task cannot go on now, so this is not the program that was explored.
         """
         depth, tasks = explorer.depth, explorer.able()
-        chosen = next((t for t in tasks if depth < len(self.choices) and t.number == self.choices[depth]), None)
+        if depth == len(self.choices):
+            return None
+        chosen = next((task for task in tasks if task.number == self.choices[depth]), None)
         if chosen is None:
             names = ", ".join(f"{task.number} ({task.name})" for task in tasks)
-            found = self.choices[depth] if depth < len(self.choices) else "no more"
-            raise ProgramError(f"the schedule does not fit: step {depth} can be of {names}, and it says {found}")
+            raise ProgramError(
+                f"the schedule does not fit: step {depth} can be of {names}, and it says {self.choices[depth]}"
+            )
         self.preemptions += explorer.task in tasks and chosen is not explorer.task
         return chosen
 
 
-class FewPreemptions:
+class _Sample:
+    """A search that leaves executions out.
+
+    Attributes:
+        limit: which it runs.
+        findings: what breaks.
+        executions, steps: run.
+        reordered: nothing is known of that.
+    """
+
+    def __init__(self, limit: str) -> None:
+        self.limit = limit
+        self.findings = Findings()
+        self.executions = self.steps = 0
+        self.reordered: set[tuple[str, str]] = set()
+
+    def execute(self, explorer: Explorer) -> None:
+        """Run one execution, and take in what breaks."""
+        explorer.execute(0)
+        self.executions += 1
+        self.steps += explorer.depth
+        if explorer.found:
+            self.findings.look(explorer.execution(), explorer.found)
+
+
+class FewPreemptions(_Sample):
     """Depth first through all executions in which at most so many tasks are interrupted that could go on.
 
     Args:
         bound: how many.
-        shared: where to interrupt: before operations on these, anywhere if none are given.
     """
 
-    def __init__(self, bound: int, shared: frozenset[Variable] | None = None) -> None:
+    def __init__(self, bound: int) -> None:
+        super().__init__(f"at most {bound} preemptions")
         self.bound = bound
-        self.shared = shared
         self._choices: list[list[tuple[int, int]]] = []
 
     def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
@@ -67,7 +93,7 @@ class FewPreemptions:
         with explorer.installed():
             while True:
                 self._used = 0
-                explorer.execute(0)
+                self.execute(explorer)
                 if not visit():
                     return False
                 while self._choices and len(self._choices[-1]) == 1:
@@ -88,15 +114,12 @@ class FewPreemptions:
         if running is None or running not in tasks:
             return [(task.number, 0) for task in tasks]
         offers = [(running.number, 0)]
-        if self._used < self.bound and self._is_shared(running):
+        if self._used < self.bound:
             offers += [(task.number, 1) for task in tasks if task is not running]
         return offers
 
-    def _is_shared(self, task: Task) -> bool:
-        return self.shared is None or any(variable in self.shared for variable, _ in task.accesses)
 
-
-class RandomWalk:
+class RandomWalk(_Sample):
     """Anybody may go on at any step.
 
     Args:
@@ -105,15 +128,16 @@ class RandomWalk:
     """
 
     def __init__(self, seed: int, executions: int) -> None:
-        self.executions = executions
+        super().__init__(f"{executions:,} random executions, seed {seed}")
+        self.executions_max = executions
         self.random = Random(seed)  # noqa: S311
 
     def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
         """Run them, with `visit` after each, which says whether to go on; return whether it always did."""
         with explorer.installed():
-            for _ in range(self.executions):
+            for _ in range(self.executions_max):
                 self.begin()
-                explorer.execute(0)
+                self.execute(explorer)
                 if not visit():
                     return False
         return True
@@ -141,6 +165,7 @@ class PriorityWalk(RandomWalk):
 
     def __init__(self, seed: int, executions: int, depth: int, steps: int) -> None:
         super().__init__(seed, executions)
+        self.limit += f", for bugs of depth {depth}"
         self.depth = depth
         self.steps = steps
 

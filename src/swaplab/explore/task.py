@@ -45,7 +45,7 @@ class Task:
         lock: which lock it waits for.
         after: events that it comes after because it waits for them.
         opener: for the release of a lock, the event that took it.
-        retries: whether it waits in a loop that tries again.
+        wakers: in a loop that tries again, returns bits of the events that let it; none elsewhere.
         since: the first event that matters to such a loop.
         held: locks, and the events that took them.
         is_callback: whether RCU calls it back, so that it must not sleep.
@@ -86,10 +86,10 @@ class Task:
         "opener",
         "owner",
         "ready",
-        "retries",
         "sections",
         "since",
         "told",
+        "wakers",
         "what",
     )
 
@@ -98,7 +98,7 @@ class Task:
     ) -> None:
         self.number, self.name, self.cpu, self.function, self.base = number, name, cpu, function, base
         self.let: greenlet | None = None
-        self.done = self.crashed = self.retries = self.is_callback = False
+        self.done = self.crashed = self.is_callback = False
         self.last = self.opener = -1
         self.accesses: Accesses = NOTHING
         self.moving: tuple[Part, int | Callable[[Any], int], tuple[object, ...]] | None = None
@@ -110,6 +110,7 @@ class Task:
         self.lock: Lock | None = None
         self.after: Callable[[], list[int]] | None = None
         self.told: object = None
+        self.wakers: Callable[[], int] | None = None
         self.since = self.atomic = self.sections = self.children = self.made = self.making = self.ends = 0
         self.held: list[tuple[Lock, int]] = []
         self.ended: list[int] = []

@@ -6,7 +6,18 @@ from typing import ClassVar
 
 import msgspec
 
-__all__ = ["SMALL_PRINT", "Bounded", "Effort", "Holds", "Reordering", "Schedule", "Step", "Verdict", "Violation"]
+__all__ = [
+    "SMALL_PRINT",
+    "Bounded",
+    "Effort",
+    "Holds",
+    "Reordering",
+    "Schedule",
+    "Step",
+    "Verdict",
+    "Violated",
+    "Violation",
+]
 
 SMALL_PRINT = "Memory is sequentially consistent: what only weaker memory orders would allow is not looked at."
 
@@ -24,13 +35,11 @@ class Effort(msgspec.Struct, frozen=True):
     Attributes:
         executions: run to the end, each different from the others in the order of dependent operations.
         steps: taken in all of them.
-        vain: executions begun that turned out to be like another; none is expected.
         reordered: what was run in both orders.
     """
 
     executions: int
     steps: int
-    vain: int
     reordered: list[Reordering]
 
 
@@ -94,27 +103,39 @@ class Bounded(msgspec.Struct, frozen=True, tag="bounded"):
     complete: ClassVar[bool] = False
 
 
-class Violation(msgspec.Struct, frozen=True, tag="violation"):
-    """Something breaks.
+class Violation(msgspec.Struct, frozen=True):
+    """One thing that breaks.
 
     Attributes:
-        effort: until it was found.
         kind: of bug.
         sentence: what broke, with the names of the objects.
         preemptions: how often a task was interrupted that could have gone on.
-        fewest: whether no execution with fewer breaks the same, as far as was looked.
-        schedule: runs it again.
+        fewest: whether no execution with fewer breaks the same.
+        schedule: runs it again, up to where it breaks.
         steps: what happened.
     """
 
-    effort: Effort
     kind: str
     sentence: str
     preemptions: int
     fewest: bool
     schedule: Schedule
     steps: list[Step]
+
+
+class Violated(msgspec.Struct, frozen=True, tag="violated"):
+    """Something breaks.
+
+    Attributes:
+        effort: what was run.
+        violations: everything that was found to break; what takes the fewest interruptions comes first.
+        limit: what ended the search, so that more may break; nothing if every interleaving was run.
+    """
+
+    effort: Effort
+    violations: list[Violation]
+    limit: str
     complete: ClassVar[bool] = False
 
 
-Verdict = Holds | Bounded | Violation
+Verdict = Holds | Bounded | Violated

@@ -15,7 +15,7 @@ import msgspec
 
 from swaplab import kernel, races
 from swaplab.errors import InputError
-from swaplab.explore import Program, ProgramError, Verdict, Violation, explore
+from swaplab.explore import Program, ProgramError, Verdict, Violated, explore
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
 from swaplab.races.program_file import programs_of
@@ -114,8 +114,8 @@ def judge(target: str, index: int, executions_max: int | None, processes: int = 
 
 
 def _is_expected(case: Case, verdict: Verdict) -> bool:
-    if isinstance(verdict, Violation):
-        return not case.holds and (not case.finds or verdict.kind in case.finds)
+    if isinstance(verdict, Violated):
+        return not case.holds and (not case.finds or any(each.kind in case.finds for each in verdict.violations))
     return case.holds is not False
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from swaplab.errors import InputError
-from swaplab.explore import ProgramError, Schedule, Violation, record
+from swaplab.explore import ProgramError, Schedule, Violated, record
 from swaplab.explore.record import Recording
 from swaplab.kernel.sync import KernelBug
 from swaplab.races.cases import Case, Judgement, cases, fingerprint
@@ -53,9 +53,10 @@ def encode(judged: Sequence[Judgement]) -> bytes:
     """Return a file's contents: schedules of all that breaks; none if nothing does."""
     prints = {each.target: fingerprint(each.target) for each in judged}
     found = [
-        Breaking(each.target, prints[each.target], each.verdict.kind, each.verdict.sentence, each.verdict.schedule)
+        Breaking(each.target, prints[each.target], violation.kind, violation.sentence, violation.schedule)
         for each in judged
-        if isinstance(each.verdict, Violation)
+        if isinstance(each.verdict, Violated)
+        for violation in each.verdict.violations
     ]
     return msgspec.json.encode(found) if found else b""
 
@@ -93,5 +94,5 @@ def replay(path: Path, breaking: Breaking, targets: Sequence[str]) -> Again:
         recording = record(case.program, breaking.schedule.choices)
     except ProgramError as error:
         raise ProgramError(f"{path}: {error}") from error
-    same = (bug for bug in recording.bugs if (bug.title, str(bug)) == (breaking.kind, breaking.sentence))
-    return Again(case, recording, next(same, recording.bugs[0] if recording.bugs else None))
+    bug = recording.bug(breaking.kind, breaking.sentence)
+    return Again(case, recording, bug or next(iter(recording.bugs), None))

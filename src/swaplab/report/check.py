@@ -9,7 +9,7 @@ from textwrap import wrap
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from swaplab.explore import SMALL_PRINT, Bounded, Violation
+from swaplab.explore import SMALL_PRINT, Bounded, Violated
 from swaplab.races.cases import Judgement
 from swaplab.report.diagram import WIDTH, diagram
 
@@ -24,8 +24,8 @@ VERDICT, NUMBERS = 26, 20
 def outcome(judged: Judgement) -> str:
     """The verdict in a few words."""
     verdict = judged.verdict
-    if isinstance(verdict, Violation):
-        return f"VIOLATED: {verdict.kind}"
+    if isinstance(verdict, Violated):
+        return f"VIOLATED: {', '.join(dict.fromkeys(each.kind for each in verdict.violations))}"
     return f"bounded: {verdict.limit}" if isinstance(verdict, Bounded) else "holds, complete"
 
 
@@ -118,10 +118,13 @@ def judgement(judged: Judgement, width: int = WIDTH) -> str:
     verdict = judged.verdict
     effort = verdict.effort
     lines = [f"{judged.label}: {outcome(judged)} ({effort.executions:,} executions, {effort.steps:,} steps)"]
-    if isinstance(verdict, Violation):
-        fewest = "the fewest it takes" if verdict.fewest else "fewer may do; not all of them were tried"
-        lines += ["", diagram(verdict.steps, verdict.kind, verdict.sentence, width), ""]
-        lines += [f"Tasks interrupted that could have gone on: {verdict.preemptions} ({fewest})."]
+    if isinstance(verdict, Violated):
+        for each in verdict.violations:
+            fewest = "the fewest it takes" if each.fewest else "fewer may do; not all of them were tried"
+            lines += ["", diagram(each.steps, each.kind, each.sentence, width), ""]
+            lines += [f"Tasks interrupted that could have gone on: {each.preemptions} ({fewest})."]
+        if verdict.limit:
+            lines += [f"More may break: this is what was found in {verdict.limit}."]
     elif effort.reordered and not isinstance(verdict, Bounded):
         pairs = [f"  {pair.first}  <->  {pair.second}" for pair in effort.reordered[:REORDERED_MAX]]
         more = len(effort.reordered) - REORDERED_MAX

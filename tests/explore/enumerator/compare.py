@@ -68,7 +68,7 @@ def compare(program: Program, namings: Iterable[tuple[int, ...]], states_max: in
 
 def _compare_naming(program: Program, naming: tuple[int, ...], outcomes: set[Outcome], compared: Compared) -> list[str]:
     try:
-        seen, traces, vain = explore(program, naming)
+        seen, traces = explore(program, naming)
     except ProgramError as error:
         return [str(error)]
     compared.executions += len(traces)
@@ -76,8 +76,8 @@ def _compare_naming(program: Program, naming: tuple[int, ...], outcomes: set[Out
     if len(traces) != compared.traces:
         texts.append(f"{len(traces)} executions of {compared.traces} traces")
     repeated = len(traces) - len(set(traces))
-    if repeated or vain:
-        texts.append(f"{repeated} traces run again, {vain} begun in vain")
+    if repeated:
+        texts.append(f"{repeated} traces run again")
     return texts
 
 
@@ -98,10 +98,10 @@ def _text(outcomes: set[Outcome], others: set[Outcome]) -> str:
     return f"{sorted(tasks, key=repr)} {bugs} {sorted(nearest, key=repr)}"
 
 
-def explore(program: Program, naming: tuple[int, ...]) -> tuple[list[Outcome], list[Any], int]:
-    """Return outcome and trace of each execution of the search, and how many it has begun in vain."""
+def explore(program: Program, naming: tuple[int, ...]) -> tuple[list[Outcome], list[Any]]:
+    """Return outcome and trace of each execution of the search."""
     things: dict[str, Thing] = {}
-    explorer = Explorer(translate(program, naming, things), search := OptimalSearch(), keep_going=True)
+    explorer = Explorer(translate(program, naming, things), search := OptimalSearch())
     outcomes, traces = [], []
 
     def visit() -> bool:
@@ -110,7 +110,7 @@ def explore(program: Program, naming: tuple[int, ...]) -> tuple[list[Outcome], l
         return True
 
     search.run(explorer, visit)
-    return outcomes, traces, search.vain
+    return outcomes, traces
 
 
 def _outcome(explorer: Explorer, naming: tuple[int, ...], things: dict[str, Thing]) -> Outcome:
@@ -119,7 +119,7 @@ def _outcome(explorer: Explorer, naming: tuple[int, ...], things: dict[str, Thin
         name = _name(number, naming)
         status = "bug" if task.crashed else task.told or () if task.done else "waits"
         tasks.append((name, status))
-    bugs = tuple(sorted(bug.title for bug in explorer.bugs if not _is_race(bug)))
+    bugs = tuple(sorted(found.bug.title for found in explorer.found if not _is_race(found.bug)))
     system: System = explorer.state
     return frozenset(tasks), bugs, frozenset(world(system, things).items())
 

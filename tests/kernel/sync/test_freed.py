@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.explore import Holds, Program, Violation, explore
+from swaplab.explore import Holds, Program, Violated, explore
 from swaplab.kernel.sync import Shared, current, install, is_freed, kfree
 from swaplab.kernel.sync.direct import Direct
 from swaplab.kernel.sync.threads import Threads
@@ -32,11 +32,11 @@ def test_explorer() -> None:
     tasks = {"CPU0": kfree, "CPU1": other}
     assert isinstance(explore(Program("freed", Thing, tasks, {"it is freed": is_freed})), Holds)
     verdict = explore(Program("freed", Thing, tasks, {"it is there": lambda thing: not is_freed(thing)}))
-    assert isinstance(verdict, Violation)
-    assert [step.what for step in verdict.steps if step.matters] == ["kfree"]
+    assert isinstance(verdict, Violated)
+    assert [step.what for step in verdict.violations[0].steps if step.matters] == ["kfree"]
 
 
 def test_a_task_that_asks_uses_the_object() -> None:
     verdict = explore(Program("asks", Thing, {"CPU0": kfree, "CPU1": is_freed}))
-    assert isinstance(verdict, Violation)
-    assert verdict.sentence == "Thing is used after it was freed"
+    assert isinstance(verdict, Violated)
+    assert verdict.violations[0].sentence == "Thing is used after it was freed"

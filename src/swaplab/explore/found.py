@@ -1,0 +1,62 @@
+"""What breaks in executions, and the shortest execution for each thing that does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from swaplab.explore.shortest import Execution, Order, fewest_preemptions
+from swaplab.kernel.sync.bugs import DoubleFree, KernelBug, ListCorruption, UseAfterFree
+
+__all__ = ["Findings", "Found", "first_ones"]
+
+SPOILING = (UseAfterFree, DoubleFree, ListCorruption)
+
+
+class Found(NamedTuple):
+    """A bug of one execution.
+
+    Attributes:
+        bug: what it is.
+        event: at which it was met: -1 before any, the number of events at the end.
+        past: bits of the events that lead to it.
+    """
+
+    bug: KernelBug
+    event: int
+    past: int
+
+
+def first_ones(found: Iterable[Found]) -> Iterator[Found]:
+    """Leave out what only follows from an operation that broke: nobody knows what that has done."""
+    found = list(found)
+    spoiled = {each.event for each in found if isinstance(each.bug, SPOILING) and each.event >= 0}
+    for each in found:
+        if not any(each.past >> event & 1 for event in spoiled if event != each.event):
+            yield each
+
+
+class Findings:
+    """Everything that was found to break.
+
+    Attributes:
+        shortest: by kind and sentence, the shortest execution that shows it.
+    """
+
+    def __init__(self) -> None:
+        self.shortest: dict[tuple[str, str], Order] = {}
+        self._seen: set[tuple[str, str, int]] = set()
+
+    def look(self, execution: Execution, found: Iterable[Found]) -> None:
+        """Take in what broke in an execution."""
+        for each in first_ones(found):
+            key = (each.bug.title, str(each.bug))
+            seen = (*key, execution.history.identity(each.past))
+            if seen not in self._seen:
+                self._seen.add(seen)
+                self.enter(key, fewest_preemptions(execution, each.past, self.shortest.get(key)))
+
+    def enter(self, key: tuple[str, str], order: Order | None) -> None:
+        """Take in an order that shows what is meant by a key, if it is shorter than what is known."""
+        if order is not None:
+            self.shortest[key] = min(order, self.shortest.get(key, order))
