@@ -11,9 +11,11 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 BELOW = {
-    "errors": [],
+    "process": [],
+    "text": [],
+    "errors": ["text"],
     "files": [],
-    "cache": ["errors", "files"],
+    "cache": ["errors", "files", "process"],
     "compress": ["cache"],
     "kernel": ["compress"],
     "scenario": ["compress"],

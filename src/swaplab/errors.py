@@ -9,6 +9,8 @@ SwaplabError            anything a user can cause and mend; the command line pri
 
 from __future__ import annotations
 
+from swaplab.text import shown
+
 __all__ = ["InputError", "SwaplabError", "UnsupportedError"]
 
 
@@ -27,7 +29,7 @@ class InputError(SwaplabError):
 
     def __init__(self, where: object, expected: str, found: object) -> None:
         self.where, self.expected, self.found = str(where), expected, str(found)
-        super().__init__(f"{where}: expected {expected}, found {found}")
+        super().__init__(shown(f"{where}: expected {expected}, found {found}"))
 
 
 class UnsupportedError(SwaplabError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import stat
@@ -43,6 +44,17 @@ def test_what_holds_contents_or_the_command_line_is_its_owners(recorded: Record,
     directory = Path(recorded("walk", "w4").summary.directory)
     modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
     assert modes == dict.fromkeys(["content.parquet", "scenario.toml", "trace.parquet"], 0o600)
+
+
+def test_a_name_may_be_any_bytes(programs: Path, tmp_path: Path) -> None:
+    """It is kept as it is, and what comes of it can be run."""
+    name = os.fsdecode(b"\xff\x1b]0;x\n'\"\\\xe2\x80\xae")
+    (tmp_path / name).symlink_to(programs)
+    summary = record([str(tmp_path / name), "walk", "w4", name], tmp_path / "out")
+    assert Trace.open(tmp_path / "out/trace.parquet").info.command == [str(tmp_path / name), "walk", "w4", name]
+    assert summary.streams == [f"{name}:0"]
+    scenario = load_scenario(tmp_path / "out/scenario.toml")
+    assert scenario.name == r"\xff\x1b]0;x\n'" + '"' + r"\\u202e"
 
 
 def test_a_store_over_a_page_boundary_touches_both_pages(recorded: Record) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from swaplab.host.starter import scenario_text
 from swaplab.scenario.trace import Stream, TraceInfo
+from swaplab.text import shown
 
 INFO = TraceInfo(7, [Stream("a:0", 3000, 7)])
 
@@ -16,7 +17,7 @@ INFO = TraceInfo(7, [Stream("a:0", 3000, 7)])
 @given(st.lists(st.text(), min_size=1, max_size=3))
 def test_any_command_gives_toml(command: list[str]) -> None:
     table = tomllib.loads(scenario_text(INFO, command, 1))
-    assert table["name"] == command[0].rpartition("/")[2]
+    assert table["name"] == shown(command[0].rpartition("/")[2]), "a scenario has no control characters"
 
 
 def test_three_quarters_of_the_pages_fit() -> None:

@@ -36,6 +36,8 @@ def test_reports_are_heard_until_the_last() -> None:
         ("""while echo '{"progress": 7}'; do sleep 0.05; done""", "nothing new came from it for 0.4 seconds"),
         ("echo hello", "it reported b'hello"),
         ("echo 7", "it reported b'7"),
+        (r"""printf '{"progress": "\377"}\n'""", 'it reported b\'{"progress": "\\xff"}'),
+        ("""printf '%5000s\n' | tr ' ' '['""", "it reported b'[[["),
         ("""printf '{"done": true}'""", "it reported b'{\"done\": true}'"),
         ("""echo '{"error": "no zswap"}'; sleep 60""", "no zswap"),
     ],
@@ -44,7 +46,7 @@ def test_a_lost_guest_is_an_error(script: str, why: str) -> None:
     with pytest.raises(LostGuestError) as error:
         hear(f"echo 'BUG: \033[31msomething' >&2; {script}")
     assert error.value.why.startswith(why)
-    assert "BUG:  [31msomething" in str(error.value), "the console, but nothing that a terminal obeys"
+    assert r"BUG: \x1b[31msomething" in str(error.value), "the console, but nothing that a terminal obeys"
 
 
 def test_only_the_end_of_the_console_is_shown() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 import cyclopts
 
 from swaplab import __version__
+from swaplab.cli.common import console
 from swaplab.errors import SwaplabError
+from swaplab.process import end_on_signals, signal_of
+from swaplab.text import FALLBACK, shown_lines
 
 __all__ = ["app", "main"]
 
@@ -19,6 +25,9 @@ app = cyclopts.App(
     help="A laboratory for Linux zswap: record a real program, replay it through zswap, read the answer.\n\n"
     "Example: `swaplab run scenarios/demo.toml --compare`",
     version=__version__,
+    suppress_keyboard_interrupt=False,
+    console=console(),
+    error_console=console(stderr=True),
 )
 # By name, so that only the command that runs pays for its imports. What stands here is shown instead of the docstring.
 app.command(
@@ -71,18 +80,17 @@ app.command(
 
 
 def main() -> None:
-    """Run the command line: status 2 on what the user can mend, 130 on ctrl-C, 141 when nobody reads on."""
+    """Run the command line: status 2 on what the user can mend, 141 when nobody reads on, 128 + n on signal n."""
+    _open_streams()
+    end_on_signals()
     try:
         _run(sys.argv[1:])
     except BrokenPipeError:
-        # What is still buffered would be written, and fail, at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(128 + signal.SIGPIPE) from None
+        _leave(128 + signal.SIGPIPE)
     except (SwaplabError, OSError) as error:
-        print(f"swaplab: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        _leave(2, f"swaplab: {error}")
+    except KeyboardInterrupt as error:
+        _leave(128 + signal_of(error))
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -90,3 +98,30 @@ def _run(arguments: Sequence[str]) -> None:
         app(arguments)
     finally:
         sys.stdout.flush()
+
+
+def _open_streams() -> None:
+    """Have three standard streams that take any text; where one is closed, nobody listens."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which no other file must get
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=FALLBACK)
+
+
+def _leave(status: int, message: str = "") -> NoReturn:
+    """End with a status; standard output may be what failed, and would fail again with what is still to be written."""
+    with suppress(BrokenPipeError):
+        if message:
+            sys.stderr.write(shown_lines(message) + "\n")
+            sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise SystemExit(status) from None

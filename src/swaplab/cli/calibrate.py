@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import msgspec
-from rich.console import Console
-
-from swaplab.cli.common import Flag, Output, check_output, report_beside, steps
+from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say, say_json, steps
 from swaplab.files import write_whole
 from swaplab.host.calibrate import STEPS, measure_cost
 from swaplab.host.disk import DISK_STEPS, measure_device
@@ -49,14 +45,12 @@ def calibrate(
 
 def _show(cost: Cost, disk: Device | None, json: bool) -> None:
     if json:
-        sys.stdout.write(msgspec.json.encode({"cost": cost, "device": disk}).decode() + "\n")
+        say_json({"cost": cost, "device": disk})
     else:
         _print(cost, disk)
 
 
 def _print(cost: Cost, disk: Device | None) -> None:
-    console = Console()
-    console.print(cost_table(cost))
-    console.print(cost.source, markup=False, highlight=False)
+    console().print(cost_table(cost), cost.source, sep="\n")
     if disk:
-        sys.stdout.write(f"device = {disk.to_toml()}\n")
+        say(f"device = {disk.to_toml()}")

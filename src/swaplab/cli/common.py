@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +11,56 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress
+from rich.segment import Segment
 
 from swaplab.errors import InputError
 from swaplab.files import check_writable, is_standard_output
+from swaplab.text import shown_lines, to_json
 
-__all__ = ["Flag", "Output", "check_output", "report_beside", "steps"]
+__all__ = ["Flag", "Output", "check_output", "console", "report_beside", "say", "say_json", "steps", "tell"]
+
+
+WIDTH_MIN = 20  # in less, the help never comes to an end
+
+
+class _Console(Console):
+    """A console that shows what a terminal would obey, wherever it comes from."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to who called, where rich would end the program with status 1."""
+        raise BrokenPipeError
+
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        return super()._render_buffer(
+            each if each.control else each._replace(text=shown_lines(each.text)) for each in buffer
+        )
+
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Output = Annotated[Path | None, Parameter(alias="-o", allow_leading_hyphen=True)]
 """A file to write; ``-`` is standard output."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return what to print tables on: their names are the user's, and mean what they say."""
+    made = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    made.width = max(made.width, WIDTH_MIN)
+    return made
+
+
+def say(text: str) -> None:
+    """Print lines of text."""
+    sys.stdout.write(shown_lines(text) + "\n")
+
+
+def tell(text: str) -> None:
+    """Print lines of text beside the output, on standard error."""
+    sys.stderr.write(shown_lines(text) + "\n")
+
+
+def say_json(value: object) -> None:
+    """Print a value as one line of JSON."""
+    sys.stdout.write(to_json(value) + "\n")
 
 
 def check_output(output: Path | None, what: str = "-o") -> None:
@@ -47,7 +88,7 @@ def report_beside(output: Path | None) -> Iterator[None]:
 @contextmanager
 def steps(what: str, total: int) -> Iterator[Callable[[], None]]:
     """Yield what to call after every step of the work; it shows on a terminal only."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    shown_on = console(stderr=True)
+    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as bars:
         task = bars.add_task(what, total=total)
         yield lambda: bars.advance(task)

@@ -9,12 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import Progress
 
-from swaplab.cli.common import Flag, steps
+from swaplab.cli.common import Flag, console, say_json, steps
 from swaplab.errors import InputError
 from swaplab.fidelity.suite import Judged, judge, measured_truth, recorded_path, recorded_truth, scenario_files
 from swaplab.fidelity.truth import Truth, write_truth
@@ -103,19 +101,19 @@ def _judge(suite: dict[Path, Scenario], truths: dict[Path, Truth]) -> list[Judge
 
 def _show(judged: list[Judged], counters: bool, json: bool) -> None:
     if json:
-        print(msgspec.json.encode(judged).decode())  # noqa: T201
+        say_json(judged)
         return
-    console = Console(highlight=False, markup=False, emoji=False)
+    printed = console()
     for each in judged if counters else ():
-        console.print(counters_of(each), "")
-    console.print(fidelity_report(judged))
+        printed.print(counters_of(each), "")
+    printed.print(fidelity_report(judged))
 
 
 @contextmanager
 def _bars(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
     """Yield what to call after each scenario, and along each run of one."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+    shown_on = console(stderr=True)
+    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as bars:
         all_of_them = bars.add_task("kernel", total=total)
         one = bars.add_task("this one", total=None)
         yield (

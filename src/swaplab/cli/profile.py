@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
-from swaplab.cli.common import Flag, Output, check_output, report_beside, steps
+from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say_json, steps, tell
 from swaplab.errors import InputError
 from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
 from swaplab.host.profile import Pages, Profile, write_pages
@@ -61,24 +58,17 @@ def profile(
         result = make_profile(chosen, samples=samples, seed=seed, step=step, keep=keep)
     if output:
         write_pages(output, kept, f"{result.total.processes} running processes, seed {seed}")
-        sys.stderr.write(f"swaplab: {output} holds raw memory of these processes; only you may read it\n")
+        tell(f"swaplab: {output} holds raw memory of these processes; only you may read it")
     with report_beside(output):
-        _print_json(result) if json else _print(result)
+        say_json(result) if json else _print(result)
 
 
 def _forget(pages: Pages) -> None:
     pass
 
 
-def _print_json(result: Profile) -> None:
-    sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-
-
 def _print(result: Profile) -> None:
-    console = Console()
-    console.print(cgroup_table(result), compressor_table(result))
-    for note in notes(result):
-        console.print(note, markup=False, highlight=False)
+    console().print(cgroup_table(result), compressor_table(result), *notes(result))
 
 
 def _choose(pids: list[int], children: bool, cgroup: str | None, every: bool) -> list[Process]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from swaplab.cli.common import Flag
+from swaplab.cli.common import Flag, console, say_json, tell
 from swaplab.host.record import SAMPLE_PAGES, WINDOW, Recording
 from swaplab.host.record import record as make_recording
 from swaplab.scenario.units import round_size
@@ -54,9 +51,9 @@ def record(
             command, out, window=window, sample_pages=sample_pages, running=running, merging=merging
         )
     if json:
-        print(msgspec.json.encode(recording).decode())  # noqa: T201
+        say_json(recording)
     else:
-        print(_summary(recording), file=sys.stderr)  # noqa: T201
+        tell(_summary(recording))
 
 
 _Running = Callable[[int, float], None]
@@ -72,20 +69,20 @@ def _progress() -> Iterator[tuple[_Running | None, _Merging | None]]:
 
     While the program runs the terminal is its own: one line that is rewritten, and no live display.
     """
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    shown_on = console(stderr=True)
+    if not shown_on.is_terminal:
         yield None, None
         return
-    bars = Progress(console=console, transient=True)
+    bars = Progress(console=shown_on, transient=True)
     tasks: dict[str, TaskID] = {}
 
     def running(accesses: int, seconds: float) -> None:
-        console.file.write(f"{_CLEAR}recording: {accesses / 1e6:.0f}M accesses, {seconds:.0f} s")
-        console.file.flush()
+        shown_on.file.write(f"{_CLEAR}recording: {accesses / 1e6:.0f}M accesses, {seconds:.0f} s")
+        shown_on.file.flush()
 
     def merging(what: str, done: int, total: int) -> None:
         if not tasks:
-            console.file.write(_CLEAR)
+            shown_on.file.write(_CLEAR)
             bars.start()
         if what not in tasks:
             tasks[what] = bars.add_task(what)
@@ -95,7 +92,7 @@ def _progress() -> Iterator[tuple[_Running | None, _Merging | None]]:
         yield running, merging
     finally:
         bars.stop()
-        console.file.write(_CLEAR)
+        shown_on.file.write(_CLEAR)
 
 
 def _summary(recording: Recording) -> str:

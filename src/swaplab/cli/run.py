@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -12,10 +11,10 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import Progress
 
-from swaplab.cli.common import Flag, Output, check_output, report_beside
+from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say, say_json, tell
 from swaplab.errors import InputError
 from swaplab.replay import is_compiled, replay
 from swaplab.report.run import comparison, comparison_table, fault_table, heading, killed, memory_table
@@ -167,7 +166,7 @@ def _kernels(images: tuple[Path, ...], modules: tuple[Path, ...]) -> list[Kernel
 
 def _print_commands(scenario: Scenario, kernels: list[Kernel]) -> None:
     for kernel in kernels:
-        print(shlex.join(dry_run(scenario, kernel)))  # noqa: T201
+        say(shlex.join(dry_run(scenario, kernel)))
 
 
 def _run_on_each(
@@ -193,7 +192,7 @@ def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool) -> dict[
 def _print_json(replayed: list[Result], measured: list[KernelRun]) -> None:
     summaries = [_summary(result) for result in replayed]
     summaries += [_summary(each.result) | {"guest": msgspec.to_builtins(each.guest)} for each in measured]
-    print(msgspec.json.encode(summaries).decode())  # noqa: T201
+    say_json(summaries)
 
 
 def _summary(result: Result) -> dict[str, object]:
@@ -222,20 +221,20 @@ def _show_kernels(runs: list[list[KernelRun]], scenario: Scenario, replayed: lis
 
 
 def _print(parts: list[RenderableType]) -> None:
-    console = Console(highlight=False, markup=False, emoji=False)  # names are the user's, and mean what they say
+    printed = console()
     for i, part in enumerate(parts):
         if i:
-            console.print()
-        console.print(part)
+            printed.print()
+        printed.print(part)
 
 
 @contextmanager
 def _progress(replays: bool) -> Iterator[Callable[[str], _Progress]]:
     """Yield what makes a bar for one run; there are none where standard error is no terminal."""
     if replays and not is_compiled():
-        print("swaplab: compiling the replay; this happens once and takes about half a minute", file=sys.stderr)  # noqa: T201
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
+        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
+    shown_on = console(stderr=True)
+    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as bars:
 
         def bar(description: str) -> _Progress:
             task = bars.add_task(description, total=None)

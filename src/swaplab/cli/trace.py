@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -13,16 +12,15 @@ import cyclopts
 import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from swaplab.cli.common import Flag, check_output, report_beside
+from swaplab.cli.common import Flag, check_output, console, report_beside, say, say_json
 from swaplab.scenario.trace import Format, Trace, TraceInfo
 from swaplab.scenario.trace import convert as convert_trace
 from swaplab.scenario.trace.summary import TraceSummary, summarize
 from swaplab.scenario.units import round_size
+from swaplab.text import shown
 
 __all__ = ["trace_app"]
 
@@ -43,7 +41,7 @@ def info(file: Path, /, *, json: Flag = False) -> None:
     summary = summarize(trace)
     if json:
         data = {"file": str(file), "bytes": file.stat().st_size} | msgspec.to_builtins(summary)
-        _print_json(data | {"metadata": msgspec.to_builtins(trace.info)})
+        say_json(data | {"metadata": msgspec.to_builtins(trace.info)})
     else:
         _print_info(trace, summary)
 
@@ -79,10 +77,10 @@ def convert(
         made = convert_trace(file, out, format, columns=columns, window=window, limit=limit, progress=progress)
     with report_beside(out):
         if json:
-            _print_json(msgspec.to_builtins(made))
+            say_json(msgspec.to_builtins(made))
         else:
             size = f", {round_size(out.stat().st_size)}" if out.is_file() else ""
-            sys.stdout.write(f"{out}: {made.accesses:,} accesses to {made.pages:,} pages{size}\n")
+            say(f"{out}: {made.accesses:,} accesses to {made.pages:,} pages{size}")
 
 
 @trace_app.command
@@ -106,14 +104,14 @@ def head(
     accesses = list(islice(_accesses(trace), rows))
     if json:
         for access in accesses:
-            _print_json(access)
+            say_json(access)
         return
     table = Table("stream", "page", "access", *(["time (ns)"] if trace.has_time else []))
     for access in accesses:
         kind = "write" if access["write"] else "read"
         times = [str(access["time"])] if trace.has_time else []
-        table.add_row(escape(str(access["stream"])), str(access["page"]), kind, *times)
-    Console().print(table)
+        table.add_row(shown(str(access["stream"])), str(access["page"]), kind, *times)
+    console().print(table)
 
 
 def _accesses(trace: Trace) -> Iterator[dict[str, object]]:
@@ -127,8 +125,8 @@ def _accesses(trace: Trace) -> Iterator[dict[str, object]]:
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar for each stage on a terminal, and nothing elsewhere."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bars:
+    shown_on = console(stderr=True)
+    with Progress(console=shown_on, disable=not shown_on.is_terminal, transient=True) as bars:
         tasks = {}
 
         def update(stage: str, done: int, total: int) -> None:
@@ -140,16 +138,14 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print_info(trace: Trace, summary: TraceSummary) -> None:
-    console = Console()
-    streams = Table("stream", "pages", "touched", "accesses", "writes", title=escape(str(trace.path)))
+    streams = Table("stream", "pages", "touched", "accesses", "writes", title=shown(str(trace.path)))
     for stream in summary.streams:
         share = f"{stream.writes / max(stream.accesses, 1):.0%}"
-        streams.add_row(escape(stream.name), f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share)
-    console.print(streams)
+        streams.add_row(shown(stream.name), f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share)
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(trace.info, summary, trace.path.stat().st_size):
-        facts.add_row(name, escape(value))
-    console.print(facts)
+        facts.add_row(name, shown(value))
+    console().print(streams, facts)
 
 
 def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[str, str]]:
@@ -168,7 +164,3 @@ def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[
         yield "command", " ".join(info.command)
     if info.window is not None:
         yield "window", f"repeats within {info.window} pages are left out"
-
-
-def _print_json(data: object) -> None:
-    sys.stdout.write(msgspec.json.encode(data).decode() + "\n")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import cyclopts
-import msgspec
-from rich.console import Console
 from rich.table import Table
 
-from swaplab.cli.common import Flag, steps
+from swaplab.cli.common import Flag, console, say, say_json, steps
 from swaplab.vm import debian_kernel, own_kernel
 from swaplab.vm.selftest import Selftest, debian_source, run_selftest
 
@@ -45,17 +43,16 @@ def selftest(
     with steps("cases", CASES) as advance:
         found = run_selftest(tested, source or debian_source(), advance)
     if json:
-        print(msgspec.json.encode(found).decode())  # noqa: T201
+        say_json(found)
     else:
         _print(found)
     raise SystemExit(any(case.outcome == "fail" for case in found.cases))
 
 
 def _print(found: Selftest) -> None:
-    console = Console(highlight=False, markup=False, emoji=False)
     emulated = "" if found.accelerator == "kvm" else ", emulated"
-    console.print(f"test_zswap.c on {found.kernel.partition(' (')[0]}{emulated}", soft_wrap=True)
+    say(f"test_zswap.c on {found.kernel.partition(' (')[0]}{emulated}")
     table = Table(box=None, show_header=False)
     for case in found.cases:
         table.add_row(case.name, case.outcome, "; ".join(case.notes))
-    console.print(table)
+    console().print(table)

@@ -89,5 +89,5 @@ def read_truth(path: Path) -> Truth:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Truth)
-    except msgspec.DecodeError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(path, "what swaplab fidelity --record writes", error) from None

@@ -47,8 +47,8 @@ def list_processes(proc: Path = PROC) -> list[Process]:
 def _read_process(pid: int, proc: Path) -> Process | None:
     """Read one process, or None if it is gone."""
     try:
-        status = _fields((proc / str(pid) / "status").read_text(errors="backslashreplace"))
-        cgroup = (proc / str(pid) / "cgroup").read_text(errors="backslashreplace")
+        status = _fields(os.fsdecode((proc / str(pid) / "status").read_bytes()))
+        cgroup = os.fsdecode((proc / str(pid) / "cgroup").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
         return None
     parent = int(status.get("PPid", "0"))
@@ -56,14 +56,14 @@ def _read_process(pid: int, proc: Path) -> Process | None:
 
 
 def _fields(status: str) -> dict[str, str]:
-    pairs = (line.partition(":") for line in status.splitlines())
+    pairs = (line.partition(":") for line in status.split("\n"))  # a name may have what else ends lines
     return {key: value.strip() for key, _, value in pairs}
 
 
 def _cgroup_of(lines: str) -> str:
     """Path in the hierarchy with the memory controller: cgroup v1's where it has it, else v2's."""
     unified = "/"
-    for line in lines.splitlines():
+    for line in lines.split("\n"):
         hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if "memory" in controllers.split(","):

@@ -10,6 +10,7 @@ belongs to one thread and is in order of time; blocks of different threads overl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -104,7 +105,7 @@ def process_names(directory: Path) -> list[str]:
     for number in range(counters(directory).processes):
         arguments = _read(directory / f"command.{number}").split(b"\0")
         program = arguments[5] if len(arguments) > 5 else b"?"  # emulator -plugin PLUGIN -0 NAME PROGRAM
-        names.append(f"{Path(program.decode(errors='replace')).name}:{number}")
+        names.append(f"{Path(os.fsdecode(program)).name}:{number}")
     return names
 
 
@@ -120,7 +121,7 @@ def accesses(directory: Path, progress: Callable[[int, int], None] | None = None
     for words in _in_order(blocks, progress):
         for process in np.unique(words.process).tolist():
             if process not in spaces:
-                maps = _read(directory / f"maps.{process}").decode(errors="replace")
+                maps = os.fsdecode(_read(directory / f"maps.{process}"))
                 spaces[process] = AddressSpace.from_maps(maps, spaces.get(parents[process]))
         yield _anonymous(words, spaces)
 

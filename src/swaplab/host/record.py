@@ -8,6 +8,7 @@ trace, a profile of what the pages hold, and a scenario that replays both.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -27,6 +28,7 @@ from swaplab.host.emulator import command_prefix, find_emulator, find_plugin
 from swaplab.host.program import find_program
 from swaplab.host.sample import choose
 from swaplab.host.starter import scenario_text
+from swaplab.process import Ended, guarded, kill_all, with_parent
 from swaplab.scenario.content import write_profile
 from swaplab.scenario.trace import MAX_STREAMS, RawTraceWriter, TraceInfo
 
@@ -117,13 +119,29 @@ def record(
     check_new_directory(out)
     program, emulator = find_program(command), find_emulator()
     plugin = find_plugin(emulator)
-    with write_whole_directory(out) as partial, _raw_directory(out) as directory:
+    with write_whole_directory(out) as partial, _raw_directory(out) as directory, _guarded(partial, directory):
         prefix = command_prefix(emulator, plugin, dir=directory, window=window, samples=sample_pages)
         began = monotonic()
         status = _run([*prefix, *program], environment, directory, running)
         run = _Run(directory, list(command), window, sample_pages, status, monotonic() - began)
         _check_run(run, out)
         return _write(run, partial, out, merging)
+
+
+@contextmanager
+def _guarded(*directories: Path) -> Iterator[None]:
+    """See to it that nothing is left if we are killed: neither the directories nor a process that writes to the last.
+
+    The emulator ends with us by itself, but what the program forked does not.
+    """
+
+    def clean_up() -> None:
+        kill_all(str(directories[-1]))
+        for directory in directories:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    with guarded(clean_up):
+        yield
 
 
 def _check_range(what: str, value: int, limit: int) -> None:
@@ -145,7 +163,8 @@ def _run(
     running: Callable[[int, float], None] | None,
 ) -> int:
     began = monotonic()
-    with subprocess.Popen(command, env=environment) as process, _ended_by_us(process):  # noqa: S603
+    started = subprocess.Popen(command, env=environment, preexec_fn=with_parent())  # noqa: PLW1509, S603
+    with started as process, _ended_by_us(process):
         while True:
             try:
                 return process.wait(POLL_SECONDS)
@@ -162,7 +181,7 @@ def _ended_by_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Leave ctrl-C to the program, which has it from the terminal too; else, what ends us ends it."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        raise Ended(number)
 
     ours = threading.current_thread() is threading.main_thread()
     handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: stop, signal.SIGHUP: stop} if ours else {}

@@ -84,7 +84,7 @@ class AddressSpace:
 
 def parse_maps(text: str) -> Iterator[tuple[int, int, What]]:
     """First page, pages and what they are, of each mapping of a file in a ``/proc/PID/maps``."""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a name may have what else ends lines
         fields = line.split(maxsplit=5)
         if len(fields) < 6 or not fields[5].startswith("/"):
             continue

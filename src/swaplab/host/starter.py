@@ -8,6 +8,7 @@ from typing import Final
 
 from swaplab.scenario.trace import TraceInfo
 from swaplab.scenario.units import round_size
+from swaplab.text import shown
 
 __all__ = ["scenario_text"]
 
@@ -76,14 +77,5 @@ def _streams(info: TraceInfo) -> str:
 
 
 def _quoted(text: str) -> str:
-    """`text` as a basic string of TOML, with anything unprintable escaped."""
-    return '"' + "".join(_escaped(character) for character in text) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    if character.isprintable() and not 0xD800 <= ord(character) <= 0xDFFF:
-        return character
-    code = ord(character) if not 0xD800 <= ord(character) <= 0xDFFF else 0xFFFD
-    return f"\\U{code:08X}"
+    """`text` as a basic string of TOML, as people are shown it: a scenario has no control characters."""
+    return '"' + shown(text).replace("\\", "\\\\").replace('"', '\\"') + '"'

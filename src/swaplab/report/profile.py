@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
 from swaplab.host.profile import PARTIAL_BYTES_MAX, CgroupProfile, Profile
 from swaplab.scenario.units import round_size
+from swaplab.text import shown
 
 __all__ = ["cgroup_table", "compressor_table", "notes"]
 
@@ -51,8 +52,8 @@ def cgroup_table(profile: Profile) -> Table:
     return table
 
 
-def _cgroup_row(group: CgroupProfile) -> Iterator[str]:
-    yield escape(group.cgroup)
+def _cgroup_row(group: CgroupProfile) -> Iterator[str | Text]:
+    yield Text(shown(group.cgroup))
     yield f"{group.processes:,}"
     yield _size(group.resident_pages)
     yield _size(group.swapped_pages)

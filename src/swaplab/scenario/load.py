@@ -23,6 +23,7 @@ from swaplab.scenario.device import Device
 from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.units import parse_size
 from swaplab.scenario.validate import validate
+from swaplab.text import to_json
 
 __all__ = ["load_scenario", "parse_scenario"]
 
@@ -126,7 +127,7 @@ def _inside(value: object) -> list[Any]:
 
 def _parse_override(override: str) -> Table:
     key, equals, value = override.partition("=")
-    for right in (value, msgspec.json.encode(value).decode()) if equals else ():
+    for right in (value, to_json(value)) if equals else ():
         with suppress(InputError):
             if table := _parse_toml(f"{key} = {right}", "--set"):
                 return table

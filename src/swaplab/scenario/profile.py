@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.scenario.pages import PAGE_SIZE, SAMPLES_MAX
+from swaplab.text import to_json
 
 __all__ = ["PROFILE_SAMPLES_MAX", "Profile", "read_profile", "write_profile"]
 
@@ -72,7 +73,7 @@ def write_profile(path: Path, data: NDArray[np.uint8], weights: NDArray[np.int64
         raise ValueError(f"a profile has 1..{PROFILE_SAMPLES_MAX} samples, this has {len(data)}")
     if weights.shape != (len(data),) or weights.min() < 1 or weights.max() > WEIGHT_MAX:
         raise ValueError(f"there is a weight in 1..{WEIGHT_MAX} for every sample")
-    metadata = msgspec.json.encode(_Metadata(VERSION, source, int(weights.sum())))
+    metadata = to_json(_Metadata(VERSION, source, int(weights.sum()))).encode()
     buffer = pa.py_buffer(np.ascontiguousarray(data))
     column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(PAGE_SIZE), len(data), [None, buffer])
     table = pa.Table.from_arrays(
@@ -111,7 +112,7 @@ def _check(file: pq.ParquetFile, where: object) -> _Metadata:
         raise InputError(where, f"metadata under {METADATA_KEY.decode()}", "none")
     try:
         metadata = msgspec.json.decode(described, type=_Metadata)
-    except msgspec.DecodeError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{where}: {METADATA_KEY.decode()}", "version, source and pages", error) from None
     if metadata.version != VERSION:
         raise InputError(f"{where}: {METADATA_KEY.decode()}", f"version {VERSION}", metadata.version)

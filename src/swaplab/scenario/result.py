@@ -197,6 +197,6 @@ class Result:
             if not schema.equals(SCHEMA):
                 raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
             table = pq.read_table(path)
-        except (pa.ArrowException, KeyError, msgspec.DecodeError) as error:
+        except (pa.ArrowException, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(path, "a result written by swaplab", error) from None
         return cls(info, table.replace_schema_metadata(None))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swaplab.files import scratch_directory
+from swaplab.process import Ended
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import PAGE_SIZE, Scenario
 from swaplab.scenario.result import Result, RunInfo
@@ -96,14 +97,16 @@ class _Listener:
     def __call__(self, report: Report) -> None:
         try:
             self._hear(report)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise LostGuestError(f"it reported {str(report)[:200]} ({error!r})") from None
 
     def _hear(self, report: Report) -> None:
         if "hello" in report:
             self.kernel = report["hello"].strip()
+            if len(self.kernel.split()) < 3:
+                raise ValueError("not Linux version ...")
         elif "settled" in report:
-            self.free, self.total = report["settled"], report["total"]
+            self.free, self.total = int(report["settled"]), int(report["total"])
             if report["found"] < self._scenario.machine.memory:
                 raise _ShortError(self._scenario.machine.memory - report["found"] + 4 * MIB)
             self._settled()
@@ -112,6 +115,8 @@ class _Listener:
         elif "sample" in report:
             self._hear_sample(report)
         elif "contents" in report:
+            if report["contents"] not in range(len(self._scenario.workloads)):
+                raise ValueError("no such workload")
             self.sums[report["contents"]] = report["sum"]
         elif "done" in report and len(self.readings) != len(self.expected):
             raise LostGuestError(f"it sampled {len(self.readings)} times, not {len(self.expected)}")
@@ -126,15 +131,17 @@ class _Listener:
         self._progress(position, self._accesses.total)
 
 
-def _write_trace(path: Path, accesses: Accesses) -> NDArray[np.int64]:
+def _write_trace(path: Path, accesses: Accesses, is_ended: Callable[[], bool]) -> NDArray[np.int64]:
     """Write all accesses for the guest; return how often each page was written in the end, -1 if never touched."""
     versions = np.full(int(accesses.first[-1]), -1, np.int64)
     with path.open("wb") as file:
         for chunk in accesses.chunks():
+            if is_ended():
+                break
             file.write(chunk.tobytes())
             pages = chunk >> 1
             versions[pages] = np.maximum(versions[pages], 0)
-            versions += np.bincount(pages[(chunk & 1) == 1], minlength=len(versions))
+            np.add.at(versions, pages[(chunk & 1) == 1], 1)
         file.write(bytes(-file.tell() % PAGE_SIZE))
     return versions
 
@@ -142,7 +149,9 @@ def _write_trace(path: Path, accesses: Accesses) -> NDArray[np.int64]:
 class _Prepared:
     """All that a guest takes, in a directory of its own."""
 
-    def __init__(self, scenario: Scenario, kernel: Kernel, directory: Path) -> None:
+    def __init__(
+        self, scenario: Scenario, kernel: Kernel, directory: Path, is_ended: Callable[[], bool] = lambda: False
+    ) -> None:
         self.accesses = Accesses(scenario)
         self.scenario, self._directory = scenario, directory
         self._modules = load_order([*DRIVERS, scenario.zswap.compressor], kernel.modules)
@@ -150,7 +159,7 @@ class _Prepared:
         swap = directory / "swap" if scenario.swap.size else None
         trace = directory / "trace"
         self.disks = Disks(directory / "initramfs", trace, swap)
-        self._versions = _write_trace(trace, self.accesses)
+        self._versions = _write_trace(trace, self.accesses, is_ended)
 
     def write_boot_files(self, short: int) -> Sizes:
         """Write what the guest boots from; it gets `short` bytes of memory more than usual."""
@@ -218,18 +227,26 @@ def run_on_kernel(
     told = progress or [lambda _done, _total: None] * len(scenarios)
     qemu = find_qemu()
     benches = [_Bench(kernel, qemu, find_accelerator(qemu, kernel.image), configuration, silence) for kernel in kernels]
+    ended: list[int] = []
     try:
-        return asyncio.run(_run_all(list(zip(benches, scenarios, told, strict=True))))
+        return asyncio.run(_run_all(list(zip(benches, scenarios, told, strict=True)), ended))
     except asyncio.CancelledError:
-        raise SystemExit(128 + signal.SIGTERM) from None
+        raise Ended(*ended) from None
 
 
-async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]]) -> list[KernelRun]:
+async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]], ended: list[int]) -> list[KernelRun]:
+    """Run all of them, or end them on a signal, which is then in `ended`."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is a coroutine
+
+    def end(number: int) -> None:
+        ended[:] = [number]
+        task.cancel()
+
     if threading.current_thread() is threading.main_thread():
         # Guests go with us in any case; their files do not.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
     # One for a guest's processor and one for its devices: with only one for both, a write takes six times as long
     # whenever the guest is busy, and what zswap does next depends on that.
     slots = asyncio.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
@@ -246,10 +263,19 @@ async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]]) -> list[Ke
     return [each.result() for each in tasks]
 
 
+async def _prepare(scenario: Scenario, kernel: Kernel, directory: Path) -> _Prepared:
+    """Make all that a guest takes in a thread, which ends if this is cancelled: nobody would wait for the rest."""
+    ended = threading.Event()
+    try:
+        return await asyncio.to_thread(_Prepared, scenario, kernel, directory, ended.is_set)
+    finally:
+        ended.set()
+
+
 async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> KernelRun:
     began = monotonic()
     with scratch_directory() as directory:
-        prepared = await asyncio.to_thread(_Prepared, scenario, bench.kernel, directory)
+        prepared = await _prepare(scenario, bench.kernel, directory)
         try:
             sizes, listener = await _boot(bench, prepared, progress, 0)
         except _ShortError as error:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from swaplab.errors import SwaplabError
+from swaplab.text import shown
 
 __all__ = ["SILENCE_SECONDS", "LostGuestError", "Report", "listen"]
 
@@ -27,11 +28,11 @@ class LostGuestError(SwaplabError):
     """A guest that panicked, hung, failed or said what cannot be: why, and the end of its console."""
 
     def __init__(self, why: str, console: str = "") -> None:
-        lines = ["".join(each if each.isprintable() else " " for each in line) for line in console.splitlines()]
+        lines = [shown(line.strip("\r")) for line in console.split("\n")]
         lines = [line for line in lines if line.strip()][-CONSOLE_LINES:]
         self.why = why
-        shown = "\n  ".join(["; its console ends:", *lines]) if lines else "; its console is empty"
-        super().__init__(f"the guest was lost: {why}{shown}")
+        end = "\n  ".join(["; its console ends:", *lines]) if lines else "; its console is empty"
+        super().__init__(f"the guest was lost: {shown(why)}{end}")
 
 
 async def listen(command: Sequence[str], heard: Callable[[Report], None], silence: float = SILENCE_SECONDS) -> None:
@@ -80,7 +81,7 @@ def _decode(line: bytes) -> Report:
         raise LostGuestError("it ended before it was done")
     try:
         report = msgspec.json.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         report = None
     if not isinstance(report, dict) or not line.endswith(b"\n"):
         raise LostGuestError(f"it reported {line[:200]!r}")

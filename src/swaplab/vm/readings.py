@@ -16,6 +16,7 @@ from swaplab.vm.script import Watched
 __all__ = ["Reading", "parse", "table"]
 
 Counters = dict[str, int]
+LARGEST = (1 << 62) - 1  # so that differences are numbers of 64 bits as well
 
 
 class Reading(NamedTuple):
@@ -53,6 +54,9 @@ def parse(report: Report, watched: Sequence[Watched], removed: Iterable[str] = (
         elif each.name == "memory.stat" and each.cgroup not in gone:
             raise LostGuestError(f"it has no {each.path} any more")
     counters = {cgroup: _counters(cgroup, found) for cgroup, found in files.items() if "memory.stat" in found}
+    numbers = [report["ns"], *(value for found in counters.values() for value in found.values())]
+    if max(numbers) > LARGEST or min(numbers) < -LARGEST:
+        raise LostGuestError("it counted beyond 64 bits")
     return Reading(int(report["sample"]), int(report["ns"]), counters)
 
 

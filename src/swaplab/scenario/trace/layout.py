@@ -9,6 +9,7 @@ import msgspec
 import pyarrow as pa
 
 from swaplab.errors import InputError
+from swaplab.text import from_json, to_json
 
 __all__ = [
     "MAX_PAGES",
@@ -92,7 +93,7 @@ def encode_info(info: TraceInfo) -> bytes:
     """`info` as the JSON of the metadata; the keys of ``extra`` stand beside the others."""
     known = msgspec.to_builtins(info)
     known.pop("extra", None)
-    return msgspec.json.encode({"version": VERSION} | info.extra | known)
+    return to_json({"version": VERSION} | info.extra | known).encode()
 
 
 def decode_info(path: Path, data: bytes) -> TraceInfo:
@@ -103,12 +104,12 @@ def decode_info(path: Path, data: bytes) -> TraceInfo:
     """
     where = f"{path}: metadata {METADATA_KEY.decode()}"
     try:
-        raw = msgspec.json.decode(data, type=dict[str, Any])
+        raw = msgspec.convert(from_json(data), dict[str, Any])
         if raw.get("version") != VERSION:
             raise InputError(f"{where}: version", str(VERSION), raw.get("version"))
         extra = {key: value for key, value in raw.items() if key not in _KNOWN}
         info = msgspec.convert({key: raw[key] for key in raw.keys() & _KNOWN} | {"extra": extra}, TraceInfo)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise InputError(where, "the description of a trace", error) from None
     check_info(where, info)
     return info

@@ -1,0 +1,111 @@
+"""How processes end: on signals all alike, and children with their parents."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["Ended", "die_with_parent", "end_on_signals", "guarded", "kill_all", "signal_of", "with_parent"]
+
+PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h, 6.12
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Ended(KeyboardInterrupt):
+    """What ends a process that got SIGTERM or SIGHUP, as ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(f"ended by {signal.Signals(number).name}")
+
+
+def end_on_signals() -> None:
+    """Have SIGTERM and SIGHUP end this process as ctrl-C does, unless who started it had them ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise Ended(number)
+
+
+def signal_of(error: KeyboardInterrupt) -> int:
+    """Return the signal that an interrupt comes from."""
+    return error.number if isinstance(error, Ended) else signal.SIGINT
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` ends, however that comes; at once if it has already.
+
+    A child calls it first. The kernel means the parent's thread that started the child: that one has to outlive it.
+    """
+    _LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)
+
+
+def with_parent() -> Callable[[], None]:
+    """Return what a child of this process runs first (``preexec_fn``), so that it does not outlive it."""
+    return partial(die_with_parent, os.getpid())
+
+
+@contextmanager
+def guarded(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Have another process call `clean_up` if this one ends inside the block without a chance to do it itself."""
+    end, ours = os.pipe()
+    guard = os.fork()
+    if not guard:
+        os.close(ours)
+        _guard(end, clean_up)
+    os.close(end)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # nobody has killed the guard, or there is none to tell
+            os.write(ours, b"done")
+        os.close(ours)
+        os.waitpid(guard, 0)
+
+
+def _guard(end: int, clean_up: Callable[[], None]) -> None:
+    """Wait for a word that all went well, and clean up if its writer ends without one. It never returns."""
+    try:
+        os.setsid()  # what is sent to a group is not sent to its guard
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in range(3):
+            os.dup2(nowhere, standard)
+        if not os.read(end, 1):
+            clean_up()
+    finally:
+        os._exit(0)
+
+
+def kill_all(word: str, seconds: float = 5.0) -> None:
+    """Kill all processes that have a word in their command lines, until there are none or the time is over."""
+    deadline = time.monotonic() + seconds
+    while (found := [*_with_word(os.fsencode(word))]) and time.monotonic() < deadline:
+        for pid in found:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _with_word(word: bytes) -> Iterator[int]:
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdecimal() and int(directory.name) != os.getpid():
+            with suppress(OSError):
+                if word in (directory / "cmdline").read_bytes():
+                    yield int(directory.name)

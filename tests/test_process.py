@@ -1,0 +1,107 @@
+"""Children end with their parents, and what a killed process leaves is cleaned up by its guard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from swaplab.process import end_on_signals, guarded, kill_all
+
+PARENT = """
+import os, subprocess, sys
+from swaplab.process import with_parent
+child = subprocess.Popen(["sleep", "60"], preexec_fn=with_parent())
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+GUARDED = """
+import os, sys
+from pathlib import Path
+from swaplab.process import guarded
+with guarded(Path(sys.argv[1]).rmdir):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def started(program: str, *arguments: str) -> tuple[subprocess.Popen[bytes], str]:
+    """A process of its own group, and the first line that it printed."""
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().decode()
+
+
+def soon(is_so: Callable[[], bool]) -> bool:
+    for _ in range(500):
+        if is_so():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_ends_with_its_parent(number: int) -> None:
+    process, line = started(PARENT)
+    with process:
+        process.send_signal(number)
+        process.wait()
+        assert soon(lambda: is_gone(int(line)))
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_a_guard_cleans_up_after_a_process_that_is_killed(send: Callable[[int, int], None], tmp_path: Path) -> None:
+    directory = tmp_path / "left"
+    directory.mkdir()
+    process, _ = started(GUARDED, str(directory))
+    with process:
+        send(process.pid, signal.SIGKILL)
+        process.wait()
+        assert soon(lambda: not directory.exists())
+
+
+def test_a_guard_does_nothing_in_the_end(tmp_path: Path) -> None:
+    with guarded(tmp_path.rmdir):
+        pass
+    with pytest.raises(RuntimeError, match="of the block"), guarded(tmp_path.rmdir):
+        raise RuntimeError("of the block")
+    assert tmp_path.exists()
+
+
+def test_processes_are_known_by_a_word() -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait # a-word-of-its-own"]) as process:  # noqa: S607
+        time.sleep(0.05)
+        kill_all("a-word-of-its-own")
+        assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_a_process_as_ctrl_c_does(number: int) -> None:
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        end_on_signals()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        signal.signal(number, signal.SIG_IGN)
+        end_on_signals()
+        os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
