@@ -60,7 +60,7 @@ def out_and_in(cgroup: Cgroup) -> None:
 
 def in_swap_cache(cgroup: Cgroup) -> list[Folio]:
     """Lock the folios of all pages and put them into the swap cache, as reclaim does before it writes one."""
-    folios = [folio for folio in cgroup.mm.ptes.values() if isinstance(folio, Folio)]
+    folios = [folio for folio in cgroup.mm.ptes.items.values() if isinstance(folio, Folio)]
     for folio in folios:
         folio.lock.acquire()
         insist(folio.swapcache or add_to_swap(cgroup.machine._swap, folio))

@@ -332,7 +332,7 @@ class Pair:
         entry = info.tree.xa.items.get(pte)
         if entry:
             return ("zswap", False, True, entry.length)
-        return ("zeros" if info.swap_map.zeromap[pte] else "device", False, True, 0)
+        return ("zeros" if info.swap_map.zeromap.items[pte] else "device", False, True, 0)
 
     def _page_of_replay(self, page: int) -> tuple[Any, ...]:
         machine = self.replay.machine
@@ -351,7 +351,9 @@ class Pair:
         one = self.kernel.zswap.list_lru.from_memcg_idx(NODE, memcg.kmemcg_id)
         if not one:
             return []
-        owner = {pte: (path, key) for path, process in self.processes.items() for key, pte in process.mm.ptes.items()}
+        owner = {
+            pte: (path, key) for path, process in self.processes.items() for key, pte in process.mm.ptes.items.items()
+        }
         return [(*owner[entry.swpentry], entry.referenced) for entry in one.list.entries()]
 
     def _entries_of_replay(self, memcg: int) -> list[tuple[str, int, bool]]:

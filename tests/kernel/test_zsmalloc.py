@@ -151,7 +151,7 @@ def test_the_fullest_group_with_room_is_filled_first(size_class: SizeClass, hole
             if handles:
                 zs_free(pool, handles.pop(hole % len(handles)))
         for _ in range(more % 20):
-            chains = Counter(id(zspage) for zspage, _ in pool.handles.values())
+            chains = Counter(id(zspage) for zspage, _ in pool.handles.items.values())
             room = [(100 * n // objs // 10, n) for n in chains.values() if n < objs]
             handle = zs_malloc(pool, size_class.size - 8)
             zspage = pool.handles[handle][0]
@@ -169,13 +169,13 @@ def test_an_object_may_straddle_two_pages(pool: ZsPool) -> None:
     zspage = pool.handles[handles[1]][0]
     begin = zspage.zs_class.size_class.size + 8
     assert begin < 4096 < begin + 3000
-    assert zspage.pages[0][begin:] + zspage.pages[1][: begin + 3000 - 4096] == content(2, 3000)
+    assert zspage.chain.pages[0][begin:] + zspage.chain.pages[1][: begin + 3000 - 4096] == content(2, 3000)
 
 
 def test_a_huge_object_has_a_page_to_itself(pool: ZsPool) -> None:
     handle = zs_malloc(pool, 4096)
     zs_obj_write(pool, handle, content(7, 4096))
-    assert bytes(pool.handles[handle][0].pages[0]) == content(7, 4096)
+    assert bytes(pool.handles[handle][0].chain.pages[0]) == content(7, 4096)
     assert zs_get_total_pages(pool) == 1
     zs_free(pool, handle)
     assert zs_get_total_pages(pool) == 0
@@ -227,11 +227,11 @@ def test_misuse_is_noticed(pool: ZsPool) -> None:
 
 
 def overwrite_header(pool: ZsPool, handle: int) -> None:
-    pool.handles[handle][0].pages[0][0:8] = bytes(8)
+    pool.handles[handle][0].chain.pages[0][0:8] = bytes(8)
 
 
 def overwrite_link(pool: ZsPool, handle: int) -> None:
-    pool.handles[handle][0].pages[0][112:120] = b"\xff" * 8
+    pool.handles[handle][0].chain.pages[0][112:120] = b"\xff" * 8
 
 
 def count_wrongly(pool: ZsPool, handle: int) -> None:
@@ -243,7 +243,7 @@ def forget_a_page(pool: ZsPool, handle: int) -> None:
 
 
 def lose_a_handle(pool: ZsPool, handle: int) -> None:
-    del pool.handles[handle]
+    pool.handles.pop(handle)
 
 
 def group_wrongly(pool: ZsPool, handle: int) -> None:

@@ -55,6 +55,10 @@ class CgroupRoot(Shared):
         css_serial_nr_next: guarded by cgroup_mutex.
     """
 
+    cgroup_mutex: Final[Mutex]
+    cgroup_offline_wq: Final[WorkQueue]
+    cgroup_release_wq: Final[WorkQueue]
+    cgroup_free_wq: Final[WorkQueue]
     css_serial_nr_next: int
 
     def __init__(self) -> None:
@@ -85,6 +89,15 @@ class Css(Shared):
     """
 
     name: Final[str]
+    cgroups: Final[CgroupRoot]
+    parent: Final[Css | None]
+    level: Final[int]
+    serial_nr: Final[int]
+    refcnt: Final[PercpuRef]
+    online_cnt: Final[Atomic]
+    killed_work: Final[Work]
+    release_work: Final[Work]
+    free_work: Final[Work]
     flags: int
     first_child: Css | None
     next_sibling: Css | None
@@ -93,7 +106,7 @@ class Css(Shared):
         self.name = name
         self.cgroups = cgroups
         self.parent = parent
-        self.level: int = parent.level + 1 if parent else 0
+        self.level = parent.level + 1 if parent else 0
         self.serial_nr = cgroups.css_serial_nr_next
         cgroups.css_serial_nr_next += 1
         self.flags = 0

@@ -10,7 +10,7 @@ from typing import Final
 
 from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_uncharge
 from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, ListNode, Mutex, Shared, SpinLock, kfree
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, ListNode, Mutex, Shared, SpinLock, Table, kfree
 
 __all__ = [
     "ZERO_PAGE",
@@ -88,13 +88,13 @@ class Mm(Shared):
 
     name: Final[str]
     page_table_lock: Final[SpinLock]
-    ptes: Final[dict[int, Folio | int]]
+    ptes: Final[Table[int, Folio | int]]
     memcg: MemCgroup
 
     def __init__(self, name: str, memcg: MemCgroup) -> None:
         self.name = name
         self.page_table_lock = SpinLock(self, "page_table_lock")
-        self.ptes = {}
+        self.ptes = Table(self, "ptes")
         self.memcg = memcg
 
 

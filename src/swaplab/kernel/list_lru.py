@@ -65,11 +65,13 @@ class ListLruOne(Shared):
     """
 
     name: Final[str]
+    list: Final[ListHead[Any]]
+    lock: Final[SpinLock]
     nr_items: int
 
     def __init__(self, name: str, level: int) -> None:
         self.name = name
-        self.list: ListHead[Any] = ListHead(self, "list")
+        self.list = ListHead(self, "list")
         # A child's lock is taken before its parent's: spin_lock_nested.
         self.lock = SpinLock(self, "lock", -level)
         self.nr_items = 0
@@ -78,6 +80,7 @@ class ListLruOne(Shared):
 class ListLruMemcg(Shared):
     """struct list_lru_memcg: the lists of one memcg, by node."""
 
+    name: Final[str]
     node: Final[tuple[ListLruOne, ...]]
 
     def __init__(self, name: str, level: int, nodes: int) -> None:
@@ -88,6 +91,11 @@ class ListLruMemcg(Shared):
 
 class ListLruNode(Shared):
     """struct list_lru_node: the root's list, and the lock of all lists of the node (6.12)."""
+
+    name: Final[str]
+    lock: Final[SpinLock]
+    lru: Final[ListLruOne]
+    nr_items: Final[Atomic]
 
     def __init__(self, nid: int) -> None:
         self.name = f"node{nid}"
@@ -109,11 +117,14 @@ class ListLru(Shared):
     """
 
     relocks: ClassVar[bool]
+    nodes: Final[int]
+    node: Final[tuple[ListLruNode, ...]]
+    xa: Final[XArray[ListLruMemcg]]
 
     def __init__(self, nodes: int) -> None:
         self.nodes = nodes
         self.node = tuple(ListLruNode(nid) for nid in range(nodes))
-        self.xa: XArray[ListLruMemcg] = XArray(self, "xa")
+        self.xa = XArray(self, "xa")
 
     def from_memcg_idx(self, nid: int, idx: int) -> ListLruOne | None:
         """list_lru_from_memcg_idx."""

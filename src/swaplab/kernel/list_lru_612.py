@@ -7,7 +7,7 @@ missing is a null pointer, which is followed: hence the ignored types.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from swaplab.kernel.css import css_descendants
 from swaplab.kernel.list_lru import (
@@ -47,6 +47,10 @@ class ListLru612(ListLru):
     """
 
     relocks: ClassVar[bool] = True
+    index: Final[Callable[[LruMemcg], int]]
+    early: Final[bool]
+    parents: Final[bool]
+    wait: Final[bool]
 
     def __init__(
         self,

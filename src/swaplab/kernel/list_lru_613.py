@@ -5,7 +5,7 @@ mm/list_lru.c, 6.13 (fb56fdf8b9a2), and as mended in 2026 (98733f3f0bec).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from swaplab.kernel.css import css_is_dying
 from swaplab.kernel.list_lru import (
@@ -64,6 +64,7 @@ class ListLru613(ListLru):
     """
 
     relocks: ClassVar[bool] = False
+    drain_first: Final[bool]
 
     def __init__(self, nodes: int, drain_first: bool) -> None:
         super().__init__(nodes)

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EBUSY, EINVAL, EIO, ENODEV
-from functools import partial
 from os import strerror
 from pathlib import Path
+from typing import Final
 
 from swaplab.errors import InputError
 from swaplab.kernel.charge import memalloc, memory_max_write
@@ -37,7 +37,7 @@ from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
 from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.swap_device import SwapFile
 from swaplab.kernel.swapfile import Swap, swapon
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, Mutex, current
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, Mutex, Shared, Table, current
 from swaplab.kernel.validate import validate_charges, validate_folios, validate_swap, validate_zswap
 from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio, try_to_free_mem_cgroup_pages
 from swaplab.kernel.zswap_pool import Zswap, zswap_compressor_param_set, zswap_total_pages
@@ -58,7 +58,7 @@ VMSTAT = ("pgfault", "pgmajfault", "pswpin", "pswpout", "swpin_zero", "swpout_ze
 RETRIES = 16
 
 
-class Machine:
+class Machine(Shared):
     """A machine that swaps.
 
     What the kernel defers (work queues, RCU callbacks) is done before a call returns, as long as there is one thread.
@@ -75,11 +75,22 @@ class Machine:
     Attributes:
         root: the root cgroup.
         zswap: its parameters are fields: enabled, max_pool_percent, accept_threshold_percent, shrinker_enabled.
+        mms: page tables of all processes, init_mm.mmlist; changed under `tree`.
+        cgroups: by path; under `tree`.
 
     Raises:
         InputError: there is no such compressor, or a size is negative.
         OSError: the swap file cannot be made.
     """
+
+    zswap: Final[Zswap]
+    tree: Final[Mutex]
+    root: Final[Cgroup]
+    cgroups: Final[Table[str, Cgroup]]
+    mms: tuple[Mm, ...]
+    _memcgs: Final[MemcgRoot]
+    _zone: Final[Zone]
+    _swap: Final[Swap]
 
     def __init__(
         self,
@@ -90,17 +101,20 @@ class Machine:
         synchronous: bool = False,
         protocol: Protocol | None = None,
     ) -> None:
-        self._memcgs = MemcgRoot(protocol or Protocol())
+        self._memcgs = MemcgRoot(protocol or Protocol(), self._offline)
         self._zone = Zone(check_size("machine: memory", memory) // PAGE_SIZE)
         self.zswap = Zswap(self._zone, self._memcgs.root, self._memcgs.new_list_lru(), compressor)
-        self._memcgs.zswap_offline = partial(zswap_memcg_offline_cleanup, self.zswap)
         self._swap = Swap(self._zone, self.zswap, try_to_free_mem_cgroup_pages, shrink_worker)
-        self._mms: dict[Mm, None] = {}
-        self._tree = Mutex(None, "tree")
-        self.root = Cgroup(self, "", self._memcgs.root)
-        self._cgroups = {"": self.root}
+        self.mms = ()
+        self.tree = Mutex(self, "tree")
+        self.cgroups = Table(self, "cgroups")
+        with self.tree:
+            self.root = self.cgroups[""] = Cgroup(self, "", self._memcgs.root)
         if check_size("machine: swap_pages", swap_pages):
             self.swapon(swap_pages, swap_path, synchronous)
+
+    def _offline(self, memcg: MemCgroup) -> None:
+        zswap_memcg_offline_cleanup(self.zswap, memcg)
 
     def swapon(self, pages: int, path: Path | None = None, synchronous: bool = False) -> None:
         """Use a swap file; there may be one at a time.
@@ -117,7 +131,7 @@ class Machine:
             MemoryError: it does not fit; nothing is lost.
             OSError: the swap file cannot be read.
         """
-        check_fault("swapoff", swapoff(self._swap, lambda: list(self._mms)))
+        check_fault("swapoff", swapoff(self._swap, lambda: READ_ONCE(self).mms))
         self.settle()
 
     def set_compressor(self, compressor: str) -> None:
@@ -137,10 +151,13 @@ class Machine:
             limits: of the last one; see `Cgroup.limit`.
         """
         cgroup, done = self.root, ""
-        with self._tree:
+        with self.tree:
             for name in path.split("/"):
                 done = f"{done}/{name}" if done else name
-                cgroup = self._cgroups.get(done) or self._cgroups.setdefault(done, cgroup.make_child(name))
+                child = self.cgroups.get(done)
+                if not child:
+                    child = self.cgroups[done] = cgroup.make_child(name)
+                cgroup = child
         cgroup.limit(**limits)
         return cgroup
 
@@ -152,9 +169,9 @@ class Machine:
 
     def stat(self) -> dict[str, int]:
         """Numbers of the whole machine since it was made, by the names of /proc/vmstat and of zswap's debugfs."""
-        events, zswap = self._swap.events.counts, self.zswap.stats.counts
-        found = {name: events[name] for name in VMSTAT}
-        found |= {name: zswap[name] for name in ("zswpin", "zswpout", "zswpwb", *DEBUGFS)}
+        events, zswap = self._swap.events.all(), self.zswap.stats.all()
+        found = {name: events.get(name, 0) for name in VMSTAT}
+        found |= {name: zswap.get(name, 0) for name in ("zswpin", "zswpout", "zswpwb", *DEBUGFS)}
         found["stored_pages"] = self.zswap.stored_pages.read()
         found["pool_total_size"] = zswap_total_pages(self.zswap) * PAGE_SIZE
         return found
@@ -165,30 +182,38 @@ class Machine:
         Raises:
             KernelBug: they do not.
         """
-        mms = list(self._mms)
+        mms = list(self.mms)
         validate_folios(self._swap, mms)
         validate_swap(self._swap, mms)
         validate_zswap(self._swap)
         validate_charges(self._swap, mms)
 
 
-class Cgroup:
+class Cgroup(Shared):
     """A cgroup with one process in it, whose pages are numbered and hold 4096 bytes each.
 
     Attributes:
         path: names from the root, with slashes between them.
         memcg: what the kernel knows it by.
         mm: the process's page table.
+        is_removed: under the machine's `tree`.
     """
+
+    machine: Final[Machine]
+    path: Final[str]
+    memcg: Final[MemCgroup]
+    mm: Final[Mm]
+    _swap: Final[Swap]
+    is_removed: bool
 
     def __init__(self, machine: Machine, path: str, memcg: MemCgroup) -> None:
         self.machine = machine
         self.path = path
         self.memcg = memcg
         self.mm = Mm(path or "init", memcg)
-        machine._mms[self.mm] = None
+        WRITE_ONCE(machine).mms = (*machine.mms, self.mm)
         self._swap = machine._swap
-        self._is_removed = False
+        self.is_removed = False
 
     def make_child(self, name: str) -> Cgroup:
         """Make a cgroup below: mkdir.
@@ -210,7 +235,7 @@ class Cgroup:
         Raises:
             OSError: the cgroup was removed, and its files with it.
         """
-        with self.machine._tree:
+        with self.machine.tree:
             self._check_present()
             self.memcg.get()
         try:
@@ -220,7 +245,7 @@ class Cgroup:
 
     def _check_present(self) -> None:
         """Insist on a cgroup that was not removed. The tree is locked, so that it stays."""
-        if self._is_removed:
+        if self.is_removed:
             raise OSError(ENODEV, strerror(ENODEV), self.path)
 
     def limit(
@@ -320,9 +345,13 @@ class Cgroup:
 
     def exit(self) -> None:
         """End the process: all its pages are gone."""
-        for key in list(self.mm.ptes):
+        for key in self._keys():
             zap_page(self._swap, self.mm, key)
         self.machine.settle()
+
+    def _keys(self) -> tuple[int, ...]:
+        with self.mm.page_table_lock:
+            return self.mm.ptes.keys()
 
     def remove(self) -> None:
         """rmdir: the process moves to the parent; its pages stay, and stay charged here as long as they are there.
@@ -330,7 +359,7 @@ class Cgroup:
         Raises:
             OSError: there are cgroups below, or it was removed before.
         """
-        with self.machine._tree:
+        with self.machine.tree:
             self._check_present()
             self._remove()
         self.machine.settle()
@@ -343,12 +372,12 @@ class Cgroup:
             is_busy = css_has_online_children(memcg)
         if is_busy:
             raise OSError(EBUSY, strerror(EBUSY), self.path)
-        for mm in list(self.machine._mms):
+        for mm in self.machine.mms:
             if READ_ONCE(mm).memcg is memcg:
                 WRITE_ONCE(mm).memcg = parent
         cgroup_rmdir(memcg)
-        self._is_removed = True
-        del self.machine._cgroups[self.path]
+        self.is_removed = True
+        self.machine.cgroups.pop(self.path)
 
     def stat(self) -> dict[str, int]:
         """Numbers of this cgroup and those below it, by the names of memory.stat; `zswap` is in bytes.

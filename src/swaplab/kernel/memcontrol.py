@@ -103,17 +103,24 @@ class MemcgRoot(CgroupRoot):
         root: root_mem_cgroup.
     """
 
+    protocol: Final[Protocol]
+    objcg_lock: Final[SpinLock]
+    list_lrus_mutex: Final[Mutex]
+    mem_cgroup_idr: Final[XArray[MemCgroup]]
+    root: Final[MemCgroup]
+    zswap_offline: Final[Callable[[MemCgroup], None]]
     list_lrus: tuple[ListLru, ...]
+    ids: int
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, zswap_offline: Callable[[MemCgroup], None] = lambda memcg: None) -> None:
         super().__init__()
         self.protocol = protocol
         self.objcg_lock = SpinLock(self, "objcg_lock")
         self.list_lrus_mutex = Mutex(self, "list_lrus_mutex")
         self.list_lrus = ()
         self.ids = 0
-        self.mem_cgroup_idr: XArray[MemCgroup] = XArray(self, "mem_cgroup_idr")
-        self.zswap_offline: Callable[[MemCgroup], None] = lambda memcg: None
+        self.mem_cgroup_idr = XArray(self, "mem_cgroup_idr")
+        self.zswap_offline = zswap_offline
         self.root = MemCgroup(self, "root", None, -1)
         online_css(self.root)
 
@@ -138,6 +145,11 @@ class ObjCgroup(Shared):
     """
 
     name: Final[str]
+    with_memcg: Final[Callable[[Callable[[MemCgroup], Any]], Any]]
+    objcg_lock: Final[SpinLock]
+    refcnt: Final[PercpuRef]
+    list: Final[ListNode[ObjCgroup]]
+    nr_charged_bytes: Final[Atomic]
     memcg: MemCgroup
 
     def __init__(self, memcg: MemCgroup) -> None:
@@ -176,23 +188,36 @@ class MemCgroup(LruMemcg):
         nr_deferred: what zswap's shrinker is yet to scan.
     """
 
+    memcgs: Final[MemcgRoot]
+    lineage: Final[tuple[MemCgroup, ...]]
+    limited: Final[tuple[MemCgroup, ...]]
+    id: Final[int]
+    id_ref: Final[Atomic]
+    objcg_list: Final[ListHead[ObjCgroup]]
     memory: Final[PageCounter]
     swap: Final[PageCounter]
+    zswap_max: Final[Atomic]
+    zswap_bytes: Final[Atomic]
+    zswapped: Final[Atomic]
+    nr_deferred: Final[Atomic]
+    events: Final[Counters]
+    lruvec: Final[Lruvec]
+    iter_position: Final[Pointer[MemCgroup]]
+    iter_generation: Final[Atomic]
+    orig_objcg: Final[ObjCgroup | None]
     objcg: ObjCgroup | None
     zswap_writeback: bool
 
     def __init__(self, memcgs: MemcgRoot, name: str, parent: MemCgroup | None, memcg_id: int) -> None:
         super().__init__(memcgs, name, parent)
         self.memcgs = memcgs
-        self.lineage: tuple[MemCgroup, ...] = (self, *parent.lineage) if parent else (self,)
+        self.lineage = (self, *parent.lineage) if parent else (self,)
         self.limited = self.lineage[:-1]
         self.id = memcg_id
         self.id_ref = Atomic(self, "id.ref", 1)
         self.kmemcg_id = -1
         self.shrinker_bit = False
-        self.objcg_list: ListHead[ObjCgroup] = ListHead(self, "objcg_list")
-        self.objcg = None
-        self.orig_objcg: ObjCgroup | None = None
+        self.objcg_list = ListHead(self, "objcg_list")
         self.memory = PageCounter(self, "memory", parent.memory if parent else None)
         self.swap = PageCounter(self, "swap", parent.swap if parent else None)
         self.zswap_max = Atomic(self, "zswap_max", PAGE_COUNTER_MAX)
@@ -201,14 +226,14 @@ class MemCgroup(LruMemcg):
         self.nr_deferred = Atomic(self, "nr_deferred")
         self.events = Counters(f"{name}.events")
         self.lruvec = Lruvec()
-        self.iter_position: Pointer[MemCgroup] = Pointer(self, "iter.position")
+        self.iter_position = Pointer(self, "iter.position")
         self.iter_generation = Atomic(self, "iter.generation")
-        if parent:
-            self._online_kmem()
+        self.orig_objcg = self.objcg = ObjCgroup(self) if parent else None
+        if self.orig_objcg:
+            self._online_kmem(self.orig_objcg)
 
-    def _online_kmem(self) -> None:
+    def _online_kmem(self, objcg: ObjCgroup) -> None:
         """memcg_online_kmem, 6.12."""
-        self.orig_objcg = self.objcg = objcg = ObjCgroup(self)
         objcg.refcnt.get()
         if self.memcgs.protocol.objcg_pins:
             self.refcnt.get()
@@ -585,7 +610,7 @@ def memory_stat(memcg: MemCgroup) -> dict[str, int]:
     """Numbers of memory.stat and its neighbours, here and below; `anon`, `zswap`, `zswapped` and the rest in bytes."""
     with rcu:
         anon = sum(each.lruvec.size for each in css_descendants(memcg))
-    stat = dict(memcg.events.counts)
+    stat = memcg.events.all()
     stat |= {name: stat.get(name, 0) for name in ("zswpin", "zswpout", "zswpwb", "pgmajfault")}
     stat |= {"anon": anon * PAGE_SIZE, "zswap": memcg.zswap_bytes.read(), "zswapped": memcg.zswapped.read() * PAGE_SIZE}
     stat["memory.current"] = page_counter_read(memcg.memory) * PAGE_SIZE

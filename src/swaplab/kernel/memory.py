@@ -303,7 +303,7 @@ def try_to_unmap(si: SwapInfo, folio: Folio) -> None:
 def zap_page(swap: Swap, mm: Mm, key: int) -> None:
     """Unmap a page for good: mm/memory.c:zap_pte_range, 6.12."""
     with mm.page_table_lock:
-        pte = mm.ptes.pop(key, None)
+        pte = mm.ptes.pop(key)
         if isinstance(pte, Folio):
             WRITE_ONCE(pte).mapping = None
     if isinstance(pte, Folio):
@@ -345,7 +345,7 @@ def free_swap_and_cache(swap: Swap, entry: int) -> None:
 def unuse_mm(swap: Swap, si: SwapInfo, mm: Mm) -> Fault:
     """Bring everything back that a page table has in swap: mm/swapfile.c:unuse_mm, 6.12."""
     with mm.page_table_lock:
-        swapped = [(key, pte) for key, pte in mm.ptes.items() if isinstance(pte, int)]
+        swapped = [(key, pte) for key in mm.ptes if isinstance(pte := mm.ptes[key], int)]
     for key, entry in swapped:
         fault = do_swap_page(swap, mm, key, entry, write=False)
         if fault is not Fault.DONE:
@@ -355,7 +355,7 @@ def unuse_mm(swap: Swap, si: SwapInfo, mm: Mm) -> Fault:
 
 def unuse_swap_cache(swap: Swap, si: SwapInfo) -> None:
     """Take folios out of the swap cache that nobody else has in swap: the end of mm/swapfile.c:try_to_unuse, 6.12."""
-    for entry in list(si.swap_cache.items):
+    for entry in si.swap_cache.indices():
         folio = filemap_get_folio(si, entry)
         if folio:
             with folio.lock:

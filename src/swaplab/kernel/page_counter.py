@@ -6,7 +6,7 @@ Differs: no watermarks, and no memory.min and memory.low; nothing reads them.
 from __future__ import annotations
 
 from swaplab.kernel.page_alloc import PAGE_SIZE
-from swaplab.kernel.sync import Atomic, KernelWarning, Shared
+from swaplab.kernel.sync import Atomic, KernelWarning, Part, Shared
 
 __all__ = [
     "PAGE_COUNTER_MAX",
@@ -23,8 +23,8 @@ PAGE_SHIFT = 12
 PAGE_COUNTER_MAX = (1 << 63) // PAGE_SIZE - 1
 
 
-class PageCounter:
-    """struct page_counter, a part of its owner.
+class PageCounter(Part):
+    """struct page_counter.
 
     Args:
         owner: whose pages are counted.
@@ -36,10 +36,10 @@ class PageCounter:
         max: pages that may be.
     """
 
-    __slots__ = ("max", "owner", "parent", "usage")
+    __slots__ = ("max", "parent", "usage")
 
     def __init__(self, owner: Shared, name: str, parent: PageCounter | None) -> None:
-        self.owner = owner
+        super().__init__(owner, name)
         self.parent = parent
         self.usage = Atomic(owner, f"{name}.usage")
         self.max = Atomic(owner, f"{name}.max", PAGE_COUNTER_MAX)

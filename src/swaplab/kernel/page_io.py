@@ -39,11 +39,11 @@ def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
         return True
     assert folio.memcg
     if folio.data == ZERO_PAGE:
-        si.swap_map.zeromap[folio.swap] = True
+        si.swap_map.zeromap.set_bit(folio.swap)
         count_zero(swap, folio, "swpout_zero")
         folio.lock.release()
         return True
-    si.swap_map.zeromap[folio.swap] = False
+    si.swap_map.zeromap.clear_bit(folio.swap)
     if zswap_store(swap, si, folio):
         folio.lock.release()
         return True
@@ -60,7 +60,7 @@ def swap_read_folio(swap: Swap, si: SwapInfo, folio: Folio) -> None:
     It is up to date then, unless the device failed.
     """
     assert folio.memcg
-    if si.swap_map.zeromap[folio.swap]:
+    if si.swap_map.zeromap.test_bit(folio.swap):
         count_zero(swap, folio, "swpin_zero")
         folio.data = ZERO_PAGE
         WRITE_ONCE(folio).uptodate = True

@@ -8,11 +8,12 @@ from pathlib import Path
 from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.sync import Part, current
 from swaplab.kernel.sync.runtime import ACQUIRE, READ, RELEASE, WRITE, operation
+from swaplab.kernel.sync.shared import Elements
 
 __all__ = ["SwapFile"]
 
 
-class SwapFile(Part):
+class SwapFile(Elements):
     """struct block_device: a file, or memory of the operating system that looks like one. Accesses to a slot conflict.
 
     Differs: whoever reads or writes waits for it, as on a device with SWP_SYNCHRONOUS_IO.
@@ -24,27 +25,26 @@ class SwapFile(Part):
         OSError: it cannot be made.
     """
 
-    __slots__ = ("fd", "sectors")
+    __slots__ = ("fd",)
 
     def __init__(self, path: Path | None) -> None:
-        super().__init__(None, "swap file")
+        Elements.__init__(self, None, "swap file")
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self.fd = -1
         self.fd = os.memfd_create("swap") if path is None else os.open(path, flags, 0o600)
-        self.sectors: dict[int, Part] = {}
 
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
 
-    def _sector(self, slot: int) -> Part:
-        return self.sectors.get(slot) or self.sectors.setdefault(slot, Part(None, f"{self.name}[{slot}]"))
+    def _make(self, slot: int) -> Part:
+        return Part(None, f"{self.name}[{slot}]")
 
-    @operation(READ | ACQUIRE, "submit_bio(read)", at=_sector)
+    @operation(READ | ACQUIRE, "submit_bio(read)", at=Elements.element)
     def _pread(self, slot: int) -> bytes:
         return os.pread(self.fd, PAGE_SIZE, slot * PAGE_SIZE)
 
-    @operation(WRITE | RELEASE, "submit_bio(write)", at=_sector)
+    @operation(WRITE | RELEASE, "submit_bio(write)", at=Elements.element)
     def _pwrite(self, slot: int, data: bytes) -> int:
         return os.pwrite(self.fd, data, slot * PAGE_SIZE)
 

@@ -134,7 +134,7 @@ def get_swap_page(swap: Swap, si: SwapInfo) -> int:
     """
     entry = scan_swap_map_slots(swap, si)
     cached = 0
-    while not entry and (cached := si.swap_map.counts.find(SWAP_HAS_CACHE, cached + 1)) > 0:
+    while not entry and (cached := READ_ONCE(si.swap_map.counts).find(bytes([SWAP_HAS_CACHE]), cached + 1)) > 0:
         if try_to_reclaim_swap(swap, si, cached):
             entry = scan_swap_map_slots(swap, si)
     return entry
@@ -151,7 +151,7 @@ def add_to_swap(swap: Swap, folio: Folio) -> bool:
     if memcg_id < 0:
         put_swap_folio(swap, si, entry)
         return False
-    si.swap_map.cgroup_ids[entry] = memcg_id
+    WRITE_ONCE(si.swap_map.cgroup_ids)[entry] = memcg_id
     if add_to_swap_cache(si, folio, entry):
         put_swap_folio(swap, si, entry)
         return False
@@ -165,7 +165,7 @@ def add_to_swap(swap: Swap, folio: Folio) -> bool:
 def swapin_charge_folio(swap: Swap, si: SwapInfo, folio: Folio, entry: int, memcg: MemCgroup) -> bool:
     """Charge a folio to who has its slot, if that is online, else to `memcg`: mem_cgroup_swapin_charge_folio, 6.12."""
     with rcu:
-        owner = mem_cgroup_from_id(memcg.memcgs, si.swap_map.cgroup_ids[entry])
+        owner = mem_cgroup_from_id(memcg.memcgs, READ_ONCE(si.swap_map.cgroup_ids)[entry])
         if not owner or not owner.tryget_online():
             owner = None
     charged = mem_cgroup_charge(swap, folio, owner or memcg)

@@ -20,7 +20,9 @@ from swaplab.kernel.swap_device import SwapFile
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
+    Array,
     Atomic,
+    Bitmap,
     KernelWarning,
     Mutex,
     PercpuRef,
@@ -55,6 +57,7 @@ __all__ = [
 SWAPFILE_CLUSTER = 256
 SWAP_HAS_CACHE = 0x40
 SWAP_MAP_MAX = 0x3E
+FREE = b"\0"
 
 
 class SwapMap(Shared):
@@ -62,21 +65,18 @@ class SwapMap(Shared):
 
     Attributes:
         counts: by slot, page table entries that name it, with SWAP_HAS_CACHE; uint8[max], under the area's lock.
-        generation: by slot, how often it was taken; int[max], under the area's lock. Linux has no such thing.
-        zeromap: by slot, whether the page is all zeros; uint8[max]. Who has the slot's folio locked decides.
+        zeromap: by slot, whether the page is all zeros; bits[max]. Who has the slot's folio locked decides.
         cgroup_ids: by slot, id of the memcg that is charged, 0 for none; int[max]. Whoever has the slot decides.
     """
 
-    counts: bytearray
-    generation: list[int]
-    zeromap: bytearray
-    cgroup_ids: list[int]
+    counts: Final[Array[int]]
+    zeromap: Final[Bitmap]
+    cgroup_ids: Final[Array[int]]
 
     def __init__(self, slots: int) -> None:
-        self.counts = bytearray(slots)
-        self.generation = [0] * slots
-        self.zeromap = bytearray(slots)
-        self.cgroup_ids = [0] * slots
+        self.counts = Array(self, "counts", bytearray(slots))
+        self.zeromap = Bitmap(self, "zeromap", slots)
+        self.cgroup_ids = Array(self, "cgroup_ids", [0] * slots)
 
 
 class SwapInfo(Shared):
@@ -104,6 +104,7 @@ class SwapInfo(Shared):
     tree: Final[ZswapTree]
     lock: Final[SpinLock]
     users: Final[PercpuRef]
+    swap_cache: Final[XArray[Folio]]
     writeok: bool
     inuse_pages: int
     cluster_next: int
@@ -118,7 +119,7 @@ class SwapInfo(Shared):
         self.tree = ZswapTree()
         self.lock = SpinLock(self, "lock")
         self.users = PercpuRef(self, "users", self._complete)
-        self.swap_cache: XArray[Folio] = XArray(self, "swap_cache")
+        self.swap_cache = XArray(self, "swap_cache")
         self.writeok = True
         self.inuse_pages = self.cluster_nr = 0
         self.cluster_next = 1
@@ -228,13 +229,12 @@ def scan_swap_map_slots(swap: Swap, si: SwapInfo) -> int:
             if cluster > 0:
                 si.cluster_next = cluster
         si.cluster_nr -= 1
-        slot = counts.find(0, si.cluster_next)
+        slot = counts.find(FREE, si.cluster_next)
         if slot < 0:
-            slot = counts.find(0, 1, si.cluster_next)
+            slot = counts.find(FREE, 1)
         if slot < 0:
             return 0
-        counts[slot] = SWAP_HAS_CACHE
-        si.swap_map.generation[slot] += 1
+        WRITE_ONCE(counts)[slot] = SWAP_HAS_CACHE
         si.cluster_next = slot + 1
         WRITE_ONCE(si).inuse_pages = si.inuse_pages + 1
         swap.nr_swap_pages.add(-1)
@@ -251,11 +251,11 @@ def _swap_duplicate(si: SwapInfo, entry: int, usage: int) -> int:
         if usage == SWAP_HAS_CACHE:
             if used & SWAP_HAS_CACHE:
                 return -EEXIST
-            counts[entry] = used | SWAP_HAS_CACHE
+            WRITE_ONCE(counts)[entry] = used | SWAP_HAS_CACHE
             return 0
         if used & ~SWAP_HAS_CACHE >= SWAP_MAP_MAX:
             raise KernelWarning(f"slot {entry} is named by {used & ~SWAP_HAS_CACHE} page tables, and by another")
-        counts[entry] = used + usage
+        WRITE_ONCE(counts)[entry] = used + usage
         return 0
 
 
@@ -292,7 +292,7 @@ def _swap_entry_free_locked(si: SwapInfo, entry: int, usage: int) -> int:
     if not (used & SWAP_HAS_CACHE if usage == SWAP_HAS_CACHE else used & ~SWAP_HAS_CACHE):
         raise KernelWarning(f"slot {entry} is freed by who does not have it: {used:#x}")
     left = used - usage
-    counts[entry] = left or SWAP_HAS_CACHE
+    WRITE_ONCE(counts)[entry] = left or SWAP_HAS_CACHE
     return left
 
 
@@ -320,12 +320,13 @@ def free_swap_slot(swap: Swap, si: SwapInfo, entry: int) -> None:
     zswap_invalidate(swap.zswap, si.tree, entry)
     with si.lock:
         swap_map = si.swap_map
-        if swap_map.counts[entry] != SWAP_HAS_CACHE:
-            raise KernelWarning(f"slot {entry} is freed, but used: {swap_map.counts[entry]:#x}")
+        used = swap_map.counts[entry]
+        if used != SWAP_HAS_CACHE:
+            raise KernelWarning(f"slot {entry} is freed, but used: {used:#x}")
         mem_cgroup_uncharge_swap(swap.zswap.root.memcgs, swap_map.cgroup_ids[entry], 1)
-        swap_map.cgroup_ids[entry] = 0
-        swap_map.zeromap[entry] = 0
-        swap_map.counts[entry] = 0
+        WRITE_ONCE(swap_map.cgroup_ids)[entry] = 0
+        swap_map.zeromap.clear_bit(entry)
+        WRITE_ONCE(swap_map.counts)[entry] = 0
         swap.nr_swap_pages.add(1)
         # try_to_unuse looks at this without the lock: last of all.
         smp_store_release(si).inuse_pages = si.inuse_pages - 1

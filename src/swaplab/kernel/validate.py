@@ -35,7 +35,7 @@ def check(what: str, found: object, expected: object) -> None:
 
 def mapped(mms: Iterable[Mm]) -> list[tuple[Mm, int, Folio]]:
     """All pages in page tables: page table, key, folio."""
-    return [(mm, key, pte) for mm in mms for key, pte in mm.ptes.items() if isinstance(pte, Folio)]
+    return [(mm, key, pte) for mm in mms for key, pte in mm.ptes.items.items() if isinstance(pte, Folio)]
 
 
 def folios_of(swap: Swap, mms: Iterable[Mm]) -> dict[Folio, int]:
@@ -81,16 +81,16 @@ def validate_swap(swap: Swap, mms: Iterable[Mm]) -> None:
         Broken: they do not.
     """
     si = swap.info
-    entries = Counter(pte for mm in mms for pte in mm.ptes.values() if isinstance(pte, int))
+    entries = Counter(pte for mm in mms for pte in mm.ptes.items.values() if isinstance(pte, int))
     if not si:
         check("slots in page tables without a swap area", dict(entries), {})
         return
-    for slot, count in enumerate(si.swap_map.counts):
+    for slot, count in enumerate(si.swap_map.counts.items):
         cached = SWAP_HAS_CACHE if slot in si.swap_cache.items else 0
         check(f"use of slot {slot}", count, entries[slot] | cached)
         if not count:
             _validate_free_slot(si, slot)
-    used = sum(map(bool, si.swap_map.counts))
+    used = sum(map(bool, si.swap_map.counts.items))
     check("slots in use", si.inuse_pages, used)
     if si.writeok:
         check("free slots", swap.nr_swap_pages.value, si.max - 1 - used)
@@ -99,7 +99,7 @@ def validate_swap(swap: Swap, mms: Iterable[Mm]) -> None:
 
 
 def _validate_free_slot(si: SwapInfo, slot: int) -> None:
-    left = (si.swap_map.cgroup_ids[slot], si.swap_map.zeromap[slot], si.tree.xa.items.get(slot))
+    left = (si.swap_map.cgroup_ids.items[slot], si.swap_map.zeromap.items[slot], si.tree.xa.items.get(slot))
     check(f"owner, zeromap and zswap entry of the free slot {slot}", left, (0, 0, None))
 
 
@@ -117,7 +117,7 @@ def validate_zswap(swap: Swap) -> None:
         entries[entry.pool] += 1
     for number, pool in enumerate(zswap.pools):
         validate_pool(pool.zpool)
-        check(f"objects of {pool.label}", len(pool.zpool.handles), entries[pool])
+        check(f"objects of {pool.label}", len(pool.zpool.handles.items), entries[pool])
         check(f"references to {pool.label}", pool.ref.count, entries[pool] + (number == 0))
 
 
@@ -125,7 +125,7 @@ def _validate_entry(zswap: Zswap, slot: int, entry: ZswapEntry) -> None:
     check("slot of an entry", entry.swpentry, slot)
     if is_freed(entry) or entry.lru.head is None or entry.pool not in zswap.pools:
         raise Broken(f"the entry of slot {slot} is freed, on no list or in no pool: {vars(entry)}")
-    if entry.handle not in entry.pool.zpool.handles:
+    if entry.handle not in entry.pool.zpool.handles.items:
         raise Broken(f"the entry of slot {slot} has handle {entry.handle}, which nothing in its pool has")
 
 
@@ -147,7 +147,7 @@ def validate_charges(swap: Swap, mms: Iterable[Mm]) -> None:
     for objcg, length in lengths.items():
         add_up(size, objcg.memcg, length)
         add_up(pages, objcg.memcg, -(-length // PAGE_SIZE))
-    for memcg_id in swap.info.swap_map.cgroup_ids if swap.info else ():
+    for memcg_id in swap.info.swap_map.cgroup_ids.items if swap.info else ():
         add_up(slots, root.memcgs.mem_cgroup_idr.items.get(memcg_id), 1)
     for memcg in css_descendants(root):
         if memcg.flags & CSS_ONLINE:

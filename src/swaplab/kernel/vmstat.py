@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from swaplab.kernel.sync import Part
-from swaplab.kernel.sync.runtime import COMMUTE, operation
+from swaplab.kernel.sync.runtime import COMMUTE, READ, operation
 
 __all__ = ["Counters"]
 
@@ -19,7 +19,7 @@ class Counters(Part):
         name: for texts.
 
     Attributes:
-        counts: by the kernel's name.
+        counts: by the kernel's name; for looks from outside that are no operation of a task.
     """
 
     __slots__ = ("counts",)
@@ -32,3 +32,8 @@ class Counters(Part):
     def count(self, name: str, n: int = 1) -> None:
         """count_vm_events, include/linux/vmstat.h, 6.12."""
         self.counts[name] = self.counts.get(name, 0) + n
+
+    @operation(READ, "all_vm_events")
+    def all(self) -> dict[str, int]:
+        """all_vm_events, mm/vmstat.c, 6.12: those that were counted, by name."""
+        return dict(self.counts)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from errno import EINVAL, ENOMEM, ENOSPC
 from functools import cache
-from itertools import count
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -22,17 +21,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
 from swaplab.kernel.sync import (
+    Array,
     Atomic,
     KernelWarning,
     ListHead,
     ListNode,
+    Part,
     Shared,
     SpinLock,
+    Table,
     current,
     kfree,
     validate_list,
 )
 from swaplab.kernel.sync.bugs import Broken, DoubleFree, UseAfterFree
+from swaplab.kernel.sync.runtime import PLAIN, READ, WRITE, operation
+from swaplab.kernel.sync.shared import Elements
 
 __all__ = [
     "SIZE_CLASSES",
@@ -156,11 +160,70 @@ _LINK = Struct("<Q")
 _get_link, _put_link = _LINK.unpack_from, _LINK.pack_into
 
 
+class Chain(Elements):
+    """The pages of a zspage, by object: the bytes of each are a variable of their own.
+
+    Args:
+        zspage: whose pages they are.
+        size_class: of its objects.
+
+    Attributes:
+        pages: of 4096 bytes each; for looks from outside that are no operation of a task.
+    """
+
+    __slots__ = ("pages", "size")
+
+    def __init__(self, zspage: Zspage, size_class: SizeClass) -> None:
+        Elements.__init__(self, zspage, "pages")
+        self.size = size_class.size
+        self.pages = [bytearray(page) for page in _blank_pages(size_class)]
+
+    def _make(self, obj: int) -> Part:
+        return Part(self.owner, f"{self.name}[{obj}]")
+
+    def header(self, obj: int) -> int:
+        """Look at the first 8 bytes of an object: its handle, or the next free object, with OBJ_ALLOCATED_TAG."""
+        page, at = divmod(obj * self.size, PAGE_SIZE)
+        return int(_get_link(self.pages[page], at)[0])
+
+    @operation(READ | PLAIN, "read", at=Elements.element)
+    def read_header(self, obj: int) -> int:
+        """Read it."""
+        page, at = divmod(obj * self.size, PAGE_SIZE)
+        return _get_link(self.pages[page], at)[0]  # type: ignore[no-any-return]
+
+    @operation(WRITE | PLAIN, "write", at=Elements.element)
+    def write_header(self, obj: int, header: int) -> None:
+        """Write it."""
+        page, at = divmod(obj * self.size, PAGE_SIZE)
+        _put_link(self.pages[page], at, header)
+
+    @operation(READ | PLAIN, "read", at=Elements.element)
+    def read(self, obj: int, skip: int, length: int) -> bytes:
+        """Read bytes of an object after the first ones."""
+        page, at = divmod(obj * self.size + skip, PAGE_SIZE)
+        room = PAGE_SIZE - at
+        if length <= room:
+            return bytes(self.pages[page][at : at + length])
+        return bytes(self.pages[page][at:] + self.pages[page + 1][: length - room])
+
+    @operation(WRITE | PLAIN, "write", at=Elements.element)
+    def write(self, obj: int, skip: int, data: bytes) -> None:
+        """Write bytes of an object after the first ones."""
+        page, at = divmod(obj * self.size + skip, PAGE_SIZE)
+        room = PAGE_SIZE - at
+        if len(data) <= room:
+            self.pages[page][at : at + len(data)] = data
+        else:
+            self.pages[page][at:] = data[:room]
+            self.pages[page + 1][: len(data) - room] = data[room:]
+
+
 class Zspage(Shared):
     """struct zspage: a chain of pages, and which of its objects are free. Its class's lock protects it.
 
     Attributes:
-        pages: of 4096 bytes each.
+        chain: its pages.
         inuse: objects in use.
         freeobj: the first free one.
         fullness: the group it is in.
@@ -168,7 +231,7 @@ class Zspage(Shared):
     """
 
     zs_class: Final[ZsClass]
-    pages: Final[list[bytearray]]
+    chain: Final[Chain]
     list: Final[ListNode[Zspage]]
     inuse: int
     freeobj: int
@@ -177,17 +240,18 @@ class Zspage(Shared):
 
     def __init__(self, zs_class: ZsClass) -> None:
         self.zs_class = zs_class
-        self.pages = [bytearray(page) for page in _blank_pages(zs_class.size_class)]
+        self.chain = Chain(self, zs_class.size_class)
         self.list = ListNode(self, "list")
         self.inuse = self.freeobj = self.fullness = self.index = 0
 
 
-class ZsClass:
+class ZsClass(Part):
     """struct size_class: what a pool has in one class.
 
-    Differs: it is made, and its lists are, when they are first needed.
+    Differs: its lists are made when they are first needed. The lock is held then, so that nobody can tell.
 
     Attributes:
+        pool: whose it is.
         fullness_groups: by objects in use, of its zspages: mm/zsmalloc.c:get_fullness_group, 6.12.
         is_huge: whether objects fill their page, so that the handle is elsewhere: mm/zsmalloc.c:ZsHugePage, 6.12.
     """
@@ -195,9 +259,10 @@ class ZsClass:
     __slots__ = ("fullness_groups", "fullness_list", "is_huge", "lock", "pool", "size_class")
 
     def __init__(self, pool: ZsPool, size_class: SizeClass) -> None:
+        Part.__init__(self, pool, f"size_class[{size_class.index}]")
         self.pool = pool
         self.size_class = size_class
-        self.lock = SpinLock(pool, f"size_class[{size_class.index}].lock")
+        self.lock = SpinLock(pool, f"{self.name}.lock")
         self.fullness_groups = _fullness_groups(size_class.objs_per_zspage)
         self.is_huge = size_class.objs_per_zspage == size_class.pages_per_zspage == 1
         self.fullness_list: list[ListHead[Zspage] | None] = [None] * NR_FULLNESS_GROUPS
@@ -206,9 +271,21 @@ class ZsClass:
         """Return the list of a fullness group."""
         head = self.fullness_list[fullness]
         if head is None:
-            name = f"size_class[{self.size_class.index}].fullness_list[{fullness}]"
-            head = self.fullness_list[fullness] = ListHead(self.pool, name)
+            head = self.fullness_list[fullness] = ListHead(self.owner, f"{self.name}.fullness_list[{fullness}]")
         return head
+
+
+class ZsClasses(Elements):
+    """The classes of a pool, by index."""
+
+    __slots__ = ("pool",)
+
+    def __init__(self, pool: ZsPool) -> None:
+        Elements.__init__(self, pool, "size_class")
+        self.pool = pool
+
+    def _make(self, index: int) -> ZsClass:
+        return ZsClass(self.pool, _SERVING[index])
 
 
 class ZsPool(Shared):
@@ -220,20 +297,26 @@ class ZsPool(Shared):
 
     Attributes:
         pages_allocated: pages of all its zspages.
+        size_class: what it has in each class.
         handles: zspage and object by handle.
+        handles_made: by class, how many handles there have been; under the class's lock. Differs: a handle is a number
+            that is never given out again.
     """
 
     name: Final[str]
     zone: Final[Zone]
     pages_allocated: Final[Atomic]
+    size_class: Final[ZsClasses]
+    handles: Final[Table[int, tuple[Zspage, int]]]
+    handles_made: Final[Array[int]]
 
     def __init__(self, name: str, zone: Zone) -> None:
         self.name = name
         self.zone = zone
         self.pages_allocated = Atomic(self, "pages_allocated")
-        self.size_class: dict[int, ZsClass] = {}
-        self.handles: dict[int, tuple[Zspage, int]] = {}
-        self.next_handle = count(1).__next__
+        self.size_class = ZsClasses(self)
+        self.handles = Table(self, "handles")
+        self.handles_made = Array(self, "handles_made", [0] * ZS_SIZE_CLASSES)
 
 
 @cache
@@ -260,9 +343,9 @@ def get_fullness_group(zspage: Zspage) -> int:
 
 def lookup_size_class(pool: ZsPool, size: int) -> ZsClass:
     """Class for objects of `size` bytes with their handle: mm/zsmalloc.c:lookup_size_class, 6.12."""
-    size_class = _class_of_size(size)
-    found = pool.size_class.get(size_class.index)
-    return found or pool.size_class.setdefault(size_class.index, ZsClass(pool, size_class))
+    found = pool.size_class.element(_class_of_size(size).index)
+    assert isinstance(found, ZsClass)
+    return found
 
 
 def insert_zspage(zspage: Zspage, fullness: int) -> None:
@@ -304,29 +387,31 @@ def free_zspage(zspage: Zspage) -> None:
     kfree(zspage)
 
 
-def obj_malloc(zspage: Zspage, handle: int) -> None:
-    """Give a zspage's first free object to a handle: mm/zsmalloc.c:obj_malloc, 6.12."""
+def obj_malloc(zspage: Zspage) -> int:
+    """Give a zspage's first free object to a new handle: mm/zsmalloc.c:obj_malloc, 6.12. Returns the handle."""
     zs_class = zspage.zs_class
+    pool, index = zs_class.pool, zs_class.size_class.index
+    made = pool.handles_made[index] + 1
+    pool.handles_made[index] = made
+    handle = made * ZS_SIZE_CLASSES + index
     obj = zspage.freeobj
-    page, at = divmod(obj * zs_class.size_class.size, PAGE_SIZE)
-    zspage.freeobj = _get_link(zspage.pages[page], at)[0] >> OBJ_TAG_BITS
+    zspage.freeobj = zspage.chain.read_header(obj) >> OBJ_TAG_BITS
     header = handle << OBJ_TAG_BITS | OBJ_ALLOCATED_TAG
     if zs_class.is_huge:
         zspage.index = header
     else:
-        _put_link(zspage.pages[page], at, header)
+        zspage.chain.write_header(obj, header)
     zspage.inuse += 1
-    zs_class.pool.handles[handle] = (zspage, obj)
+    pool.handles[handle] = (zspage, obj)
+    return handle
 
 
 def obj_free(zspage: Zspage, obj: int) -> None:
     """Make an object the first free one of its zspage: mm/zsmalloc.c:obj_free, 6.12."""
-    zs_class = zspage.zs_class
-    if zs_class.is_huge:
+    if zspage.zs_class.is_huge:
         zspage.index = 0
     else:
-        page, at = divmod(obj * zs_class.size_class.size, PAGE_SIZE)
-        _put_link(zspage.pages[page], at, zspage.freeobj << OBJ_TAG_BITS)
+        zspage.chain.write_header(obj, zspage.freeobj << OBJ_TAG_BITS)
     zspage.freeobj = obj
     zspage.inuse -= 1
 
@@ -341,12 +426,11 @@ def zs_malloc(pool: ZsPool, size: int) -> int:
         return -ENOSPC if size else -EINVAL
     if current.runtime.fails("kmalloc"):
         return -ENOMEM
-    handle = pool.next_handle()
     zs_class = lookup_size_class(pool, size + ZS_HANDLE_SIZE)
     with zs_class.lock:
         zspage = find_get_zspage(zs_class)
         if zspage:
-            obj_malloc(zspage, handle)
+            handle = obj_malloc(zspage)
             fix_fullness_group(zspage)
             return handle
     # Allocation may sleep. Others may have made room meanwhile, which nobody looks for.
@@ -354,7 +438,7 @@ def zs_malloc(pool: ZsPool, size: int) -> int:
     if not zspage:
         return -ENOMEM
     with zs_class.lock:
-        obj_malloc(zspage, handle)
+        handle = obj_malloc(zspage)
         insert_zspage(zspage, get_fullness_group(zspage))
         pool.pages_allocated.add(zs_class.size_class.pages_per_zspage)
     return handle
@@ -366,25 +450,23 @@ def zs_free(pool: ZsPool, handle: int) -> None:
     Raises:
         DoubleFree: there is no such object any more.
     """
-    try:
-        zspage, obj = pool.handles.pop(handle)
-    except KeyError:
-        raise DoubleFree(f"{pool.label}: handle {handle} is freed twice") from None
+    found = pool.handles.pop(handle)
+    if not found:
+        raise DoubleFree(f"{pool.label}: handle {handle} is freed twice")
+    zspage, obj = found
     with zspage.zs_class.lock:
         obj_free(zspage, obj)
         if fix_fullness_group(zspage) == ZS_INUSE_RATIO_0:
             free_zspage(zspage)
 
 
-def _locate(pool: ZsPool, handle: int) -> tuple[list[bytearray], int, int]:
-    """Return pages, first page and offset in it of an object's contents."""
-    try:
-        zspage, obj = pool.handles[handle]
-    except KeyError:
-        raise UseAfterFree(f"{pool.label}: handle {handle} is used after it was freed") from None
-    zs_class = zspage.zs_class
-    begin = obj * zs_class.size_class.size + (0 if zs_class.is_huge else ZS_HANDLE_SIZE)
-    return zspage.pages, begin // PAGE_SIZE, begin % PAGE_SIZE
+def _locate(pool: ZsPool, handle: int) -> tuple[Chain, int, int]:
+    """Return pages, object, and how many of its bytes are not its contents."""
+    found = pool.handles.get(handle)
+    if not found:
+        raise UseAfterFree(f"{pool.label}: handle {handle} is used after it was freed")
+    zspage, obj = found
+    return zspage.chain, obj, 0 if zspage.zs_class.is_huge else ZS_HANDLE_SIZE
 
 
 def zs_obj_write(pool: ZsPool, handle: int, data: bytes) -> None:
@@ -393,13 +475,8 @@ def zs_obj_write(pool: ZsPool, handle: int, data: bytes) -> None:
     Raises:
         UseAfterFree: there is no such object any more.
     """
-    pages, page, at = _locate(pool, handle)
-    room = PAGE_SIZE - at
-    if len(data) <= room:
-        pages[page][at : at + len(data)] = data
-    else:
-        pages[page][at:] = data[:room]
-        pages[page + 1][: len(data) - room] = data[room:]
+    chain, obj, skip = _locate(pool, handle)
+    chain.write(obj, skip, data)
 
 
 def zs_map_object(pool: ZsPool, handle: int, length: int) -> bytes:
@@ -408,11 +485,8 @@ def zs_map_object(pool: ZsPool, handle: int, length: int) -> bytes:
     Raises:
         UseAfterFree: there is no such object any more.
     """
-    pages, page, at = _locate(pool, handle)
-    room = PAGE_SIZE - at
-    if length <= room:
-        return bytes(pages[page][at : at + length])
-    return bytes(pages[page][at:] + pages[page + 1][: length - room])
+    chain, obj, skip = _locate(pool, handle)
+    return chain.read(obj, skip, length)
 
 
 def zs_get_total_pages(pool: ZsPool) -> int:
@@ -440,8 +514,7 @@ def _free_objects(zspage: Zspage) -> list[int]:
     found: list[int] = []
     obj = zspage.freeobj
     while obj != NO_OBJECT and len(found) < size_class.objs_per_zspage:
-        page, at = divmod(obj * size_class.size, PAGE_SIZE)
-        link = NO_OBJECT << OBJ_TAG_BITS if zspage.zs_class.is_huge else _get_link(zspage.pages[page], at)[0]
+        link = NO_OBJECT << OBJ_TAG_BITS if zspage.zs_class.is_huge else zspage.chain.header(obj)
         if obj >= size_class.objs_per_zspage or link & OBJ_ALLOCATED_TAG:
             raise Broken(f"{zspage.label}: object {obj} is linked as free, but is none")
         found.append(obj)
@@ -451,11 +524,10 @@ def _free_objects(zspage: Zspage) -> list[int]:
 
 def _handle_in(zspage: Zspage, obj: int) -> int:
     """Read which handle an object in use says it has."""
-    page, at = divmod(obj * zspage.zs_class.size_class.size, PAGE_SIZE)
-    header = zspage.index if zspage.zs_class.is_huge else _get_link(zspage.pages[page], at)[0]
+    header = zspage.index if zspage.zs_class.is_huge else zspage.chain.header(obj)
     if not header & OBJ_ALLOCATED_TAG:
         raise Broken(f"{zspage.label}: object {obj} is in use, but not marked so")
-    return int(header >> OBJ_TAG_BITS)
+    return header >> OBJ_TAG_BITS
 
 
 def _validate_zspage(zspage: Zspage, fullness: int) -> None:
@@ -463,7 +535,7 @@ def _validate_zspage(zspage: Zspage, fullness: int) -> None:
     free = set(_free_objects(zspage)) if zspage.inuse < objects else set()
     if len(free) + zspage.inuse != objects or not zspage.fullness == fullness == get_fullness_group(zspage):
         raise Broken(f"{zspage.label}: {zspage.inuse} of {objects} objects in use, {len(free)} free, group {fullness}")
-    handles = zspage.zs_class.pool.handles
+    handles = zspage.zs_class.pool.handles.items
     for obj in set(range(objects)) - free:
         if handles.get(_handle_in(zspage, obj)) != (zspage, obj):
             raise Broken(f"{zspage.label}: object {obj} does not have the handle it says")
@@ -477,7 +549,8 @@ def validate_pool(pool: ZsPool) -> None:
         ListCorruption: a list is damaged.
     """
     pages = objects = 0
-    for zs_class in pool.size_class.values():
+    for zs_class in pool.size_class.elements.values():
+        assert isinstance(zs_class, ZsClass)
         for fullness, head in enumerate(zs_class.fullness_list):
             if head is None:
                 continue
@@ -486,6 +559,8 @@ def validate_pool(pool: ZsPool) -> None:
                 _validate_zspage(zspage, fullness)
                 pages += zs_class.size_class.pages_per_zspage
                 objects += zspage.inuse
-    if (pages, objects) != (pool.pages_allocated.value, len(pool.handles)):
+    if (pages, objects) != (pool.pages_allocated.value, len(pool.handles.items)):
         found = f"{pages} pages and {objects} objects"
-        raise Broken(f"{pool.label}: {found}, but {pool.pages_allocated.value} and {len(pool.handles)} are counted")
+        raise Broken(
+            f"{pool.label}: {found}, but {pool.pages_allocated.value} and {len(pool.handles.items)} are counted"
+        )

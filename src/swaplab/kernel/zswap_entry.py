@@ -56,7 +56,7 @@ class ZswapTree(Shared):
         xa: the entries; gone after swapoff, as everything of this object is.
     """
 
-    xa: XArray[ZswapEntry]
+    xa: Final[XArray[ZswapEntry]]
 
     def __init__(self) -> None:
         self.xa = XArray(self, "xa")
@@ -68,8 +68,9 @@ def zswap_swapoff(tree: ZswapTree) -> None:
     Raises:
         KernelWarning: it is not empty.
     """
-    if tree.xa.items:
-        raise KernelWarning(f"{len(tree.xa.items)} zswap entries are left at swapoff")
+    left = tree.xa.indices()
+    if left:
+        raise KernelWarning(f"{len(left)} zswap entries are left at swapoff")
     kfree(tree)
 
 

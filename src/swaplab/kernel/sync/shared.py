@@ -151,7 +151,7 @@ _FREED: dict[type, type] = {}
 
 
 def poison(thing: Shared) -> None:
-    """Make every later use of an object's fields a `UseAfterFree`.
+    """Make every later use of an object's fields, and of what has elements, a `UseAfterFree`.
 
     Raises:
         DoubleFree: it was freed before.
@@ -161,7 +161,8 @@ def poison(thing: Shared) -> None:
         raise DoubleFree(f"{thing.label} is freed twice")
     poisoned = _FREED.get(kind)
     if poisoned is None:
-        fields = {name: _Freed(name) for name in kind.fields}
+        elements = (name for name, value in thing.__dict__.items() if isinstance(value, Elements))
+        fields = {name: _Freed(name) for name in (*kind.fields, *elements)}
         poisoned = SharedType(kind.__name__, (kind,), {"__annotations__": {}, "freed": True, **fields})
         _FREED[kind] = poisoned
     thing.__class__ = poisoned
