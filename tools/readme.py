@@ -15,16 +15,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import msgspec
+
 from swaplab.errors import InputError
+from swaplab.explore import Violated
 from swaplab.fidelity.suite import recorded_truth
 from swaplab.files import write_whole
+from swaplab.races.cases import Judgement
 from swaplab.races.museum import exhibits
 from swaplab.replay import replay
+from swaplab.report.check import judgement
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import with_baseline
 from swaplab.vm import at_pace
 
-__all__ = ["DEMO", "DIAGRAMS", "block", "filled", "output"]
+__all__ = ["DEMO", "DIAGRAMS", "FEARED", "block", "filled", "output"]
 
 ROOT = Path(__file__).parents[1]
 DEMO = ("-c", "from swaplab.cli import main; main()", "run", "scenarios/demo.toml", "--compare")
@@ -36,6 +41,11 @@ BENCH = {
 }
 FIDELITY = ("-c", "from swaplab.cli import main; main()", "fidelity", "--recorded")
 OFFLINE = "docs/offline.md"
+FEARED = {
+    "swallowed": ("add, list_lru feared, lookup rcu", "no list that reclaim can reach"),
+    "crash": ("add, then removal, list_lru feared", "used after"),
+}
+"""What was feared, by mark: the field of the matrix, and what the sentence of the violation says."""
 NEIGHBOUR = (
     ("`cold`: into zswap", "cold", "zswpout"),
     ("`cold`: written back", "cold", "zswpwb"),
@@ -47,7 +57,6 @@ NEIGHBOUR = (
 )
 """Rows of what the neighbour pays: a title, a cgroup and its counter."""
 DIAGRAMS = {
-    "feared": "add, list_lru feared, lookup tryget_online",
     "answer": "add, list_lru 6.12, lookup rcu, lists at offline",
     "late-id": "without id-before-splice",
     "early-read": "without id-under-lock",
@@ -70,6 +79,15 @@ def field(only: str) -> str:
     return output((*CHECK, "offline", "--jobs", "1", "--only", only))
 
 
+def violation(only: str, sentence: str) -> str:
+    """Return what swaplab says of one of the things that break a field of the matrix."""
+    printed = output((*CHECK, "offline", "--jobs", "1", "--only", only, "--json"))
+    judged = msgspec.json.decode(printed, type=list[Judgement])[0]
+    found = judged.verdict.violations if isinstance(judged.verdict, Violated) else []
+    meant = [each for each in found if sentence in each.sentence]
+    return judgement(msgspec.structs.replace(judged, verdict=msgspec.structs.replace(judged.verdict, violations=meant)))
+
+
 def verdicts(*targets: str) -> list[dict[str, Any]]:
     """Return all verdicts on some targets."""
     found: list[dict[str, Any]] = json.loads(output((*CHECK, *targets, "--json")))
@@ -81,7 +99,8 @@ def matrix() -> str:
     rows = ["| scenario and protocol | verdict | executions |", "|---|---|---:|"]
     for each in verdicts("offline"):
         verdict = each["verdict"]
-        kind = f"**violated**: {verdict['kind']}" if verdict["type"] == "violation" else "holds, complete"
+        kinds = ", ".join(dict.fromkeys(each["kind"] for each in verdict.get("violations", [])))
+        kind = f"**violated**: {kinds}" if kinds else "holds, complete"
         rows.append(f"| {each['label']} | {kind} | {verdict['effort']['executions']:,} |")
     return "\n".join(rows)
 
@@ -92,7 +111,7 @@ def museum() -> str:
     judged = verdicts("--all")
     for exhibit in exhibits():
         own = [each for each in judged if each["target"] == exhibit.name]
-        kinds = dict.fromkeys(each["verdict"]["kind"] for each in own if each["verdict"]["type"] == "violation")
+        kinds = dict.fromkeys(each["kind"] for one in own for each in one["verdict"].get("violations", []))
         counts = {
             holds: sum(each["verdict"]["effort"]["executions"] for each in own if each["holds"] is holds)
             for holds in (False, True)
@@ -161,6 +180,10 @@ def main() -> None:
     fidelity = output(FIDELITY)
     write("docs/guides/fidelity.md", "fidelity", fidelity)
     write("README.md", "fidelity", fidelity[fidelity.index("Counters, but") :])
+    for name, meant in FEARED.items():
+        shown = violation(*meant)
+        write("README.md", name, shown)
+        write(OFFLINE, name, shown)
     for name, only in DIAGRAMS.items():
         write(OFFLINE, name, field(only))
     write(OFFLINE, "matrix", matrix(), is_table=True)

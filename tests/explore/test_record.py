@@ -6,7 +6,19 @@ from collections.abc import Callable
 from typing import Final
 
 from swaplab.explore import Program, Step, Violated, explore
-from swaplab.kernel.sync import Array, Atomic, ListHead, ListNode, Mutex, PercpuRef, Shared, SpinLock, kfree, rcu
+from swaplab.kernel.sync import (
+    Array,
+    Atomic,
+    ListHead,
+    ListNode,
+    Mutex,
+    PercpuRef,
+    Shared,
+    SpinLock,
+    kfree,
+    kfree_rcu,
+    rcu,
+)
 from swaplab.kernel.sync.shared import READ_ONCE, WRITE_ONCE
 
 
@@ -150,6 +162,16 @@ def test_locks_held_at_a_data_race() -> None:
     shown = texts({"CPU0": locked, "CPU1": under_the_other})
     assert {"CPU0: spin_lock lock = ", "CPU1: mutex_lock mutex = "} <= set(shown)
     assert shown[-1].startswith("CPU1: write T.value")
+
+
+def test_what_is_called_later_is_said_with_what() -> None:
+    def free(system: System) -> None:
+        kfree_rcu(system.folios[0])
+
+    def use(system: System) -> None:
+        assert system.folios[0].value == 7
+
+    assert "CPU0: call_rcu  kfree Folio#1 = " in texts({"CPU0": free, "CPU1": use})
 
 
 def test_what_may_not_be_done_is_shown() -> None:

@@ -92,7 +92,7 @@ def check(
     if not chosen:
         raise InputError("--only", "a part of a program's name", only)
     with steps("check", len(chosen)) as step:
-        judged = judge_all(chosen, executions, jobs or os.cpu_count() or 1, step)
+        judged = judge_all(chosen, executions, jobs or os.cpu_count() or 1, step, step.say)
     with report_beside(output):
         _show(judged, json, all)
     if output:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from swaplab.errors import InputError
 from swaplab.files import check_writable, is_standard_output
 from swaplab.text import shown_lines, to_json
 
-__all__ = ["Flag", "Output", "check_output", "console", "report_beside", "say", "say_json", "steps", "tell"]
+__all__ = ["Flag", "Output", "Steps", "check_output", "console", "report_beside", "say", "say_json", "steps", "tell"]
 
 
 WIDTH_MIN = 20  # in less, the help never comes to an end
@@ -85,10 +85,26 @@ def report_beside(output: Path | None) -> Iterator[None]:
         yield
 
 
+class Steps:
+    """A progress bar: to be called after every step of the work. It shows on a terminal only."""
+
+    def __init__(self, bars: Progress, what: str, total: int) -> None:
+        self._bars = bars
+        self._task = bars.add_task(what, total=total)
+
+    def __call__(self) -> None:
+        """Go on by a step."""
+        self._bars.advance(self._task)
+
+    def say(self, what: str) -> None:
+        """Say what is being done."""
+        if not self._bars.disable:
+            self._bars.update(self._task, description=what)
+
+
 @contextmanager
-def steps(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Yield what to call after every step of the work; it shows on a terminal only."""
+def steps(what: str, total: int) -> Iterator[Steps]:
+    """Yield a progress bar."""
     shown_on = console(stderr=True)
     with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as bars:
-        task = bars.add_task(what, total=total)
-        yield lambda: bars.advance(task)
+        yield Steps(bars, what, total)

@@ -22,7 +22,7 @@ from swaplab.kernel.sync.bugs import DataRace, Deadlock, KernelBug, ListCorrupti
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import READ, WRITE, Mode
 from swaplab.kernel.sync.shared import Part, Shared, looked_at
-from swaplab.kernel.sync.work import Work
+from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 
 __all__ = ["Recording", "record"]
 
@@ -118,8 +118,11 @@ class Recording:
 
     def _told(self, shown: set[int], about: set[int]) -> set[int]:
         """Return the rows to show, without what says nothing: sections in which nothing is shown, and calls later."""
+        spawned = self._recorder.spawned
         told = shown | about
-        later = {n for n, task in self._recorder.spawned.items() if not any(self._rows[m].task is task for m in told)}
+        decided = {id(self._rows[n].task) for n in about}
+        told |= {n for n, task in spawned.items() if self._rows[n].args and id(task) in decided}
+        later = {n for n, task in spawned.items() if not any(self._rows[m].task is task for m in told)}
         told -= later - about
         opened = {n: row.opener for n, row in enumerate(self._rows) if row.opener >= 0}
         for end, start in sorted(opened.items(), reverse=True):
@@ -169,7 +172,7 @@ class Recording:
             begun=row.begun,
             what=what,
             subject=f"{names(thing)}.{member}" if thing and member else names(thing) if thing else member,
-            arguments=[work[:-1]] if work else [_text(each, names) for each in args],
+            arguments=[*([work[:-1]] if work else []), *(_text(each, names) for each in args)],
             value=", ".join(_text(each, names) for each in row.value),
             matters=matters,
         )
@@ -375,6 +378,23 @@ class _Recorder(Explorer):
             row, thing, name = self._written
             row.value.append(thing.__dict__.get(name))
             self._written = None
+
+    def call_rcu(self, call: Deferred) -> None:
+        """Take down what is to be called with."""
+        task = self.task
+        super().call_rcu(call)
+        if task:
+            self.rows[task.last].args = tuple(each for each in call.args if isinstance(each, Shared))
+
+    def queue_work(self, queue: WorkQueue, work: Work) -> bool:
+        """Take down on which queue, and whether it was not pending."""
+        task = self.task
+        found = super().queue_work(queue, work)
+        if task:
+            row = self.rows[task.last]
+            row.args = (queue,)
+            row.value.append(found)
+        return found
 
     # What is refused before it is a step
 

@@ -23,6 +23,8 @@ from swaplab.races.program_file import programs_of
 __all__ = ["Case", "Judgement", "cases", "fingerprint", "judge", "judge_all"]
 
 OFFLINE = "offline"
+SAID = 100
+"""Executions after which it is said how many there were."""
 
 
 class Case(NamedTuple):
@@ -104,11 +106,23 @@ def fingerprint(target: str) -> str:
     return found.hexdigest()
 
 
-def judge(target: str, index: int, executions_max: int | None, processes: int = 1) -> Judgement:
-    """Explore one program of a target."""
+def judge(
+    target: str,
+    index: int,
+    executions_max: int | None,
+    processes: int = 1,
+    say: Callable[[str], None] = lambda what: None,
+) -> Judgement:
+    """Explore one program of a target; `say` is told now and then how far it is."""
     case = cases(target)[index]
+
+    def progress(executions: int) -> None:
+        if executions % SAID == 0:
+            say(f"{case.label}: {executions:,} executions")
+
+    say(case.label)
     before = time.perf_counter()
-    verdict = explore(case.program, executions_max=executions_max, processes=processes)
+    verdict = explore(case.program, executions_max=executions_max, processes=processes, progress=progress)
     seconds = time.perf_counter() - before
     return Judgement(target, case.label, case.holds, _is_expected(case, verdict), case.group, verdict, seconds)
 
@@ -120,13 +134,20 @@ def _is_expected(case: Case, verdict: Verdict) -> bool:
 
 
 def judge_all(
-    wanted: Sequence[tuple[str, int]], executions_max: int | None, workers: int, step: Callable[[], None]
+    wanted: Sequence[tuple[str, int]],
+    executions_max: int | None,
+    workers: int,
+    step: Callable[[], None],
+    say: Callable[[str], None],
 ) -> list[Judgement]:
-    """Explore programs, given by target and number, several at once, or one by all; `step` is called after each."""
+    """Explore programs, given by target and number, several at once, or one by all.
+
+    `step` is called after each, and `say` is told what is being done, as far as that is known.
+    """
     if workers == 1 or len(wanted) == 1:
         found = []
         for target, index in wanted:
-            found.append(judge(target, index, executions_max, workers))
+            found.append(judge(target, index, executions_max, workers, say))
             step()
         return found
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
