@@ -69,6 +69,13 @@ def test_a_race_of_ones_own(race: Path, tmp_path: Path) -> None:
     assert diagram in again.stdout
 
 
+def test_the_guide_shows_what_is_printed(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/check.md").read_text()
+    (tmp_path / "my_race.py").write_text(guide.partition("```python\n")[2].partition("```")[0])
+    shown = guide.partition("$ swaplab check my_race.py\n")[2].partition("```")[0]
+    assert swaplab("my_race.py", directory=tmp_path).stdout.strip() == shown.strip()
+
+
 def test_a_schedule_runs_what_the_command_line_names(race: Path, tmp_path: Path) -> None:
     swaplab("my_race.py", "-o", "race.json", directory=tmp_path)
     (tmp_path / "other.py").write_text(race.read_text() + "# and more\n")

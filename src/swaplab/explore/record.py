@@ -141,8 +141,8 @@ class Recording:
             for variable, (thing, member) in parts.items()
             if member and _is_named(f"{thing.label}.{member}" if thing else member, sentence)
         }
-        if breaking is not None:
-            exact |= {variable for variable, _ in _accesses(self._rows[breaking])}
+        decisive = [row for row in self._rows if row.event is None] if breaking is None else [self._rows[breaking]]
+        exact |= {variable for row in decisive for variable, _ in _accesses(row)}
         exact -= {variable for variable, _ in READER}
         whole = {number for (number, _), (thing, _) in parts.items() if thing and _is_named(thing.label, sentence)}
         changed = {variable for row in self._rows for variable, mode in _accesses(row) if not mode & READ}
