@@ -20,7 +20,7 @@ from swaplab.explore.task import Task, origin
 from swaplab.explore.verdict import Step
 from swaplab.kernel.sync.bugs import DataRace, Deadlock, KernelBug, ListCorruption, LockOrder, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import READ, WRITE, Mode
+from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE, Mode
 from swaplab.kernel.sync.shared import Part, Shared, looked_at
 from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 
@@ -33,6 +33,7 @@ SYNC = Path(sys.modules[Part.__module__].__file__ or "").parent
 FRAMEWORK = (str(SYNC), str(EXPLORE))
 VALUE_MAX = 40
 """Characters of a value; what is longer ends in dots."""
+KIND = READ | WRITE | COMMUTE
 ALONE_MAX = 100
 """Steps of a single CPU that are shown whole."""
 KERNEL_NAME = re.compile(r"(?:[\w/]+\.[ch]:)?([a-z]\w*_\w+)[,.:]")
@@ -467,18 +468,27 @@ def _reordered(events: list[Event]) -> set[int]:
 
     Using an object depends on its being freed, but that says more of the one who frees it.
     """
-    cpus = [origin(event.task) for event in events]
-    steps = set(zip(cpus, (event.accesses for event in events), strict=True))
+    kinds: dict[Variable, set[tuple[int, int]]] = {}
+    users: dict[int, set[int]] = {}
+    for event in events:
+        cpu = origin(event.task)
+        frees = any(mode & FREE for _, mode in event.accesses)
+        for variable, mode in event.accesses:
+            users.setdefault(variable[0], set()).add(cpu)
+            if not frees:
+                kinds.setdefault(variable, set()).add((cpu, mode & KIND))
 
-    def is_shared(cpu: int, access: tuple[Variable, int]) -> bool:
-        others = (accesses for other, accesses in steps if other != cpu)
-        counted = (each for each in others if access[1] & FREE or not any(mode & FREE for _, mode in each))
-        return any(dependent((access,), each) for each in counted)
+    def is_shared(cpu: int, variable: Variable, mode: int) -> bool:
+        if mode & FREE:
+            return users[variable[0]] != {cpu}
+        kind = mode & KIND
+        others = (how for other, how in kinds.get(variable, ()) if other != cpu)
+        return any(how != kind or kind & WRITE for how in others)
 
     return {
         number
-        for number, (cpu, event) in enumerate(zip(cpus, events, strict=True))
-        if any(is_shared(cpu, each) for each in event.accesses)
+        for number, event in enumerate(events)
+        if any(is_shared(origin(event.task), variable, mode) for variable, mode in event.accesses)
     }
 
 
