@@ -104,6 +104,26 @@ def test_values_that_are_read_written_and_returned() -> None:
     ]
 
 
+class Made(Shared):
+    """Something that uses its parts before it is shared."""
+
+    def __init__(self) -> None:
+        self.count = Atomic(self, "count")
+        self.count.cmpxchg(0, 7)
+        self.value = self.count.read()
+
+
+def test_what_an_object_does_while_it_is_made_is_no_step() -> None:
+    def run(system: System) -> None:
+        READ_ONCE(system.thing).value  # noqa: B018
+        assert Made().count.add_return(1) == 0
+
+    assert texts({"CPU0": run}) == [
+        "CPU0: read T.value = 0",
+        "CPU0: atomic_add_return Made#1@CPU0.count 1 = 8",
+    ]
+
+
 def test_a_null_pointer_is_one() -> None:
     assert "CPU0: list_first_entry list = NULL" in texts({"CPU0": lambda system: system.list.first().value})  # type: ignore[union-attr]
 

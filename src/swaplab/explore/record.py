@@ -262,6 +262,7 @@ class _Recorder(Explorer):
         self.spawned: dict[int, Task] = {}
         self._announced: dict[int, list[FrameType]] = {}
         self._open: dict[int, list[FrameType]] = {}
+        self._given: dict[int, tuple[object, ...]] = {}
         self._refused: dict[int, _Row] = {}
         self._written: tuple[_Row, Shared, str] | None = None
         self._looks: dict[str, set[Variable]] = {}
@@ -338,7 +339,7 @@ class _Recorder(Explorer):
             begun=min(len(frames), len(before)) if begun is None else begun,
             what=task.what,
             part=(task.owner, task.member),
-            args=(),
+            args=self._given.pop(task.number, ()),
             value=[],
             held=frozenset(taken for _, taken in task.held),
             opener=event.opener if event else -1,
@@ -349,10 +350,12 @@ class _Recorder(Explorer):
     def step(self, part: Part, mode: Mode, what: str, do: Callable[..., T], *args: object) -> T:
         """Take down what it is given and what it returns."""
         task = self.task
+        before = task.last if task else -1
+        if task:
+            self._given[task.number] = () if what in ("read", "write") else args
         found = super().step(part, mode, what, do, *args)
-        if task and task.last >= 0:
+        if task and task.last != before:  # as it is while an object is being made
             row = self.rows[task.last]
-            row.args = () if what in ("read", "write") else args
             if what == "write":
                 row.value.append(args[-1] if args else found)
             elif found is not None or (isinstance(mode, int) and mode & READ) or what in POINTERS:
