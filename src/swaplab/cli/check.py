@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated
 
 import msgspec
@@ -157,7 +158,8 @@ def _replay(path: Path, targets: list[str], only: str, json: bool) -> None:
     if json:
         print(msgspec.json.encode(found).decode())  # noqa: T201
     else:
-        diagrams = (f"{each.label}\n\n{diagram(each.steps, each.kind, each.sentence, _width())}" for each in found)
-        print("\n\n".join(diagrams))  # noqa: T201
+        width = _width()
+        diagrams = (diagram(each.steps, each.kind, each.sentence, width) for each in found)
+        print("\n\n".join(f"{fill(each.label, width)}\n\n{shown}" for each, shown in zip(found, diagrams, strict=True)))  # noqa: T201
     if any(each.bug and each.case.holds is not False for each in chosen):
         raise SystemExit(BROKEN)
