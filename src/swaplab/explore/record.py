@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from swaplab.explore.history import FREE, Event, Variable, dependent
+from swaplab.explore.history import FREE, Event, Variable
 from swaplab.explore.program import Program
 from swaplab.explore.runtime import READER, Explorer, Strategy
 from swaplab.explore.strategies import Replay
@@ -122,7 +122,8 @@ class Recording:
         spawned = self._recorder.spawned
         told = shown | about
         decided = {id(self._rows[n].task) for n in about}
-        told |= {n for n, task in spawned.items() if self._rows[n].args and id(task) in decided}
+        frees = {n for n, row in enumerate(self._rows) if row.what.startswith("call_rcu") and row.args}
+        told |= {n for n in frees & spawned.keys() if id(spawned[n]) in decided}
         later = {n for n, task in spawned.items() if not any(self._rows[m].task is task for m in told)}
         told -= later - about
         opened = {n: row.opener for n, row in enumerate(self._rows) if row.opener >= 0}
