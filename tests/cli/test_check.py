@@ -102,6 +102,19 @@ def test_schedules_of_an_exhibit(tmp_path: Path) -> None:
     assert {each["kind"] for each in shown} == {"use after free"}
 
 
+def test_all_that_breaks_or_the_first(tmp_path: Path) -> None:
+    name = "async-free-vs-migration"
+    found = swaplab(name, "--only", "as they come", "--json", directory=tmp_path)
+    everything = json.loads(found.stdout)[0]["verdict"]["violations"]
+    assert len({(each["kind"], each["sentence"]) for each in everything}) == len(everything) > 1
+    shown = swaplab(name, "--only", "as they come", directory=tmp_path).stdout
+    assert all(" ".join(each["sentence"].split()) in " ".join(shown.split()) for each in everything)
+    assert "More may break" not in shown
+    first = swaplab(name, "--only", "as they come", "--first", directory=tmp_path).stdout
+    assert first.count("=> ") == 2, "one of each program"
+    assert first.count("More may break: not everything was run (the first that was found).") == 2
+
+
 def test_nothing_to_write(tmp_path: Path) -> None:
     (tmp_path / "sound.py").write_text(f"{RACE}\nsound = program(with_lock)\n")
     found = swaplab("sound.py", "-o", "race.json", directory=tmp_path)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from rich.console import Console
 
-from swaplab.cli.common import Flag, Output, check_output, report_beside, steps
+from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say, say_json, steps, tell
 from swaplab.errors import InputError
 from swaplab.explore import Bounded, Step, Violated
 from swaplab.files import write_whole
@@ -46,6 +44,7 @@ def check(
     only: Annotated[str, Parameter(show_default=False)] = "",
     replay: Annotated[Path | None, Parameter(name="--replay")] = None,
     executions: Annotated[int | None, Parameter(name="--executions")] = None,
+    first: Flag = False,
     output: Output = None,
     jobs: Annotated[int | None, Parameter(alias="-j")] = None,
     json: Flag = False,
@@ -70,6 +69,9 @@ def check(
         Run schedules of the targets again that -o wrote, and show them.
     executions
         Give up after so many executions of a program. The verdict then is no proof, and says so.
+    first
+        Stop at the first thing that breaks a program. Otherwise all that can break is found, each with the fewest
+        interruptions that it takes.
     output
         Write the schedules of all that breaks.
     jobs
@@ -93,7 +95,7 @@ def check(
     if not chosen:
         raise InputError("--only", "a part of a program's name", only)
     with steps("check", len(chosen)) as step:
-        judged = judge_all(chosen, executions, jobs or os.cpu_count() or 1, step, step.say)
+        judged = judge_all(chosen, executions, first, jobs or os.cpu_count() or 1, step, step.say)
     with report_beside(output):
         _show(judged, json, all)
     if output:
@@ -114,28 +116,27 @@ def _status(judged: list[Judgement]) -> int:
 
 def _show(judged: list[Judgement], json: bool, is_museum: bool) -> None:
     if json:
-        print(msgspec.json.encode(judged).decode())  # noqa: T201
+        say_json(judged)
         return
-    console = Console(highlight=False, markup=False, emoji=False)
     if is_museum:
-        console.print(museum(judged))
-        console.print(f"\n{museum_summary(judged)}")
+        console().print(museum(judged))
+        say(f"\n{museum_summary(judged)}")
         return
     for each in judged:
-        print(judgement(each, _width()), end="\n\n")  # noqa: T201
+        say(judgement(each, _width()) + "\n")
     if len(judged) > 1:
-        print(table(judged, _width()))  # noqa: T201
+        say(table(judged, _width()))
 
 
 def _width() -> int:
     """Return how wide a terminal is; what goes elsewhere is to be posted."""
-    console = Console()
-    return console.width if console.is_terminal else WIDTH
+    shown_on = console()
+    return shown_on.width if shown_on.is_terminal else WIDTH
 
 
 def _write(path: Path, judged: list[Judgement]) -> None:
     if not (found := encode(judged)):
-        print(f"swaplab: {path}: not written, since nothing broke", file=sys.stderr)  # noqa: T201
+        tell(f"swaplab: {path}: not written, since nothing broke")
         return
     with write_whole(path) as partial:
         partial.write_bytes(found)
@@ -156,10 +157,10 @@ def _replay(path: Path, targets: list[str], only: str, json: bool) -> None:
         for each in chosen
     ]
     if json:
-        print(msgspec.json.encode(found).decode())  # noqa: T201
+        say_json(found)
     else:
         width = _width()
-        diagrams = (diagram(each.steps, each.kind, each.sentence, width) for each in found)
-        print("\n\n".join(f"{fill(each.label, width)}\n\n{shown}" for each, shown in zip(found, diagrams, strict=True)))  # noqa: T201
+        for each in found:
+            say(f"{fill(each.label, width)}\n\n{diagram(each.steps, each.kind, each.sentence, width)}\n")
     if any(each.bug and each.case.holds is not False for each in chosen):
         raise SystemExit(BROKEN)

@@ -454,8 +454,9 @@ class Explorer:
             self.finished = not waiting
             retrying = [task.name for task in waiting if task.wakers]
         if retrying:
+            tries, it = ("tries", "it waits") if len(retrying) == 1 else ("try", "they wait")
             names = " and ".join(retrying)
-            self._find(StuckInRetry(f"{names} tries again for ever: nobody is left to change what it waits for"))
+            self._find(StuckInRetry(f"{names} {tries} again for ever: nobody is left to change what {it} for"))
         elif waiting:
             self._find(Deadlock("; ".join(self._waits(task) for task in waiting)))
 

@@ -110,6 +110,7 @@ def judge(
     target: str,
     index: int,
     executions_max: int | None,
+    first: bool = False,
     processes: int = 1,
     say: Callable[[str], None] = lambda what: None,
 ) -> Judgement:
@@ -122,7 +123,7 @@ def judge(
 
     say(case.label)
     before = time.perf_counter()
-    verdict = explore(case.program, executions_max=executions_max, processes=processes, progress=progress)
+    verdict = explore(case.program, first=first, executions_max=executions_max, processes=processes, progress=progress)
     seconds = time.perf_counter() - before
     return Judgement(target, case.label, case.holds, _is_expected(case, verdict), case.group, verdict, seconds)
 
@@ -136,22 +137,23 @@ def _is_expected(case: Case, verdict: Verdict) -> bool:
 def judge_all(
     wanted: Sequence[tuple[str, int]],
     executions_max: int | None,
+    first: bool,
     workers: int,
     step: Callable[[], None],
     say: Callable[[str], None],
 ) -> list[Judgement]:
-    """Explore programs, given by target and number, several at once, or one by all.
+    """Explore programs, given by target and number, several at once, or one by all; up to a limit, if there is one.
 
     `step` is called after each, and `say` is told what is being done, as far as that is known.
     """
     if workers == 1 or len(wanted) == 1:
         found = []
         for target, index in wanted:
-            found.append(judge(target, index, executions_max, workers, say))
+            found.append(judge(target, index, executions_max, first, workers, say))
             step()
         return found
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        futures = [pool.submit(judge, target, index, executions_max) for target, index in wanted]
+        futures = [pool.submit(judge, target, index, executions_max, first) for target, index in wanted]
         for future in futures:
             future.add_done_callback(lambda _: step())
         try:

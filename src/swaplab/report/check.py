@@ -117,14 +117,15 @@ def judgement(judged: Judgement, width: int = WIDTH) -> str:
     """Everything about one verdict, in lines of that width."""
     verdict = judged.verdict
     effort = verdict.effort
-    lines = [f"{judged.label}: {outcome(judged)} ({effort.executions:,} executions, {effort.steps:,} steps)"]
+    runs = f"{effort.executions:,} execution{'s' * (effort.executions != 1)}, {effort.steps:,} steps"
+    lines = [f"{judged.label}: {outcome(judged)} ({runs})"]
     if isinstance(verdict, Violated):
         for each in verdict.violations:
             fewest = "the fewest it takes" if each.fewest else "fewer may do; not all of them were tried"
             lines += ["", diagram(each.steps, each.kind, each.sentence, width), ""]
             lines += [f"Tasks interrupted that could have gone on: {each.preemptions} ({fewest})."]
         if verdict.limit:
-            lines += [f"More may break: this is what was found in {verdict.limit}."]
+            lines += [f"More may break: not everything was run ({verdict.limit})."]
     elif effort.reordered and not isinstance(verdict, Bounded):
         pairs = [f"  {pair.first}  <->  {pair.second}" for pair in effort.reordered[:REORDERED_MAX]]
         more = len(effort.reordered) - REORDERED_MAX
