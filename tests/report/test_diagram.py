@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,11 @@ from swaplab.report.diagram import diagram
 
 PROGRAMS: dict[str, Program[Any]] = {
     f"{exhibit.name}: {label}": program for exhibit in exhibits() for label, program in exhibit.broken.items()
-} | {cell.label: cell.program for cell in matrix() if not cell.holds and "lists at release" in cell.label}
+} | {
+    cell.label: cell.program
+    for cell in matrix()
+    if not cell.holds and ("lists at release" in cell.label or "feared, lookup rcu" in cell.label)
+}
 DECISIVE = {
     "acomp-ctx-hotunplug: freed without the mutex": (
         "kfree(CPU1.req)",
@@ -51,6 +56,14 @@ DECISIVE = {
 """What a reader has to see, by program."""
 
 
+AT_THE_END = ("invariant broken", "leak", "lock-order cycle")
+
+
+def is_named(subject: str, sentence: str) -> bool:
+    """Tell whether a sentence has the name of something in it."""
+    return bool(subject) and re.search(rf"(?<![\w.]){re.escape(subject)}(?!\w)", sentence) is not None
+
+
 def joined(text: str) -> str:
     """Undo the wrapping of lines."""
     return "".join(text.split())
@@ -65,6 +78,10 @@ def test_broken_programs(name: str) -> None:
         assert all(len(line) <= 80 for line in shown.splitlines())
         assert joined(sentence) in joined(shown)
         assert len(shown.splitlines()) > 5
+    for each in verdict.violations:
+        named = {step.subject for step in each.steps if is_named(step.subject, each.sentence)}
+        assert named <= {step.subject for step in each.steps if step.matters}, "what the sentence names is shown"
+        assert each.steps[-1].matters or each.kind in AT_THE_END, "and what breaks it"
     for operation in DECISIVE.get(name, ()):
         assert any(joined(operation) in joined(shown) for shown in diagrams.values()), operation
 
