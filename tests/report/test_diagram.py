@@ -145,3 +145,16 @@ def test_deferred_work_stands_under_its_name() -> None:
         "  write a.b = 1",
         "[CPU0]",
     ]
+
+
+def test_what_comes_again_and_again_is_folded() -> None:
+    steps = [step("CPU0", value="0"), *(step("CPU0", "f()", value=value) for value in "12" * 4), step("CPU1")]
+    assert [line.rstrip() for line in diagram(steps, "warning", "it is so").splitlines()[2:-2]] == [
+        "write a.b = 0",
+        "f()",
+        "  write a.b = 1",
+        "f()",
+        "  write a.b = 2",
+        "[the same 3 times more]",
+        "                         write a.b = 1",
+    ]

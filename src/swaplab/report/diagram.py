@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from textwrap import wrap
@@ -16,10 +16,14 @@ WIDTH = 80
 """Of what is posted to mailing lists."""
 INDENT = "  "
 GAP = 2
+FOLDED = 3
+"""How often lines have to come in a row to be shown once."""
+FOLD_MAX = 30
+"""And how many they may be."""
 FIXED = "\u00a0"
 """A space at which no line is broken."""
-ARGUMENT_FIRST = ("list_add", "list_move", "list_splice", "list_next", "atomic_add")
-"""Operations that Linux gives what is added before that to which it is added."""
+LAST_FIRST = ("list_add", "list_move", "list_splice", "list_next", "atomic_add", "queue_work")
+"""Operations whose arguments Linux has in another order: what is added before that to which it is added."""
 
 
 class _Line(NamedTuple):
@@ -54,7 +58,7 @@ def diagram(steps: Iterable[Step], kind: str, sentence: str, width: int = WIDTH)
     """
     steps = list(steps)
     names = dict(sorted({step.column: step.cpu for step in steps}.items()))
-    rows = _rows(steps)
+    rows = list(_folded(_rows(steps)))
     lines = _columns(rows, names, width) if names else []
     return "\n".join([*lines, "", *wrap(f"=> {kind}: {sentence}", width, subsequent_indent="   ")])
 
@@ -157,6 +161,29 @@ def _rows(steps: list[Step]) -> list[_Line]:
     return rows
 
 
+def _folded(rows: list[_Line]) -> Iterator[_Line]:
+    """Say of lines that come again and again how often, instead of showing them."""
+    at = 0
+    while at < len(rows):
+        runs = ((length, _times(rows, at, length)) for length in range(1, FOLD_MAX + 1))
+        length, times = max(runs, key=lambda run: run[0] * run[1])
+        if times < FOLDED:
+            yield rows[at]
+            at += 1
+        else:
+            yield from rows[at : at + length]
+            yield rows[at]._replace(text=f"[the same {times - 1} times more]")
+            at += length * times
+
+
+def _times(rows: list[_Line], at: int, length: int) -> int:
+    """Return how often a run of lines comes in a row; 0 if not once more."""
+    times = 1
+    while rows[at : at + length] == rows[at + times * length : at + (times + 1) * length]:
+        times += 1
+    return times if times > 1 else 0
+
+
 def _leaves(steps: list[Step]) -> list[tuple[Step, list[_Call]]]:
     """Return the operations to show, each with the functions it is in.
 
@@ -183,8 +210,8 @@ def _operation(step: Step) -> str:
     if step.what in ("read", "write"):
         return f"{step.what}{FIXED}{step.subject}{_equals(step.value)}"
     arguments = [step.subject, *step.arguments] if step.subject else step.arguments
-    if step.what.startswith(ARGUMENT_FIRST):
-        arguments = [*arguments[1:], *arguments[:1]]
+    if step.what.startswith(LAST_FIRST):
+        arguments = [*arguments[-1:], *arguments[:-1]]
     call = f"{step.what}({', '.join(arguments)})" if arguments else step.what
     return f"{call} waits" if step.value == "waits" else f"{call}{_equals(step.value)}"
 
