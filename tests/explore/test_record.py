@@ -9,6 +9,7 @@ from swaplab.explore import Program, Step, Violated, explore
 from swaplab.kernel.sync import (
     Array,
     Atomic,
+    KernelWarning,
     ListHead,
     ListNode,
     Mutex,
@@ -157,6 +158,16 @@ def test_what_an_invariant_looks_at_matters_though_it_commutes_and_one_cpu_does_
 
     shown = texts({"CPU0": take, "CPU1": other}, lambda system: system.folios[0].ref.count == 1)
     assert shown == ["CPU0: percpu_ref_get Folio#1.ref = "]
+
+
+def test_what_an_invariant_looks_at_that_raises() -> None:
+    def check(system: System) -> bool:
+        if system.count.value:
+            raise KernelWarning("it is one")
+        return True
+
+    tasks = {"CPU0": lambda system: system.count.add(1), "CPU1": lambda system: system.folios[1].ref.get()}
+    assert texts(tasks, check) == ["CPU0: atomic_add count 1 = "]
 
 
 def test_the_object_of_a_use_after_free_is_shown_whole() -> None:

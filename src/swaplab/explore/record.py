@@ -295,13 +295,18 @@ class _Recorder(Explorer):
         @wraps(check)
         def noted(*args: object) -> bool:
             self._looking = self._looks[sentence] = set()
-            with looked_at(lambda part: self._look(part.owner, part.name)):
-                return check(*args)
+            try:
+                with looked_at(lambda part: self._look(part.owner, part.name)):
+                    return check(*args)
+            except KernelBug as bug:
+                self._looks[str(bug)] = self._looking
+                raise
 
         return noted
 
     def _look(self, thing: Shared | None, member: str) -> None:
-        self._looking.add((_number(thing), member))
+        if thing is None or "_number" in thing.__dict__:
+            self._looking.add((_number(thing), member))
 
     # Steps
 
