@@ -8,7 +8,7 @@ from swaplab.report.check import table
 
 
 def judged(label: str, group: str = "", as_expected: bool = True) -> Judgement:
-    return Judgement("target", label, True, as_expected, group, Holds(Effort(1234, 5, [])), 1.5)
+    return Judgement("target", label, True, as_expected, group, Holds(Effort(1234, 5, []), []), 1.5)
 
 
 def test_groups() -> None:

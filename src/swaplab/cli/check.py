@@ -18,7 +18,7 @@ from swaplab.races.cases import Judgement, cases, judge_all
 from swaplab.races.museum import exhibits
 from swaplab.races.schedules import encode, load
 from swaplab.races.schedules import replay as run_again
-from swaplab.report.check import judgement, museum, museum_summary, table
+from swaplab.report.check import judgement, memory_order_summary, museum, museum_summary, table
 from swaplab.report.diagram import WIDTH, diagram
 
 __all__ = ["check"]
@@ -120,12 +120,14 @@ def _show(judged: list[Judgement], json: bool, is_museum: bool) -> None:
         return
     if is_museum:
         console().print(museum(judged))
-        say(f"\n{museum_summary(judged)}")
+        say(f"\n{museum_summary(judged)}\n{memory_order_summary(judged)}")
         return
     for each in judged:
         say(judgement(each, _width()) + "\n")
     if len(judged) > 1:
         say(table(judged, _width()))
+        if summary := memory_order_summary(judged):
+            say(f"\n{summary}")
 
 
 def _width() -> int:

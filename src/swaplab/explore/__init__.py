@@ -6,9 +6,24 @@ from swaplab.explore.program import Program, ProgramError
 from swaplab.explore.record import record
 from swaplab.explore.search import Search, explore
 from swaplab.explore.strategies import FewPreemptions, PriorityWalk, RandomWalk
-from swaplab.explore.verdict import SMALL_PRINT, Bounded, Effort, Holds, Schedule, Step, Verdict, Violated, Violation
+from swaplab.explore.verdict import (
+    CARRIES_OVER,
+    MAY_MATTER,
+    SMALL_PRINT,
+    Bounded,
+    Effort,
+    Holds,
+    Schedule,
+    Step,
+    Unsure,
+    Verdict,
+    Violated,
+    Violation,
+)
 
 __all__ = [
+    "CARRIES_OVER",
+    "MAY_MATTER",
     "SMALL_PRINT",
     "Bounded",
     "Effort",
@@ -21,6 +36,7 @@ __all__ = [
     "Schedule",
     "Search",
     "Step",
+    "Unsure",
     "Verdict",
     "Violated",
     "Violation",

@@ -37,7 +37,7 @@ class Event:
         thing: the object it is done to.
         function: that does it.
         fails: whether it is a conditional operation that fails.
-        points: number of the object that it reads a pointer to, 0 for none.
+        points: numbers of the objects that it reads pointers to.
         wakers: for one that waits for a change, bits of the changes, one of which has to come before it.
         races: earlier events that this one could be swapped with.
     """
@@ -56,7 +56,7 @@ class Event:
     thing: Shared | None = None
     function: str = ""
     fails: bool = False
-    points: int = 0
+    points: tuple[int, ...] = ()
     wakers: int = 0
     races: tuple[int, ...] = ()
 

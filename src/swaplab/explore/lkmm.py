@@ -10,15 +10,31 @@ they go on through plain loads of pointers. Without the others the model orders 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from swaplab.explore.event import Event, Variable
+from swaplab.explore.event import WATCH, Event, Variable
 from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, LOCK, PLAIN, READ, RELEASE, RMW, STRONG, WRITE
 
-__all__ = ["Source", "Target", "is_ordered"]
+__all__ = ["Past", "Source", "Target", "is_ordered"]
 
 Tasks = set[int]
+Wholes = Mapping[int, int]
+"""Of objects that are embedded in another its number, by theirs."""
+
+
+class Past(NamedTuple):
+    """An execution so far.
+
+    Attributes:
+        events: in order.
+        seen: by event, bits of those that happen before it.
+        wholes: what objects are embedded in.
+    """
+
+    events: Sequence[Event]
+    seen: Sequence[int]
+    wholes: Wholes
 
 
 class Source(NamedTuple):
@@ -54,7 +70,8 @@ class _Step:
     def __init__(self, event: Event, seen: int) -> None:
         self.task = event.task
         self.seen = seen
-        self.accesses = [(variable, READ) for variable, _ in event.accesses] if event.fails else event.accesses
+        accesses = [access for access in event.accesses if not access[1] & WATCH]
+        self.accesses = [(variable, READ) for variable, _ in accesses] if event.fails else accesses
         self.mode = 0
         for _, mode in self.accesses:
             self.mode |= mode
@@ -88,9 +105,13 @@ class _Execution:
 
     Of each task: whether it has made accesses that do, which order nothing before there is a fence; and which of those
     to come do.
+
+    Args:
+        wholes: what objects are embedded in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wholes: Wholes) -> None:
+        self._wholes = wholes
         self.read: Tasks = set()
         self.written: Tasks = set()
         self.unlocked: Tasks = set()
@@ -126,7 +147,7 @@ class _Execution:
     def reaches(self, step: _Step, variable: Variable | None, is_write: bool) -> bool:
         """Tell whether a step that has begun executes after it, as a read or a write if it is plain."""
         if not step.is_marked:
-            if variable and (step.task, variable[0]) in self._pointers:
+            if variable and self._is_through(step.task, variable):
                 return True
             return step.task in (self.later_writes if is_write else self.later_reads)
         task = step.task
@@ -143,7 +164,10 @@ class _Execution:
             return True
         if _writes(mode) and task in self._touched.get(variable, ()):
             return True
-        return (task, variable[0]) in self._pointers
+        return self._is_through(task, variable)
+
+    def _is_through(self, task: int, variable: Variable) -> bool:
+        return (task, self._wholes.get(variable[0], variable[0])) in self._pointers
 
     def end(self, number: int, step: _Step, reached: bool) -> None:
         """Enter a step; `reached` says whether it executes after it."""
@@ -181,8 +205,8 @@ class _Execution:
             self.order(task)
         if step.unlocks:
             self.unlocked.add(task)
-        if step.points:
-            self._pointers.add((task, step.points))
+        for thing in step.points:
+            self._pointers.add((task, thing))
 
     def order(self, task: int) -> None:
         """Have whatever a task does from now on execute after it."""
@@ -226,11 +250,12 @@ class _Visibility:
 
     Args:
         task: of the access that has to see it.
+        wholes: what objects are embedded in.
     """
 
-    def __init__(self, task: int) -> None:
+    def __init__(self, task: int, wholes: Wholes) -> None:
         self.task = task
-        self.seers = _Execution()
+        self.seers = _Execution(wholes)
         self._had: Tasks = set()
         self._wrote: Tasks = set()
         self._later_writes: Tasks = set()
@@ -320,16 +345,15 @@ class Target(NamedTuple):
     mode: int
 
 
-def is_ordered(events: Sequence[Event], seen: Sequence[int], source: Source, target: Target) -> bool:
+def is_ordered(past: Past, source: Source, target: Target) -> bool:
     """Tell whether two conflicting accesses by different tasks are ordered, so that they are no data race.
 
     Args:
-        events: of the execution, before the second access.
-        seen: by event, bits of those that happen before it.
+        past: what comes before the second access.
         source: the first access.
         target: the second.
     """
-    execution, visibility = _Execution(), _Visibility(target.event.task)
+    execution, visibility = _Execution(past.wholes), _Visibility(target.event.task, past.wholes)
     is_marked = source.event is not None and not source.mode & PLAIN
     if is_marked and source.event:
         step = _Step(source.event, 0)
@@ -341,10 +365,10 @@ def is_ordered(events: Sequence[Event], seen: Sequence[int], source: Source, tar
         execution.read.add(source.task)
         visibility.start(source.task)
     known: dict[int, int] = {}
-    for number in range(source.start, len(seen)):
-        task = events[number].task
-        step = _Step(events[number], seen[number] & ~known.get(task, 0))
-        known[task] = seen[number]
+    for number in range(source.start, len(past.seen)):
+        task = past.events[number].task
+        step = _Step(past.events[number], past.seen[number] & ~known.get(task, 0))
+        known[task] = past.seen[number]
         execution.begin(step)
         execution.end(number, step, execution.reaches(step, None, False))
         visibility.begin(step)

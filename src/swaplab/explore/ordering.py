@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from swaplab.explore.event import WATCH, Event, Variable
-from swaplab.explore.lkmm import Source, Target, is_ordered
+from swaplab.explore.lkmm import Past, Source, Target, is_ordered
 from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, LOCK, PLAIN, RACY, READ, RELEASE, RMW, STRONG, WRITE
 
 __all__ = ["OBJECT_SHIFT", "Ordering", "Race", "bits"]
@@ -79,6 +79,7 @@ class Ordering:
         self.seen: list[int] = []
         self.births: dict[int, tuple[int, int]] = {}
         self.wholes: dict[int, int] = {}
+        self._past = Past(events, self.seen, self.wholes)
         self.unsure: set[tuple[str, str]] = set()
         self._doubted: set[tuple[object, ...]] = set()
         self._released: dict[Variable, int] = {}
@@ -171,25 +172,26 @@ class Ordering:
         taken = next(number for number in events if any(each == variable for each, _ in self.events[number].accesses))
         return 1 << taken
 
-    def points(self, number: int, thing: int) -> None:
-        """Enter that an event, if it is the last, has read a pointer to an object.
+    def points(self, number: int, things: tuple[int, ...]) -> None:
+        """Enter that an event, if it is the last, has read pointers to objects.
 
-        Through it what was released with it is seen: an address dependency, of accesses to the object itself, and of
-        the pointers read there in turn.
+        Through them what was released with them is seen: an address dependency, of accesses to the objects themselves,
+        and of the pointers read there in turn.
         """
         if number < len(self.seen) - 1:
             return
         event = self.events[number]
-        event.points = thing
+        event.points = tuple(self.wholes.get(thing, thing) for thing in things)
         carried = 0
         for variable, mode in event.accesses:
             carried |= self._seen_through(event.task, variable[0])
             if not mode & PLAIN:
                 carried |= self._released.get(variable, 0)
-        key = (event.task, self.wholes.get(thing, thing))
-        through = self._through.get(key, 0)
-        self._pointers.append((number, key, through))
-        self._through[key] = through | carried
+        for thing in event.points:
+            key = (event.task, thing)
+            through = self._through.get(key, 0)
+            self._pointers.append((number, key, through))
+            self._through[key] = through | carried
 
     def _seen_through(self, task: int, thing: int) -> int:
         """Return bits of the events that a task sees through the pointer by which it has found an object."""
@@ -212,7 +214,7 @@ class Ordering:
         for number in bits(others):
             other = self.events[number]
             mode = READ if other.fails else next(each for touched, each in other.accesses if touched == variable)
-            if not is_ordered(self.events, self.seen, Source(number + 1, other.task, mode, other), target):
+            if not is_ordered(self._past, Source(number + 1, other.task, mode, other), target):
                 races.append(Race(number, other.task, variable, target.mode))
         return races
 
@@ -232,6 +234,6 @@ class Ordering:
         # Those stores are plain.
         source = Source(last + 1, maker, WRITE | PLAIN)
         is_known = not target.variable[1] or target.mode & RACY
-        if is_known or is_ordered(self.events, self.seen, source, target):
+        if is_known or is_ordered(self._past, source, target):
             return []
         return [Race(-1, maker, target.variable, target.mode)]

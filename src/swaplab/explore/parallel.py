@@ -58,6 +58,7 @@ class Report(NamedTuple):
 
     Attributes:
         traces, shortest, vain, reordered: as of a search and its findings, since the last report.
+        unsure: as of an ordering, since then.
         wanted: sequences to be run at states on the way, by depth.
         nodes: states below the job's that are given up; all but the last have nothing to give.
         path: what the process keeps to itself: all that begins like this.
@@ -69,6 +70,7 @@ class Report(NamedTuple):
     shortest: dict[tuple[str, str], Order]
     vain: int
     reordered: set[tuple[str, str]]
+    unsure: set[tuple[str, str]]
     wanted: list[tuple[int, list[Step]]]
     nodes: list[Node]
     path: Path
@@ -88,6 +90,7 @@ class Helper(OptimalSearch):
         super().__init__()
         self.asked = asked
         self.report = report
+        self.unsure: set[tuple[str, str]] = set()
         self._begin_report()
 
     def _begin_report(self) -> None:
@@ -99,6 +102,7 @@ class Helper(OptimalSearch):
 
     def do(self, explorer: Explorer, job: Job) -> None:
         """Run all of a job, less what is given up on the way."""
+        self.unsure = explorer.history.ordering.unsure
         self.nodes, self.base, self.kept = job.nodes, len(job.nodes) - 1, 0
         self.is_first, is_left = True, True
         try:
@@ -125,7 +129,8 @@ class Helper(OptimalSearch):
 
     def _report(self, nodes: list[Node], is_over: bool, failed: bool = False) -> None:
         path = tuple(node.taken.task for node in self.nodes[: self.base + 1])
-        done = (self.traces, self.findings.shortest, self.vain, self.reordered)
+        done = (self.traces, self.findings.shortest, self.vain, self.reordered, {*self.unsure})
+        self.unsure.clear()
         self.report(Report(*done, self.wanted, nodes, path, is_over, failed))
         self._begin_report()
 
@@ -299,6 +304,7 @@ class ParallelSearch(OptimalSearch):
             self.vain += report.vain + len(self.traces.keys() & report.traces)
             self.traces |= report.traces
             self.reordered |= report.reordered
+            explorer.history.ordering.unsure |= report.unsure
         return True
 
 

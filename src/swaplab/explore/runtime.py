@@ -664,8 +664,8 @@ class Explorer:
             task.accesses = self._touch(thing, name, mode)
             task.caller = _caller()
             self._point(task, what, thing, name)
-            if mode & READ and isinstance(found := thing.__dict__.get(name), Shared):
-                self.history.ordering.points(task.last, found.__dict__["_number"])
+            if mode & READ and (things := _pointed(thing.__dict__.get(name))):
+                self.history.ordering.points(task.last, things)
         if "_freed" in thing.__dict__:
             raise UseAfterFree(f"{thing.label}{'.' * bool(name)}{name} is used after it was freed")
 
@@ -705,8 +705,8 @@ class Explorer:
             for each in _lists(part, args):
                 self._insist_alive(each)
         found = do(part, *args)
-        if is_new and isinstance(found, Shared):
-            self.history.ordering.points(task.last, found.__dict__["_number"])
+        if is_new and (things := _pointed(found)):
+            self.history.ordering.points(task.last, things)
         return found
 
     def fails(self, kind: str) -> bool:
@@ -1007,6 +1007,15 @@ def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:
     """Return what an operation on lists and entries is one on: these, and the lists that the entries are on."""
     parts = [part, *(each for each in args if isinstance(each, Part))]
     return parts + [each.head for each in parts if isinstance(each, ListNode) and each.head is not None]
+
+
+def _pointed(value: object) -> tuple[int, ...]:
+    """Return numbers of the objects that a value points to."""
+    if isinstance(value, Shared):
+        return (value.__dict__["_number"],)
+    if isinstance(value, tuple):
+        return tuple(each.__dict__["_number"] for each in value if isinstance(each, Shared))
+    return ()
 
 
 def _access(what: str, mode: int) -> str:

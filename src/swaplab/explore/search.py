@@ -12,7 +12,7 @@ from swaplab.explore.program import Program
 from swaplab.explore.record import record
 from swaplab.explore.runtime import Explorer, Strategy
 from swaplab.explore.shortest import Order
-from swaplab.explore.verdict import Bounded, Effort, Holds, Reordering, Schedule, Verdict, Violated, Violation
+from swaplab.explore.verdict import Bounded, Effort, Holds, Reordering, Schedule, Unsure, Verdict, Violated, Violation
 
 __all__ = ["Search", "explore"]
 
@@ -74,7 +74,8 @@ def explore(
         progress(search.executions)
         return search.executions != executions_max and not (first and found)
 
-    is_complete = search.run(Explorer(program, search), visit)
+    explorer = Explorer(program, search)
+    is_complete = search.run(explorer, visit)
     limit = search.limit
     if not is_complete:
         limit = "the first that was found" if first and found else f"{executions_max:,} executions"
@@ -83,7 +84,8 @@ def explore(
         by_length = sorted(found.items(), key=lambda item: (item[1], item[0]))
         violations = [_violation(program, *key, order, not limit) for key, order in by_length]
         return Violated(effort, violations, limit)
-    return Bounded(effort, limit) if limit else Holds(effort)
+    unsure = sorted(Unsure(*pair) for pair in explorer.history.ordering.unsure)
+    return Bounded(effort, limit) if limit else Holds(effort, unsure)
 
 
 def _violation(program: Program[Any], kind: str, sentence: str, order: Order, is_all: bool) -> Violation:

@@ -7,6 +7,8 @@ from typing import ClassVar
 import msgspec
 
 __all__ = [
+    "CARRIES_OVER",
+    "MAY_MATTER",
     "SMALL_PRINT",
     "Bounded",
     "Effort",
@@ -14,16 +16,28 @@ __all__ = [
     "Reordering",
     "Schedule",
     "Step",
+    "Unsure",
     "Verdict",
     "Violated",
     "Violation",
 ]
 
 SMALL_PRINT = "Memory is sequentially consistent: what only weaker memory orders would allow is not looked at."
+CARRIES_OVER = (
+    "Carries over to Linux's memory order: whatever conflicts is ordered by locks, fully ordered operations or RCU."
+)
+MAY_MATTER = "That may matter, for what neither locks nor fully ordered operations nor RCU order:"
 
 
 class Reordering(msgspec.Struct, frozen=True, order=True):
     """Two operations that were run in both orders."""
+
+    first: str
+    second: str
+
+
+class Unsure(msgspec.Struct, frozen=True, order=True):
+    """Two operations that conflict, and whose order weaker memory may not keep."""
 
     first: str
     second: str
@@ -85,9 +99,15 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class Holds(msgspec.Struct, frozen=True, tag="holds"):
-    """Nothing breaks in any interleaving."""
+    """Nothing breaks in any interleaving.
+
+    Attributes:
+        unsure: pairs of operations that neither locks nor fully ordered operations nor RCU order. If there are none,
+            Linux's memory order allows nothing more, and the verdict carries over to it.
+    """
 
     effort: Effort
+    unsure: list[Unsure]
     complete: ClassVar[bool] = True
 
 

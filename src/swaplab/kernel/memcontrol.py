@@ -38,6 +38,7 @@ from swaplab.kernel.sync import (
     Shared,
     SpinLock,
     XArray,
+    data_race,
     kfree,
     kfree_rcu,
     rcu,
@@ -609,7 +610,8 @@ def zswap_writeback_write(memcg: MemCgroup, enabled: bool) -> None:
 def memory_stat(memcg: MemCgroup) -> dict[str, int]:
     """Numbers of memory.stat and its neighbours, here and below; `anon`, `zswap`, `zswapped` and the rest in bytes."""
     with rcu:
-        anon = sum(each.lruvec.size for each in css_descendants(memcg))
+        # Without the lock, as what rstat has flushed last.
+        anon = sum(data_race(each.lruvec).size for each in css_descendants(memcg))
     stat = memcg.events.all()
     stat |= {name: stat.get(name, 0) for name in ("zswpin", "zswpout", "zswpwb", "pgmajfault")}
     stat |= {"anon": anon * PAGE_SIZE, "zswap": memcg.zswap_bytes.read(), "zswapped": memcg.zswapped.read() * PAGE_SIZE}

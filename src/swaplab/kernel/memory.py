@@ -239,7 +239,7 @@ def finish_swapin(swap: Swap, si: SwapInfo, pte: SwapPte, folio: Folio) -> Fault
 
     The caller's reference goes to the page table.
     """
-    fault, is_mapped = Fault.DONE, False
+    fault = Fault.DONE
     folio.lock.acquire()
     # A private folio has no slot of its own; one of the swap cache may have lost it before it was locked.
     if not folio.swap or folio.swap == pte.entry:
@@ -251,10 +251,11 @@ def finish_swapin(swap: Swap, si: SwapInfo, pte: SwapPte, folio: Folio) -> Fault
                 if should_try_to_free_swap(swap, folio, pte.write):
                     folio_free_swap(swap, si, folio)
                 map_folio(pte.mm, pte.key, folio)
-                is_mapped = True
+                # Before the page table is unlocked: whoever unmaps the folio then may free it.
+                folio.lock.release()
+                return Fault.DONE
     folio.lock.release()
-    if not is_mapped:
-        folio_put(folio)
+    folio_put(folio)
     return fault
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_online
 from swaplab.kernel.page_counter import PAGE_SHIFT
 from swaplab.kernel.swapfile import Swap
-from swaplab.kernel.sync import READ_ONCE, rcu, relax
+from swaplab.kernel.sync import READ_ONCE, data_race, rcu, relax
 from swaplab.kernel.zswap_entry import NODE
 from swaplab.kernel.zswap_pool import mem_cgroup_zswap_writeback_enabled
 from swaplab.kernel.zswap_writeback import ShrinkWalk
@@ -23,7 +23,8 @@ def list_lru_shrink_count(swap: Swap, memcg: MemCgroup) -> int:
     """Entries on a memcg's list, never negative: mm/list_lru.c:list_lru_count_one, 6.12."""
     with rcu:
         one = swap.zswap.list_lru.from_memcg_idx(NODE, READ_ONCE(memcg).kmemcg_id)
-        return max(0, READ_ONCE(one).nr_items) if one else 0
+        # list_lru_count_one, too, reads without the lock what is changed plainly under it.
+        return max(0, data_race(one).nr_items) if one else 0
 
 
 def spend_protection(memcg: MemCgroup, freeable: int) -> int:

@@ -133,10 +133,14 @@ def get_swap_page(swap: Swap, si: SwapInfo) -> int:
         The slot, or 0 if there is none.
     """
     entry = scan_swap_map_slots(swap, si)
+    # Where Linux counts SWP_SCANNING, so that swapoff waits.
+    if entry or not si.users.tryget_live():
+        return entry
     cached = 0
     while not entry and (cached := READ_ONCE(si.swap_map.counts).find(bytes([SWAP_HAS_CACHE]), cached + 1)) > 0:
         if try_to_reclaim_swap(swap, si, cached):
             entry = scan_swap_map_slots(swap, si)
+    si.users.put()
     return entry
 
 

@@ -23,7 +23,7 @@ from swaplab.kernel.page_io import swap_writepage
 from swaplab.kernel.shrinker import shrink_slab
 from swaplab.kernel.swap_state import add_to_swap, remove_from_swap_cache
 from swaplab.kernel.swapfile import Swap, SwapInfo
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, data_race
 
 __all__ = ["SWAP_CLUSTER_MAX", "reclaim_folio", "try_to_free_mem_cgroup_pages"]
 
@@ -119,7 +119,8 @@ def shrink_list(swap: Swap, lruvec: Lruvec, nr_to_scan: int) -> int:
 
 def get_scan_count(memcg: MemCgroup, priority: int) -> int:
     """How many folios to look at: mm/vmscan.c:get_scan_count, 6.12, where all pages are anonymous."""
-    size = memcg.lruvec.size
+    # mem_cgroup_get_zone_lru_size: without the lock under which mem_cgroup_update_lru_size changes it plainly.
+    size = data_race(memcg.lruvec).size
     return size >> priority or (0 if mem_cgroup_online(memcg) else min(size, SWAP_CLUSTER_MAX))
 
 

@@ -9,13 +9,14 @@ from textwrap import wrap
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from swaplab.explore import SMALL_PRINT, Bounded, Violated
+from swaplab.explore import CARRIES_OVER, MAY_MATTER, SMALL_PRINT, Bounded, Holds, Violated
 from swaplab.races.cases import Judgement
 from swaplab.report.diagram import WIDTH, diagram
 
-__all__ = ["judgement", "museum", "museum_summary", "outcome", "table"]
+__all__ = ["judgement", "memory_order_summary", "museum", "museum_summary", "outcome", "table"]
 
 REORDERED_MAX = 8
+UNSURE_MAX = 8
 GAP = 2
 VERDICT, NUMBERS = 26, 20
 """Widths of verdicts, and of executions and seconds."""
@@ -130,8 +131,25 @@ def judgement(judged: Judgement, width: int = WIDTH) -> str:
         pairs = [f"  {pair.first}  <->  {pair.second}" for pair in effort.reordered[:REORDERED_MAX]]
         more = len(effort.reordered) - REORDERED_MAX
         lines += ["Run in both orders:", *pairs, *([f"  and {more} more pairs"] if more > 0 else [])]
-    lines = [part for line in [*lines, SMALL_PRINT] for part in line.split("\n")]
+    lines += _memory_order(verdict) if isinstance(verdict, Holds) else [SMALL_PRINT]
+    lines = [part for line in lines for part in line.split("\n")]
     return "\n".join(part for line in lines for part in _wrapped(line, width))
+
+
+def _memory_order(verdict: Holds) -> list[str]:
+    """Say what the verdict says of memory that is not sequentially consistent."""
+    if not verdict.unsure:
+        return [CARRIES_OVER]
+    pairs = [f"  {pair.first}  <->  {pair.second}" for pair in verdict.unsure[:UNSURE_MAX]]
+    more = len(verdict.unsure) - UNSURE_MAX
+    return [f"{SMALL_PRINT} {MAY_MATTER}", *pairs, *([f"  and {more} more pairs"] if more > 0 else [])]
+
+
+def memory_order_summary(judged: Sequence[Judgement]) -> str:
+    """How many verdicts carry over to Linux's memory order, in a sentence; nothing if none holds."""
+    held = [each.verdict for each in judged if isinstance(each.verdict, Holds)]
+    over = sum(not verdict.unsure for verdict in held)
+    return f"{over} of {len(held)} that hold carry over to Linux's memory order." if held else ""
 
 
 def _wrapped(line: str, width: int) -> list[str]:
