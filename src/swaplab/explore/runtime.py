@@ -44,7 +44,6 @@ from swaplab.kernel.sync.bugs import (
     UseAfterFree,
     noted_in,
 )
-from swaplab.kernel.sync.lists import ListHead, ListNode
 from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import (
     ACQUIRE,
@@ -60,6 +59,7 @@ from swaplab.kernel.sync.runtime import (
     Block,
     Conditional,
     Mode,
+    Several,
     install,
 )
 from swaplab.kernel.sync.shared import Key, Made, Part, Shared, watched
@@ -583,12 +583,17 @@ class Explorer:
         self._point(task, what, None, "")
         task.ready = task.after = None
 
-    def _moving(self, part: Part, mode: int | Callable[[Any], int], args: tuple[object, ...]) -> Accesses:
+    def _moving(self, part: Part, mode: Several | Callable[[Any], int], args: tuple[object, ...]) -> Accesses:
         """Return what an operation touches that depends on when it is done."""
-        mode = mode if isinstance(mode, int) else mode(part)
-        parts = _lists(part, args) if isinstance(part, ListHead | ListNode) else [part]
-        accesses = [self._touch(each.owner, each.name, mode)[0] for each in parts]
-        return tuple(dict.fromkeys(accesses))
+        if not isinstance(mode, Several):
+            return self._touch(part.owner, part.name, mode(part))
+        found: Accesses = ()
+        for each, how in mode.parts(part, *args):
+            if how:
+                found += self._touch(each.owner, each.name, how)
+            elif each.owner is not None:
+                found += self._touch(each.owner, LIFE, READ)
+        return tuple(dict.fromkeys(found))
 
     def _touch(self, owner: Shared | None, member: str, mode: int) -> Accesses:
         """Return what an operation on a member touches; the same tuple for the same."""
@@ -690,7 +695,7 @@ class Explorer:
             if isinstance(mode, Conditional):
                 mode, fails = mode
                 task.fails = lambda: fails(part, *args)
-            if callable(mode) or isinstance(part, ListHead | ListNode):
+            if not isinstance(mode, int):
                 task.moving = (part, mode, args)
                 self._point(task, what, owner, part.name)
                 task.moving = None
@@ -700,10 +705,8 @@ class Explorer:
                     task.accesses += self._touch(owner, part.whole.name, COMMUTE | mode & PLAIN)
                 self._point(task, what, owner, part.name)
             task.fails = None
-        self._insist_alive(part)
-        if isinstance(part, ListHead | ListNode):
-            for each in _lists(part, args):
-                self._insist_alive(each)
+        for each in (each for each, _ in mode.parts(part, *args)) if isinstance(mode, Several) else (part,):
+            self._insist_alive(each)
         found = do(part, *args)
         if is_new and (things := _pointed(found)):
             self.history.ordering.points(task.last, things)
@@ -1001,12 +1004,6 @@ def _ends(tasks: Sequence[Task]) -> tuple[Callable[[], bool], Callable[[], list[
 def _message(error: AssertionError) -> str:
     """Return what an assertion says, the same in every execution: pytest adds lines with addresses of objects."""
     return re.sub(" at 0x[0-9a-f]+", "", str(error).partition("\n")[0])
-
-
-def _lists(part: Part, args: tuple[object, ...]) -> list[Part]:
-    """Return what an operation on lists and entries is one on: these, and the lists that the entries are on."""
-    parts = [part, *(each for each in args if isinstance(each, Part))]
-    return parts + [each.head for each in parts if isinstance(each, ListNode) and each.head is not None]
 
 
 def _pointed(value: object) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from greenlet import greenlet
 
 from swaplab.explore.history import Accesses
 from swaplab.kernel.sync.locks import Lock
+from swaplab.kernel.sync.runtime import Several
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["CHILDREN_MAX", "NOTHING", "Task", "origin"]
@@ -101,7 +102,7 @@ class Task:
         self.done = self.crashed = self.is_callback = False
         self.last = self.opener = -1
         self.accesses: Accesses = NOTHING
-        self.moving: tuple[Part, int | Callable[[Any], int], tuple[object, ...]] | None = None
+        self.moving: tuple[Part, Several | Callable[[Any], int], tuple[object, ...]] | None = None
         self.what = "start"
         self.owner: Shared | None = None
         self.fails: Callable[[], bool] | None = None

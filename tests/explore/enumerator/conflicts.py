@@ -12,7 +12,8 @@ same operations, and the same order of those that conflict, are one (a Mazurkiew
 - read sections: whoever begins one, which the holder of a spinlock does, reads the variable `rcu`; who starts to wait
   for a grace period, or has something called after one, adds to it. The end of a section touches nothing, nor does the
   end of waiting, for whatever: no task can tell how long somebody waits;
-- a list: the head, and the entry; what an operation does to an entry it does to the list that it is on.
+- a list: the head, and the entry; what an operation does to an entry it does to the list that it is on. The objects
+  whose links it changes besides are read, as everything that kfree would end; an empty list that is spliced is read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.explore.enumerator.machine import SLEEPS, State, Task, variable_of
+from tests.explore.enumerator.machine import SLEEPS, State, Task, beside, variable_of
 
 __all__ = ["Touches", "conflict", "touches"]
 
@@ -79,13 +80,45 @@ def _index(_state: State, _task: Task, index: int, *_args: Any) -> Touches:
     return ((index, WRITE), ("X", ADD))
 
 
-def _lists(how: str) -> Callable[..., Touches]:
-    def find(state: State, task: Task, *args: str) -> Touches:
-        parts = [each if each in ("H", "G") else f"{each}.node" for each in args]
-        heads = [state.world.get(variable_of(task, part)) for part in parts if part not in ("H", "G")]
-        return tuple((part, how) for part in dict.fromkeys(filter(None, parts + heads)))
+def _alive(things: tuple[str, ...]) -> Touches:
+    return tuple((f"{thing}.", READ) for thing in things)
+
+
+def _list_of(state: State, task: Task, thing: str, how: str) -> Touches:
+    head = state.world.get(variable_of(task, f"{thing}.node"))
+    return ((f"{thing}.node", how), *(((head, how),) if head else ()))
+
+
+def _adds(at: slice) -> Callable[..., Touches]:
+    def find(state: State, task: Task, head: str, thing: str) -> Touches:
+        node, *other = _list_of(state, task, thing, READ)
+        return ((head, WRITE), (node[0], WRITE), *other, *_alive(state.world[head][at]))
 
     return find
+
+
+def _deletes(state: State, task: Task, thing: str) -> Touches:
+    node = variable_of(task, f"{thing}.node")
+    head = state.world.get(node)
+    neighbours = beside(state.world[head], node.split(".")[0]) if head else ()
+    return _list_of(state, task, thing, WRITE) + _alive(neighbours)
+
+
+def _moves(state: State, task: Task, head: str, thing: str) -> Touches:
+    found = _deletes(state, task, thing)
+    return (*found, (head, WRITE), *_alive(state.world[head][-1:])) if len(found) > 1 else found
+
+
+def _splices(state: State, _task: Task, head: str, source: str) -> Touches:
+    moved = state.world[source]
+    if not moved:
+        return ((source, READ),)
+    return ((head, WRITE), (source, WRITE), *_alive((moved[0], moved[-1], *state.world[head][:1])))
+
+
+def _follows(state: State, task: Task, head: str) -> Touches:
+    found = _list_of(state, task, "*", READ)
+    return found if len(found) > 1 else (*found, (head, READ))
 
 
 TOUCHES: dict[str, Callable[..., Touches]] = {
@@ -102,9 +135,14 @@ TOUCHES: dict[str, Callable[..., Touches]] = {
     **dict.fromkeys(("get", "tryget", "tryget_live", "put"), _count),
     **dict.fromkeys(("kill", "count_ref", "resurrect", "to_percpu"), _always("ref", WRITE)),
     **dict.fromkeys(("is_dying", "is_switched"), _always("ref", READ)),
-    **dict.fromkeys(("list_add", "list_add_tail", "list_move_tail", "list_del", "list_splice"), _lists(WRITE)),
-    **dict.fromkeys(("list_empty", "node_empty", "list_first"), _lists(READ)),
-    "list_next": lambda state, task, head: _lists(READ)(state, task, head, "*"),
+    "list_add": _adds(slice(0, 1)),
+    "list_add_tail": _adds(slice(-1, None)),
+    "list_del": _deletes,
+    "list_move_tail": _moves,
+    "list_splice": _splices,
+    **dict.fromkeys(("list_empty", "list_first"), _first(READ)),
+    "node_empty": lambda state, task, thing: _list_of(state, task, thing, READ),
+    "list_next": _follows,
     "xa_load": _first(READ),
     "xa_for_each": _always("X", READ),
     **dict.fromkeys(("xa_store_locked", "xa_erase_locked", "xa_cmpxchg_locked"), _index),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.explore.enumerator.language import Body, Program, Statement
 
-__all__ = ["FIRST", "SLEEPS", "State", "Taken", "Task", "able", "begin", "ending", "step", "variable_of"]
+__all__ = ["FIRST", "SLEEPS", "State", "Taken", "Task", "able", "begin", "beside", "ending", "step", "variable_of"]
 
 FIRST: dict[Any, Any] = {
     "x": 0, "y": 0, "ptr": "A", "a": None, "b": None, "m": None, "n": 0, "k": 1, "p": None, "H": (), "G": (),
@@ -344,6 +344,10 @@ class _Doing:
         if not self.world[f"{thing}."]:
             raise Bug("use after free")
 
+    def insist_all_alive(self, things: tuple[str, ...]) -> None:
+        for thing in things:
+            self.insist_alive(thing)
+
     def read(self, variable: Any) -> Any:
         """Look at a variable."""
         self.put(watched=self.task.watched | {variable})
@@ -616,9 +620,16 @@ def _to_percpu(on: _Doing) -> None:
 # Lists: of a head its entries, of an entry the list that it is on
 
 
+def beside(entries: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the neighbours of an entry."""
+    at = entries.index(name)
+    return (*entries[max(at - 1, 0) : at], *entries[at + 1 : at + 2])
+
+
 def _link(on: _Doing, head: str, thing: str, is_first: bool) -> None:
     node = on.at(f"{thing}.node")
     name = node.split(".")[0]
+    on.insist_all_alive(on.world[head][:1] if is_first else on.world[head][-1:])
     if on.world[node] is not None:
         raise Bug("list corruption")
     on.change(head, (name, *on.world[head]) if is_first else (*on.world[head], name))
@@ -627,14 +638,18 @@ def _link(on: _Doing, head: str, thing: str, is_first: bool) -> None:
 
 def _unlink(on: _Doing, thing: str) -> None:
     node = on.at(f"{thing}.node")
+    name = node.split(".")[0]
     head = on.world[node]
     if head is None:
         raise Bug("list corruption")
-    on.change(head, tuple(each for each in on.world[head] if each != node.split(".")[0]))
+    on.insist_all_alive(beside(on.world[head], name))
+    on.change(head, tuple(each for each in on.world[head] if each != name))
     on.change(node, None)
 
 
 def _move(on: _Doing, head: str, thing: str) -> None:
+    if on.world[on.at(f"{thing}.node")]:
+        on.insist_all_alive(on.world[head][-1:])
     _unlink(on, thing)
     _link(on, head, thing, False)
 
@@ -642,6 +657,9 @@ def _move(on: _Doing, head: str, thing: str) -> None:
 def _splice(on: _Doing, head: str, source: str) -> None:
     moved = on.read(source)
     if moved:
+        on.insist_all_alive((moved[0], moved[-1], *on.world[head][:1]))
+        if head == source:
+            raise Bug("list corruption")
         on.change(source, ())
         on.change(head, moved + on.world[head])
         for thing in moved:

@@ -1,20 +1,68 @@
-"""Doubly linked lists whose entries are parts of objects, as struct list_head."""
+"""Doubly linked lists whose entries are parts of objects, as struct list_head.
+
+What an operation touches: to those who explore what depends on what, all links of a list are one variable, the head's,
+and whether an entry is on a list, and on which, is another, the entry's. That is enough, since whoever changes a link
+of an entry changes the list that it is on. In Linux a neighbour's links are in the neighbour: so it has to be alive.
+
+What a pending operation will touch depends on where entries are by then. Whatever changes that conflicts with it: an
+entry comes on a list and leaves it by operations on the entry; neighbours change by operations on the list, which is
+touched; and a splice, which puts all entries on another list, touches the list that they were on.
+"""
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import ListCorruption
-from swaplab.kernel.sync.runtime import PLAIN, READ, WRITE, operation
+from swaplab.kernel.sync.runtime import PLAIN, READ, WRITE, Several, operation
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["ListHead", "ListNode", "validate_list"]
 
 T = TypeVar("T", bound=Shared)
+Touched = tuple[tuple[Part, int], ...]
+READS, WRITES, LIVES = READ | PLAIN, WRITE | PLAIN, 0
+
+
+def _by_empty(node: ListNode[Any]) -> Touched:
+    return ((node, READS), (node.head, READS)) if node.head else ((node, READS),)
+
+
+def _by_delete(node: ListNode[Any]) -> Touched:
+    if not node.head:
+        return ((node, WRITES),)
+    return ((node, WRITES), (node.head, WRITES), (node.prev, LIVES), (node.next, LIVES))
+
+
+def _by_adding(head: ListHead[Any], node: ListNode[Any], beside: Part) -> Touched:
+    other = ((node.head, READS),) if node.head and node.head is not head else ()
+    return ((head, WRITES), (node, WRITES), *other, (beside, LIVES))
+
+
+def _by_add(head: ListHead[Any], node: ListNode[Any]) -> Touched:
+    return _by_adding(head, node, head.next)
+
+
+def _by_add_tail(head: ListHead[Any], node: ListNode[Any]) -> Touched:
+    return _by_adding(head, node, head.prev)
+
+
+def _by_move_tail(head: ListHead[Any], node: ListNode[Any]) -> Touched:
+    return (*_by_delete(node), (head, WRITES), (head.prev, LIVES)) if node.head else _by_delete(node)
+
+
+def _by_splice(head: ListHead[Any], source: ListHead[Any]) -> Touched:
+    if source.next is source:
+        return ((source, READS),)
+    return ((head, WRITES), (source, WRITES), *((each, LIVES) for each in (source.next, source.prev, head.next)))
+
+
+def _by_after(head: ListHead[Any], node: ListNode[Any]) -> Touched:
+    return ((node, READS), (node.head or head, READS))
 
 
 class ListNode(Part, Generic[T]):
-    """An object's place on a list; on none at first. An operation on it is one on the list that it is on, too.
+    """An object's place on a list; on none at first.
 
     Args:
         owner: the object.
@@ -48,12 +96,12 @@ class ListNode(Part, Generic[T]):
         prev.next.prev = self
         prev.next = self
 
-    @operation(READ | PLAIN, "list_empty")
+    @operation(Several(_by_empty), "list_empty")
     def empty(self) -> bool:
         """list_empty of an entry: whether it is on no list."""
         return self.head is None
 
-    @operation(WRITE | PLAIN, "list_del")
+    @operation(Several(_by_delete), "list_del")
     def delete(self) -> None:
         """list_del_init."""
         self._unlink()
@@ -87,45 +135,47 @@ class ListHead(Part, Generic[T]):
         """Return all entries in order, as a look from outside that is no operation of a task."""
         return [node.entry for node in self.nodes()]
 
-    @operation(READ | PLAIN, "list_empty")
+    @operation(READS, "list_empty")
     def empty(self) -> bool:
         """list_empty."""
         return self.next is self
 
-    @operation(WRITE | PLAIN, "list_add")
+    @operation(Several(_by_add), "list_add")
     def add(self, node: ListNode[T]) -> None:
         """list_add: at the head."""
         node._link(self, self)
 
-    @operation(WRITE | PLAIN, "list_add_tail")
+    @operation(Several(_by_add_tail), "list_add_tail")
     def add_tail(self, node: ListNode[T]) -> None:
         """list_add_tail."""
         node._link(self, self.prev)
 
-    @operation(WRITE | PLAIN, "list_move_tail")
+    @operation(Several(_by_move_tail), "list_move_tail")
     def move_tail(self, node: ListNode[T]) -> None:
         """list_move_tail, within this list."""
         node._unlink()
         node._link(self, self.prev)
 
-    @operation(WRITE | PLAIN, "list_splice")
+    @operation(Several(_by_splice), "list_splice")
     def splice(self, source: ListHead[T]) -> None:
         """list_splice_init: put all entries of `source` at the head, in their order."""
         nodes = source.nodes()
         if not nodes:
             return
+        if source is self:
+            raise ListCorruption(f"{self.label} is spliced into itself")
         for node in nodes:
             node.head = self
         nodes[-1].next, self.next.prev = self.next, nodes[-1]
         nodes[0].prev, self.next = self, nodes[0]
         source.next = source.prev = source
 
-    @operation(READ | PLAIN, "list_first_entry")
+    @operation(READS, "list_first_entry")
     def first(self) -> T | None:
         """list_first_entry_or_null."""
         return self.next.entry if isinstance(self.next, ListNode) else None
 
-    @operation(READ | PLAIN, "list_next_entry")
+    @operation(Several(_by_after), "list_next_entry")
     def after(self, node: ListNode[T]) -> T | None:
         """list_next_entry, or none at the end."""
         return node.next.entry if isinstance(node.next, ListNode) else None

@@ -27,6 +27,7 @@ __all__ = [
     "Conditional",
     "Mode",
     "Runtime",
+    "Several",
     "block",
     "current",
     "install",
@@ -72,7 +73,18 @@ class Conditional(NamedTuple):
     fails: Callable[..., bool]
 
 
-Mode = int | Conditional | Callable[[Any], int]
+class Several(NamedTuple):
+    """The mode of an operation on several parts: which these are depends on when it is done.
+
+    Attributes:
+        parts: called with the part and the arguments when it is done; returns each part with how it is touched, 0 if it
+            only has to be alive.
+    """
+
+    parts: Callable[..., tuple[tuple[Any, int], ...]]
+
+
+Mode = int | Conditional | Several | Callable[[Any], int]
 """How an operation touches a part; called with it when the operation is done if that depends on then."""
 
 
@@ -87,8 +99,7 @@ class Runtime(Protocol):
     def step(self) -> Callable[..., Any] | None:
         """Called with part, mode, what and do of an `operation`, and its arguments: do it, as ``do(part, *args)``.
 
-        None where it is no step to anybody: then it is just done. An operation on a list is one on the entries and
-        lists among its arguments too.
+        None where it is no step to anybody: then it is just done.
         """
 
     @property

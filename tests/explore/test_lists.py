@@ -1,0 +1,145 @@
+"""An operation of a list entry is one on its neighbours, its list, and whatever list it is on by then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from tests.explore.found import found
+
+from swaplab.kernel.sync import ListHead, ListNode, Shared, SpinLock, kfree
+
+
+class Item(Shared):
+    """An entry."""
+
+    name: Final[str]
+    node: Final[ListNode[Item]]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.node = ListNode(self, "node")
+
+
+class System(Shared):
+    """A, B and C on one list, D and E on another, F on none."""
+
+    lock: Final[SpinLock]
+    one: Final[ListHead[Item]]
+    two: Final[ListHead[Item]]
+    items: Final[tuple[Item, ...]]
+
+    def __init__(self) -> None:
+        self.lock = SpinLock(self, "lock")
+        self.one, self.two = ListHead(self, "one"), ListHead(self, "two")
+        self.items = tuple(Item(name) for name in "ABCDEF")
+        for item in self.items[:3]:
+            self.one.add_tail(item.node)
+        for item in self.items[3:5]:
+            self.two.add_tail(item.node)
+
+    def __getattr__(self, name: str) -> Item:
+        return self.items["ABCDEF".index(name)]
+
+
+Body = Callable[[System], object]
+
+
+def free(name: str) -> Body:
+    def run(system: System) -> None:
+        kfree(getattr(system, name))
+
+    return run
+
+
+def locked(body: Body) -> Body:
+    def run(system: System) -> None:
+        with system.lock:
+            body(system)
+
+    return run
+
+
+def unlink(name: str) -> Body:
+    def run(system: System) -> None:
+        getattr(system, name).node.delete()
+
+    return run
+
+
+def unlink_and_free(name: str) -> Body:
+    def run(system: System) -> None:
+        item = getattr(system, name)
+        with system.lock:
+            item.node.delete()
+        kfree(item)
+
+    return run
+
+
+TOUCHING: dict[str, tuple[Body, str, str]] = {
+    "removal": (lambda s: s.B.node.delete(), "ABC", "DEF"),
+    "removal of the first": (lambda s: s.A.node.delete(), "AB", "CDEF"),
+    "adding": (lambda s: s.one.add(s.F.node), "AF", "BCDE"),
+    "adding at the tail": (lambda s: s.one.add_tail(s.F.node), "CF", "ABDE"),
+    "moving": (lambda s: s.one.move_tail(s.A.node), "ABC", "DEF"),
+    "splicing": (lambda s: s.one.splice(s.two), "ADE", "BCF"),
+    "splicing a longer list": (lambda s: s.two.splice(s.one), "ACD", "BEF"),
+    "the next": (lambda s: s.one.after(s.A.node), "A", "BCDEF"),
+    "the first": (lambda s: s.one.first(), "", "ABCDEF"),
+    "empty": (lambda s: s.A.node.empty(), "A", "BCDEF"),
+}
+
+
+@pytest.mark.parametrize("name", TOUCHING)
+def test_what_is_touched_has_to_be_alive(name: str) -> None:
+    """And nothing else has to."""
+    body, touched, others = TOUCHING[name]
+    for each in touched:
+        for tasks in ({"CPU0": body, "CPU1": free(each)}, {"CPU0": free(each), "CPU1": body}):
+            assert found(System, tasks).kinds == {"use after free"}, each
+    for each in others:
+        assert found(System, {"CPU0": body, "CPU1": free(each)}) == (set(), set(), 1), each
+
+
+def test_who_is_a_neighbour_is_decided_when_it_is_done() -> None:
+    """B is no neighbour of A any more when it is freed; then C is."""
+    tasks: dict[str, Body] = {"CPU0": locked(lambda s: s.A.node.delete()), "CPU1": unlink_and_free("B")}
+    assert not found(System, tasks).kinds
+    sentences = found(System, {**tasks, "CPU2": free("C")}).sentences
+    assert any("CPU0" in each or "C.node" in each for each in sentences)
+
+
+@pytest.mark.parametrize("splice", [lambda s: s.one.splice(s.two), lambda s: s.two.splice(s.one)])
+def test_removal_and_splice_in_both_orders(splice: Body) -> None:
+    """Whichever list an entry is on by then, its removal is one from that."""
+    for name in "ABCDE":
+        assert found(System, {"CPU0": locked(unlink(name)), "CPU1": locked(splice)}) == (set(), set(), 2)
+        assert found(System, {"CPU0": unlink(name), "CPU1": splice}).kinds == {"list corruption"}
+
+
+def test_an_empty_list_is_only_read() -> None:
+    def drain(system: System) -> None:
+        for item in system.items[3:5]:
+            item.node.delete()
+
+    def set_up() -> System:
+        system = System()
+        drain(system)
+        return system
+
+    tasks: dict[str, Body] = {"CPU0": lambda s: s.one.splice(s.two), "CPU1": lambda s: s.A.node.delete()}
+    assert found(set_up, tasks) == (set(), set(), 1)
+    tasks = {"CPU0": locked(lambda s: s.one.splice(s.two)), "CPU1": locked(lambda s: s.two.add(s.F.node))}
+    assert found(set_up, tasks) == (set(), set(), 2)
+
+
+def test_a_list_spliced_into_itself() -> None:
+    result = found(System, {"CPU0": lambda s: s.one.splice(s.one)})
+    assert result.sentences == {"System.one is spliced into itself"}
+
+
+def test_entries_of_different_lists_are_independent() -> None:
+    tasks: dict[str, Body] = {"CPU0": lambda s: s.A.node.delete(), "CPU1": lambda s: s.D.node.delete()}
+    assert found(System, tasks) == (set(), set(), 1)
