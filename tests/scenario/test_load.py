@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 import tomllib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +182,9 @@ MISTAKES = [
     ("a = " + "[" * 5000, "expected TOML, found maximum recursion depth exceeded"),
     ("a = " + "9" * 5000, "expected TOML, found Exceeds the limit (4300 digits)"),
     ("a = 0x1" + "0" * 16, "expected numbers of at most 64 bits, found one of 65"),
-    ("a" + ".a" * 1001 + " = 1", "line 1: expected at most 1000 dots, found 1001"),
-    ("a" + ".a" * 20 + " = 1", "expected at most 12 tables and arrays inside each other, found more"),
+    ("a" + ".a" * 1001 + " = 1", "line 1: expected keys of at most 12 parts"),
+    ("a" + ".a" * 20 + " = 1", "line 1: expected keys of at most 12 parts"),
+    ("a = " + "[" * 20 + "]" * 20, "expected at most 12 tables and arrays inside each other, found more"),
     ('name = "a\\u001b[2J"', r"expected text without control characters, found '\x1b'"),
     ('"\\u0000" = 1', r"expected text without control characters, found '\x00'"),
     (f"zwsap = 1\n{WORKLOAD}", f"expected only the keys {', '.join(TOP)}, found 'zwsap' (did you mean zswap?)"),
@@ -317,18 +315,11 @@ def test_a_file_is_named_and_its_directory_is_the_base(tmp_path: Path) -> None:
 
 
 def test_only_so_much_is_read(tmp_path: Path) -> None:
-    pipe = tmp_path / "endless"
-    os.mkfifo(pipe)
-
-    def write() -> None:
-        with suppress(BrokenPipeError):
-            pipe.write_bytes(b"#" * (1 << 26))
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    with pytest.raises(InputError, match="a scenario of at most 1048576 bytes, found a larger file"):
-        load_scenario(pipe)
-    writer.join()
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="a file of at most 1048576 bytes, found a larger one"):
+        load_scenario(large)
 
 
 def test_no_file_is_an_os_error(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from swaplab.text import shown
 
 __all__ = ["trace_app"]
 
+ROWS_MAX = 1_000_000
+
 trace_app = cyclopts.App(name="trace", help="Look into page traces; convert those of other tools.")
 
 
@@ -88,7 +90,7 @@ def head(
     file: Path,
     /,
     *,
-    rows: Annotated[int, Parameter(name=["--rows", "-n"], validator=Number(gte=0))] = 20,
+    rows: Annotated[int, Parameter(name=["--rows", "-n"], validator=Number(gte=0, lte=ROWS_MAX))] = 20,
     json: Flag = False,
 ) -> None:
     """Show the first accesses of a trace.

@@ -107,8 +107,8 @@ def compiled(function: Function) -> Function:
     """
 
     def stamp() -> str:
-        """All source of this package: one function holds what it calls, which may be in other files."""
-        files = sorted(Path(__file__).parent.glob("*.py"))
+        """All source of this package and the function's own: one holds what it calls, which may be in other files."""
+        files = sorted({*Path(__file__).parent.glob("*.py"), Path(inspect.getfile(function))})
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
     return keep(cast("Function", numba.njit(nogil=True)(function)), stamp)

@@ -10,6 +10,7 @@ import msgspec
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
+from swaplab.scenario.regular import read_regular
 from swaplab.scenario.result import Result
 from swaplab.vm import KernelRun, Pace
 
@@ -22,6 +23,9 @@ COUNTERS = (*EVENTS, *LEVELS)
 
 Series = dict[str, dict[str, list[int | None]]]
 """Samples of each counter that there is, by cgroup (the machine's is empty); None once the cgroup was removed."""
+
+
+TRUTH_BYTES_MAX = 1 << 26
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +92,6 @@ def read_truth(path: Path) -> Truth:
         OSError: it cannot be read.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Truth)
+        return msgspec.json.decode(read_regular(path, TRUTH_BYTES_MAX), type=Truth)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(path, "what swaplab fidelity --record writes", error) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from swaplab.errors import InputError
+from swaplab.scenario.regular import open_regular
 
 __all__ = ["find_program"]
 
@@ -53,7 +54,7 @@ def find_program(command: Sequence[str]) -> list[str]:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, "command") as file:
             return file.read(256)
     except FileNotFoundError:
         raise InputError("command", "a program that exists", path) from None

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 COMPONENTS_MAX: Final = 255
+WEIGHT_MAX: Final = 1e100  # so that sums of weights are numbers
 MIX_SAMPLES_MAX: Final = 1 << 16  # 256 MiB
 RATIO_COMPRESSOR: Final = "lzo"  # whose ratio a bare number is: the kernel's default
 
@@ -151,6 +152,10 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def check(self, where: str) -> None:
         """Check what types cannot say, naming `where`."""
 
+    def ratios(self) -> Iterable[Content]:
+        """Contents whose pages have to be found first."""
+        return ()
+
 
 class Zero(Content, frozen=True, forbid_unknown_fields=True):
     """Nothing but zeros, which swap stores as a bit: never in zswap."""
@@ -215,6 +220,10 @@ class Ratio(Content, frozen=True, forbid_unknown_fields=True):
         """Make 64 pages."""
         return [Component(1, ratio_pages(self.targets, f"{where}.ratio"))]
 
+    def ratios(self) -> Iterable[Content]:
+        """Just this."""
+        return (self,)
+
 
 class File(Content, frozen=True, forbid_unknown_fields=True):
     """The pages of a file."""
@@ -250,6 +259,10 @@ class Mix(Content, frozen=True, forbid_unknown_fields=True):
     """Pages of several kinds."""
 
     mix: tuple[Part, ...]
+
+    def ratios(self) -> Iterable[Content]:
+        """Those of the parts."""
+        return (each for part in self.mix for each in part.content.ratios())
 
     def components(self, base: Path, where: str) -> Sequence[Component]:
         """Make the components of every part, and stop when they would take too much memory."""
@@ -293,8 +306,8 @@ def _decode_part(value: object, where: str) -> Part:
     if not isinstance(value, dict) or set(value) != {"weight", "content"}:
         raise InputError(where, "a table with the keys weight and content", repr(value))
     weight = value["weight"]
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
-        raise InputError(f"{where}.weight", "a positive number", repr(weight))
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= WEIGHT_MAX:
+        raise InputError(f"{where}.weight", f"a positive number of at most {WEIGHT_MAX:g}", repr(weight))
     return Part(float(weight), _decode(value["content"], f"{where}.content"))
 
 

@@ -6,7 +6,6 @@ Device time is not here but in `Device`.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,8 @@ import msgspec
 
 from swaplab.compress import COMPRESSORS
 from swaplab.errors import InputError
+from swaplab.scenario.regular import read_regular
+from swaplab.scenario.toml import parse_toml
 
 __all__ = ["DEFAULT_COST", "Cost", "load_cost"]
 
@@ -59,13 +60,10 @@ def _toml_value(value: int | str) -> str:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        data = file.read(COST_FILE_BYTES_MAX + 1)
-    if len(data) > COST_FILE_BYTES_MAX:
-        raise InputError(path, f"a cost file of at most {COST_FILE_BYTES_MAX} bytes", "a larger one")
+    data = read_regular(path, COST_FILE_BYTES_MAX)
     try:
-        return tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+        return parse_toml(data.decode(), path)
+    except UnicodeDecodeError as error:
         raise InputError(path, "TOML", error) from None
 
 

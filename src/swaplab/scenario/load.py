@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import reprlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
@@ -21,6 +20,8 @@ from swaplab.errors import InputError
 from swaplab.scenario.content import content_from_toml
 from swaplab.scenario.device import Device
 from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.regular import read_regular
+from swaplab.scenario.toml import DEPTH_MAX, parse_toml
 from swaplab.scenario.units import parse_size
 from swaplab.scenario.validate import validate
 from swaplab.text import to_json
@@ -28,8 +29,6 @@ from swaplab.text import to_json
 __all__ = ["load_scenario", "parse_scenario"]
 
 SCENARIO_BYTES_MAX = 1 << 20
-DEPTH_MAX = 12
-DOTS_MAX = 1000  # in a line: the parser's memory grows with the square of a key's parts
 TOP = (
     "name",
     "description",
@@ -65,10 +64,7 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
         InputError: what is wrong, with file and key.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        data = file.read(SCENARIO_BYTES_MAX + 1)
-    if len(data) > SCENARIO_BYTES_MAX:
-        raise InputError(path, f"a scenario of at most {SCENARIO_BYTES_MAX} bytes", "a larger file")
+    data = read_regular(path, SCENARIO_BYTES_MAX)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -91,13 +87,7 @@ def parse_scenario(text: str, where: str, base: Path, overrides: Sequence[str] =
 
 
 def _parse_toml(text: str, where: str) -> Table:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.count(".") > DOTS_MAX:
-            raise InputError(f"{where}: line {number}", f"at most {DOTS_MAX} dots", line.count("."))
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # not always TOMLDecodeError: Python has its own limit on digits
-        raise InputError(where, "TOML", error) from None
+    table = parse_toml(text, where)
     _check_values(table, where)
     return table
 

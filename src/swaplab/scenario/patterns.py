@@ -19,6 +19,7 @@ __all__ = ["HotCold", "Pattern", "Phases", "Scan", "Uniform", "Zipf", "pattern_c
 CHUNK = 1 << 16
 WEIGHT_BITS = 40
 SUM_BITS = 62
+LENGTH_MAX = 1 << 40  # accesses, as many as a workload can make
 
 Share = Annotated[float, Meta(gt=0, le=1)]
 
@@ -41,7 +42,7 @@ class Phases(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="phase
     """A working set of `share` of the pages, which moves on by its own size every `length` accesses."""
 
     share: Share = 0.25
-    length: Annotated[int, Meta(ge=1)] = 100_000
+    length: Annotated[int, Meta(ge=1, le=LENGTH_MAX)] = 100_000
 
 
 class HotCold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="hot_cold", tag_field="kind"):

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from swaplab.errors import InputError
 
-__all__ = ["open_regular"]
+__all__ = ["open_regular", "read_regular"]
 
 
 def open_regular(path: Path, where: object) -> BinaryIO:
@@ -28,3 +28,20 @@ def open_regular(path: Path, where: object) -> BinaryIO:
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     raise InputError(where, "a regular file", path)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Read a file whole.
+
+    Args:
+        most: bytes that it may have.
+
+    Raises:
+        InputError: a pipe, a device, a directory, or larger.
+        OSError: the file cannot be read.
+    """
+    with open_regular(path, path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise InputError(path, f"a file of at most {most} bytes", "a larger one")
+    return data

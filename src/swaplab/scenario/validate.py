@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from swaplab.errors import InputError
+from swaplab.scenario.content import Content
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario
 from swaplab.scenario.tree import LEAF, parent_of
 
@@ -17,6 +18,7 @@ SWAP_MAX = 1 << 40
 WORKLOADS_MAX = 1000
 CGROUPS_MAX = 10_000
 ROWS_MAX = 1_000_000
+RATIOS_MAX = 256  # some 20 ms to find the pages for each
 
 
 def validate(scenario: Scenario) -> None:
@@ -78,6 +80,7 @@ def _check_workloads(scenario: Scenario) -> Problems:
     if len(scenario.workloads) > WORKLOADS_MAX:
         yield "workload", f"at most {WORKLOADS_MAX} workloads", len(scenario.workloads)
     pages = 0
+    ratios: set[Content] = set()
     for i, workload in enumerate(scenario.workloads):
         place = f"workload[{i}]"
         if workload.cgroup and workload.cgroup not in scenario.cgroups:
@@ -87,6 +90,9 @@ def _check_workloads(scenario: Scenario) -> Problems:
             yield place, "either pages and a pattern, or a trace", found
         if workload.streams and workload.trace is None:
             yield f"{place}.streams", "a trace that has them", "none"
+        ratios |= set(workload.content.ratios())
+        if len(ratios) > RATIOS_MAX:
+            yield f"{place}.content", f"at most {RATIOS_MAX} different ratios in all", len(ratios)
         pages += workload.pages or 0
     if pages > PAGES_MAX:
         yield "workload", f"at most {PAGES_MAX} pages in all", pages

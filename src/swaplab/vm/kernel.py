@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from swaplab.errors import InputError, SwaplabError
+from swaplab.scenario.regular import open_regular, read_regular
 from swaplab.vm.modules import find_modules
 from swaplab.vm.package import fetch, run_command
 
@@ -22,6 +23,7 @@ UNPACKED = re.compile(
     r"\./(boot/vmlinuz-|(usr/)?lib/modules/[^/]+/kernel/"
     r"(arch/x86/crypto|crypto|lib|mm|drivers/(virtio|block|char))/.*\.ko)"
 )
+IMAGE_BYTES_MAX = 1 << 30
 BOOT_MAGIC = (0x202, b"HdrS")  # Documentation/arch/x86/boot.rst
 
 
@@ -35,7 +37,7 @@ class Kernel(NamedTuple):
 @cache
 def digest(image: Path) -> str:
     """Return a hash of a kernel's image: 16 hexadecimal digits."""
-    return hashlib.sha256(image.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(read_regular(image, IMAGE_BYTES_MAX)).hexdigest()[:16]
 
 
 def own_kernel(image: Path, modules: Path | None) -> Kernel:
@@ -45,7 +47,7 @@ def own_kernel(image: Path, modules: Path | None) -> Kernel:
         InputError: not a bzImage, or not a directory with modules.
         OSError: the image cannot be read.
     """
-    with image.open("rb") as file:
+    with open_regular(image, image) as file:
         start = file.read(1024)
     if not start.startswith(BOOT_MAGIC[1], BOOT_MAGIC[0]):
         raise InputError(image, "a kernel image for x86 (arch/x86/boot/bzImage)", "something else")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
 import lzma
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import zstandard
 
 from swaplab.errors import InputError
+from swaplab.scenario.regular import read_regular
 
 __all__ = ["find_modules", "load_order", "module_bytes"]
 
 MODULE_BYTES_MAX = 1 << 26
 DEPENDS = re.compile(rb"\0depends=([\w,-]*)\0")
+MEMORY_MAX = 1 << 28  # that decompressing may take
+GZIP = 16 + zlib.MAX_WBITS
 NAME = re.compile(r"([\w-]+)\.ko(\.xz|\.zst|\.gz)?")
 
 
@@ -36,18 +39,29 @@ def module_bytes(path: Path) -> bytes:
         InputError: it is broken.
         OSError: it cannot be read.
     """
-    data = path.read_bytes()
+    data = read_regular(path, MODULE_BYTES_MAX)
     try:
-        match path.suffix:
-            case ".xz":
-                return lzma.decompress(data)
-            case ".zst":
-                return zstandard.ZstdDecompressor().decompress(data, max_output_size=MODULE_BYTES_MAX)
-            case ".gz":
-                return gzip.decompress(data)
-    except (lzma.LZMAError, zstandard.ZstdError, gzip.BadGzipFile, EOFError) as error:
+        module = _unpacked(path.suffix, data)
+    except (lzma.LZMAError, zstandard.ZstdError, zlib.error, EOFError) as error:
         raise InputError(path, "a kernel module", error) from None
-    return data
+    if len(module) > MODULE_BYTES_MAX:
+        raise InputError(path, f"a kernel module of at most {MODULE_BYTES_MAX} bytes", "a larger one")
+    return module
+
+
+def _unpacked(suffix: str, data: bytes) -> bytes:
+    """What a module holds, decompressed as far as one byte more than it may have."""
+    most = MODULE_BYTES_MAX + 1
+    if suffix == ".zst":
+        with zstandard.ZstdDecompressor(max_window_size=MEMORY_MAX).stream_reader(data) as stream:
+            return stream.read(most)
+    if suffix not in (".xz", ".gz"):
+        return data
+    unpacker = lzma.LZMADecompressor(memlimit=MEMORY_MAX) if suffix == ".xz" else zlib.decompressobj(GZIP)
+    module = unpacker.decompress(data, most)
+    if not unpacker.eof and len(module) < most:
+        raise EOFError("it ends early")
+    return module
 
 
 def load_order(wanted: Iterable[str], modules: Mapping[str, Path]) -> dict[str, bytes]:

@@ -259,7 +259,8 @@ def test_the_line_parser_is_the_same_interpreted(folder: Path, monkeypatch: pyte
     from swaplab.scenario.trace import lackey
 
     compiled, _ = converted(folder, LACKEY)
-    monkeypatch.setattr(lackey, "_parse", lackey._parse.py_func)
+    parse: Any = lackey._parse
+    monkeypatch.setattr(lackey, "_parse", parse.py_func)
     assert converted(folder, LACKEY)[0] == compiled
 
 

@@ -119,8 +119,9 @@ def parse_columns(text: str) -> CsvColumns:
         raise InputError(where, "key=value, key=value", text)
     if told.get("delimiter") == r"\t":
         told["delimiter"] = "\t"
-    if len(told.get("delimiter", ",")) != 1:
-        raise InputError(f"{where}: delimiter", "one character", told["delimiter"])
+    delimiter = told.get("delimiter", ",")
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
+        raise InputError(f"{where}: delimiter", "one character of ASCII that is no quote and no line break", delimiter)
     try:
         return msgspec.convert(told, CsvColumns, strict=False)
     except msgspec.ValidationError as error:
@@ -163,18 +164,33 @@ def _detect(data: Input, text: bytes, told: CsvColumns) -> _Layout:
     if id_at is None:
         raise InputError(f"{data.path}: line 1", "a column of pages (tell it with --columns obj-id-col=N)", repr(head))
     name = names[id_at] if names else ""
+    found = {
+        "obj-id-col": id_at,
+        "time-col": find(told.time, _TIME_NAMES),
+        "write-col": find(told.write, _WRITE_NAMES),
+        "stream-col": find(told.stream, _STREAM_NAMES),
+    }
+    _check_apart(data, found)
     return _Layout(
         delimiter=delimiter,
         columns=[f"column {number}" for number in range(1, len(fields) + 1)],
         skip_lines=text[: text.index(lines[0])].count(b"\n") + 1 if has_header else 0,
         id=id_at,
-        time=find(told.time, _TIME_NAMES),
-        write=find(told.write, _WRITE_NAMES),
-        stream=find(told.stream, _STREAM_NAMES),
+        time=found["time-col"],
+        write=found["write-col"],
+        stream=found["stream-col"],
         is_number=_is_number(lines[has_header:], delimiter, id_at) if told.is_number is None else told.is_number,
         is_address=name in _ADDRESS_NAMES,
         is_page=name == "page" or (not names and len(fields) == 1),
     )
+
+
+def _check_apart(data: Input, found: dict[str, int | None]) -> None:
+    """Refuse a column that is to be two things."""
+    owners: dict[int, str] = {}
+    for name, at in found.items():
+        if at is not None and owners.setdefault(at, name) != name:
+            raise InputError(f"{data.path}: line 1", f"another column for {name} than for {owners[at]}", at + 1)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

@@ -27,6 +27,9 @@ _MAX_VALUE: Final = 1 << 26  # characters of one snapshot; DAMON's own limit of 
 _READ_CHARACTERS: Final = 1 << 16
 _SPACES: Final = " \t\r\n"
 _PAGE: Final = 4096
+# A region states its length: 64 GiB in any file, and for each character of it 16 MiB more.
+_FREE_PAGES: Final = 1 << 24
+_PAGES_PER_CHARACTER: Final = 1 << 12
 
 _Number = int | str
 
@@ -101,6 +104,9 @@ def _snapshots(json_text: _Scanner, stream: int) -> Iterator[RawBatch]:
             raise InputError(where, "a snapshot of damo", error) from None
         if not -(1 << 63) <= time < 1 << 63:
             raise InputError(where, "an end_time in nanoseconds", time)
+        json_text.pages += sum(pages for _, pages in runs)
+        if json_text.pages > (most := _FREE_PAGES + _PAGES_PER_CHARACTER * json_text.characters()):
+            raise InputError(where, f"regions of at most {most} pages in all so far", json_text.pages)
         yield from _touched(stream, time, runs)
 
 
@@ -167,9 +173,14 @@ class _Scanner:
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self._parse = json.JSONDecoder(parse_constant=_no_constant).raw_decode
         self._text, self._at, self._before, self._ended = "", 0, 0, False
+        self.pages = 0  # of regions so far
+
+    def characters(self) -> int:
+        """Characters so far."""
+        return self._before + self._at
 
     def where(self) -> str:
-        return f"{self._data.path}: character {self._before + self._at}"
+        return f"{self._data.path}: character {self.characters()}"
 
     def fail(self, expected: str, found: str) -> NoReturn:
         raise InputError(self.where(), expected, found)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.compress.jit import compiled
 from swaplab.errors import InputError
 from swaplab.scenario.trace.source import Input, RawBatch, Source, constant_stream, line_blocks, page_runs
 
@@ -55,7 +55,7 @@ def _touched(address: NDArray[np.uint64], size: NDArray[np.uint64], write: NDArr
     return RawBatch(constant_stream(0, len(first)), first, write, None)
 
 
-@nb.njit(cache=True)
+@compiled
 def _parse(
     text: NDArray[np.uint8], address: NDArray[np.uint64], size: NDArray[np.uint64], write: NDArray[np.bool_]
 ) -> tuple[int, int, int]:
@@ -81,14 +81,14 @@ def _parse(
     return count, -1, -1
 
 
-@nb.njit(cache=True)
+@compiled
 def _is_access(text: NDArray[np.uint8], at: int) -> bool:
     if at + _SHORTEST_LINE > len(text) or text[at] != _SPACE or text[at + 2] != _SPACE:
         return False
     return bool(text[at + 1] in (_LOAD, _STORE, _MODIFY))
 
 
-@nb.njit(cache=True)
+@compiled
 def _is_skipped(text: NDArray[np.uint8], at: int) -> bool:
     if _ends(text, at):
         return True
@@ -97,21 +97,21 @@ def _is_skipped(text: NDArray[np.uint8], at: int) -> bool:
     return bool(text[at] in _REMARKS and text[at + 1] == text[at])
 
 
-@nb.njit(cache=True)
+@compiled
 def _ends(text: NDArray[np.uint8], at: int) -> bool:
     if at >= len(text):
         return False
     return bool(text[at] == _NEWLINE or (text[at] == _RETURN and text[at + 1] == _NEWLINE))
 
 
-@nb.njit(cache=True)
+@compiled
 def _next_line(text: NDArray[np.uint8], at: int) -> int:
     while text[at] != _NEWLINE:
         at += 1
     return at + 1
 
 
-@nb.njit(cache=True)
+@compiled
 def _hexadecimal(text: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
     """Read up to 16 digits: the value and where they end."""
     value, start = np.uint64(0), at
@@ -128,7 +128,7 @@ def _hexadecimal(text: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
     return value, at
 
 
-@nb.njit(cache=True)
+@compiled
 def _decimal(text: NDArray[np.uint8], at: int) -> tuple[int, int]:
     """Read up to 8 digits: the value and where they end."""
     value, start = 0, at

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.compress.jit import compiled
 from swaplab.errors import InputError
 from swaplab.scenario.trace.source import RawBatch
 
@@ -47,7 +47,7 @@ def _filtered(batches: Iterable[RawBatch], window: int) -> Iterator[RawBatch]:
         yield RawBatch(batch.stream[keep], batch.page[keep], batch.write[keep], time)
 
 
-@nb.njit(cache=True)
+@compiled
 def _mark(
     stream: NDArray[np.uint16],
     page: NDArray[np.uint64],
