@@ -1,0 +1,96 @@
+"""What Linux lets run side by side on one machine: pairs of kernel/'s entry points, as programs of two tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import combinations_with_replacement
+
+from swaplab.explore import Bounded, FewPreemptions, PriorityWalk, Program, Violated, explore
+from swaplab.kernel.machine import Cgroup, Machine
+from swaplab.kernel.page_alloc import PAGE_SIZE
+from swaplab.kernel.shrinker import shrink_slab
+from swaplab.kernel.vmscan import try_to_free_mem_cgroup_pages
+from swaplab.kernel.zswap_writeback import shrink_worker
+
+__all__ = ["ENTRY_POINTS", "PAIRS", "breaks", "program"]
+
+EntryPoint = Callable[[Machine], object]
+SWAPPED, ALSO_SWAPPED, MAPPED, ALSO_MAPPED, NEW = range(5)
+"""Pages of the child's process."""
+
+
+def machine() -> Machine:
+    """A parent and a child, each with two pages in zswap and two in memory."""
+    made = Machine(memory=64 * PAGE_SIZE, swap_pages=16, compressor="lzo")
+    for path in ("parent", "parent/child"):
+        cgroup = made.cgroup(path)
+        for key in range(NEW):
+            cgroup.write(key, bytes([key + 1]) * 8)
+        for key in (SWAPPED, ALSO_SWAPPED):
+            assert cgroup.swap_out(key)
+    made.zswap.shrinker_enabled = True
+    return made
+
+
+def _of(path: str, do: Callable[[Cgroup], object]) -> EntryPoint:
+    """Have a cgroup do something, which may fail as a system call may."""
+
+    def run(system: Machine) -> None:
+        with suppress(MemoryError, OSError):
+            do(system.cgroup(path))
+
+    return run
+
+
+def _swapoff(system: Machine) -> None:
+    with suppress(MemoryError):
+        system.swapoff()
+
+
+CHILD = "parent/child"
+ENTRY_POINTS: dict[str, EntryPoint] = {
+    "read of a swapped page": _of(CHILD, lambda child: child.read(SWAPPED)),
+    "write to a swapped page": _of(CHILD, lambda child: child.write(ALSO_SWAPPED, b"new")),
+    "write to a page": _of(CHILD, lambda child: child.write(MAPPED, b"new")),
+    "write to a new page": _of(CHILD, lambda child: child.write(NEW, b"new")),
+    "madvise of a swapped page": _of(CHILD, lambda child: child.discard(SWAPPED)),
+    "madvise of a page": _of(CHILD, lambda child: child.discard(MAPPED)),
+    "pageout": _of(CHILD, lambda child: child.swap_out(MAPPED)),
+    "exit of another process": _of("parent", lambda parent: parent.exit()),
+    "reclaim": _of("parent", lambda parent: try_to_free_mem_cgroup_pages(parent._swap, parent.memcg, 1)),
+    "shrinker": _of(CHILD, lambda child: shrink_slab(child._swap, child.memcg, 0)),
+    "shrink_worker": lambda system: shrink_worker(system._swap),
+    "memory.max": _of(CHILD, lambda child: child.limit(memory_max=2 * PAGE_SIZE)),
+    "memory.swap.max": _of(CHILD, lambda child: child.limit(swap_max=PAGE_SIZE)),
+    "memory.zswap.max": _of(CHILD, lambda child: child.limit(zswap_max=0, zswap_writeback=0)),
+    "memory.stat": _of("parent", lambda parent: (parent.stat(), parent.machine.stat())),
+    "mkdir": lambda system: system.cgroup("parent/other"),
+    "rmdir": _of(CHILD, lambda child: child.remove()),
+    "compressor": lambda system: system.set_compressor("lz4"),
+    "swapoff": _swapoff,
+}
+ALONE = {"swapoff"}
+"""What a second of finds nothing to do, or is not let in."""
+PAIRS = [pair for pair in combinations_with_replacement(ENTRY_POINTS, 2) if pair[0] != pair[1] or pair[0] not in ALONE]
+
+
+def program(first: str, second: str) -> Program[Machine]:
+    """Two entry points on one machine, whose parts have to agree in the end."""
+    return Program(
+        f"{first} | {second}",
+        machine,
+        {"CPU0": ENTRY_POINTS[first], "CPU1": ENTRY_POINTS[second]},
+        {"all parts of the machine agree": lambda system: system.validate() is None},
+    )
+
+
+def breaks(first: str, second: str, executions: int) -> list[str]:
+    """Return what breaks in so many executions with random priorities, and as many with one interruption."""
+    found = []
+    for search in (PriorityWalk(1, executions, 3, 300), FewPreemptions(1)):
+        verdict = explore(program(first, second), search, executions_max=executions)
+        assert isinstance(verdict, Bounded | Violated)
+        if isinstance(verdict, Violated):
+            found += [f"{first} | {second}: {each.kind}: {each.sentence}" for each in verdict.violations]
+    return found
