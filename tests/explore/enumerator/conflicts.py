@@ -11,7 +11,11 @@ same operations, and the same order of those that conflict, are one (a Mazurkiew
 - a lock: whoever takes, tries or releases it writes it;
 - read sections: whoever begins one, which the holder of a spinlock does, reads the variable `rcu`; who starts to wait
   for a grace period, or has something called after one, adds to it. The end of a section touches nothing, nor does the
-  end of waiting, for whatever: no task can tell how long somebody waits;
+  end of waiting for one, or for work: no task can tell how long somebody waits. call_rcu() adds to the variable
+  `callbacks`, rcu_barrier() reads it;
+- work: whoever queues or cancels it, or begins with it, writes it, and who waits for it reads it; queueing writes the
+  queue besides, and who waits for all of a queue reads that;
+- relax() reads again all that the task has read since its last attempt began, where a change may let it go on;
 - a list: the head, and the entry; what an operation does to an entry it does to the list that it is on. The objects
   whose links it changes besides are read, as everything that kfree would end; an empty list that is spliced is read.
 """
@@ -43,7 +47,9 @@ def touches(state: State, name: str) -> Touches:
     found = tuple(
         (variable_of(task, v) if isinstance(v, str) else v, how) for v, how in TOUCHES[kind](state, task, *args)
     )
-    lives = {v.split(".")[0] + "." for v, _ in found if isinstance(v, str) and "." in v and v != "X.lock"}
+    lives = {
+        v.split(".")[0] + "." for v, _ in found if isinstance(v, str) and "." in v and v != "X.lock" and "/" not in v
+    }
     return found + tuple((life, READ) for life in sorted(lives))
 
 
@@ -154,7 +160,14 @@ TOUCHES: dict[str, Callable[..., Touches]] = {
     "test_bit": _element("Z", READ),
     **dict.fromkeys(("set_bit", "clear_bit", "test_and_set_bit", "test_and_clear_bit"), _element("Z", WRITE)),
     "rcu_read_lock": _always("rcu", READ),
-    **dict.fromkeys(("grace", "call_rcu"), _always("rcu", ADD)),
-    "queue_work": _first(WRITE),
-    **dict.fromkeys(("wait", "start", "flushed", "relax"), _nothing),
+    **dict.fromkeys(("grace", "free_later"), _always("rcu", ADD)),
+    "call_rcu": lambda *_: (("rcu", ADD), ("callbacks", ADD)),
+    "queue_new": lambda _state, _task, queue, _body: ((queue, WRITE),),
+    "queue_work": lambda _state, _task, queue, work: ((queue, WRITE), (work, WRITE)),
+    "start": lambda _state, task: ((task.work, WRITE),) if task.work else (),
+    **dict.fromkeys(("cancel_work", "disable_work", "enable_work"), _first(WRITE)),
+    **dict.fromkeys(("look_at_work", "look_at_queue"), _first(READ)),
+    "look_at_callbacks": _always("callbacks", READ),
+    **dict.fromkeys(("wait", "smp_mb", "smp_rmb", "smp_wmb"), _nothing),
+    "relax": lambda _state, task: tuple((variable, READ) for variable in task.watched),
 }

@@ -65,6 +65,9 @@ class _Generator:
     def queue(self) -> str:
         return self.random.choice("qqu")
 
+    def work(self) -> str:
+        return self.random.choice(("W", "W", "A.w"))
+
     def index(self) -> int:
         return self.random.choice((0, 0, 1))
 
@@ -126,6 +129,45 @@ def _under_lock(statement: Callable[[_Generator], Statement]) -> Callable[[_Gene
     return make
 
 
+def _nested(g: _Generator) -> Body:
+    """Two spinlocks, one inside the other, in any order; two of one class at times."""
+    first, second = g.random.sample(("a", "b", "A.l", "B.l"), 2)
+    return (("lock", first, (("lock", second, ()),)),)
+
+
+def _send(g: _Generator) -> Body:
+    """Store something plainly, then say so, in one of the ways to do that, right or wrong."""
+    say = g.random.choice(
+        (
+            ("write_once", "y", 1),
+            ("store_release", "y", 1),
+            ("xchg", "n", 1),
+            ("atomic_add", "n", 1),
+            ("add_return", "n", 1),
+        )
+    )
+    return (("write", "x", 1), *_maybe_barrier(g), say)
+
+
+def _receive(g: _Generator) -> Body:
+    """Hear of it, then look at it."""
+    hear = g.random.choice(
+        (("read_once", "y"), ("load_acquire", "y"), ("atomic_read", "n"), ("xchg", "n", 2), ("cmpxchg", "n", 1, 2))
+    )
+    look = g.random.choice((("read", "x"), ("write", "x", 2)))
+    return hear, ("if", 1, (*_maybe_barrier(g), look, *_maybe_pass_on(g)), ())
+
+
+def _maybe_barrier(g: _Generator) -> Body:
+    return (SIMPLE["barrier"](g)) if g.random.random() < 0.4 else ()
+
+
+def _maybe_pass_on(g: _Generator) -> Body:
+    return (
+        (g.random.choice((("write_once", "A.v", 1), ("store_release", "A.v", 1))),) if g.random.random() < 0.4 else ()
+    )
+
+
 READS = ("read_once", "read_once", "load_acquire")
 LOCKS = ("lock", "trylock")
 BLOCKS: dict[str, Callable[[_Generator, Body], Body]] = {
@@ -134,7 +176,7 @@ BLOCKS: dict[str, Callable[[_Generator, Body], Body]] = {
     "if": _if,
     "rcu": lambda g, body: (("rcu", body),),
     "call_rcu": lambda g, body: (("call_rcu", body),),
-    "queue_work": lambda g, body: (("queue_work", g.queue(), body),),
+    "queue_new": lambda g, body: (("queue_new", g.queue(), body),),
     "if-object": lambda g, body: (("if_object", body, ()),),
 }
 SIMPLE: dict[str, Callable[[_Generator], Body]] = {
@@ -142,6 +184,10 @@ SIMPLE: dict[str, Callable[[_Generator], Body]] = {
     "load_acquire": lambda g: (("load_acquire", g.field()),),
     "write_once": lambda g: (("write_once", g.field(), g.number()),),
     "store_release": lambda g: (("store_release", g.field(), g.number()),),
+    "nested": _nested,
+    "send": _send,
+    "receive": _receive,
+    "barrier": lambda g: ((g.random.choice(("smp_mb", "smp_rmb", "smp_wmb")),),),
     "read": lambda g: (("read", g.field()),),
     "write": lambda g: (("write", g.field(), g.number()),),
     "increment": lambda g: (("read", v := g.field()), ("write", v, ("+", 1))),
@@ -165,6 +211,7 @@ SIMPLE: dict[str, Callable[[_Generator], Body]] = {
             (),
         ),
     ),
+    "use-plainly": lambda g: (("if_object", (g.random.choice((("read", "*.v"), ("write", "*.v", 1))),), ()),),
     "use-unchecked": lambda g: (("read_once", "*.v"),),
     "publish": lambda g: (g.random.choice((("assign_pointer", "*"), ("pointer_cmpxchg", None, "*"))),),
     "get": lambda g: (("get",),),
@@ -211,7 +258,12 @@ SIMPLE: dict[str, Callable[[_Generator], Body]] = {
     "kfree_rcu-it": lambda g: (("kfree_rcu", "*"),),
     "kfree": lambda g: (("kfree", g.thing()),),
     "kfree-it": lambda g: (("kfree", "*"),),
-    "flush": lambda g: (("flush",),),
+    "flush_new": lambda g: (("flush_new",),),
+    "queue_work": lambda g: (("queue_work", g.queue(), g.work()),),
+    "cancel_work": lambda g: ((g.random.choice(("cancel_work", "cancel_work_sync")), g.work()),),
+    "flush_work": lambda g: (("flush_work", g.work()),),
+    "flush_workqueue": lambda g: (("flush_workqueue", g.queue()),),
+    "rcu_barrier": lambda g: (("rcu_barrier",),),
     "new": lambda g: (("new",),),
     "retry": _retry,
     "spin": _spin,
@@ -222,9 +274,20 @@ SIMPLE: dict[str, Callable[[_Generator], Body]] = {
     "tries": _tries,
 }
 _THEMES = {
+    "races": (
+        "read read write write write read_once write_once load_acquire store_release if if lock trylock add_return "
+        "cmpxchg atomic_add atomic_read xchg inc_not_zero rcu synchronize_rcu call_rcu queue_new queue_work flush_work "
+        "flush_new load-pointer use-plainly use-plainly assign_pointer pointer_read pointer_cmpxchg publish new"
+    ),
+    "barriers": (
+        "read write write read_once read_once write_once write_once load_acquire store_release barrier barrier barrier "
+        "atomic_read atomic_add xchg if load-pointer assign_pointer use-plainly"
+    ),
+    "messages": "send receive receive read write_once barrier",
     "fields": "read_once read_once load_acquire write_once store_release read write increment if",
     "straight": "read_once read_once read_once write_once",
     "locks": "read write increment lock lock lock trylock if",
+    "nesting": "nested nested lock trylock write_once",
     "trylocks": "read_once read_once write_once write_once trylock trylock trylock lock if",
     "unbalanced": "read_once read_once write_once write_once acquire release release lock trylock",
     "atomics": "atomic_read atomic_add atomic_add add_return dec_and_test inc_not_zero cmpxchg xchg if lock",
@@ -236,18 +299,29 @@ _THEMES = {
         "link link-if-unlinked link-if-unlinked unlink-if-linked move unlink list_empty node_empty list_first "
         "splice walk"
     ),
+    "linked": (
+        "link link-if-unlinked link-if-unlinked unlink-if-linked unlink-if-linked move splice list_first kfree kfree"
+    ),
     "free": (
         "read_once read_once write_once write_once kfree load-pointer use assign_pointer kfree-it lock if atomic_add"
     ),
     "rcu": "read_once read_once write_once write_once rcu rcu rcu synchronize_rcu lock if",
     "callbacks": (
         "read_once read_once write_once write_once rcu rcu call_rcu kfree_rcu kfree_rcu-it load-pointer use "
-        "assign_pointer synchronize_rcu"
+        "assign_pointer synchronize_rcu "
+        "rcu_barrier rcu_barrier"
     ),
     "elements": "array_read array_write array_increment array_find change_bit test_bit test_bit lock if",
     "tables": "table_get table_set table_set table_set table_pop table_keys table_keys if",
     "xarray": "xa_load xa_load xa_for_each xa_store xa_erase xa_cmpxchg use if-object rcu kfree_rcu-it",
-    "work": "read_once read_once write_once write_once queue_work queue_work queue_work flush lock atomic_add",
+    "work": (
+        "read_once read_once write_once write_once queue_new queue_new queue_new flush_new flush_workqueue lock "
+        "atomic_add"
+    ),
+    "items": (
+        "read_once write_once queue_work queue_work queue_work queue_work cancel_work cancel_work flush_work "
+        "flush_workqueue queue_new if kfree"
+    ),
     "relax": (
         "write_once write_once read_once retry spin spin-locked spin-for-lock seqcount seqcount-write tries tries lock"
     ),

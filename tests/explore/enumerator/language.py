@@ -10,12 +10,15 @@ What there is, for all tasks to share:
     H G             lists                           q u      work queues        ref    a PercpuRef
     X               an XArray                       A B      objects
     E               an Array of two bytes           T        a Table            Z      a Bitmap of two bits
+    W               work, see `WORK`
 
-and of an object: `A.v`, a field; `A.l`, a spinlock; `A.c`, an atomic; `A.node`, its place on a list. `*` is the object
-in `o`; made by a task, it is called after that task. Values are numbers, or ("+", 1) for one more than `r`; objects are
-names, `*`, or None. Inside what a queue or RCU calls, `o` is at first what it was when it was deferred, and `r` is 0.
+and of an object: `A.v`, a field; `A.l`, a spinlock; `A.c`, an atomic; `A.node`, its place on a list; `A.w`, work.
+`*` is the object in `o`; one that a task has made is called after that task. Values are numbers, or ("+", 1) for one
+more than `r`; objects are names, `*`, or None. Inside what a queue or RCU calls, `o` is at first what it was when that
+was deferred, and `r` is 0.
 
     ("read", v) ("read_once", v) ("load_acquire", v) ("write", v, value) ("write_once", ...) ("store_release", ...)
+    ("smp_mb",) ("smp_rmb",) ("smp_wmb",)
     ("load_pointer",) ("dereference",) ("assign_pointer", object)      of `ptr`: READ_ONCE, rcu_dereference, ...
     ("lock", l, body) ("trylock", l, body) ("acquire", l) ("release", l)          a try has seen 1 or 0
     ("atomic_read", n) ("atomic_add", n, d) ("add_return", n, d) ("dec_and_test", n) ("inc_not_zero", n)
@@ -31,7 +34,9 @@ names, `*`, or None. Inside what a queue or RCU calls, `o` is at first what it w
     ("table_has", key) ("table_keys",) ("table_len",)                         an absent element is seen as -1
     ("set_bit", i) ("clear_bit", i) ("test_bit", i) ("test_and_set_bit", i) ("test_and_clear_bit", i)
     ("rcu", body) ("synchronize_rcu",) ("call_rcu", body) ("kfree_rcu", object) ("kfree", object)
-    ("queue_work", q, body) ("flush",) ("new",)
+    ("rcu_barrier",) ("new",)
+    ("queue_new", q, body) ("flush_new",)                      of work that the statement makes, which is then in `w`
+    ("queue_work", q, w) ("cancel_work", w) ("cancel_work_sync", w) ("flush_work", w) ("flush_workqueue", q)
     ("one",)                                `r` is 1
     ("same", back)                          `r` is 1 if the last value seen is the one `back` from the end, else 0
     ("if", value, then, otherwise)         on `r`          ("if_object", then, otherwise)      on `o`
@@ -45,11 +50,19 @@ from __future__ import annotations
 from ast import literal_eval
 from typing import Any
 
-__all__ = ["Body", "Program", "Statement", "line", "read_line"]
+__all__ = ["WORK", "Body", "Program", "Statement", "line", "read_line"]
 
 Statement = tuple[Any, ...]
 Body = tuple[Statement, ...]
 Program = tuple[Body, ...]
+
+
+WORK: dict[str, Body] = {
+    "W": (("read_once", "x"), ("write_once", "y", ("+", 1))),
+    "A.w": (("add_return", "A.c", 1),),
+    "B.w": (("add_return", "B.c", 1),),
+}
+"""What the work does that is no part of a statement."""
 
 
 def line(program: Program) -> str:

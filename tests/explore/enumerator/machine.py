@@ -12,16 +12,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.explore.enumerator.language import Body, Program, Statement
+from tests.explore.enumerator.language import WORK, Body, Program, Statement
 
-__all__ = ["FIRST", "SLEEPS", "State", "Taken", "Task", "able", "begin", "beside", "ending", "step", "variable_of"]
+__all__ = [
+    "FIRST",
+    "SLEEPS",
+    "State",
+    "Taken",
+    "Task",
+    "able",
+    "begin",
+    "beside",
+    "ending",
+    "is_cyclic",
+    "is_over",
+    "step",
+    "variable_of",
+]
 
 FIRST: dict[Any, Any] = {
     "x": 0, "y": 0, "ptr": "A", "a": None, "b": None, "m": None, "n": 0, "k": 1, "p": None, "H": (), "G": (),
     "X.lock": None, "E[0]": 0, "E[1]": 0, "T[0]": None, "T[1]": None, "T": (), "Z[0]": 0,
-    "Z[1]": 0, 0: None, 1: None, "q": None, "u": None, "orders": frozenset(),
+    "Z[1]": 0, 0: None, 1: None, "q": (), "u": (), "orders": frozenset(),
 }  # fmt: skip
-"""The world at first. Of a lock there is its holder, of a queue its last work, of the XArray an item by index."""
+"""The world at first. Of a lock there is its holder, of a queue all that was queued, of the XArray an item by index."""
 SLEEPS = ("m",)
 
 
@@ -37,9 +51,11 @@ class Task(NamedTuple):
         watched: what it has read since its last attempt began.
         changed: whether another task has changed any of that since it was read.
         readers: tasks whose present read sections it waits for.
-        before: work that it waits for.
+        ends: tasks that it waits for.
+        work: which it does, none for what does no work.
         made, deferred: objects and tasks that it has made.
         is_callback: whether RCU has called it back, where nothing may sleep.
+        counts: whether rcu_barrier() waits for it.
         bug: what it has met.
     """
 
@@ -53,10 +69,12 @@ class Task(NamedTuple):
     watched: frozenset[Any] = frozenset()
     changed: bool = False
     readers: frozenset[str] = frozenset()
-    before: str | None = None
+    ends: frozenset[str] = frozenset()
+    work: str | None = None
     made: int = 0
     deferred: int = 0
     is_callback: bool = False
+    counts: bool = False
     bug: str | None = None
 
     @property
@@ -99,7 +117,7 @@ class Taken(NamedTuple):
 
 def begin(program: Program) -> State:
     """Return the first state of a program."""
-    world = {**FIRST, "ref": Ref(), **_object("A"), **_object("B")}
+    world = {**FIRST, "ref": Ref(), "W": Item(), **_object("A"), **_object("B")}
     state = State({f"t{number}": Task(body) for number, body in enumerate(program)}, world)
     for name in list(state.tasks):
         _settle(state, name)
@@ -107,12 +125,24 @@ def begin(program: Program) -> State:
 
 
 def _object(name: str) -> dict[str, Any]:
-    return {f"{name}.": True, f"{name}.v": 0, f"{name}.l": None, f"{name}.c": 0, f"{name}.node": None}
+    return {
+        f"{name}.": True,
+        f"{name}.v": 0,
+        f"{name}.l": None,
+        f"{name}.c": 0,
+        f"{name}.node": None,
+        f"{name}.w": Item(),
+    }
 
 
 def able(state: State) -> list[str]:
     """Return the tasks whose next operation can be done now."""
     return [name for name, task in state.tasks.items() if task.todo and not task.bug and _can(state, task)]
+
+
+def is_over(task: Task) -> bool:
+    """Tell whether a task does nothing any more."""
+    return not task.todo or task.bug is not None
 
 
 def _can(state: State, task: Task) -> bool:
@@ -121,20 +151,42 @@ def _can(state: State, task: Task) -> bool:
         return state.world[variable_of(task, operation[1])] is None
     if operation[0] == "relax":
         return task.changed
-    if operation[0] in ("wait", "start", "flushed"):
-        before = state.tasks[task.before] if task.before else None
-        return not task.readers and (before is None or not before.todo or before.bug is not None)
+    if operation[0] in ("wait", "start"):
+        return not task.readers and all(is_over(state.tasks[each]) for each in task.ends)
     return True
 
 
 def ending(state: State) -> list[str]:
-    """Return the kinds of bugs that it is that nobody can go on in this state; none after another bug."""
-    waiting = [task for task in state.tasks.values() if task.todo]
+    """Return the kinds of bugs that it is that nobody can go on in this state.
+
+    After another bug it matters only who waits in a circle: others may wait for a task that is gone.
+    """
+    waiting = [task for task in state.tasks.values() if task.todo and not task.bug]
     if state.bugs:
-        return []
+        return ["deadlock"] * any(_waits_for_itself(state, name) for name in state.tasks)
     if not waiting:
         return ["leak"] * len(_lost(state.world))
     return ["stuck in a retry loop" if any(task.todo[0][0] == "relax" for task in waiting) else "deadlock"]
+
+
+def _waits_for_itself(state: State, name: str) -> bool:
+    """Tell whether a task waits for a lock that it holds itself, or somebody who waits for it."""
+    met: set[str] = set()
+    holder: str | None = name
+    while holder and holder not in met:
+        met.add(holder)
+        task = state.tasks[holder]
+        is_waiting = task.todo and not task.bug and task.todo[0][0] == "acquire"
+        holder = state.world[variable_of(task, task.todo[0][1])] if is_waiting else None
+    return holder == name
+
+
+def is_cyclic(orders: frozenset[tuple[str, str]]) -> bool:
+    """Tell whether locks of some classes are taken in a circle."""
+    left = set(orders)
+    while ends := {pair for pair in left if not any(first == pair[1] for first, _ in left)}:
+        left -= ends
+    return bool(left)
 
 
 def _lost(world: dict[Any, Any]) -> set[str]:
@@ -189,7 +241,7 @@ def _insist(task: Task, operation: Statement) -> None:
     kind, *args = operation
     if task.o is None and any(_is_member(kind, each) for each in args):
         raise Bug("null dereference")
-    if (kind in ("grace", "flushed") or (kind == "acquire" and args[0] in SLEEPS)) and task.is_atomic:
+    if (kind == "grace" or (kind == "acquire" and args[0] in SLEEPS)) and task.is_atomic:
         raise Bug("sleeping in atomic context")
 
 
@@ -266,8 +318,14 @@ CONTROL: dict[str, Callable[..., Task]] = {
     "rcu_read_unlock": lambda t: t._replace(depth=t.depth - 1),
     "synchronize_rcu": lambda t: _then(t, ("grace",), ("wait",)),
     "kfree": lambda t, thing: _unless_null(t, thing, ("free", thing)),
-    "kfree_rcu": lambda t, thing: _unless_null(t, thing, ("call_rcu", (("kfree", thing),))),
-    "flush": lambda t: _then(t._replace(before=t.w), ("flushed",)) if t.w else t,
+    "kfree_rcu": lambda t, thing: _unless_null(t, thing, ("free_later", thing)),
+    "flush_new": lambda t: _then(t, ("flush_work", t.w)) if t.w else t,
+    "flush_work": lambda t, w: _then(t, ("might_sleep",), ("look_at_work", w), ("wait",)),
+    "flush_workqueue": lambda t, q: _then(t, ("might_sleep",), ("look_at_queue", q), ("wait",)),
+    "cancel_work_sync": lambda t, w: _then(
+        t, ("might_sleep",), ("disable_work", w), ("look_at_work", w), ("wait",), ("enable_work", w)
+    ),
+    "rcu_barrier": lambda t: _then(t, ("might_sleep",), ("look_at_callbacks",), ("wait",)),
     "array_find": lambda t, wanted: _then(t, ("find_at", 0, wanted)),
     "new": lambda t: t._replace(made=t.made + 1),
     "might_sleep": _might_sleep,
@@ -336,17 +394,14 @@ class _Doing:
     def at(self, variable: str) -> str:
         """Return the variable that is meant, of an object that is alive."""
         variable = variable_of(self.task, variable)
-        if "." in variable and variable != "X.lock":
+        if "." in variable and variable != "X.lock" and "/" not in variable:
             self.insist_alive(variable.split(".")[0])
         return variable
 
-    def insist_alive(self, thing: str) -> None:
-        if not self.world[f"{thing}."]:
+    def insist_alive(self, *things: str) -> None:
+        """Insist on objects that are not freed."""
+        if not all(self.world[f"{thing}."] for thing in things):
             raise Bug("use after free")
-
-    def insist_all_alive(self, things: tuple[str, ...]) -> None:
-        for thing in things:
-            self.insist_alive(thing)
 
     def read(self, variable: Any) -> Any:
         """Look at a variable."""
@@ -398,21 +453,8 @@ def _read_pointer(on: _Doing, variable: Any = "ptr") -> None:
 
 def _acquire(on: _Doing, lock: str) -> None:
     lock = on.at(lock)
-    for held in on.task.held:
-        _note_order(on, lock_class(held), lock_class(lock))
+    on.world["orders"] |= {(lock_class(held), lock_class(lock)) for held in on.task.held}
     _hold(on, lock)
-
-
-def _note_order(on: _Doing, first: str, second: str) -> None:
-    orders = on.world["orders"]
-    if (first, second) in orders:
-        return
-    after = {second}
-    while new := {b for a, b in orders if a in after} - after:
-        after |= new
-    if first in after:
-        raise Bug("lock-order cycle")
-    on.world["orders"] = orders | {(first, second)}
 
 
 def _hold(on: _Doing, lock: str) -> None:
@@ -554,10 +596,16 @@ class Ref(NamedTuple):
     is_counted: bool = False
 
 
+def _warn(on: _Doing) -> None:
+    """Whoever warns has done what it does, as far as anybody can tell."""
+    on.wake("ref")
+    raise Bug("warning")
+
+
 def _get(on: _Doing) -> None:
     ref = on.world["ref"]
     if ref.is_counted and ref.references <= 0:
-        raise Bug("warning")
+        _warn(on)
     on.change("ref", ref._replace(references=ref.references + 1))
 
 
@@ -573,7 +621,7 @@ def _put(on: _Doing) -> None:
     ref = on.world["ref"]._replace(references=on.world["ref"].references - 1)
     on.change("ref", ref)
     if ref.is_counted and ref.references < 0:
-        raise Bug("warning")
+        _warn(on)
     if ref.is_counted and ref.references == 0:
         on.next(("write_once", "y", 9))
 
@@ -581,7 +629,7 @@ def _put(on: _Doing) -> None:
 def _kill(on: _Doing) -> None:
     ref = on.read("ref")
     if ref.is_dead:
-        raise Bug("warning")
+        _warn(on)
     on.change("ref", ref._replace(is_dead=True, is_atomic=True))
     on.next(*((("is_switched",), ("put",)) if ref.is_atomic else (("call_rcu", (("count_ref",),)),)))
 
@@ -589,7 +637,7 @@ def _kill(on: _Doing) -> None:
 def _count(on: _Doing) -> None:
     ref = on.read("ref")
     if ref.references <= 0:
-        raise Bug("warning")
+        _warn(on)
     on.change("ref", ref._replace(is_counted=True))
     _put(on)
 
@@ -597,7 +645,7 @@ def _count(on: _Doing) -> None:
 def _resurrect(on: _Doing) -> None:
     ref = on.read("ref")
     if not ref.is_dead:
-        raise Bug("warning")
+        _warn(on)
     on.change("ref", ref._replace(references=ref.references + 1, is_dead=False))
     if ref.is_counted:
         on.change("ref", Ref(ref.references + 1))
@@ -617,7 +665,7 @@ def _to_percpu(on: _Doing) -> None:
         on.change("ref", Ref(ref.references))
 
 
-# Lists: of a head its entries, of an entry the list that it is on
+# Lists: of a head its entries, of an entry the list that it is on. What is linked holds pointers to what is beside it.
 
 
 def beside(entries: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -629,39 +677,41 @@ def beside(entries: tuple[str, ...], name: str) -> tuple[str, ...]:
 def _link(on: _Doing, head: str, thing: str, is_first: bool) -> None:
     node = on.at(f"{thing}.node")
     name = node.split(".")[0]
-    on.insist_all_alive(on.world[head][:1] if is_first else on.world[head][-1:])
-    if on.world[node] is not None:
+    entries = on.read(head)
+    on.insist_alive(*(entries[:1] if is_first else entries[-1:]))
+    if on.read(node) is not None:
         raise Bug("list corruption")
-    on.change(head, (name, *on.world[head]) if is_first else (*on.world[head], name))
+    on.change(head, (name, *entries) if is_first else (*entries, name))
     on.change(node, head)
 
 
 def _unlink(on: _Doing, thing: str) -> None:
     node = on.at(f"{thing}.node")
-    name = node.split(".")[0]
-    head = on.world[node]
+    head = on.read(node)
     if head is None:
         raise Bug("list corruption")
-    on.insist_all_alive(beside(on.world[head], name))
-    on.change(head, tuple(each for each in on.world[head] if each != name))
+    entries = on.read(head)
+    at = entries.index(node.split(".")[0])
+    on.insist_alive(*beside(entries, node.split(".")[0]))
+    on.change(head, entries[:at] + entries[at + 1 :])
     on.change(node, None)
 
 
 def _move(on: _Doing, head: str, thing: str) -> None:
     if on.world[on.at(f"{thing}.node")]:
-        on.insist_all_alive(on.world[head][-1:])
+        on.insist_alive(*on.world[head][-1:])
     _unlink(on, thing)
     _link(on, head, thing, False)
 
 
 def _splice(on: _Doing, head: str, source: str) -> None:
-    moved = on.read(source)
+    moved, entries = on.read(source), on.read(head)
     if moved:
-        on.insist_all_alive((moved[0], moved[-1], *on.world[head][:1]))
+        on.insist_alive(moved[0], moved[-1], *entries[:1])
         if head == source:
             raise Bug("list corruption")
         on.change(source, ())
-        on.change(head, moved + on.world[head])
+        on.change(head, moved + entries)
         for thing in moved:
             on.change(f"{thing}.node", head)
 
@@ -690,10 +740,56 @@ def _free(on: _Doing, given: str) -> None:
             on.wake(variable)
 
 
-def _queue(on: _Doing, queue: str, body: Body) -> None:
-    name = on.spawn(body, before=on.world[queue])
-    on.world[queue] = name
-    on.put(w=name)
+class Item(NamedTuple):
+    """State of work: the tasks that it was queued as and that were not cancelled, and how many keep it from that."""
+
+    runs: tuple[str, ...] = ()
+    is_pending: bool = False
+    disabled: int = 0
+
+
+def _queue(on: _Doing, queue: str, work: str, body: Body) -> bool:
+    item = on.world[work]
+    if item.is_pending or item.disabled:
+        return False
+    name = on.spawn(body, work=work, ends=frozenset(on.world[queue]))
+    on.world[work] = item._replace(runs=(*item.runs, name), is_pending=True)
+    on.world[queue] = (*on.world[queue], name)
+    return True
+
+
+def _queue_new(on: _Doing, queue: str, body: Body) -> None:
+    work = f"{on.name}/{on.task.deferred}.new"
+    on.world[work] = Item()
+    _queue(on, queue, work, body)
+    on.put(w=work)
+
+
+def _start(on: _Doing) -> None:
+    work = on.task.work
+    if not work:
+        return
+    if on.name not in on.world[work].runs:
+        on.put(todo=())
+        return
+    on.at(work)
+    on.world[work] = on.world[work]._replace(is_pending=False)
+
+
+def _cancel(on: _Doing, work: str, disables: int) -> None:
+    work = on.at(work)
+    item = on.world[work]
+    on.tell(item.is_pending)
+    on.world[work] = Item(item.runs[:-1] if item.is_pending else item.runs, False, item.disabled + disables)
+
+
+def _enable(on: _Doing, work: str) -> None:
+    work = on.at(work)
+    on.world[work] = on.world[work]._replace(disabled=on.world[work].disabled - 1)
+
+
+def _callbacks(on: _Doing) -> None:
+    on.put(ends=frozenset(name for name, task in on.state.tasks.items() if task.is_callback and task.counts))
 
 
 def _relax(on: _Doing) -> None:
@@ -761,12 +857,19 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "xa_cmpxchg_locked": _cmpxchg_pointer,
     "rcu_read_lock": lambda on: on.put(depth=1),
     "grace": lambda on: on.put(readers=on.readers()),
-    "wait": lambda on: None,
-    "start": lambda on: None,
-    "call_rcu": lambda on, body: on.spawn(body, readers=on.readers(), is_callback=True),
+    **dict.fromkeys(("wait", "smp_mb", "smp_rmb", "smp_wmb"), lambda on: None),
+    "start": _start,
+    "call_rcu": lambda on, body: on.spawn(body, readers=on.readers(), is_callback=True, counts=True),
+    "free_later": lambda on, thing: on.spawn((("kfree", thing),), readers=on.readers(), is_callback=True),
+    "look_at_callbacks": _callbacks,
     "free": _free,
-    "queue_work": _queue,
-    "flushed": lambda on: None,
+    "queue_new": _queue_new,
+    "queue_work": lambda on, queue, work: on.tell(_queue(on, queue, on.at(work), WORK[work])),
+    "look_at_work": lambda on, work: on.put(ends=frozenset(on.world[on.at(work)].runs[-1:])),
+    "look_at_queue": lambda on, queue: on.put(ends=frozenset(on.world[queue])),
+    "cancel_work": lambda on, work: _cancel(on, work, 0),
+    "disable_work": lambda on, work: _cancel(on, work, 1),
+    "enable_work": _enable,
     "relax": _relax,
 }
 LISTS = ("list_add", "list_add_tail", "list_move_tail", "list_del", "node_empty", "list_next")

@@ -7,12 +7,13 @@ from typing import Any
 
 from tests.explore.enumerator.conflicts import Touches, conflict, touches
 from tests.explore.enumerator.language import Program
-from tests.explore.enumerator.machine import State, Taken, Task, able, begin, ending, step
+from tests.explore.enumerator.machine import Item, State, Taken, Task, able, begin, ending, is_cyclic, step
 
 __all__ = ["Found", "Outcome", "TooMany", "Traces", "every_order", "every_trace"]
 
 Outcome = tuple[frozenset[tuple[str, object]], tuple[str, ...], frozenset[tuple[Any, Any]]]
 """What became of the tasks, the kinds of bugs, and the world, of the last state of an execution."""
+SPOILING = {"use after free", "double free", "list corruption"}
 LOCKS = ("a", "b", "m", "X.lock")
 
 
@@ -22,7 +23,7 @@ class TooMany(Exception):  # noqa: N818
 
 def outcome(state: State) -> Outcome:
     """Return what is to be compared of the last state of an execution."""
-    bugs = [*state.bugs, *ending(state)]
+    bugs = [*state.bugs, *ending(state), *(["lock-order cycle"] * is_cyclic(state.world["orders"]))]
     tasks = frozenset((name, _status(name, task)) for name, task in state.tasks.items())
     return tasks, tuple(sorted(bugs)), frozenset(filter(None, map(_looked_at, state.world.items())))
 
@@ -37,7 +38,7 @@ def _status(name: str, task: Task) -> object:
 
 def _looked_at(item: tuple[Any, Any]) -> tuple[Any, Any] | None:
     variable, value = item
-    if variable in ("q", "u", "orders"):
+    if variable in ("q", "u", "orders") or isinstance(value, Item):
         return None
     is_lock = variable in LOCKS or str(variable).endswith(".l")
     return (variable, value is not None) if is_lock else item
@@ -49,7 +50,7 @@ class Found:
 
     Attributes:
         outcomes: of its executions.
-        violations: kinds of bugs that are met when no task has met another.
+        violations: kinds of bugs that are met when no task has done what nobody knows the effect of.
         states: it can be in.
     """
 
@@ -68,7 +69,7 @@ def every_order(program: Program, states_max: int) -> Found:
     first = begin(program)
     seen = {first.key}
     left = [first]
-    _note(found, first, [])
+    _note(found, first, first)
     while left:
         state = left.pop()
         names = able(state)
@@ -82,14 +83,19 @@ def every_order(program: Program, states_max: int) -> Found:
             if len(seen) > states_max:
                 raise TooMany
             left.append(after)
-            _note(found, after, state.bugs)
+            _note(found, state, after)
     found.states = len(seen)
     return found
 
 
-def _note(found: Found, state: State, before: list[str]) -> None:
-    if not before:
-        found.violations.update(state.bugs)
+def _note(found: Found, before: State, state: State) -> None:
+    if SPOILING & set(before.bugs):
+        return
+    found.violations.update(state.bugs)
+    if SPOILING & set(state.bugs):
+        return
+    if is_cyclic(state.world["orders"]):
+        found.violations.add("lock-order cycle")
     if not able(state):
         found.violations.update(ending(state))
 

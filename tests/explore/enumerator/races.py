@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from tests.explore.enumerator.language import WORK
 from tests.explore.enumerator.machine import State, Taken, Task, variable_of
 
 __all__ = ["Race", "races"]
@@ -67,6 +68,8 @@ class _Events:
         self._do(name, before, task, *operation)
         if operation[0] in POINTERS:
             self.pointer[name] = first
+        elif operation[0] in OTHER_POINTERS:
+            self.pointer.pop(name, None)
         if task.depth and not after.tasks[name].depth:
             self.all.append(Event(name, "F", None, "rcu-unlock"))
         for made in range(task.made, after.tasks[name].made):
@@ -92,25 +95,39 @@ class _Events:
                 self.all.append(Event(name, "W", lock, "lock", rmw=True))
         elif kind == "release":
             self._access(name, "W", variable_of(task, args[0]), "unlock")
+        elif kind == "xa_cmpxchg_locked":
+            is_stored = _if_equal(before, task, *args) == "full"
+            self._access(name, *(("W", args[0], "release") if is_stored else ("R", args[0], "once")))
         else:
             self._other(name, task, kind, *args)
 
     def _other(self, name: str, task: Task, kind: str, *args: Any) -> None:
         if kind in FENCES:
             self.all.append(Event(name, "F", None, FENCES[kind]))
-        elif kind in ("call_rcu", "queue_work"):
+        elif kind in ("call_rcu", "free_later", "queue_new", "queue_work"):
             child = f"{name}/{task.deferred}"
+            if kind == "queue_work":
+                self._read_modify_write(name, variable_of(task, args[1]), "full")
             self.all.append(Event(name, "W", ("begin", child), "release"))
             if name in self.pointer:
                 self.pointer[child] = self.pointer[name]
         elif kind == "start":
             self._access(name, "R", ("begin", name), "acquire")
-            self._access(name, "R", ("end", task.before), "acquire")
-            self.pointer.pop(name, None)
-            if task.before is None:
+            self._see_ends(name, task)
+            if task.is_callback:
                 self.all.append(Event(name, "F", None, "sync-rcu"))
-        elif kind == "flushed":
-            self._access(name, "R", ("end", task.before), "acquire")
+            if task.work:
+                self._read_modify_write(name, task.work, "full")
+        elif kind in ("cancel_work", "disable_work", "enable_work"):
+            self._read_modify_write(name, variable_of(task, args[0]), "full")
+        elif kind in ("look_at_work", "look_at_queue"):
+            self._access(name, "R", args[0], "acquire")
+        elif kind == "wait":
+            self._see_ends(name, task)
+
+    def _see_ends(self, name: str, task: Task) -> None:
+        for each in sorted(task.ends):
+            self._access(name, "R", ("end", each), "acquire")
 
     def _access(self, name: str, kind: str, variable: Any, mark: str, is_through: bool = False) -> None:
         address = self.pointer.get(name, -1) if is_through else -1
@@ -150,8 +167,8 @@ def _if_equal(state: State, task: Task, variable: str, old: Any, _new: Any) -> s
 
 
 READ_MODIFY_WRITE: dict[str, Callable[..., str]] = {
-    "atomic_add": lambda *_: "noreturn",
-    **dict.fromkeys(("add_return", "dec_and_test", "xchg"), _full),
+    **dict.fromkeys(("atomic_add", "set_bit", "clear_bit"), lambda *_: "noreturn"),
+    **dict.fromkeys(("add_return", "dec_and_test", "xchg", "test_and_set_bit", "test_and_clear_bit"), _full),
     "inc_not_zero": _unless_zero,
     **dict.fromkeys(("cmpxchg", "try_cmpxchg", "pointer_cmpxchg"), _if_equal),
 }
@@ -160,17 +177,20 @@ ACCESSES = {
     "write": ("W", "plain"), "write_once": ("W", "once"), "store_release": ("W", "release"),
     "load_pointer": ("R", "once"), "dereference": ("R", "once"), "assign_pointer": ("W", "release"),
     "pointer_read": ("R", "once"), "xa_load": ("R", "once"), "xa_store_locked": ("W", "release"),
+    "xa_erase_locked": ("W", "release"),
     "array_read": ("R", "plain"), "array_read_once": ("R", "once"), "array_write": ("W", "plain"),
     "array_write_once": ("W", "once"), "find_at": ("R", "plain"), "test_bit": ("R", "once"),
 }  # fmt: skip
 ELEMENTS = {
     **dict.fromkeys(("array_read", "array_read_once", "array_write", "array_write_once", "find_at"), "E"),
-    "test_bit": "Z",
+    **dict.fromkeys(("test_bit", "set_bit", "clear_bit", "test_and_set_bit", "test_and_clear_bit"), "Z"),
 }
 VARIABLES = {
     **dict.fromkeys(("load_pointer", "dereference", "assign_pointer"), "ptr"),
     **dict.fromkeys(("pointer_read", "pointer_cmpxchg"), "p"),
 }
+OTHER_POINTERS = ("list_first", "list_next", "xa_store_locked", "xa_erase_locked", "xa_cmpxchg_locked")
+"""What they load is protected by something else, or by nothing."""
 POINTERS = ("load_pointer", "dereference", "pointer_read", "pointer_cmpxchg", "xa_load")
 FENCES = {"grace": "sync-rcu", "smp_mb": "mb", "smp_wmb": "wmb", "smp_rmb": "rmb"}
 
@@ -405,8 +425,8 @@ class _Model:
         return union(ww, wr, rw)
 
 
-def races(steps: Iterable[Taken]) -> set[Race]:
-    """Return the data races of an execution."""
+def races(steps: list[Taken]) -> set[Race]:
+    """Return the data races of an execution. Whatever does the work of an object is called `work`."""
     found = _Events()
     for step in steps:
         found.add(step)
@@ -414,4 +434,5 @@ def races(steps: Iterable[Taken]) -> set[Race]:
         return set()
     relation = _Model(found.all).races()
     pairs = ((found.all[a], found.all[b]) for a, row in enumerate(relation) for b in _bits(row))
-    return {(first.variable, frozenset((first.task, second.task))) for first, second in pairs}
+    names = {name: "work" if task.work in WORK else name for name, task in steps[-1].after.tasks.items()}
+    return {(first.variable, frozenset((names[first.task], names[second.task]))) for first, second in pairs}

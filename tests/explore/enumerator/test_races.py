@@ -32,7 +32,7 @@ ORDERED: dict[str, Program] = {
         (("new",), ("write", "*.v", 2), ("assign_pointer", "*")),
         (("dereference",), ("read", "*.v")),
     ),
-    "work": ((WRITE, ("queue_work", "q", (("read", "x"),)), ("flush",), ("write", "x", 2)),),
+    "work": ((WRITE, ("queue_new", "q", (("read", "x"),)), ("flush_new",), ("write", "x", 2)),),
     "a release that additions carry on": (
         (WRITE, ("xchg", "n", 1)),
         (("atomic_add", "n", 1),),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tests.explore.enumerator import language
-from tests.explore.enumerator.language import Body, Statement
+from tests.explore.enumerator.language import WORK, Body, Statement
 
 from swaplab.explore import Program
 from swaplab.explore.runtime import Explorer
@@ -29,17 +29,24 @@ from swaplab.kernel.sync import (
     WorkQueue,
     XArray,
     call_rcu,
+    cancel_work,
+    cancel_work_sync,
     current,
     flush_work,
+    flush_workqueue,
     kfree,
     kfree_rcu,
     queue_work,
     rcu,
     rcu_assign_pointer,
+    rcu_barrier,
     rcu_dereference,
     relax,
     smp_load_acquire,
+    smp_mb,
+    smp_rmb,
     smp_store_release,
+    smp_wmb,
     synchronize_rcu,
 )
 
@@ -58,6 +65,10 @@ class Thing(Shared):
         self.l = SpinLock(self, "l")
         self.c = Atomic(self, "c")
         self.node = ListNode(self, "node")
+        self.w = Work(self, "w", self.work)
+
+    def work(self) -> None:
+        self.c.add_return(1)
 
 
 class System(Shared):
@@ -79,9 +90,13 @@ class System(Shared):
         self.E: Array[int] = Array(self, "E", bytearray(2))
         self.T: Table[int, int] = Table(self, "T")
         self.Z = Bitmap(self, "Z", 2)
+        self.W = Work(self, "W", self.work)
         self.q, self.u = WorkQueue("q"), WorkQueue("u")
         self.A, self.B = Thing("A"), Thing("B")
         self.ptr = self.A
+
+    def work(self) -> None:
+        _Runner(self, "W", None, {}).body(WORK["W"])
 
     def release(self) -> None:
         WRITE_ONCE(self).y = 9
@@ -189,8 +204,14 @@ class _Runner:
         explorer = current.runtime
         assert isinstance(explorer, Explorer)
         assert explorer.task
-        runner = _Runner(self.system, f"{self.name}/{explorer.task.children}", self.o, self.things)
-        return lambda: runner.body(body)
+        name = f"{self.name}/{explorer.task.children}"
+        runner = _Runner(self.system, name, self.o, self.things)
+
+        def work() -> None:
+            runner.body(body)
+
+        work.__name__ = name
+        return work
 
     # Fields
 
@@ -215,6 +236,15 @@ class _Runner:
     def do_store_release(self, v: str, value: Any) -> None:
         owner, member = self.field(v)
         setattr(smp_store_release(owner), member, self.value(value))
+
+    def do_smp_mb(self) -> None:
+        smp_mb()
+
+    def do_smp_rmb(self) -> None:
+        smp_rmb()
+
+    def do_smp_wmb(self) -> None:
+        smp_wmb()
 
     def do_load_pointer(self) -> None:
         self.tell_object(READ_ONCE(self.system).ptr)
@@ -432,14 +462,32 @@ class _Runner:
         if found:
             kfree(found)
 
-    def do_queue_work(self, queue: str, body: Body) -> None:
+    def do_queue_new(self, queue: str, body: Body) -> None:
         self.works += 1
         self.w = Work(None, f"work {self.works} of {self.name}", self.later(body))
         queue_work(self.part(queue), self.w)
 
-    def do_flush(self) -> None:
+    def do_flush_new(self) -> None:
         if self.w:
             flush_work(self.w)
+
+    def do_queue_work(self, queue: str, work: str) -> None:
+        self.tell(queue_work(self.part(queue), self.part(work)))
+
+    def do_cancel_work(self, work: str) -> None:
+        self.tell(cancel_work(self.part(work)))
+
+    def do_cancel_work_sync(self, work: str) -> None:
+        self.tell(cancel_work_sync(self.part(work)))
+
+    def do_flush_work(self, work: str) -> None:
+        flush_work(self.part(work))
+
+    def do_flush_workqueue(self, queue: str) -> None:
+        flush_workqueue(self.part(queue))
+
+    def do_rcu_barrier(self) -> None:
+        rcu_barrier()
 
     def do_new(self) -> None:
         name = f"{self.name}#{self.made}"
