@@ -88,6 +88,7 @@ TOUCHING: dict[str, tuple[Body, str, str]] = {
     "splicing a longer list": (lambda s: s.two.splice(s.one), "ACD", "BEF"),
     "the next": (lambda s: s.one.after(s.A.node), "A", "BCDEF"),
     "the first": (lambda s: s.one.first(), "", "ABCDEF"),
+    "walking": (lambda s: list(s.one), "ABC", "DEF"),
     "empty": (lambda s: s.A.node.empty(), "A", "BCDEF"),
 }
 
@@ -133,6 +134,30 @@ def test_an_empty_list_is_only_read() -> None:
     assert found(set_up, tasks) == (set(), set(), 1)
     tasks = {"CPU0": locked(lambda s: s.one.splice(s.two)), "CPU1": locked(lambda s: s.two.add(s.F.node))}
     assert found(set_up, tasks) == (set(), set(), 2)
+
+
+def test_who_walks_sees_what_is_there_by_then() -> None:
+    seen = set()
+
+    def walk(system: System) -> None:
+        with system.lock:
+            seen.add("".join(item.name for item in system.one))
+
+    assert not found(System, {"CPU0": walk, "CPU1": locked(unlink("B"))}).kinds
+    assert seen == {"ABC", "AC"}
+
+
+def test_a_walk_that_would_never_end() -> None:
+    """The lock is dropped in between, and the entry is gone from where the walk goes on."""
+
+    def walk(system: System) -> None:
+        entries = iter(system.one)
+        for _ in range(3):
+            with system.lock:
+                next(entries, None)
+
+    result = found(System, {"CPU0": walk, "CPU1": locked(unlink("B"))})
+    assert result.sentences == {"a walk of System.one has come to Item B.node, which is on no list"}
 
 
 def test_a_list_spliced_into_itself() -> None:

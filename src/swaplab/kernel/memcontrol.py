@@ -317,7 +317,7 @@ def memcg_reparent_objcgs(memcg: MemCgroup, parent: MemCgroup) -> None:
     rcu_assign_pointer(memcg).objcg = None
     with memcg.memcgs.objcg_lock:
         memcg.objcg_list.add(objcg.list)
-        for each in memcg.objcg_list.entries():
+        for each in memcg.objcg_list:
             WRITE_ONCE(each).memcg = parent
         parent.objcg_list.splice(memcg.objcg_list)
     objcg.refcnt.kill()

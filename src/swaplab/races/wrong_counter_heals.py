@@ -57,7 +57,7 @@ def add_counts(source: ListLruOne, target: ListLruOne) -> None:
 
 def count_moved(source: ListLruOne, target: ListLruOne) -> None:
     """Trust the list, and not its count."""
-    moved = len(source.list.nodes())
+    moved = len(list(source.list))
     target.list.splice(source.list)
     target.nr_items += moved
     source.nr_items = 0
@@ -65,7 +65,7 @@ def count_moved(source: ListLruOne, target: ListLruOne) -> None:
 
 def sums_agree(parent: ListLruOne, child: ListLruOne) -> None:
     """What holds of the counts whenever the lock is free."""
-    lengths = [len(one.list.nodes()) for one in (parent, child)]
+    lengths = [len(list(one.list)) for one in (parent, child)]
     assert parent.nr_items + child.nr_items == sum(lengths), "the counts do not add up to the items there are"
     assert child.nr_items >= lengths[1], "the child counts less than it has"
 

@@ -11,6 +11,7 @@ touched; and a splice, which puts all entries on another list, touches the list 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import ListCorruption
@@ -134,6 +135,20 @@ class ListHead(Part, Generic[T]):
     def entries(self) -> list[T]:
         """Return all entries in order, as a look from outside that is no operation of a task."""
         return [node.entry for node in self.nodes()]
+
+    def __iter__(self) -> Iterator[T]:
+        """list_for_each_entry: read one link after the other.
+
+        Raises:
+            ListCorruption: the entry that the walk has come to is on no list any more, so that it would never end.
+        """
+        entry, node = self.first(), self.next
+        while entry is not None and isinstance(node, ListNode):
+            yield entry
+            entry, following = self.after(node), node.next
+            if following is node:
+                raise ListCorruption(f"a walk of {self.label} has come to {node.label}, which is on no list")
+            node = following
 
     @operation(READS, "list_empty")
     def empty(self) -> bool:
