@@ -153,4 +153,5 @@ def memory_order_summary(judged: Sequence[Judgement]) -> str:
 
 
 def _wrapped(line: str, width: int) -> list[str]:
-    return wrap(line, width, subsequent_indent="  ", break_on_hyphens=False) if len(line) > width else [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) if len(line) > width else [line]
