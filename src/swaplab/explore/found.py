@@ -45,16 +45,12 @@ class Findings:
 
     def __init__(self) -> None:
         self.shortest: dict[tuple[str, str], Order] = {}
-        self._seen: set[tuple[str, str, int]] = set()
 
     def look(self, execution: Execution, found: Iterable[Found]) -> None:
         """Take in what broke in an execution."""
         for each in first_ones(found):
             key = (each.bug.title, str(each.bug))
-            seen = (*key, execution.history.identity(each.past))
-            if seen not in self._seen:
-                self._seen.add(seen)
-                self.enter(key, fewest_preemptions(execution, each.past, self.shortest.get(key)))
+            self.enter(key, fewest_preemptions(execution, each.past, self.shortest.get(key)))
 
     def enter(self, key: tuple[str, str], order: Order | None) -> None:
         """Take in an order that shows what is meant by a key, if it is shorter than what is known."""

@@ -29,6 +29,7 @@ from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.shortest import Order
 from swaplab.explore.task import NOTHING, Task
+from swaplab.process import die_with_parent
 
 __all__ = ["ParallelSearch"]
 
@@ -344,7 +345,7 @@ def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
         for _ in range(count):
             mine, its = context.Pipe()
             ours.append(stack.enter_context(mine))
-            process = context.Process(target=_begin, args=(explorer, its, [*ours]), daemon=True)
+            process = context.Process(target=_begin, args=(explorer, its, [*ours], os.getpid()), daemon=True)
             process.start()
             its.close()
             stack.callback(process.join)
@@ -352,7 +353,8 @@ def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
         yield [*ours]
 
 
-def _begin(explorer: Explorer, jobs: Connection, theirs: list[Connection]) -> None:
+def _begin(explorer: Explorer, jobs: Connection, theirs: list[Connection], parent: int) -> None:
+    die_with_parent(parent)
     for each in theirs:
         each.close()  # or it would not be told that who gives out the jobs is gone
     help_out(explorer, jobs)

@@ -1,16 +1,18 @@
 """The same execution with fewer interruptions.
 
 Executions that differ only in the order of independent operations are the same. Of all these orders the one is looked
-for in which the fewest tasks are interrupted that could have gone on. A task is left running as long as it may do its
-next operation: to do that later would save no interruption. What is left is to choose who goes on otherwise.
+for in which the fewest tasks are interrupted that could have gone on. A task is left running as long as it may do an
+operation that leads to the bug: to do that later would save no interruption. What is left is to choose who goes on
+otherwise, and whether a task first does what does not lead to the bug, so that it need not be interrupted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from typing import NamedTuple
 
-from swaplab.explore.history import Event, History, Variable
+from swaplab.explore.history import History, Variable
 
 __all__ = ["Execution", "Order", "fewest_preemptions"]
 
@@ -31,7 +33,7 @@ class Execution(NamedTuple):
 
 
 class Order(NamedTuple):
-    """An order of the events of an execution, or of those that lead to a bug. The least is the shortest.
+    """An order of the events of an execution, up to where a bug is met. The least is the shortest.
 
     Attributes:
         preemptions: tasks interrupted that could have gone on.
@@ -47,19 +49,24 @@ class Order(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Where a search for an order is.
+    """Where a search for an order is; the least is looked at first.
 
     Attributes:
-        done: bits of the events so far.
-        running: the task whose event was the last; -1 at first.
         preemptions: so far.
+        steps: so far.
         choices: so far.
+        done: bits of these events.
     """
 
-    done: int
-    running: int
     preemptions: int
+    steps: int
     choices: tuple[int, ...]
+    done: int
+
+    @property
+    def running(self) -> int:
+        """The task whose event was the last; -1 at first."""
+        return self.choices[-1] if self.choices else -1
 
 
 class _Orders:
@@ -100,62 +107,77 @@ class _Orders:
         return not event.before & ~done and (not event.wakers or bool(event.wakers & done))
 
     def may(self, task: int, done: int) -> int | None:
-        """Return the next event of a task if it is of the past, and everything that it depends on is done."""
+        """Return the next event of a task if everything that it depends on is done."""
         number = self.next_of(task, done)
-        if number is None or not self.past >> number & 1:
-            return None
-        return None if self.pasts[number] & ~done & ~(1 << number) else number
+        return None if number is None or self.pasts[number] & ~done & ~(1 << number) else number
+
+    def leads(self, task: int, done: int) -> int | None:
+        """Return the next event of a task if it may be next, and leads to the bug."""
+        number = self.may(task, done)
+        return number if number is not None and self.past >> number & 1 else None
 
     def as_executed(self) -> Order:
-        """Return the order in which the events were executed."""
-        state = _State(0, -1, 0, ())
+        """Return the order in which the events were executed, without those that do not lead to the bug."""
+        state = START
         for number, event in enumerate(self.events):
             if self.past >> number & 1:
                 is_interrupted = event.task != state.running >= 0 and self.could_go_on(state.running, state.done)
-                preemptions = state.preemptions + is_interrupted
-                state = _State(state.done | 1 << number, event.task, preemptions, (*state.choices, event.task))
-        return Order(state.preemptions, len(state.choices), state.choices, is_fewest=False)
+                state = self.run(state, event.task, number, is_interrupted)
+        return Order(*state[:3], is_fewest=False)
 
-    def step(self, state: _State, number: int, cost: int) -> _State:
-        """Go on with an event, and with what its task may do after it."""
-        event: Event = self.events[number]
-        done, choices = state.done, [*state.choices]
-        following: int | None = number
-        while following is not None:
-            done |= 1 << following
-            choices.append(event.task)
-            following = self.may(event.task, done)
-        return _State(done, event.task, state.preemptions + cost, tuple(choices))
+    @staticmethod
+    def run(state: _State, task: int, number: int, cost: int) -> _State:
+        """Go on with an event."""
+        return _State(state.preemptions + cost, state.steps + 1, (*state.choices, task), state.done | 1 << number)
+
+    def switch(self, state: _State, task: int, cost: int) -> _State:
+        """Go on with what a task may do that leads to the bug."""
+        while (number := self.leads(task, state.done)) is not None:
+            state = self.run(state, task, number, cost)
+            cost = 0
+        return state
+
+    def finish(self, state: _State) -> _State:
+        """Let the task that runs do whatever it may, until the bug is met."""
+        task = state.running
+        while self.past & ~state.done and (number := self.may(task, state.done)) is not None:
+            state = self.run(state, task, number, 0)
+        return state
 
     def successors(self, state: _State) -> Iterator[_State]:
         """Return where one can go on from a state."""
-        cost = int(state.running >= 0 and self.could_go_on(state.running, state.done))
+        running, done = state.running, state.done
+        cost = int(running >= 0 and self.could_go_on(running, done))
+        if cost:
+            yield self.finish(state)
         for task in sorted(self.of_task):
-            number = None if task == state.running else self.may(task, state.done)
-            if number is not None:
-                yield self.step(state, number, cost)
+            if task != running and self.leads(task, done) is not None:
+                yield self.switch(state, task, cost)
+
+
+START = _State(0, 0, (), 0)
 
 
 def fewest_preemptions(execution: Execution, past: int, known: Order | None) -> Order | None:
-    """Return the shortest order of the events in `past`, a set of bits, if it is shorter than one that is known."""
-    steps = past.bit_count()
+    """Return the shortest order of an execution up to a bug, if it is shorter than one that is known.
+
+    Args:
+        execution: in which the bug was met.
+        past: bits of the events that lead to it.
+        known: of another execution with the same bug.
+    """
     orders = _Orders(execution, past)
-    preemptions_max = known.preemptions - (steps > known.steps) if known else len(orders.events)
-    states = 0
-    for preemptions in range(preemptions_max + 1):
-        seen: dict[tuple[int, int], int] = {}
-        left = [_State(0, -1, 0, ())]
-        while left:
-            state = left.pop()
-            if state.done == past:
-                order = Order(state.preemptions, steps, state.choices, is_fewest=True)
-                return order if known is None or order < known else None
-            key = (state.done, state.running)
-            if seen.get(key, preemptions + 1) <= state.preemptions:
-                continue
-            seen[key] = state.preemptions
-            left += [each for each in reversed([*orders.successors(state)]) if each.preemptions <= preemptions]
-            states += 1
-            if states == STATES_MAX:
-                return orders.as_executed() if known is None else None
+    left = [START]
+    seen: set[tuple[int, int]] = set()
+    while left and (known is None or left[0][:3] < known[:3]):
+        state = heappop(left)
+        if not past & ~state.done:
+            return Order(*state[:3], is_fewest=True)
+        if (key := (state.done, state.running)) in seen:
+            continue
+        seen.add(key)
+        for each in orders.successors(state):
+            heappush(left, each)
+        if len(seen) == STATES_MAX:
+            return orders.as_executed() if known is None else None
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +17,7 @@ import msgspec
 from swaplab import kernel, races
 from swaplab.errors import InputError
 from swaplab.explore import Program, ProgramError, Verdict, Violated, explore
+from swaplab.process import die_with_parent
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
 from swaplab.races.program_file import programs_of
@@ -152,7 +154,7 @@ def judge_all(
             found.append(judge(target, index, executions_max, first, workers, say))
             step()
         return found
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent, (os.getpid(),)) as pool:
         futures = [pool.submit(judge, target, index, executions_max, first) for target, index in wanted]
         for future in futures:
             future.add_done_callback(lambda _: step())

@@ -1,0 +1,44 @@
+"""A violation's schedule has the fewest preemptions that there are: running all executions with fewer shows none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.explore.enumerator.generate import THEMES, random_program
+from tests.explore.enumerator.translate import translate
+
+from swaplab.explore import FewPreemptions, Program, Verdict, Violated, explore
+
+SOUND = ("straight", "trylocks", "xarray", "work")
+"""Themes in which nothing breaks."""
+SEEDS = 20
+BROKEN = 3
+EXECUTIONS_MAX = 300
+BOUNDED_MAX = 3_000
+
+
+def kinds(verdict: Verdict, preemptions_max: int) -> set[tuple[str, str]]:
+    """What breaks with so few."""
+    violations = verdict.violations if isinstance(verdict, Violated) else []
+    return {(each.kind, each.sentence) for each in violations if each.preemptions <= preemptions_max}
+
+
+@pytest.mark.parametrize("theme", [theme for theme in THEMES if theme not in SOUND])
+def test_no_execution_with_fewer_breaks_the_same(theme: str) -> None:
+    compared = seed = 0
+    while compared < BROKEN and seed < SEEDS:
+        generated = random_program(theme, seed)
+        seed += 1
+        program: Program[Any] = translate(generated, tuple(range(len(generated))), {})
+        verdict = explore(program, executions_max=EXECUTIONS_MAX)
+        if not isinstance(verdict, Violated) or verdict.limit:
+            continue
+        assert all(each.fewest for each in verdict.violations)
+        for bound in range(max(each.preemptions for each in verdict.violations) + 1):
+            bounded = explore(program, search := FewPreemptions(bound), executions_max=BOUNDED_MAX)
+            if search.executions == BOUNDED_MAX:
+                break
+            assert kinds(verdict, bound) == kinds(bounded, len(generated) * 100), (theme, seed, bound)
+            compared += 1
+    assert compared
