@@ -366,7 +366,7 @@ ORDERED: dict[str, tuple[Body, ...]] = {
     "an array of pointers": (store_in_table, use_from_table),
     "a grace period": (then(set_flag, lambda _: synchronize_rcu(), write), write_unless_flag),
     "a callback": (then(set_flag, after_grace_period), write_unless_flag),
-    "work": (then(write, later, write), lambda system: system.count.read()),
+    "work": (then(write, later, write),),
 }
 
 

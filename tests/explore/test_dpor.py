@@ -12,6 +12,7 @@ from tests.explore.brute import BruteForce, trace
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.program import Program
 from swaplab.explore.runtime import Explorer
+from swaplab.explore.task import CHILDREN_MAX
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
@@ -50,14 +51,15 @@ class Child(Shared):
 
 
 class Thing(Shared):
-    """Shared state of all kinds, and what tasks have seen of it."""
+    """Shared state of all kinds."""
 
     x: int
     y: int
+    released: int
 
     def __init__(self) -> None:
         self.x = self.y = 0
-        self.locks = [SpinLock(self, "a"), SpinLock(self, "b")]
+        self.locks = (SpinLock(self, "a"), SpinLock(self, "b"))
         self.mutex = Mutex(self, "mutex")
         self.counter = Atomic(self, "counter")
         self.released = 0
@@ -66,10 +68,9 @@ class Thing(Shared):
         self.queue = WorkQueue("queue")
         self.work = Work(self, "work", self.counter.add_return, 10)
         self.child, self.other = Child(), Child()
-        self.log: dict[str, list[object]] = {}
 
     def release(self) -> None:
-        self.released += 1
+        WRITE_ONCE(self).released = READ_ONCE(self).released + 1
 
 
 def add(thing: Thing, name: str) -> None:
@@ -144,10 +145,13 @@ AROUND: dict[str, Callable[[Thing], Any]] = {
 SPIN = {"spin": spin, "spin locked": spin_locked}
 
 
-def make_task(name: str, operations: list[Operation]) -> Callable[[Thing], None]:
-    def run(thing: Thing) -> None:
-        log = thing.log.setdefault(name, [])
-        for around, *inside in operations:
+def make_task(operations: list[Operation]) -> Callable[[Thing], tuple[object, ...]]:
+    """Return a task that returns what it has seen."""
+    performed = tuple(map(tuple, operations))
+
+    def run(thing: Thing) -> tuple[object, ...]:
+        log: list[object] = []
+        for around, *inside in performed:
             if around in AROUND:
                 with AROUND[around](thing):
                     log.extend(ONE[each](thing) for each in inside)
@@ -157,24 +161,25 @@ def make_task(name: str, operations: list[Operation]) -> Callable[[Thing], None]
                 log.append(SPIN[around](thing))
             else:
                 log.append(ONE[around](thing))
+        return tuple(log)
 
     return run
 
 
 def outcome(explorer: Explorer) -> tuple[object, ...]:
     thing = explorer.state
-    values = thing.__dict__["x"], thing.__dict__["y"], thing.counter.value, thing.ref.count, thing.released
+    values = thing.__dict__["x"], thing.__dict__["y"], thing.counter.value, thing.ref.count, thing.__dict__["released"]
     return (
         explorer.finished,
         values,
-        sorted(thing.log.items()).__repr__(),
+        [task.told for number, task in sorted(explorer.tasks.items()) if number < CHILDREN_MAX].__repr__(),
         sorted(repr(found.bug) for found in explorer.found).__repr__(),
     )
 
 
 def compare(tasks: list[list[Operation]], executions_max: int = 400) -> tuple[int, int] | None:
     """Return executions of the search and of brute force; None if the latter are too many."""
-    program = Program("generated", Thing, {f"t{n}": make_task(f"t{n}", each) for n, each in enumerate(tasks)})
+    program = Program("generated", Thing, {f"t{n}": make_task(each) for n, each in enumerate(tasks)})
     seen: dict[str, list[tuple[object, object]]] = {"brute": [], "search": []}
 
     def visit(kind: str) -> bool:

@@ -45,12 +45,12 @@ class Folio(Shared):
         self.ref = PercpuRef(self, "ref", lambda: None)
 
 
-class System:
+class System(Shared):
     """One of everything."""
 
     def __init__(self) -> None:
         self.thing = Thing("T")
-        self.folios = [Folio(), Folio()]
+        self.folios = (Folio(), Folio())
         self.count = Atomic(None, "count")
         self.lock = SpinLock(None, "lock")
         self.mutex = Mutex(None, "mutex")
@@ -132,7 +132,6 @@ def test_a_null_pointer_is_one() -> None:
 def test_objects_without_a_name_have_a_number() -> None:
     def run(system: System) -> None:
         mine = Folio()
-        system.folios.append(mine)
         mine.value = system.folios[1].value
         kfree(system.folios[1])
         kfree(mine)

@@ -25,7 +25,7 @@ class Inode(Shared):
         self.ref = PercpuRef(self, "ref", lambda: None)
 
 
-class System:
+class System(Shared):
     """Three locks of their own, and two of one class."""
 
     def __init__(self) -> None:

@@ -18,22 +18,27 @@ from swaplab.kernel.memcontrol import (
     mem_cgroup_iter_break,
 )
 from swaplab.kernel.protocol import Protocol
-from swaplab.kernel.sync import Direct, install
+from swaplab.kernel.sync import Direct, Shared, install
+
+Walk = tuple[tuple[int, str], ...]
+"""What a walk was given: generations and names."""
 
 
-class Tree:
-    """A memcg ``pod`` with children, and what each walk was given: generations and names."""
+class Tree(Shared):
+    """A memcg ``pod`` with children."""
 
     def __init__(self, children: str = "a") -> None:
         self.pod = mem_cgroup_create(MemcgRoot(Protocol()).root, "pod")
-        self.children = [mem_cgroup_create(self.pod, name) for name in children]
-        self.walks: list[list[tuple[int, str]]] = []
+        self.children = tuple(mem_cgroup_create(self.pod, name) for name in children)
 
     def walk(self, stop: int = -1) -> list[str]:
-        """Go on with the shared walk, until it ends or after `stop` memcgs."""
+        """Go on with the shared walk, until it ends or after `stop` memcgs; return their names."""
+        return [name for _, name in self.meet(stop)]
+
+    def meet(self, stop: int = -1) -> Walk:
+        """The same; return their generations, too."""
         cookie = ReclaimCookie()
         met: list[tuple[int, str]] = []
-        self.walks.append(met)
         memcg = mem_cgroup_iter(self.pod, None, cookie)
         while memcg:
             met.append((cookie.generation, memcg.name))
@@ -41,7 +46,7 @@ class Tree:
                 mem_cgroup_iter_break(self.pod, memcg)
                 break
             memcg = mem_cgroup_iter(self.pod, memcg, cookie)
-        return [name for _, name in met]
+        return tuple(met)
 
 
 @pytest.fixture
@@ -121,17 +126,12 @@ def test_unless_positions_are_not_taken_back(monkeypatch: pytest.MonkeyPatch) ->
     assert {each.kind for each in verdict.violations} == {"use after free"}
 
 
-WALKERS = {"CPU0": lambda tree: tree.walk(), "CPU1": lambda tree: tree.walk()}
-
-
-def met_by(tree: Tree) -> list[tuple[int, str]]:
-    """What all walks together were given."""
-    return [each for walk in tree.walks for each in walk]
+WALKERS = {"CPU0": Tree.meet, "CPU1": Tree.meet}
 
 
 def test_each_is_given_something_and_together_they_meet_all() -> None:
-    def is_fair(tree: Tree) -> bool:
-        return all(tree.walks) and {name for _, name in met_by(tree)} == {"pod", "a"}
+    def is_fair(_: Tree, told: dict[str, Walk]) -> bool:
+        return all(told.values()) and {name for walk in told.values() for _, name in walk} == {"pod", "a"}
 
     assert isinstance(explore(Program("walkers", Tree, WALKERS, {"nobody is left out": is_fair})), Holds)
 
@@ -139,8 +139,8 @@ def test_each_is_given_something_and_together_they_meet_all() -> None:
 def test_even_one_walker_may_be_given_the_same_twice() -> None:
     """The generation is checked before the position is read, and at the end of a walk changes after it."""
 
-    def is_shared(tree: Tree) -> bool:
-        return all(len(set(walk)) == len(walk) for walk in tree.walks)
+    def is_shared(_: Tree, told: dict[str, Walk]) -> bool:
+        return all(len(set(walk)) == len(walk) for walk in told.values())
 
     verdict = explore(Program("walkers", Tree, WALKERS, {"each memcg is met once in each walk": is_shared}))
     assert isinstance(verdict, Violated)

@@ -65,9 +65,11 @@ def refusing_exit() -> Iterator[None]:
         yield
 
 
-def where(error: BaseException) -> str:
-    """Return the line of the program, or of the system, at which something was raised."""
+def where(error: BaseException, otherwise: Callable[..., object]) -> str:
+    """Return the line of the program at which something was raised; that of a function if it was at none of its own."""
     frames = extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if Path(frame.filename).parent not in FOLDERS]
-    frame = (theirs or frames)[-1]
-    return f"{frame.filename}, line {frame.lineno}, in {frame.name}"
+    frame = next((each for each in reversed(frames) if Path(each.filename).parent not in FOLDERS), None)
+    if frame:
+        return f"{frame.filename}, line {frame.lineno}, in {frame.name}"
+    code = getattr(otherwise, "__code__", None) or getattr(getattr(otherwise, "__init__", None), "__code__", None)
+    return f"{code.co_filename}, line {code.co_firstlineno}, in {code.co_name}" if code else repr(otherwise)

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from swaplab.explore.history import Event, Variable
+from swaplab.explore.history import LIFE, Event, Variable
 from swaplab.explore.program import Program
 from swaplab.explore.runtime import Explorer, Strategy
 from swaplab.explore.task import Task
 from swaplab.kernel.sync.bugs import KernelBug, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock
-from swaplab.kernel.sync.runtime import READ, WRITE, Mode
+from swaplab.kernel.sync.runtime import READ, Mode
 from swaplab.kernel.sync.shared import Part, Shared, looked_at
 from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 
@@ -80,7 +80,6 @@ class Recorder(Explorer):
         self._open: dict[int, list[FrameType]] = {}
         self._given: dict[int, tuple[object, ...]] = {}
         self._refused: dict[int, Row] = {}
-        self._written: tuple[Row, Shared, str] | None = None
         self._looks: dict[str, set[Variable]] = {}
         self._looking: set[Variable] = set()
         invariants = {sentence: self._noting(sentence, check) for sentence, check in program.invariants.items()}
@@ -99,7 +98,6 @@ class Recorder(Explorer):
     def execute(self, prefix: int) -> None:
         """Take down in the end what tasks wait to do."""
         super().execute(prefix)
-        self._note_written()
         for task in self.tasks.values():
             if not task.done and not task.can_run:
                 row = self._row(task, None)
@@ -130,7 +128,6 @@ class Recorder(Explorer):
         super()._point(task, what, owner, member)
 
     def _enter(self, task: Task) -> None:
-        self._note_written()
         met = len(self.found)
         super()._enter(task)
         self.rows.append(self._row(task, self.history.events[-1]))
@@ -183,26 +180,28 @@ class Recorder(Explorer):
                 row.value.append(found)
         return found
 
-    def _watch(self, thing: Shared, name: str, mode: int) -> None:
-        task = self.task
-        super()._watch(thing, name, mode)
+    def read(self, thing: Shared, name: str, mode: int) -> Any:  # noqa: ANN401
+        """Take down what is read."""
+        value = super().read(thing, name, mode)
         if "_made" not in thing.__dict__:
-            return
-        if task is None:
+            return value
+        if self.task is None:
             self._look(thing, name)
         else:
-            row = self.rows[task.last]
-            if mode & WRITE:
-                self._written = row, thing, name
-            else:
-                row.value.append(thing.__dict__.get(name))
+            self.rows[self.task.last].value.append(value)
+        return value
 
-    def _note_written(self) -> None:
-        """See what was written last: it was announced before it was done."""
-        if self._written:
-            row, thing, name = self._written
-            row.value.append(thing.__dict__.get(name))
-            self._written = None
+    def look(self, thing: Shared) -> None:
+        """Note what an invariant asks."""
+        super().look(thing)
+        if self.task is None:
+            self._look(thing, LIFE)
+
+    def write(self, thing: Shared, name: str, mode: int, value: Any) -> None:  # noqa: ANN401
+        """Take down what is written."""
+        super().write(thing, name, mode, value)
+        if self.task and "_made" in thing.__dict__:
+            self.rows[self.task.last].value.append(value)
 
     def call_rcu(self, call: Deferred) -> None:
         """Take down what is to be called with."""

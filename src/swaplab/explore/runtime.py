@@ -20,14 +20,15 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from swaplab.explore.event import WATCH
 from swaplab.explore.found import Found
 from swaplab.explore.guard import guarded, where
-from swaplab.explore.history import FREE, LIFE, Accesses, Event, History
+from swaplab.explore.history import FREE, LIFE, Accesses, Event, History, Variable
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.ordering import OBJECT_SHIFT, Race
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
 from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
-from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task
+from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, origin
+from swaplab.explore.values import NEVER_CHANGES, contents, instead_of, is_fine, mutable_in
 from swaplab.kernel.sync.bugs import (
     Broken,
     DataRace,
@@ -62,7 +63,7 @@ from swaplab.kernel.sync.runtime import (
     Several,
     install,
 )
-from swaplab.kernel.sync.shared import Key, Made, Part, Shared, watched
+from swaplab.kernel.sync.shared import Key, Made, Part, Shared, watched_by
 from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 
 __all__ = ["STEPS_MAX", "Explorer", "Strategy"]
@@ -76,6 +77,7 @@ QUEUED = WRITE | RMW | LOCK
 GIVE = WRITE | RELEASE | LOCK
 ENDS_MAX = 1000
 """How often a task is told to end that catches it."""
+OUTSIDE = "was made outside setup and tasks, so that it outlives an execution: make it in setup"
 END = "the end"
 """Among notes: whoever goes on now is told to end."""
 _UNDEAD: list[greenlet] = []
@@ -104,6 +106,7 @@ class Explorer:
     Attributes:
         history: what has happened in this execution.
         tasks: of this execution, by number.
+        objects: all that were made in it, those of setup first.
         task: who is running; none while the system is set up and while invariants are checked.
         making: number of the outermost object that is being initialised while the system is set up, 0 for none.
         can_go_on: whether that task can do its next operation now.
@@ -111,6 +114,8 @@ class Explorer:
         error: what is wrong with the program.
         finished: whether all tasks have ended, and none of them by a bug.
         is_inside: whether the program is running: its setup, a task or an invariant.
+        is_naming: whether to look at the names of parts that are made: those of setup are the same every time.
+        have_met: whether two tasks have touched the same in any execution.
     """
 
     def __init__(self, program: Program[Any], strategy: Strategy) -> None:
@@ -121,6 +126,9 @@ class Explorer:
         self._touched: dict[tuple[int, str, int], Accesses] = {}
         self._raced: list[Found] = []
         insist_sound(program)
+        self._executions = 0
+        self._parts_of_setup: frozenset[Variable] = frozenset()
+        self.have_met = False
         self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
         self._notes: list[Any] = []
         self.lock_block, self.rcu_block = self._blocks()
@@ -142,7 +150,8 @@ class Explorer:
         self._lock_orders = LockOrders()
         self._made = self.making = 0
         self._tallies: dict[tuple[str, type[Shared]], list[int]] = {}
-        self._objects: list[Shared] = []
+        self.objects: list[Shared] = []
+        self._parts: dict[Variable, Part] = {}
         self._deferred: deque[Work | Deferred] = deque()
         self._queued: dict[WorkQueue, list[Task]] = {}
         self._callbacks: list[Task] = []
@@ -179,7 +188,7 @@ class Explorer:
         # soon, while they are in the cache.
         gc.freeze()
         try:
-            with watched(self._watch, self._make), install(self), noted_in(self._notes), guarded(self):
+            with watched_by(self), install(self), noted_in(self._notes), guarded(self):
                 yield
         finally:
             gc.unfreeze()
@@ -217,12 +226,27 @@ class Explorer:
             raise self._explain(self.error) from self.error
 
     def _set_up(self) -> object:
+        self._executions += 1
+        self.is_naming = self._executions & self._executions - 1 == 0
         state = self.program.setup()
         self._run_deferred()
         if raised := self._raised():
             raise raised
         self._notes.clear()
+        if self.is_naming:
+            self._insist_state(state)
+        self.is_naming = True
         return state
+
+    def _insist_state(self, state: object) -> None:
+        """Insist that nothing of what setup has made can change without being seen; it makes the same every time."""
+        self._insist_constant("what setup returns", state)
+        for thing in self.objects:
+            self._insist_held(thing)
+        for part in self._parts.values():
+            for value in contents(part):
+                self._insist_constant(part.label, value)
+        self._parts_of_setup = frozenset(self._parts)
 
     def _run_deferred(self) -> None:
         while self._deferred:
@@ -483,7 +507,7 @@ class Explorer:
 
     def _check(self) -> None:
         self.task = None
-        for leak in find_leaks(self.state, self._objects):
+        for leak in find_leaks(self.state, self.objects[self._made :]):
             self._find(leak)
         arguments = self.state, {task.name: task.told for task in self.tasks.values() if task.number < CHILDREN_MAX}
         for sentence, check in self.program.invariants.items():
@@ -519,6 +543,7 @@ class Explorer:
         return Execution(self.history, {task.number: task.accesses[0][0] for task in waiting})
 
     def _clean_up(self) -> None:
+        self.have_met = self.have_met or self._meet()
         self._is_ending = True
         self._notes.append(END)
         for task in self.tasks.values():
@@ -528,6 +553,30 @@ class Explorer:
                 self._notes.append(END)
         self.task = None
         self._notes.clear()
+
+    def _meet(self) -> bool:
+        """Tell whether two tasks of the program, or what they have deferred, have touched the same."""
+        users: dict[Variable, set[int]] = {}
+        freed: dict[int, set[int]] = {}
+        for event in self.history.events:
+            for variable, mode in event.accesses:
+                users.setdefault(variable, set()).add(origin(event.task))
+                if mode & FREE:
+                    freed.setdefault(variable[0], set()).add(origin(event.task))
+        users.pop(READER[0][0], None)  # who reads under RCU, or does not sleep, does not meet others by that
+        return any(len(cpus | freed.get(thing, set())) > 1 for (thing, _), cpus in users.items())
+
+    def insist_met(self) -> None:
+        """Insist that what several tasks do can depend on each other.
+
+        Raises:
+            ProgramError: in no execution have two of them touched the same.
+        """
+        if len(self.program.tasks) > 1 and not self.have_met:
+            raise ProgramError(
+                f"{self.program.name}: no two tasks have touched the same, so that no interleaving matters: have them"
+                " share what setup makes, in fields and parts of Shared objects"
+            )
 
     def _release_all(self) -> None:
         """Give back what tasks hold that never will; until now it says who waits for whom."""
@@ -544,7 +593,7 @@ class Explorer:
             what = f"{error.title} before any task runs: {error}"
         else:
             what = f"{type(error).__name__} in the program itself: {error}"
-        return ProgramError(f"{self.program.name}: {what} ({where(error)})")
+        return ProgramError(f"{self.program.name}: {what} ({where(error, self.program.setup)})")
 
     # Points
 
@@ -600,6 +649,10 @@ class Explorer:
         key = (0 if owner is None else self._number(owner), member, mode)
         accesses = self._touched.get(key)
         if accesses is None:
+            if owner is None and key[:2] not in self._parts and key[:2] not in self._parts_of_setup:
+                raise Refused(
+                    f"{member} was made outside setup and tasks, so that it outlives an execution: make it in setup"
+                )
             accesses = self._touched[key] = (((key[0], member), mode),)
         return accesses
 
@@ -607,9 +660,7 @@ class Explorer:
         try:
             number: int = thing.__dict__["_number"]
         except KeyError:
-            raise Refused(
-                f"{thing.label} was made outside setup and tasks, so that it outlives an execution: make it in setup"
-            ) from None
+            raise Refused(f"{thing.label} {OUTSIDE}") from None
         return number
 
     def _is_made(self, thing: Shared, task: Task) -> bool:
@@ -628,11 +679,12 @@ class Explorer:
 
     # Shared objects
 
-    def _make(self, kind: type[Shared], *args: Any, **kwargs: Any) -> Shared:
+    def make(self, kind: type[Shared], args: tuple[Any, ...], names: dict[str, Any]) -> Shared:
+        """Make an object."""
         thing = kind.__new__(kind)
+        self.objects.append(thing)
         if self.task:
             self.task.made += 1
-            self._objects.append(thing)
             number = (self.task.number + 1 << OBJECT_SHIFT) + self.task.made
             thing.__dict__["_number"] = number
             self.history.ordering.births[number] = (self.task.number, self.task.last)
@@ -644,7 +696,10 @@ class Explorer:
         tally = self._tallies.setdefault((maker, kind), [0])
         tally[0] += 1
         made: Made = (tally, tally[0], maker)
-        self._initialise(thing, args, kwargs)
+        thing.__dict__.update(kind.defaults)
+        self._initialise(thing, args, names)
+        if self.task:
+            self._insist_held(thing)
         thing.__dict__["_made"] = made
         return thing
 
@@ -660,11 +715,93 @@ class Explorer:
         finally:
             maker.making = whole
 
-    def _watch(self, thing: Shared, name: str, mode: int) -> None:
+    def define(self, kind: type[Shared]) -> None:
+        """Refuse a class, and what is set on one, while the program runs."""
+        if self.is_inside:
+            raise Refused(
+                f"class {kind.__name__} is defined or changed while the program runs, so that it outlives an execution:"
+                " define classes beside the tasks, and keep what changes in fields of objects"
+            )
+
+    def enter(self, part: Part) -> None:
+        """Insist that a part is the only one of its name, since that is how it is known."""
+        owner = part.owner
+        if owner is not None and not isinstance(owner, Shared):
+            raise Refused(f"part {part.name} is of a {type(owner).__name__}: its owner has to be Shared, or none")
+        variable = (0 if owner is None else owner.__dict__.get("_number", 0), part.name)
+        if owner is not None and part.name in owner.fields:
+            raise Refused(
+                f"{part.label} is a {type(part).__name__}, and by its annotation a field: leave that out, or make it"
+                " Final"
+            )
+        if variable in self._parts or (self.task and variable in self._parts_of_setup) or variable in RESERVED:
+            raise Refused(f"there is a {part.label} already, and parts are known by their names: give it another")
+        self._parts[variable] = part
+
+    def change(self, thing: Shared, name: str) -> None:
+        """Refuse to change what is no field, once the object is made."""
         task = self.task
         if task is None or ("_made" not in thing.__dict__ and not self._is_made(thing, task)):
             return
-        what = "read" if mode & READ else "write"
+        raise Refused(
+            f"{task.name} sets or deletes {thing.label}.{name}, which is no field that can be watched: annotate it in"
+            f" class {type(thing).__name__} (`{name}: int`), or have the task return what it saw"
+        )
+
+    def _insist_held(self, thing: Shared) -> None:
+        """Insist that an object's attributes hold what is watched, or never changes."""
+        for name, value in thing.__dict__.items():
+            if type(value) not in NEVER_CHANGES and name != "_made":
+                self._insist_constant(f"{thing.label}.{name}", value)
+
+    @staticmethod
+    def _insist_constant(holder: str, value: object) -> None:
+        found = mutable_in(value)
+        if found is not None:
+            raise Refused(
+                f"{holder} holds a {type(found).__name__}, whose changes nobody would see: {instead_of(found)}"
+            )
+
+    def _insist_given(self, task: Task, holder: Part | str, *values: object) -> None:
+        """Insist that a task gives nothing to others that could change unseen."""
+        for value in values:
+            if not is_fine(value):
+                self._insist_published(task, holder if isinstance(holder, str) else holder.label, value)
+
+    @staticmethod
+    def _insist_published(task: Task, holder: str, value: object) -> None:
+        """Insist that what a task gives away is watched, or never changes, and that its maker is done with it."""
+        thing = value.owner if isinstance(value, Part) else value
+        if isinstance(thing, Shared) and "_made" not in thing.__dict__ and "_number" in thing.__dict__:
+            raise Refused(
+                f"{thing.label} is published by {task.name} before its __init__ has ended: let it be found only when"
+                " it is made"
+            )
+        Explorer._insist_constant(holder, value)
+
+    def read(self, thing: Shared, name: str, mode: int) -> Any:
+        """Read a field."""
+        self._access(thing, name, mode, "read")
+        try:
+            return thing.__dict__[name]
+        except KeyError:
+            raise AttributeError(f"{thing.label} has no {name} yet") from None
+
+    def write(self, thing: Shared, name: str, mode: int, value: Any) -> None:
+        """Write a field."""
+        if self.task and not is_fine(value) and "_made" in thing.__dict__:
+            self._insist_published(self.task, f"{thing.label}.{name}", value)
+        self._access(thing, name, mode, "write")
+        thing.__dict__[name] = value
+
+    def look(self, thing: Shared) -> None:
+        """Look whether an object is alive."""
+        self._access(thing, LIFE, READ, "read")
+
+    def _access(self, thing: Shared, name: str, mode: int, what: str) -> None:
+        task = self.task
+        if task is None or ("_made" not in thing.__dict__ and not self._is_made(thing, task)):
+            return
         if not self._again(task, what, thing, name):
             task.accesses = self._touch(thing, name, mode)
             task.caller = _caller()
@@ -689,6 +826,8 @@ class Explorer:
         task, owner = self.task, part.owner
         if task is None or (owner is not None and "_made" not in owner.__dict__ and not self._is_made(owner, task)):
             return do(part, *args)
+        if args:
+            self._insist_given(task, part, *args)
         is_new = not self._again(task, what, owner, part.name)
         if is_new:
             task.caller = _caller()
@@ -859,6 +998,7 @@ class Explorer:
             self._deferred.append(call)
             return
         self._settle(task)
+        self._insist_given(task, call.title, call.function, *call.args)
         task.accesses = GRACE_PERIOD + CALLED_BACK if call.is_callback else GRACE_PERIOD
         self._point(task, f"call_rcu({call.title})", None, "")
         child = self._spawn(task, call.title, call.run)
@@ -899,6 +1039,7 @@ class Explorer:
         task = self.task
         if task:
             self._settle(task)
+            self._insist_given(task, work.title, work.function, *work.args)
             task.accesses = self._touch(work.owner, work.name, FULL) + self._touch(None, queue.name, QUEUED)
             self._point(task, f"queue_work({work.title})", work.owner, work.name)
             self._insist_alive(work)
@@ -1027,6 +1168,8 @@ def _caller() -> str:
     return frame.f_code.co_name if frame else ""
 
 
+RESERVED = frozenset(((0, "rcu"), (0, "rcu callbacks"), (0, LIFE)))
+"""Variables that are no part's."""
 READER: Accesses = (((0, "rcu"), READ | ACQUIRE | LOCK),)
 GRACE_PERIOD: Accesses = (((0, "rcu"), COMMUTE | RELEASE | STRONG | LOCK),)
 CALLED_BACK: Accesses = (((0, "rcu callbacks"), COMMUTE | LOCK),)

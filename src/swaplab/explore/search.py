@@ -84,6 +84,8 @@ def explore(
         by_length = sorted(found.items(), key=lambda item: (item[1], item[0]))
         violations = [_violation(program, *key, order, not limit) for key, order in by_length]
         return Violated(effort, violations, limit)
+    if not limit:
+        explorer.insist_met()
     unsure = sorted(Unsure(*pair) for pair in explorer.history.ordering.unsure)
     return Bounded(effort, limit) if limit else Holds(effort, unsure)
 

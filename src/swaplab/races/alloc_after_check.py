@@ -16,14 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, kfree, kfree_rcu, synchronize_rcu
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, kfree, kfree_rcu, synchronize_rcu
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.structs import ListLru, ListLruOne, Memcg, list_lru_from_memcg_idx
 
 __all__ = ["EXHIBIT"]
 
 
-class System:
+class System(Shared):
     """A child that has no list yet."""
 
     def __init__(self) -> None:

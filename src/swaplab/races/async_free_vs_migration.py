@@ -61,7 +61,7 @@ class Zspage(Shared):
         create_page_chain(self, *pages)
 
 
-class System:
+class System(Shared):
     """A zspage with pages P and Q, of which one is to migrate: who does so has a reference to it."""
 
     def __init__(self, place: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, data_race, rcu
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, data_race, rcu
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.structs import ListLru, Memcg, Objcg, ZswapEntry, list_lru_from_memcg_idx
 
@@ -21,7 +21,7 @@ __all__ = ["EXHIBIT"]
 ULONG_MAX = (1 << 64) - 1
 
 
-class System:
+class System(Shared):
     """A child with one item."""
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ class Pool(Shared):
         self.lock = SpinLock(self, "class.lock")
 
 
-class System:
+class System(Shared):
     """A pool, and the queue that its work is on."""
 
     def __init__(self) -> None:

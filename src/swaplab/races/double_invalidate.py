@@ -39,7 +39,7 @@ class Entry(Shared):
         self.refcount = 1
 
 
-class System:
+class System(Shared):
     """Entry E is in zswap for slot X."""
 
     def __init__(self) -> None:

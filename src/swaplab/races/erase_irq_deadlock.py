@@ -39,7 +39,7 @@ class AddressSpace(Shared):
         self.nr_writeback = 1
 
 
-class System:
+class System(Shared):
     """A mapping with a folio under writeback, the shadow nodes' list_lru, and an interrupt line to CPU0."""
 
     def __init__(self) -> None:

@@ -45,7 +45,7 @@ class Pte(Shared):
         self.value = value
 
 
-class System:
+class System(Shared):
     """Page A was swapped out to slot X and is in zswap; page table entry P names the slot."""
 
     def __init__(self) -> None:

@@ -34,14 +34,14 @@ class Idr(Shared):
         self.lock = SpinLock(self, "memcg_idr_lock")
 
 
-class System:
+class System(Shared):
     """Two memcgs to be; one that is about to be gone still has an id, and there is a lower one."""
 
     def __init__(self) -> None:
         self.cgroup_mutex = Mutex(None, "cgroup_mutex")
         self.idr = Idr(1 << DYING)
         self.lru = ListLru()
-        self.memcgs = [Memcg(name, -1) for name in ("A", "B")]
+        self.memcgs = (Memcg("A", -1), Memcg("B", -1))
         self.entry = ZswapEntry("E", Objcg(self.memcgs[1]))
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, KernelWarning, kfree_rcu, rcu
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, KernelWarning, Shared, kfree_rcu, rcu
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.structs import ListLru, ListLruOne, Memcg, Objcg, ZswapEntry, list_lru_from_memcg_idx
 
@@ -25,7 +25,7 @@ __all__ = ["EXHIBIT"]
 LONG_MIN = -(1 << 63)
 
 
-class System:
+class System(Shared):
     """A memcg that is being made, and an object for it."""
 
     def __init__(self, has_list: bool) -> None:

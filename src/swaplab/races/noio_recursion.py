@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Flag, auto
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import Atomic, Mutex
+from swaplab.kernel.sync import Atomic, Mutex, Shared
 from swaplab.races.exhibit import Exhibit
 
 __all__ = ["EXHIBIT"]
@@ -31,7 +31,7 @@ GFP_NOIO = Gfp(0)
 GFP_KERNEL = Gfp.IO | Gfp.FS
 
 
-class System:
+class System(Shared):
     """A device, and two entries in zswap."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class MemcgStock(Shared):
         self.cached_objcg = objcg
 
 
-class System:
+class System(Shared):
     """A cache that holds the last reference to an objcg."""
 
     def __init__(self) -> None:

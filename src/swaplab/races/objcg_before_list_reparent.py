@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, SpinLock, kfree_rcu, rcu
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, SpinLock, kfree_rcu, rcu
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.structs import ListLru, ListLruOne, Memcg, Objcg, ZswapEntry, list_lru_from_memcg_idx
 
@@ -24,7 +24,7 @@ __all__ = ["EXHIBIT"]
 LONG_MIN = -(1 << 63)
 
 
-class System:
+class System(Shared):
     """A child with two entries."""
 
     def __init__(self) -> None:

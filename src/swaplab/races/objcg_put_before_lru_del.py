@@ -66,7 +66,7 @@ class Entry(Shared):
         self.lru: ListNode[Entry] = ListNode(self, "lru")
 
 
-class System:
+class System(Shared):
     """Entry E is charged to a child, and on its list."""
 
     def __init__(self) -> None:

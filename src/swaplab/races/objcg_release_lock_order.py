@@ -35,7 +35,7 @@ class Objcg(Shared):
         kfree_rcu(self)
 
 
-class System:
+class System(Shared):
     """The locks, and an objcg on its memcg's list."""
 
     def __init__(self, list_lock: Callable[[System], SpinLock]) -> None:

@@ -38,7 +38,7 @@ class Entry(Shared):
         self.lru = ListNode(self, "lru")
 
 
-class Machine:
+class Machine(Shared):
     """A parent and its child, a list_lru, and entries of the child.
 
     Args:
@@ -66,7 +66,7 @@ class Machine:
         self.pinned = pinned
         objcg = self.child.orig_objcg
         assert objcg
-        self.entries: list[Entry] = [Entry(f"E{nid}" if nodes > 1 else "E", objcg, nid) for nid in range(nodes)]
+        self.entries = tuple(Entry(f"E{nid}" if nodes > 1 else "E", objcg, nid) for nid in range(nodes))
         for _ in self.entries:
             objcg.refcnt.get()
             if pinned:

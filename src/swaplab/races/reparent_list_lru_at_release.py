@@ -12,19 +12,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, rcu
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, Shared, rcu
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.structs import ListLru, ListLruOne, Memcg, Objcg, ZswapEntry, list_lru_from_memcg_idx
 
 __all__ = ["EXHIBIT"]
 
 
-class System:
+class System(Shared):
     """A child that is online, held by that, by its objcgs and by `pages`, and an entry of it, on no list yet.
 
     Attributes:
-        released: memcgs that were.
+        is_released: whether the child was.
     """
+
+    is_released: bool
 
     def __init__(self, pages: int) -> None:
         self.parent = Memcg("parent", 1)
@@ -32,7 +34,7 @@ class System:
         self.entry = ZswapEntry("E", Objcg(self.child))
         self.lru = ListLru(self.parent, self.child)
         self.refcnt = Atomic(self.child, "css.refcnt", 2 + pages)
-        self.released: list[Memcg] = []
+        self.is_released = False
 
 
 def mem_cgroup_list(system: System) -> ListLruOne:
@@ -94,7 +96,7 @@ def mem_cgroup_css_offline(system: System, protocol: Protocol) -> None:
 def css_put(system: System, protocol: Protocol) -> None:
     """include/linux/cgroup_refcnt.h:css_put, 6.12, with mm/memcontrol.c:mem_cgroup_css_released."""
     if system.refcnt.dec_and_test():
-        system.released.append(system.child)
+        WRITE_ONCE(system).is_released = True
         for reparent in protocol.released:
             reparent(system, protocol)
 
@@ -117,7 +119,7 @@ def storing(label: str, protocol: Protocol, pages: int) -> Program[System]:
         {"CPU0": zswap_lru_add, "CPU1": lambda system: mem_cgroup_css_offline(system, protocol)},
         {"entry E is on a list that reclaim scans": is_scanned}
         if pages
-        else {"child is released, as nothing holds it": lambda system: system.child in system.released},
+        else {"child is released, as nothing holds it": lambda system: system.is_released},
     )
 
 

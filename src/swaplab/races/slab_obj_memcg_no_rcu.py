@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, kfree_rcu, rcu
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, kfree_rcu, rcu
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.structs import ListLru, Memcg, Objcg, ZswapEntry, list_lru_from_memcg_idx
 
 __all__ = ["EXHIBIT"]
 
 
-class System:
+class System(Shared):
     """A child with an object that is on no list yet."""
 
     def __init__(self) -> None:

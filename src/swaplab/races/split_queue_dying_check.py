@@ -47,12 +47,12 @@ class Memcg(Shared):
         self.split_queue: ListHead[Folio] = ListHead(self, "split_queue")
 
 
-class System:
+class System(Shared):
     """A child with two large folios."""
 
     def __init__(self) -> None:
         self.child = Memcg("child", Memcg("parent"))
-        self.folios = [Folio("F"), Folio("G")]
+        self.folios = (Folio("F"), Folio("G"))
         for folio in self.folios:
             self.child.split_queue.add_tail(folio.deferred)
 

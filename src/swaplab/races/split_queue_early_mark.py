@@ -48,7 +48,7 @@ class Memcg(Shared):
         self.split_queue: ListHead[Folio] = ListHead(self, "split_queue")
 
 
-class System:
+class System(Shared):
     """A child with a large folio."""
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ class Entry(Shared):
         self.lru: ListNode[Entry] = ListNode(self, "lru")
 
 
-class System:
+class System(Shared):
     """Version 1 of a page is in zswap for slot X; the page is in the swap cache, and has been written to since."""
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ class Memcg(Shared):
         self.memsw = Atomic(self, "memsw")
 
 
-class System:
+class System(Shared):
     """A memcg with a page in memory, and the slot the page goes to.
 
     Attributes:

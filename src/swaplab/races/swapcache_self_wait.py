@@ -38,7 +38,7 @@ class Folio(Shared):
     """struct folio; what is in it does not matter here."""
 
 
-class System:
+class System(Shared):
     """The entry of slot X is the coldest in zswap."""
 
     def __init__(self) -> None:

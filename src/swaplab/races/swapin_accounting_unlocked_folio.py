@@ -44,7 +44,7 @@ class Folio(Shared):
         self.lock = Mutex(self, "PG_locked")
 
 
-class System:
+class System(Shared):
     """The root and a child whose page is on the disk."""
 
     def __init__(self) -> None:

@@ -45,7 +45,7 @@ class ListLru(Shared):
     def __init__(self) -> None:
         self.lock = SpinLock(self, "lock")
         self.list: ListHead[Entry] = ListHead(self, "list")
-        self.entries = [Entry("A", False), Entry("B", True)]
+        self.entries = (Entry("A", False), Entry("B", True))
         for entry in self.entries:
             self.list.add_tail(entry.lru)
 

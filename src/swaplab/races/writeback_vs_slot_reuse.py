@@ -45,7 +45,7 @@ class Entry(Shared):
         self.lru: ListNode[Entry] = ListNode(self, "lru")
 
 
-class System:
+class System(Shared):
     """Page A was swapped out to slot X and is in zswap."""
 
     def __init__(self) -> None:

@@ -12,21 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from swaplab.explore import Program
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.structs import ListLru, ListLruOne, Memcg, Objcg, ZswapEntry, list_lru_from_memcg_idx
 
 __all__ = ["EXHIBIT"]
 
 
-class System:
+class System(Shared):
     """A child with two items."""
 
     def __init__(self) -> None:
         self.parent = Memcg("parent", 1)
         self.child = Memcg("child", 2, self.parent)
         self.lru = ListLru(self.parent, self.child)
-        self.items = [ZswapEntry(name, Objcg(self.child)) for name in ("I", "J")]
+        self.items = tuple(ZswapEntry(name, Objcg(self.child)) for name in ("I", "J"))
         child = list_lru_from_memcg_idx(self.lru, 2)
         for item in self.items:
             child.list.add_tail(item.lru)

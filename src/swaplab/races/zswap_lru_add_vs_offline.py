@@ -22,7 +22,7 @@ from swaplab.races.structs import ListLru, Memcg, Objcg, ZswapEntry, list_lru_fr
 __all__ = ["EXHIBIT"]
 
 
-class System:
+class System(Shared):
     """A child and its parent, and an entry of the child that is being stored."""
 
     def __init__(self, is_parent_ready: bool) -> None:

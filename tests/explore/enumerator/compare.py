@@ -11,7 +11,7 @@ from tests.explore.brute import trace
 from tests.explore.enumerator.language import Program, line
 from tests.explore.enumerator.orders import Outcome, every_order, every_trace
 from tests.explore.enumerator.races import Race, races
-from tests.explore.enumerator.translate import System, Thing, translate, world
+from tests.explore.enumerator.translate import System, translate, world
 
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.program import ProgramError
@@ -138,13 +138,12 @@ class Explored(NamedTuple):
 
 def explore(program: Program, naming: tuple[int, ...]) -> Explored:
     """Run the search of the explorer."""
-    things: dict[str, Thing] = {}
-    explorer = Explorer(translate(program, naming, things), search := OptimalSearch())
+    explorer = Explorer(translate(program, naming), search := OptimalSearch())
     outcomes, traces = [], []
     raced: set[Race] = set()
 
     def visit() -> bool:
-        outcomes.append(_outcome(explorer, naming, things))
+        outcomes.append(_outcome(explorer, naming))
         traces.append(trace(explorer))
         raced.update(_races(found.bug for found in explorer.found))
         return True
@@ -166,7 +165,7 @@ def _races(bugs: Iterable[KernelBug]) -> Iterator[Race]:
             yield found[3], frozenset((found[1], found[2]))
 
 
-def _outcome(explorer: Explorer, naming: tuple[int, ...], things: dict[str, Thing]) -> Outcome:
+def _outcome(explorer: Explorer, naming: tuple[int, ...]) -> Outcome:
     tasks = []
     for number, task in explorer.tasks.items():
         name = _name(number, naming)
@@ -174,7 +173,7 @@ def _outcome(explorer: Explorer, naming: tuple[int, ...], things: dict[str, Thin
         tasks.append((name, status))
     bugs = tuple(sorted(_kinds(found.bug for found in explorer.found)))
     system: System = explorer.state
-    return frozenset(tasks), bugs, frozenset(world(system, things).items())
+    return frozenset(tasks), bugs, frozenset(world(system, explorer.objects).items())
 
 
 def _name(number: int, naming: tuple[int, ...]) -> str:

@@ -96,13 +96,13 @@ class System(Shared):
         self.ptr = self.A
 
     def work(self) -> None:
-        _Runner(self, "W", None, {}).body(WORK["W"])
+        _Runner(self, "W", None).body(WORK["W"])
 
     def release(self) -> None:
         WRITE_ONCE(self).y = 9
 
 
-def world(system: System, things: dict[str, Thing]) -> dict[Any, Any]:
+def world(system: System, objects: list[Shared]) -> dict[Any, Any]:
     """Return the state of a system, and of what tasks have made, as the small model has it."""
     found: dict[Any, Any] = {name: getattr(system, name) for name in ("x", "y")}
     found |= {name: _holder(getattr(system, name)) for name in "abm"} | {"X.lock": _holder(system.X.lock)}
@@ -114,7 +114,8 @@ def world(system: System, things: dict[str, Thing]) -> dict[Any, Any]:
     found |= {f"T[{key}]": system.T.items.get(key) for key in (0, 1)} | {"T": tuple(system.T.items)}
     ref = system.ref
     found["ref"] = (ref.count, ref.is_dying, ref.is_atomic, ref.is_counted)
-    for name, thing in (("A", system.A), ("B", system.B), *things.items()):
+    for thing in (each for each in objects if isinstance(each, Thing)):
+        name = thing.name
         head = thing.node.head
         found |= {f"{name}.": "_freed" not in thing.__dict__, f"{name}.v": thing.v, f"{name}.l": _holder(thing.l)}
         found |= {f"{name}.c": thing.c.value, f"{name}.node": head.name if head else None}
@@ -129,35 +130,24 @@ def _holder(lock: Lock) -> bool:
     return lock.holder is not None
 
 
-def translate(program: language.Program, order: tuple[int, ...], things: dict[str, Thing]) -> Program[System]:
-    """Return a program of the explorer.
-
-    Args:
-        program: to translate.
-        order: of its tasks.
-        things: takes what tasks make, by name.
-    """
-
-    def set_up() -> System:
-        things.clear()
-        return System()
+def translate(program: language.Program, order: tuple[int, ...]) -> Program[System]:
+    """Return a program of the explorer, with its tasks in an order."""
 
     def task(number: int) -> Callable[[System], tuple[object, ...]]:
         def run(system: System) -> tuple[object, ...]:
-            runner = _Runner(system, f"t{number}", None, things)
+            runner = _Runner(system, f"t{number}", None)
             runner.body(program[number])
             return tuple(runner.seen)
 
         return run
 
-    return Program("generated", set_up, {f"t{number}": task(number) for number in order})
+    return Program("generated", System, {f"t{number}": task(number) for number in order})
 
 
 class _Runner:
     """Does the statements of a task, with its registers."""
 
-    def __init__(self, system: System, name: str, o: Thing | None, things: dict[str, Thing]) -> None:
-        self.things = things
+    def __init__(self, system: System, name: str, o: Thing | None) -> None:
         self.system = system
         self.name = name
         self.o = o
@@ -204,11 +194,10 @@ class _Runner:
         explorer = current.runtime
         assert isinstance(explorer, Explorer)
         assert explorer.task
-        name = f"{self.name}/{explorer.task.children}"
-        runner = _Runner(self.system, name, self.o, self.things)
+        system, name, o = self.system, f"{self.name}/{explorer.task.children}", self.o
 
         def work() -> None:
-            runner.body(body)
+            _Runner(system, name, o).body(body)
 
         work.__name__ = name
         return work
@@ -492,7 +481,7 @@ class _Runner:
     def do_new(self) -> None:
         name = f"{self.name}#{self.made}"
         self.made += 1
-        self.o = self.things[name] = Thing(name)
+        self.o = Thing(name)
 
     # Control
 

@@ -59,9 +59,9 @@ class Array(_Numbered, Generic[T]):
 
     @operation(WRITE | PLAIN, "write", at=Elements.element)
     def __setitem__(self, index: int, value: T) -> None:
-        self.store(index, value)
+        self._store(index, value)
 
-    def store(self, index: int, value: T) -> None:
+    def _store(self, index: int, value: T) -> None:
         """Store an element, as whichever operation does.
 
         Raises:
@@ -181,9 +181,9 @@ class Table(Elements, Generic[K, T]):
 
     @operation(WRITE | PLAIN, "write", at=Elements.element)
     def __setitem__(self, key: K, value: T) -> None:
-        self.store(key, value)
+        self._store(key, value)
 
-    def store(self, key: K, value: T) -> None:
+    def _store(self, key: K, value: T) -> None:
         """Store an element, as whichever operation does."""
         self.items[key] = value
 
@@ -218,10 +218,10 @@ class _Marked:
     def __init__(self, whole: Array[Any] | Table[Any, Any], read: int, write: int) -> None:
         self._whole, self._read, self._write = whole, read, write
 
-    def _step(self, mode: int, what: str, key: Any, do: Callable[[Any], Any]) -> Any:
+    def _step(self, mode: int, what: str, key: Any, do: Callable[..., Any], *values: Any) -> Any:
         step = current.runtime.step
         assert step
-        return step(self._whole.element(key), mode, what, lambda _: do(self._whole.items))
+        return step(self._whole.element(key), mode, what, lambda _, *values: do(self._whole.items, *values), *values)
 
     def __len__(self) -> int:
         return len(self._whole)
@@ -230,11 +230,11 @@ class _Marked:
         return self._step(self._read, "read", key, lambda items: items[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        def write(_: object) -> Any:
-            self._whole.store(key, value)
+        def write(_: object, value: Any) -> Any:
+            self._whole._store(key, value)
             return value
 
-        self._step(self._write, "write", key, write)
+        self._step(self._write, "write", key, write, value)
 
     def __contains__(self, key: Any) -> bool:
         return bool(self._step(self._read, "read", key, lambda items: key in items))

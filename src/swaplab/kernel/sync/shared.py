@@ -1,15 +1,15 @@
 """Objects that tasks share, their fields, and how a field is accessed.
 
-A class that derives from `Shared` declares its shared fields by annotations. Those marked `Final` are set once, before
-anybody else sees the object, and are no shared state. All others are plain fields: reading ``memcg.id`` is a plain
-load, ``READ_ONCE(memcg).id`` a marked one. As long as nobody watches, both are Python's own attribute access.
+A class that derives from `Shared` declares its shared fields by annotations: reading ``memcg.id`` is a plain load,
+``READ_ONCE(memcg).id`` a marked one. Attributes without annotation, and those marked `Final`, are set once, before
+anybody else sees the object, and are no shared state. As long as nobody watches, all are Python's own attribute access.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar, cast
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from swaplab.kernel.sync.bugs import DoubleFree, Refused, UseAfterFree
 from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, RACY, READ, RELEASE, WRITE, current
@@ -22,6 +22,7 @@ __all__ = [
     "Made",
     "Part",
     "Shared",
+    "Watcher",
     "data_race",
     "is_freed",
     "is_watched",
@@ -32,7 +33,7 @@ __all__ = [
     "rcu_dereference",
     "smp_load_acquire",
     "smp_store_release",
-    "watched",
+    "watched_by",
 ]
 
 S = TypeVar("S", bound="Shared | Elements")
@@ -48,15 +49,26 @@ class SharedType(type):
 
 
 class Shared(metaclass=SharedType):
-    """An object that tasks share."""
+    """An object that tasks share.
+
+    Attributes:
+        freed: whether it was freed, and poisoned.
+        fields: names of its shared fields.
+        defaults: what those hold at first that the class itself has a value for.
+        classes: all that derive from it.
+    """
 
     freed: ClassVar[bool] = False
     fields: ClassVar[tuple[str, ...]] = ()
+    defaults: ClassVar[dict[str, object]] = {}
     classes: ClassVar[list[type[Shared]]] = []
 
     def __init_subclass__(cls) -> None:
+        if _watchers:
+            _watchers[-1].define(cls)
         own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith(("Final", "ClassVar")))
         cls.fields = (*cls.fields, *own)
+        cls.defaults = {name: getattr(cls, name) for name in cls.fields if hasattr(cls, name)}
         cls.classes.append(cls)
 
     @property
@@ -173,8 +185,8 @@ def is_freed(thing: Shared) -> bool:
 
     For invariants and other looks from outside: a task cannot ask that of a pointer. One that does uses the object.
     """
-    if _watch:
-        _watch[-1](thing, "", READ)
+    if _watchers:
+        _watchers[-1].look(thing)
     return type(thing).freed or "_freed" in thing.__dict__
 
 
@@ -187,29 +199,53 @@ def kfree(thing: Shared) -> None:
     current.runtime.free(thing)
 
 
-def _value(thing: Shared, name: str) -> Any:
-    try:
-        return thing.__dict__[name]
-    except KeyError:
-        raise AttributeError(f"{thing.label} has no {name} yet") from None
+class Watcher(Protocol):
+    """Whoever watches what is done to shared objects."""
+
+    @property
+    def task(self) -> object:
+        """Who runs: what is done meanwhile has to be seen, or refused. None while the system is set up."""
+
+    def read(self, thing: Shared, name: str, mode: int) -> Any:
+        """Read a field."""
+
+    def write(self, thing: Shared, name: str, mode: int, value: Any) -> None:
+        """Write a field."""
+
+    def look(self, thing: Shared) -> None:
+        """Look whether an object is alive."""
+
+    def make(self, kind: type[Shared], args: tuple[Any, ...], names: dict[str, Any]) -> Shared:
+        """Make an object."""
+
+    @property
+    def is_naming(self) -> bool:
+        """Whether to be told of parts that are made."""
+
+    def enter(self, part: Part) -> None:
+        """Take note of a part, which has its owner and its name."""
+
+    def change(self, thing: Shared, name: str) -> None:
+        """Say whether a task may set or delete an attribute that is no field."""
+
+    def define(self, kind: type[Shared]) -> None:
+        """Say whether a class may be defined, or one of its attributes be set."""
 
 
 class _Watched:
     """A field whose accesses somebody watches."""
 
-    def __init__(self, name: str, watch: Callable[[Shared, str, int], None]) -> None:
+    def __init__(self, name: str, watcher: Watcher) -> None:
         self.name = name
-        self.watch = watch
+        self.watcher = watcher
 
-    def __get__(self, thing: Shared | None, owner: type) -> Any:
+    def __get__(self, thing: Shared | None, owner: type[Shared]) -> Any:
         if thing is None:
-            return self
-        self.watch(thing, self.name, READ | PLAIN)
-        return _value(thing, self.name)
+            return owner.defaults.get(self.name, self)
+        return self.watcher.read(thing, self.name, READ | PLAIN)
 
     def __set__(self, thing: Shared, value: Any) -> None:
-        self.watch(thing, self.name, WRITE | PLAIN)
-        thing.__dict__[self.name] = value
+        self.watcher.write(thing, self.name, WRITE | PLAIN, value)
 
 
 class _Marked:
@@ -217,20 +253,18 @@ class _Marked:
 
     __slots__ = ("_access",)
 
-    def __init__(self, thing: Shared, read: int, write: int, watch: Callable[[Shared, str, int], None]) -> None:
-        object.__setattr__(self, "_access", (thing, read, write, watch))
+    def __init__(self, thing: Shared, read: int, write: int, watcher: Watcher) -> None:
+        object.__setattr__(self, "_access", (thing, read, write, watcher))
 
     def __getattr__(self, name: str) -> Any:
-        thing, read, _, watch = self._access
+        thing, read, _, watcher = self._access
         _insist_on_field(thing, name)
-        watch(thing, name, read)
-        return _value(thing, name)
+        return watcher.read(thing, name, read)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        thing, _, write, watch = self._access
+        thing, _, write, watcher = self._access
         _insist_on_field(thing, name)
-        watch(thing, name, write)
-        thing.__dict__[name] = value
+        watcher.write(thing, name, write, value)
 
 
 def _insist_on_field(thing: Shared, name: str) -> None:
@@ -245,40 +279,83 @@ def _insist_on_field(thing: Shared, name: str) -> None:
         raise Refused(f"{kind} has no shared field {name}: its annotations name {', '.join(fields) or 'none'}")
 
 
-_watch: list[Callable[[Shared, str, int], None]] = []
+_watchers: list[Watcher] = []
 
 
 def is_watched() -> bool:
     """Tell whether somebody watches accesses."""
-    return bool(_watch)
+    return bool(_watchers)
 
 
 @contextmanager
-def watched(watch: Callable[[Shared, str, int], None], make: Callable[..., Any]) -> Iterator[None]:
-    """Have every access to a shared field announced, and objects made by `make`, inside the block.
-
-    Args:
-        watch: called with object, field and mode before the access.
-        make: called with class and arguments instead of the class itself.
-    """
-
-    def call(kind: type[Shared], *args: Any, **names: Any) -> Any:
-        return make(kind, *args, **names)  # a function, unlike a bound method, is given the class
-
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Have somebody do every access to a shared field, and make objects, inside the block."""
     classes = [cls for cls in Shared.classes if not cls.freed]
+    own = {(cls, name): vars(cls)[name] for cls in classes for name in cls.fields if name in vars(cls)}
     for cls in classes:
         for name in cls.fields:
-            setattr(cls, name, _Watched(name, watch))
-    SharedType.__call__ = call  # type: ignore[method-assign, assignment]
-    _watch.append(watch)
+            setattr(cls, name, _Watched(name, watcher))
+    _watchers.append(watcher)
     try:
-        yield
+        with ExitStack() as stack:
+            for kind, name, function in _hooks(watcher):
+                stack.enter_context(_replaced(kind, name, function))
+            yield
     finally:
-        _watch.pop()
-        del SharedType.__call__
+        _watchers.pop()
         for cls in classes:
             for name in cls.fields:
                 delattr(cls, name)
+        for (cls, name), value in own.items():
+            setattr(cls, name, value)
+
+
+@contextmanager
+def _replaced(kind: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Have a class do something in another way inside the block."""
+    original = vars(kind).get(name)
+    setattr(kind, name, function)
+    try:
+        yield
+    finally:
+        if original is None:
+            delattr(kind, name)
+        else:
+            setattr(kind, name, original)
+
+
+def _hooks(watcher: Watcher) -> tuple[tuple[type, str, Callable[..., Any]], ...]:
+    """Return functions that take the place of Python's own: unlike bound methods, they are given the object."""
+
+    def call(kind: type[Shared], *args: Any, **names: Any) -> Shared:
+        return watcher.make(kind, args, names)
+
+    def begin_part(part: Part, owner: Shared | None, name: str) -> None:
+        part.owner, part.name = owner, name
+        if watcher.is_naming:
+            watcher.enter(part)
+
+    def set_on_object(thing: Shared, name: str, value: object) -> None:
+        if watcher.task is not None and name not in type(thing).fields:
+            watcher.change(thing, name)
+        object.__setattr__(thing, name, value)
+
+    def delete_on_object(thing: Shared, name: str) -> None:
+        if watcher.task is not None:
+            watcher.change(thing, name)
+        object.__delattr__(thing, name)
+
+    def set_on_class(kind: type[Shared], name: str, value: object) -> None:
+        watcher.define(kind)
+        type.__setattr__(kind, name, value)
+
+    return (
+        (SharedType, "__call__", call),
+        (Part, "__init__", begin_part),
+        (Shared, "__setattr__", set_on_object),
+        (Shared, "__delattr__", delete_on_object),
+        (SharedType, "__setattr__", set_on_class),
+    )
 
 
 @contextmanager
@@ -301,28 +378,34 @@ def _marked(thing: S, read: int, write: int) -> S:
     # A null pointer has no fields to mark: Python refuses the access by its name.
     if thing is None:
         return thing
-    marked = thing.marked(read, write) if isinstance(thing, Elements) else _Marked(thing, read, write, _watch[-1])
-    return cast(S, marked)
+    if isinstance(thing, Shared):
+        return cast(S, _Marked(thing, read, write, _watchers[-1]))
+    if isinstance(thing, Elements):
+        return cast(S, thing.marked(read, write))
+    raise Refused(
+        f"an access to a {type(thing).__name__} is marked, which nobody watches: only what is Shared has fields, and"
+        " only arrays and tables have elements"
+    )
 
 
 def READ_ONCE(thing: S) -> S:  # noqa: N802
     """Access fields, or elements, with marked, relaxed loads: ``READ_ONCE(memcg).kmemcg_id``, ``READ_ONCE(map)[3]``."""
-    return _marked(thing, READ, WRITE) if _watch else thing
+    return _marked(thing, READ, WRITE) if _watchers else thing
 
 
 def WRITE_ONCE(thing: S) -> S:  # noqa: N802
     """Access fields, or elements, with marked, relaxed stores: ``WRITE_ONCE(memcg).kmemcg_id = 3``."""
-    return _marked(thing, READ, WRITE) if _watch else thing
+    return _marked(thing, READ, WRITE) if _watchers else thing
 
 
 def smp_load_acquire(thing: S) -> S:
     """Load fields so that what was stored before their release is seen."""
-    return _marked(thing, READ | ACQUIRE, WRITE) if _watch else thing
+    return _marked(thing, READ | ACQUIRE, WRITE) if _watchers else thing
 
 
 def smp_store_release(thing: S) -> S:
     """Store fields so that who loads them with acquire sees what was stored before."""
-    return _marked(thing, READ, WRITE | RELEASE) if _watch else thing
+    return _marked(thing, READ, WRITE | RELEASE) if _watchers else thing
 
 
 def rcu_dereference(thing: S) -> S:
@@ -330,14 +413,14 @@ def rcu_dereference(thing: S) -> S:
 
     A marked, relaxed load: it orders what depends on its address, and nothing else.
     """
-    return _marked(thing, READ, WRITE) if _watch else thing
+    return _marked(thing, READ, WRITE) if _watchers else thing
 
 
 def rcu_assign_pointer(thing: S) -> S:
     """Publish pointers to objects that are initialised."""
-    return _marked(thing, READ, WRITE | RELEASE) if _watch else thing
+    return _marked(thing, READ, WRITE | RELEASE) if _watchers else thing
 
 
 def data_race(thing: S) -> S:
     """Access fields where a race is known and harmless: it is not reported, whatever the other access is."""
-    return _marked(thing, READ | RACY, WRITE | RACY) if _watch else thing
+    return _marked(thing, READ | RACY, WRITE | RACY) if _watchers else thing

@@ -1,0 +1,142 @@
+"""What shared state may hold: what is watched itself, and what never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import partial
+from pathlib import PurePath
+from re import Pattern
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+
+import msgspec
+import numpy as np
+
+from swaplab.kernel.sync.runtime import operation
+from swaplab.kernel.sync.shared import Part, Shared
+
+__all__ = ["NEVER_CHANGES", "contents", "instead_of", "is_fine", "mutable_in"]
+
+NEVER_CHANGES = frozenset(
+    (int, str, bytes, float, bool, complex, type(None), range, slice, type(Ellipsis), type(NotImplemented))
+)
+"""Types whose values never change."""
+CONSTANT: tuple[type, ...] = (
+    *(Shared, Part, type, ModuleType, Enum, PurePath, Pattern, np.generic, np.dtype),
+    *(MethodDescriptorType, MemberDescriptorType, WrapperDescriptorType, int, str, bytes, float, complex),
+)
+"""Types whose values are watched themselves, or never change."""
+OF_ITEMS = (list, bytearray)
+"""What an array has its elements in."""
+OWN = frozenset(("holder", "name", "owner", "token"))
+"""What a part itself keeps track of by its operations, and nobody gives it."""
+INSTEAD: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    ((list, bytearray, np.ndarray, memoryview), "use an Array, whose elements are watched, a ListHead, or a tuple"),
+    (dict, "use a Table or an XArray, whose elements are watched, or types.MappingProxyType if it never changes"),
+    (set, "use a Bitmap or a Table, whose elements are watched, or a frozenset"),
+    ((Iterator, Iterable), "use an Array, a Table or a ListHead, whose elements are watched, or a tuple"),
+    (object, "derive its class from Shared, or make it a frozen dataclass or a NamedTuple"),
+)
+
+
+def instead_of(value: object) -> str:
+    """Say what to use instead of something that changes unseen."""
+    return next(text for kinds, text in INSTEAD if isinstance(value, kinds))
+
+
+def is_fine(value: object) -> bool:
+    """Tell of what a task gives away whether it never changes, or is watched, and made; most is."""
+    if type(value) in NEVER_CHANGES:
+        return True
+    if isinstance(value, Shared):
+        return "_made" in value.__dict__
+    if isinstance(value, Part):
+        return value.owner is None or "_made" in value.owner.__dict__
+    return mutable_in(value) is None
+
+
+def contents(part: Part) -> Iterator[object]:
+    """Return what a part has been given to hold: its elements, what it points at, and what it calls."""
+    for kind in type(part).__mro__:
+        for name in vars(kind).get("__slots__", ()):
+            value = getattr(part, name, None)
+            if name not in OWN:
+                yield from (
+                    value.values() if isinstance(value, dict) else value if isinstance(value, OF_ITEMS) else [value]
+                )
+
+
+def mutable_in(value: object) -> object:
+    """Return what of a value can change without anybody seeing it; none if nothing can.
+
+    What is `Shared`, and a `Part`, is watched itself. Functions are as constant as what they are bound to.
+    """
+    if isinstance(value, CONSTANT):
+        return None
+    pending = [value]
+    seen: set[int] = set()
+    while pending:
+        each = pending.pop()
+        if type(each) in NEVER_CHANGES or id(each) in seen:
+            continue
+        seen.add(id(each))
+        inside = _inside(each)
+        if inside is None:
+            return each
+        pending += inside
+    return None
+
+
+def _inside(value: object) -> list[object] | None:
+    """Return what something constant consists of; None if it is not constant."""
+    if isinstance(value, CONSTANT):
+        return []
+    if isinstance(value, tuple | frozenset):
+        return [*value]
+    for kinds, consists in CONSISTS:
+        if isinstance(value, kinds):
+            return [*consists(value)]
+    if is_dataclass(value) and type(value).__dataclass_params__.frozen:  # type: ignore[union-attr]
+        return [getattr(value, field.name) for field in fields(value)]
+    if isinstance(value, msgspec.Struct) and value.__struct_config__.frozen:
+        return [getattr(value, name) for name in value.__struct_fields__]
+    return None
+
+
+def _of_function(function: FunctionType) -> Iterator[object]:
+    if function.__code__.co_filename == operation.__code__.co_filename:
+        return  # an operation of a part, which holds whoever runs it
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # it is empty
+            continue
+
+
+def _of_mapping(mapping: Mapping[object, object]) -> Iterator[object]:
+    yield from mapping.keys()
+    yield from mapping.values()
+
+
+CONSISTS: tuple[tuple[type | tuple[type, ...], Callable[..., Iterable[object]]], ...] = (
+    (FunctionType, _of_function),
+    (MethodType, lambda method: (method.__self__, method.__func__)),
+    ((BuiltinFunctionType, MethodWrapperType), lambda function: (function.__self__,)),
+    (partial, lambda call: (call.func, *call.args, *call.keywords.values())),
+    (MappingProxyType, _of_mapping),
+    ((staticmethod, classmethod), lambda wrapped: (wrapped.__func__,)),
+    (property, lambda each: (each.fget, each.fset, each.fdel)),
+)
