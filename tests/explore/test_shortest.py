@@ -30,7 +30,7 @@ def test_no_execution_with_fewer_breaks_the_same(theme: str) -> None:
     while compared < BROKEN and seed < SEEDS:
         generated = random_program(theme, seed)
         seed += 1
-        program: Program[Any] = translate(generated, tuple(range(len(generated))), {})
+        program: Program[Any] = translate(generated, tuple(range(len(generated))))
         verdict = explore(program, executions_max=EXECUTIONS_MAX)
         if not isinstance(verdict, Violated) or verdict.limit:
             continue
