@@ -8,7 +8,7 @@ import pytest
 from tests.explore.enumerator.generate import THEMES, random_program
 from tests.explore.enumerator.translate import translate
 
-from swaplab.explore import FewPreemptions, Program, Verdict, Violated, explore
+from swaplab.explore import FewPreemptions, Program, ProgramError, Verdict, Violated, explore
 
 SOUND = ("straight", "trylocks", "xarray", "work")
 """Themes in which nothing breaks."""
@@ -24,6 +24,16 @@ def kinds(verdict: Verdict, preemptions_max: int) -> set[tuple[str, str]]:
     return {(each.kind, each.sentence) for each in violations if each.preemptions <= preemptions_max}
 
 
+def explored(program: Program[Any]) -> Verdict | None:
+    """The verdict; none if tasks have nothing in common, which is refused."""
+    try:
+        return explore(program, executions_max=EXECUTIONS_MAX)
+    except ProgramError as error:
+        if "no two tasks have touched the same" in str(error):
+            return None
+        raise
+
+
 @pytest.mark.parametrize("theme", [theme for theme in THEMES if theme not in SOUND])
 def test_no_execution_with_fewer_breaks_the_same(theme: str) -> None:
     compared = seed = 0
@@ -31,7 +41,7 @@ def test_no_execution_with_fewer_breaks_the_same(theme: str) -> None:
         generated = random_program(theme, seed)
         seed += 1
         program: Program[Any] = translate(generated, tuple(range(len(generated))))
-        verdict = explore(program, executions_max=EXECUTIONS_MAX)
+        verdict = explored(program)
         if not isinstance(verdict, Violated) or verdict.limit:
             continue
         assert all(each.fewest for each in verdict.violations)
