@@ -49,7 +49,9 @@ class Noting(Helper):
         self.seen = seen
 
     def step(self, explorer: Explorer, visit: Callable[[], bool]) -> tuple[bool, bool]:
-        return super().step(explorer, lambda: note(self.seen, explorer))
+        found = super().step(explorer, lambda: note(self.seen, explorer))
+        self.findings.shortest.clear()  # or it would stop
+        return found
 
 
 def shared(program: Program[Thing], random: Random) -> Seen:

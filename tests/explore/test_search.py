@@ -21,6 +21,7 @@ from swaplab.explore import (
     Violated,
     explore,
     parallel,
+    search,
 )
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, Shared, SpinLock, relax
 
@@ -207,3 +208,15 @@ def test_the_first_alone_is_no_list() -> None:
     assert verdict.effort.executions == 1
     assert verdict.limit
     assert not verdict.violations[0].fewest
+
+
+def test_what_breaks_in_a_large_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MORE", 20)
+    monkeypatch.setattr(parallel, "ALONE", 5)
+    program = Program("large", Some, {f"t{n}": increment for n in range(3)}, {"three": lambda some: False})
+    alone, shared = (explore(program, processes=processes) for processes in (1, 2))
+    assert isinstance(alone, Violated)
+    assert alone.limit == "20 executions that broke nothing new"
+    assert alone.effort.executions == 21
+    assert not alone.violations[0].fewest
+    assert shared == alone

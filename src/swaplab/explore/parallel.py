@@ -6,8 +6,8 @@ be run at a state above the one it was given a process cannot run itself, and le
 knows which branch it belongs to. Only leaves of a wakeup tree are given out: they wake all that slept, so that nothing
 can be missing below them that is not found there. So every trace is run once, by somebody, and as nothing that is said
 of a search depends on the order, the verdict is the one that a single process gives. Traces have identities, so that
-one that was run twice would be counted once. If the program is at fault, a single process says how, from where the work
-was shared.
+one that was run twice would be counted once. If something breaks, or the program is at fault, a single process says
+how, from where the work was shared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from swaplab.explore.dpor import Branch, Node, OptimalSearch, Step, insert, stil
 from swaplab.explore.history import Accesses
 from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
-from swaplab.explore.shortest import Order
 from swaplab.explore.task import NOTHING, Task
 from swaplab.process import die_with_parent
 
@@ -58,17 +57,16 @@ class Report(NamedTuple):
     """What was done about a job.
 
     Attributes:
-        traces, shortest, vain, reordered: as of a search and its findings, since the last report.
+        traces, vain, reordered: as of a search, since the last report.
         unsure: as of an ordering, since then.
         wanted: sequences to be run at states on the way, by depth.
         nodes: states below the job's that are given up; all but the last have nothing to give.
         path: what the process keeps to itself: all that begins like this.
         is_over: whether there is nothing left of that.
-        failed: whether the program is at fault.
+        broke: whether something did, or the program is at fault.
     """
 
     traces: dict[int, int]
-    shortest: dict[tuple[str, str], Order]
     vain: int
     reordered: set[tuple[str, str]]
     unsure: set[tuple[str, str]]
@@ -76,7 +74,7 @@ class Report(NamedTuple):
     nodes: list[Node]
     path: Path
     is_over: bool
-    failed: bool
+    broke: bool
 
 
 class Helper(OptimalSearch):
@@ -96,7 +94,6 @@ class Helper(OptimalSearch):
 
     def _begin_report(self) -> None:
         self.traces = {}
-        self.findings.shortest = {}
         self.vain = 0
         self.reordered = set()
         self.wanted: list[tuple[int, list[Step]]] = []
@@ -107,15 +104,15 @@ class Helper(OptimalSearch):
         self.nodes, self.base, self.kept = job.nodes, len(job.nodes) - 1, 0
         self.is_first, is_left = True, True
         try:
-            while is_left:
+            while is_left and not self.findings.shortest:
                 is_left, _ = self.step(explorer, lambda: True)
                 self.is_first = False
                 if is_left and self.executions % TURN == 0 and (self.executions >= REPORT or self.asked()):
                     self._report(self._give_up(), is_over=False)
         except ProgramError:
-            self._report([], is_over=True, failed=True)
+            self._report([], is_over=True, broke=True)
         else:
-            self._report([], is_over=True)
+            self._report([], is_over=True, broke=bool(self.findings.shortest))
 
     def _give_up(self) -> list[Node]:
         """Give up the other branches of the first state that has any, which have most below them."""
@@ -128,11 +125,11 @@ class Helper(OptimalSearch):
         self.base = last
         return given
 
-    def _report(self, nodes: list[Node], is_over: bool, failed: bool = False) -> None:
+    def _report(self, nodes: list[Node], is_over: bool, broke: bool = False) -> None:
         path = tuple(node.taken.task for node in self.nodes[: self.base + 1])
-        done = (self.traces, self.findings.shortest, self.vain, self.reordered, {*self.unsure})
+        done = (self.traces, self.vain, self.reordered, {*self.unsure})
         self.unsure.clear()
-        self.report(Report(*done, self.wanted, nodes, path, is_over, failed))
+        self.report(Report(*done, self.wanted, nodes, path, is_over, broke))
         self._begin_report()
 
     def pick(self, explorer: Explorer) -> Task | None:
@@ -277,12 +274,19 @@ class ParallelSearch(OptimalSearch):
 
     def go_on(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
         """Begin alone, then share what is left."""
-        if super().go_on(explorer, lambda: visit() and self.executions < ALONE):
-            return True
+        goes_on = True
+
+        def alone() -> bool:
+            nonlocal goes_on
+            goes_on = visit()
+            return goes_on and (self.executions < ALONE or bool(self.findings.shortest))
+
+        if super().go_on(explorer, alone) or not goes_on:
+            return goes_on
         return not self.nodes or self._share(explorer) or super().go_on(explorer, visit)
 
     def _share(self, explorer: Explorer) -> bool:
-        """Have others run what is left; return whether they did. If the program is at fault, nothing has happened."""
+        """Have others run what is left; return whether they did. If anything breaks, nothing has happened."""
         plan = Plan()
         path = tuple(node.taken.task for node in self.nodes)
         for depth, node in enumerate(deepcopy(self.nodes)):
@@ -292,7 +296,7 @@ class ParallelSearch(OptimalSearch):
         try:
             with _helpers(explorer, self.processes) as helpers:
                 for report in _do(plan, helpers):
-                    if report.failed:
+                    if report.broke:
                         return False
                     reports.append(report)
                     executions += len(report.traces)
@@ -300,8 +304,6 @@ class ParallelSearch(OptimalSearch):
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return False  # a helper was killed
         for report in reports:
-            for key, order in report.shortest.items():
-                self.findings.enter(key, order)
             self.vain += report.vain + len(self.traces.keys() & report.traces)
             self.traces |= report.traces
             self.reordered |= report.reordered

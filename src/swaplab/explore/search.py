@@ -14,7 +14,10 @@ from swaplab.explore.runtime import Explorer, Strategy
 from swaplab.explore.shortest import Order
 from swaplab.explore.verdict import Bounded, Effort, Holds, Reordering, Schedule, Unsure, Verdict, Violated, Violation
 
-__all__ = ["Search", "explore"]
+__all__ = ["MORE", "Search", "explore"]
+
+MORE = 3_000
+"""Executions to look for more that breaks: a program that breaks may have more of them than anybody waits for."""
 
 
 class Search(Strategy, Protocol):
@@ -53,6 +56,8 @@ def explore(
 ) -> Verdict:
     """Run every interleaving of a program that matters, and say all that breaks.
 
+    Once something is found to break, the search gives up after `MORE` executions that break nothing new.
+
     Args:
         program: what to run.
         search: another way to choose what is run, such as `RandomWalk`; the verdict then is no proof, and says so.
@@ -69,16 +74,26 @@ def explore(
         is_shared = processes > 1 and executions_max is None and not first
         search = ParallelSearch(processes, progress) if is_shared else OptimalSearch()
     found = search.findings.shortest
+    limit = search.limit
+    broke = last = 0
 
     def visit() -> bool:
+        nonlocal limit, broke, last
         progress(search.executions)
-        return search.executions != executions_max and not (first and found)
+        if len(found) > broke:
+            broke, last = len(found), search.executions
+        if search.executions == executions_max:
+            limit = f"{executions_max:,} executions"
+        elif first and found:
+            limit = "the first that was found"
+        elif found and search.executions - last >= MORE:
+            limit = f"{MORE:,} executions that broke nothing new"
+        else:
+            return True
+        return False
 
     explorer = Explorer(program, search)
-    is_complete = search.run(explorer, visit)
-    limit = search.limit
-    if not is_complete:
-        limit = "the first that was found" if first and found else f"{executions_max:,} executions"
+    search.run(explorer, visit)
     effort = Effort(search.executions, search.steps, sorted(Reordering(*pair) for pair in search.reordered))
     if found:
         by_length = sorted(found.items(), key=lambda item: (item[1], item[0]))
