@@ -118,7 +118,7 @@ def judgement(judged: Judgement, width: int = WIDTH) -> str:
     """Everything about one verdict, in lines of that width."""
     verdict = judged.verdict
     effort = verdict.effort
-    runs = f"{effort.executions:,} execution{'s' * (effort.executions != 1)}, {effort.steps:,} steps"
+    runs = f"{_counted(effort.executions, 'execution')}, {_counted(effort.steps, 'step')}"
     lines = [f"{judged.label}: {outcome(judged)} ({runs})"]
     if isinstance(verdict, Violated):
         for each in verdict.violations:
@@ -134,6 +134,10 @@ def judgement(judged: Judgement, width: int = WIDTH) -> str:
     lines += _memory_order(verdict) if isinstance(verdict, Holds) else [SMALL_PRINT]
     lines = [part for line in lines for part in line.split("\n")]
     return "\n".join(part for line in lines for part in _wrapped(line, width))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _memory_order(verdict: Holds) -> list[str]:
