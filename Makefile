@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo "make demo     set up, then run scenarios/demo.toml under every kind of compressed swap"
 	@echo "make test     set up, then check style and types and run all tests"
-	@echo "make quality  hold the explorer to an independent enumerator on thousands of random programs"
+	@echo "make quality  hold the explorer to an independent enumerator on thousands of random programs, and kernel/ to itself"
 	@echo "make check    style and types only"
 	@echo "make format   put the source into shape"
 	@echo "make bench    run all benchmarks"
@@ -39,6 +39,7 @@ PROGRAMS ?= 300
 FIRST ?= 0
 quality: .venv/.test
 	@$(BIN)/python -m tests.quality.explorer --programs $(PROGRAMS) --first $(FIRST) --workers $(WORKERS)
+	@$(BIN)/python -m tests.quality.kernel --workers $(WORKERS)
 
 # What runs a kernel, and the lists from which it is fetched.
 kernel:

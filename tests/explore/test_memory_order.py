@@ -11,10 +11,15 @@ from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
     Atomic,
+    PercpuRef,
     Shared,
     SpinLock,
+    Work,
+    WorkQueue,
     call_rcu,
     data_race,
+    flush_work,
+    queue_work,
     rcu,
     smp_load_acquire,
     smp_mb,
@@ -33,6 +38,9 @@ class System(Shared):
         self.n = Atomic(self, "n")
         self.m = Atomic(self, "m")
         self.lock = SpinLock(self, "lock")
+        self.ref = PercpuRef(self, "ref", lambda: None)
+        self.queue = WorkQueue("queue")
+        self.work = Work(self, "work", under_lock, self)
 
 
 Body = Callable[[System], object]
@@ -102,10 +110,24 @@ def glance(system: System) -> None:
     _ = data_race(system).x
 
 
+def get_and_put(system: System) -> None:
+    system.ref.get()
+    system.ref.put()
+
+
+def work(system: System) -> None:
+    system.x = 1
+    queue_work(system.queue, system.work)
+    flush_work(system.work)
+    _ = system.y
+
+
 CARRIES_OVER: dict[str, tuple[Body, ...]] = {
     "a lock": (under_lock, under_lock),
     "fully ordered operations": (exchange, exchange_back),
     "additions that nobody looks at": (count, count),
+    "references that nobody counts": (get_and_put, get_and_put),
+    "work": (work,),
     "a lock, after a grace period": (store_later, load_in_section),
 }
 

@@ -1084,7 +1084,7 @@ class Explorer:
 
     def flush_work(self, work: Work) -> None:
         """Wait until work is done."""
-        self._change(work, "flush_work", READ | ACQUIRE)
+        self._change(work, "flush_work", READ | ACQUIRE | LOCK)
         if self.task is None:
             self._run_deferred()
         else:
@@ -1092,7 +1092,7 @@ class Explorer:
 
     def flush_workqueue(self, queue: WorkQueue) -> None:
         """Wait until all work on a queue is done."""
-        self._change(queue, "flush_workqueue", READ | ACQUIRE)
+        self._change(queue, "flush_workqueue", READ | ACQUIRE | LOCK)
         if self.task is None:
             self._run_deferred()
         else:

@@ -37,7 +37,7 @@ from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
 from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.swap_device import SwapFile
 from swaplab.kernel.swapfile import Swap, swapon
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, Mutex, Shared, Table, current
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, Mutex, Shared, Table, current, smp_store_release
 from swaplab.kernel.validate import validate_charges, validate_folios, validate_swap, validate_zswap
 from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio, try_to_free_mem_cgroup_pages
 from swaplab.kernel.zswap_pool import Zswap, zswap_compressor_param_set, zswap_total_pages
@@ -211,7 +211,8 @@ class Cgroup(Shared):
         self.path = path
         self.memcg = memcg
         self.mm = Mm(path or "init", memcg)
-        WRITE_ONCE(machine).mms = (*machine.mms, self.mm)
+        # Linux has mmlist_lock.
+        smp_store_release(machine).mms = (*machine.mms, self.mm)
         self._swap = machine._swap
         self.is_removed = False
 

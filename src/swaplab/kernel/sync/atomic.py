@@ -7,12 +7,14 @@ from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import KernelWarning
 from swaplab.kernel.sync.rcu import call_rcu
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, FULL, READ, RMW, WRITE, Conditional, current, operation
+from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, FULL, LOCK, READ, RMW, WRITE, Conditional, current, operation
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Atomic", "PercpuRef", "Pointer"]
 
 T = TypeVar("T")
+UNCOUNTED = COMMUTE | LOCK
+"""In a read section of its own, so that the grace period before the count is looked at orders it."""
 
 
 class Atomic(Part):
@@ -90,10 +92,15 @@ class Pointer(Part, Generic[T]):
 
 
 def _get_mode(ref: PercpuRef) -> int:
-    return WRITE | RMW if ref.is_counted else COMMUTE
+    return WRITE | RMW if ref.is_counted else UNCOUNTED
 
 
 def _full_mode(ref: PercpuRef) -> int:
+    return FULL if ref.is_counted else UNCOUNTED
+
+
+def _live_mode(ref: PercpuRef) -> int:
+    # It looks at what kill has set, too, which no grace period orders.
     return FULL if ref.is_counted else COMMUTE
 
 
@@ -145,7 +152,7 @@ class PercpuRef(Part):
         self.count += is_taken
         return is_taken
 
-    @operation(Conditional(_full_mode, lambda ref: not ref._is_live()), "percpu_ref_tryget_live")
+    @operation(Conditional(_live_mode, lambda ref: not ref._is_live()), "percpu_ref_tryget_live")
     def tryget_live(self) -> bool:
         """percpu_ref_tryget_live: take a reference unless it was killed."""
         is_taken = self._is_live()
