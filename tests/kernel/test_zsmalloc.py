@@ -169,13 +169,13 @@ def test_an_object_may_straddle_two_pages(pool: ZsPool) -> None:
     zspage = pool.handles[handles[1]][0]
     begin = zspage.zs_class.size_class.size + 8
     assert begin < 4096 < begin + 3000
-    assert zspage.chain.pages[0][begin:] + zspage.chain.pages[1][: begin + 3000 - 4096] == content(2, 3000)
+    assert zspage.chain.memory[begin : begin + 3000] == content(2, 3000)
 
 
 def test_a_huge_object_has_a_page_to_itself(pool: ZsPool) -> None:
     handle = zs_malloc(pool, 4096)
     zs_obj_write(pool, handle, content(7, 4096))
-    assert bytes(pool.handles[handle][0].chain.pages[0]) == content(7, 4096)
+    assert bytes(pool.handles[handle][0].chain.memory[:4096]) == content(7, 4096)
     assert zs_get_total_pages(pool) == 1
     zs_free(pool, handle)
     assert zs_get_total_pages(pool) == 0
@@ -227,11 +227,11 @@ def test_misuse_is_noticed(pool: ZsPool) -> None:
 
 
 def overwrite_header(pool: ZsPool, handle: int) -> None:
-    pool.handles[handle][0].chain.pages[0][0:8] = bytes(8)
+    pool.handles[handle][0].chain.memory[0:8] = bytes(8)
 
 
 def overwrite_link(pool: ZsPool, handle: int) -> None:
-    pool.handles[handle][0].chain.pages[0][112:120] = b"\xff" * 8
+    pool.handles[handle][0].chain.memory[112:120] = b"\xff" * 8
 
 
 def count_wrongly(pool: ZsPool, handle: int) -> None:

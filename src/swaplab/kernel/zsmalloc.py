@@ -168,55 +168,44 @@ class Chain(Elements):
         size_class: of its objects.
 
     Attributes:
-        pages: of 4096 bytes each; for looks from outside that are no operation of a task.
+        memory: of all pages; for looks from outside that are no operation of a task.
     """
 
-    __slots__ = ("pages", "size")
+    __slots__ = ("memory", "size")
 
     def __init__(self, zspage: Zspage, size_class: SizeClass) -> None:
         Elements.__init__(self, zspage, "pages")
         self.size = size_class.size
-        self.pages = [bytearray(page) for page in _blank_pages(size_class)]
+        self.memory = bytearray(_blank_pages(size_class))
 
     def _make(self, obj: int) -> Part:
         return Part(self.owner, f"{self.name}[{obj}]")
 
     def header(self, obj: int) -> int:
         """Look at the first 8 bytes of an object: its handle, or the next free object, with OBJ_ALLOCATED_TAG."""
-        page, at = divmod(obj * self.size, PAGE_SIZE)
-        return int(_get_link(self.pages[page], at)[0])
+        return int(_get_link(self.memory, obj * self.size)[0])
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def read_header(self, obj: int) -> int:
         """Read it."""
-        page, at = divmod(obj * self.size, PAGE_SIZE)
-        return _get_link(self.pages[page], at)[0]  # type: ignore[no-any-return]
+        return _get_link(self.memory, obj * self.size)[0]  # type: ignore[no-any-return]
 
     @operation(WRITE | PLAIN, "write", at=Elements.element)
     def write_header(self, obj: int, header: int) -> None:
         """Write it."""
-        page, at = divmod(obj * self.size, PAGE_SIZE)
-        _put_link(self.pages[page], at, header)
+        _put_link(self.memory, obj * self.size, header)
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def read(self, obj: int, skip: int, length: int) -> bytes:
         """Read bytes of an object after the first ones."""
-        page, at = divmod(obj * self.size + skip, PAGE_SIZE)
-        room = PAGE_SIZE - at
-        if length <= room:
-            return bytes(self.pages[page][at : at + length])
-        return bytes(self.pages[page][at:] + self.pages[page + 1][: length - room])
+        at = obj * self.size + skip
+        return bytes(self.memory[at : at + length])
 
     @operation(WRITE | PLAIN, "write", at=Elements.element)
     def write(self, obj: int, skip: int, data: bytes) -> None:
         """Write bytes of an object after the first ones."""
-        page, at = divmod(obj * self.size + skip, PAGE_SIZE)
-        room = PAGE_SIZE - at
-        if len(data) <= room:
-            self.pages[page][at : at + len(data)] = data
-        else:
-            self.pages[page][at:] = data[:room]
-            self.pages[page + 1][: len(data) - room] = data[room:]
+        at = obj * self.size + skip
+        self.memory[at : at + len(data)] = data
 
 
 class Zspage(Shared):
@@ -320,13 +309,13 @@ class ZsPool(Shared):
 
 
 @cache
-def _blank_pages(size_class: SizeClass) -> tuple[bytes, ...]:
+def _blank_pages(size_class: SizeClass) -> bytes:
     """Pages of a chain whose objects are all free, each linked to the next: mm/zsmalloc.c:init_zspage, 6.12."""
     chain = bytearray(size_class.pages_per_zspage * PAGE_SIZE)
     for obj in range(size_class.objs_per_zspage):
         following = obj + 1 if obj + 1 < size_class.objs_per_zspage else NO_OBJECT
         _put_link(chain, obj * size_class.size, following << OBJ_TAG_BITS)
-    return tuple(bytes(chain[at : at + PAGE_SIZE]) for at in range(0, len(chain), PAGE_SIZE))
+    return bytes(chain)
 
 
 @cache
