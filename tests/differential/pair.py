@@ -289,7 +289,8 @@ class Pair:
         for path in self.paths:
             for key in range(self.pages):
                 found[f"{path} page {key}"] = self._page_of_replay(self._page(path, key))
-        table: Mapping[str, Any] = self.replay._events() | self.replay._levels()
+        self.replay._samples.add(self.replay.position, self.replay.machine)
+        table: Mapping[str, Any] = self.replay._samples.last()
         shown = [self.order[number] for number in self.replay._shown]
         for number, path in enumerate(self.order):
             if path and path not in self.live:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from swaplab.compress.jit import is_kept
 from swaplab.errors import InputError
@@ -15,12 +12,13 @@ from swaplab.replay.build import build, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.charge import zap_workload
 from swaplab.replay.memory import run
-from swaplab.replay.state import CLOCK_MAX, COUNTERS
+from swaplab.replay.samples import Samples
+from swaplab.replay.state import CLOCK_MAX
 from swaplab.replay.stats import read_stats
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
-from swaplab.scenario.result import EVENTS, MACHINE, SCHEMA, Result, RunInfo
+from swaplab.scenario.result import Result, RunInfo
 from swaplab.scenario.tree import leaves, parent_of
 
 __all__ = ["Replay", "is_compiled", "replay"]
@@ -57,7 +55,7 @@ class Replay:
         self._order = tree_of(scenario)
         self._leaves = leaves(scenario)
         self._shown = [i for i, path in enumerate(self._order) if path not in self._leaves.values()]
-        self._rows: list[pa.Table] = []
+        self._samples = Samples(self._shown, scenario.samples)
 
     def access(self, chunk: Chunk) -> None:
         """Make some accesses."""
@@ -109,46 +107,7 @@ class Replay:
     def sample(self) -> None:
         """Read all counters now."""
         read_stats(self.machine)
-        columns: dict[str, Any] = {
-            "access": np.full(len(self._shown), self.position),
-            "time_ns": np.full(len(self._shown), int(self.machine.control.clock)),
-            "cgroup": [self._order[i] for i in self._shown],
-        }
-        columns |= self._events() | self._levels() | self._machine_wide()
-        self._rows.append(pa.table(columns, SCHEMA))
-
-    def _subtree(self, field: str) -> NDArray[np.int64]:
-        """Sums over each cgroup that is shown and all below, int64 of shape (cgroups,)."""
-        memcgs = self.machine.memcgs
-        sums = np.concatenate(([0], np.cumsum(memcgs[field])))
-        subtree: NDArray[np.int64] = (sums[memcgs["end"]] - sums[:-1])[self._shown]
-        return subtree
-
-    def _events(self) -> dict[str, Any]:
-        return {name: self._subtree(field) for name, field in zip(EVENTS, COUNTERS, strict=True)}
-
-    def _levels(self) -> dict[str, Any]:
-        memcgs = self.machine.memcgs[self._shown]
-        return {
-            "memory.current": memcgs["usage"] * PAGE_SIZE,
-            "memory.swap.current": memcgs["swap"] * PAGE_SIZE,
-            "anon": self._subtree("anon") * PAGE_SIZE,
-            "inactive_anon": self._subtree("inactive") * PAGE_SIZE,
-            "active_anon": self._subtree("active") * PAGE_SIZE,
-            "swapcached": self._subtree("swapcached") * PAGE_SIZE,
-            "zswap": self._subtree("zswap_bytes"),
-            "zswapped": self._subtree("zswapped") * PAGE_SIZE,
-        }
-
-    def _machine_wide(self) -> dict[str, Any]:
-        control = self.machine.control
-        values = {name: int(control[name]) for name in MACHINE if name in control.dtype.names}
-        values |= {
-            "free": int(control.free) * PAGE_SIZE,
-            "pool_total_size": int(control.pool_pages) * PAGE_SIZE,
-        }
-        nothing = [None] * (len(self._shown) - 1)
-        return {name: [values[name], *nothing] for name in MACHINE}
+        self._samples.add(self.position, self.machine)
 
     def result(self, configuration: str = "") -> Result:
         """What was sampled so far."""
@@ -161,7 +120,7 @@ class Replay:
             cost=self.cost.source,
             zram=self.scenario.swap.device == "zram",
         )
-        return Result(info, pa.concat_tables(self._rows))
+        return Result(info, self._samples.table([self._order[i] for i in self._shown]))
 
 
 def replay(

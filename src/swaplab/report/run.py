@@ -25,6 +25,7 @@ __all__ = [
 
 OWN = "as it is"
 NOTHING = "-"
+CGROUPS_MAX = 200  # rows of a table for people
 ABOUT = 0.05  # of a reference: no difference worth a word
 
 
@@ -82,10 +83,20 @@ def _time(value: int) -> str:
     return duration(value) if value else NOTHING
 
 
+def _touched(row: Row) -> int:
+    """What a cgroup is ranked by: bytes that it has in memory and has swapped."""
+    return int(row["memory.current"]) + int(row["memory.swap.current"])
+
+
 def _cgroup_rows(table: Table, result: Result, cells: Callable[[str, Row], Iterable[str]]) -> Table:
-    """Add a row for each cgroup, and the machine's apart."""
-    for path in result.cgroups[1:]:
-        table.add_row(Text(path), *cells(path, result.final(path)))
+    """Add a row for each cgroup, or for the largest of many, and the machine's apart."""
+    paths = result.cgroups[1:]
+    largest = set(sorted(paths, key=lambda path: -_touched(result.final(path)))[:CGROUPS_MAX])
+    for path in paths:
+        if path in largest:
+            table.add_row(Text(path), *cells(path, result.final(path)))
+    if len(paths) > CGROUPS_MAX:
+        table.add_row(f"{len(paths) - CGROUPS_MAX:,} more in --json")
     table.add_section()
     table.add_row("machine", *cells("", result.final()))
     return table

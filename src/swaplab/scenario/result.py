@@ -13,13 +13,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
@@ -159,11 +161,26 @@ class Result:
     @property
     def cgroups(self) -> list[str]:
         """Paths in pre-order; the root's is empty."""
-        return list(dict.fromkeys(self.samples["cgroup"].to_pylist()))
+        return list(self._rows)
+
+    @cached_property
+    def _rows(self) -> dict[str, NDArray[np.int64]]:
+        """The rows of each cgroup, in order; cgroups as they come."""
+        coded = self.samples["cgroup"].combine_chunks().dictionary_encode()
+        codes = coded.indices.to_numpy()
+        ends = np.cumsum(np.bincount(codes, minlength=len(coded.dictionary)))
+        rows = np.split(np.argsort(codes, kind="stable"), ends[:-1])
+        return dict(zip(coded.dictionary.to_pylist(), rows, strict=True))
+
+    @cached_property
+    def _finals(self) -> dict[str, dict[str, Any]]:
+        """The last sample of each cgroup."""
+        last = self.samples.take(pa.array([rows[-1] for rows in self._rows.values()], pa.int64()))
+        return dict(zip(self._rows, last.to_pylist(), strict=True))
 
     def series(self, cgroup: str = "") -> pa.Table:
         """Return the samples of one cgroup, in order."""
-        return self.samples.filter(pc.equal(self.samples["cgroup"], cgroup))
+        return self.samples.take(pa.array(self._rows.get(cgroup, []), pa.int64()))
 
     def final(self, cgroup: str = "") -> Row:
         """Return the last sample of one cgroup by column name.
@@ -171,10 +188,7 @@ class Result:
         Raises:
             KeyError: no such cgroup.
         """
-        rows = self.series(cgroup)
-        if not len(rows):
-            raise KeyError(cgroup)
-        row = rows.slice(len(rows) - 1).to_pylist()[0]
+        row = self._finals[cgroup]
         return Row({name: value for name, value in row.items() if value is not None}, self.info.zram)
 
     def write(self, path: Path) -> None:
