@@ -185,15 +185,12 @@ class Chain(Elements):
         """Look at the first 8 bytes of an object: its handle, or the next free object, with OBJ_ALLOCATED_TAG."""
         return int(_get_link(self.memory, obj * self.size)[0])
 
-    @operation(READ | PLAIN, "read", at=Elements.element)
-    def read_header(self, obj: int) -> int:
-        """Read it."""
-        return _get_link(self.memory, obj * self.size)[0]  # type: ignore[no-any-return]
-
     @operation(WRITE | PLAIN, "write", at=Elements.element)
-    def write_header(self, obj: int, header: int) -> None:
-        """Write it."""
+    def swap_header(self, obj: int, header: int) -> int:
+        """Write it, and return what it was."""
+        (found,) = _get_link(self.memory, obj * self.size)
         _put_link(self.memory, obj * self.size, header)
+        return int(found)
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def read(self, obj: int, skip: int, length: int) -> bytes:
@@ -384,12 +381,11 @@ def obj_malloc(zspage: Zspage) -> int:
     pool.handles_made[index] = made
     handle = made * ZS_SIZE_CLASSES + index
     obj = zspage.freeobj
-    zspage.freeobj = zspage.chain.read_header(obj) >> OBJ_TAG_BITS
     header = handle << OBJ_TAG_BITS | OBJ_ALLOCATED_TAG
     if zs_class.is_huge:
-        zspage.index = header
+        zspage.freeobj, zspage.index = NO_OBJECT, header
     else:
-        zspage.chain.write_header(obj, header)
+        zspage.freeobj = zspage.chain.swap_header(obj, header) >> OBJ_TAG_BITS
     zspage.inuse += 1
     pool.handles[handle] = (zspage, obj)
     return handle
@@ -400,7 +396,7 @@ def obj_free(zspage: Zspage, obj: int) -> None:
     if zspage.zs_class.is_huge:
         zspage.index = 0
     else:
-        zspage.chain.write_header(obj, zspage.freeobj << OBJ_TAG_BITS)
+        zspage.chain.swap_header(obj, zspage.freeobj << OBJ_TAG_BITS)
     zspage.freeobj = obj
     zspage.inuse -= 1
 

@@ -95,6 +95,10 @@ def _get_mode(ref: PercpuRef) -> int:
     return WRITE | RMW if ref.is_counted else UNCOUNTED
 
 
+def _is_over(ref: PercpuRef) -> bool:
+    return ref.is_counted and ref.count == 0
+
+
 def _full_mode(ref: PercpuRef) -> int:
     return FULL if ref.is_counted else UNCOUNTED
 
@@ -139,23 +143,17 @@ class PercpuRef(Part):
             raise KernelWarning(f"{self.label} is taken at zero")
         self.count += 1
 
-    def _has_any(self) -> bool:
-        return not self.is_counted or self.count != 0
-
-    def _is_live(self) -> bool:
-        return not self.is_dying and self._has_any()
-
-    @operation(Conditional(_full_mode, lambda ref: not ref._has_any()), "percpu_ref_tryget")
+    @operation(Conditional(_full_mode, _is_over), "percpu_ref_tryget")
     def tryget(self) -> bool:
         """percpu_ref_tryget: take a reference unless it is seen that there are none left."""
-        is_taken = self._has_any()
+        is_taken = not self.is_counted or self.count != 0
         self.count += is_taken
         return is_taken
 
-    @operation(Conditional(_live_mode, lambda ref: not ref._is_live()), "percpu_ref_tryget_live")
+    @operation(Conditional(_live_mode, lambda ref: ref.is_dying or _is_over(ref)), "percpu_ref_tryget_live")
     def tryget_live(self) -> bool:
         """percpu_ref_tryget_live: take a reference unless it was killed."""
-        is_taken = self._is_live()
+        is_taken = not self.is_dying and (not self.is_counted or self.count != 0)
         self.count += is_taken
         return is_taken
 
@@ -164,15 +162,13 @@ class PercpuRef(Part):
         if self._put():
             self.release()
 
-    @operation(_full_mode, "percpu_ref_put")
-    def _put(self) -> bool:
-        return self._drop()
-
     def _drop(self) -> bool:
         self.count -= 1
         if self.is_counted and self.count < 0:
             raise KernelWarning(f"{self.label} drops below zero")
         return self.is_counted and self.count == 0
+
+    _put = operation(_full_mode, "percpu_ref_put")(_drop)
 
     def kill(self, confirm: Callable[[], object] | None = None) -> None:
         """percpu_ref_kill_and_confirm: let no more `tryget_live` succeed, tell `confirm`, drop the initial reference.

@@ -57,10 +57,6 @@ class Array(_Numbered, Generic[T]):
     def __getitem__(self, index: int) -> T:
         return self.items[index]  # type: ignore[no-any-return]
 
-    @operation(WRITE | PLAIN, "write", at=Elements.element)
-    def __setitem__(self, index: int, value: T) -> None:
-        self._store(index, value)
-
     def _store(self, index: int, value: T) -> None:
         """Store an element, as whichever operation does.
 
@@ -71,6 +67,8 @@ class Array(_Numbered, Generic[T]):
             self.items[index] = value
         except ValueError:
             raise KernelWarning(f"{self.label}[{index}] is set to {value}, and holds 0 to 255") from None
+
+    __setitem__ = operation(WRITE | PLAIN, "write", at=Elements.element)(_store)
 
     def __iter__(self) -> Iterator[T]:
         """Read one element after the other."""
@@ -179,13 +177,11 @@ class Table(Elements, Generic[K, T]):
     def __contains__(self, key: K) -> bool:
         return key in self.items
 
-    @operation(WRITE | PLAIN, "write", at=Elements.element)
-    def __setitem__(self, key: K, value: T) -> None:
-        self._store(key, value)
-
     def _store(self, key: K, value: T) -> None:
         """Store an element, as whichever operation does."""
         self.items[key] = value
+
+    __setitem__ = operation(WRITE | PLAIN, "write", at=Elements.element)(_store)
 
     @operation(WRITE | PLAIN, "remove", at=Elements.element)
     def pop(self, key: K) -> T | None:
