@@ -160,6 +160,20 @@ def test_a_walk_that_would_never_end() -> None:
     assert result.sentences == {"a walk of System.one has come to Item B.node, which is on no list"}
 
 
+def test_a_walk_that_ends_on_another_list() -> None:
+    """It would take the head of that list for an entry, and go on."""
+
+    def walk(system: System) -> None:
+        entries = iter(system.one)
+        for _ in range(9):
+            with system.lock:
+                next(entries, None)
+
+    result = found(System, {"CPU0": walk, "CPU1": locked(lambda s: s.two.splice(s.one))})
+    assert result.kinds == {"list corruption"}
+    assert all(sentence.endswith("which is on System.two") for sentence in result.sentences)
+
+
 def test_a_list_spliced_into_itself() -> None:
     result = found(System, {"CPU0": lambda s: s.one.splice(s.one)})
     assert result.sentences == {"System.one is spliced into itself"}

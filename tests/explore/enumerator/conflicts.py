@@ -148,7 +148,7 @@ TOUCHES: dict[str, Callable[..., Touches]] = {
     "list_splice": _splices,
     **dict.fromkeys(("list_empty", "list_first"), _first(READ)),
     "node_empty": lambda state, task, thing: _list_of(state, task, thing, READ),
-    "list_next": _follows,
+    **dict.fromkeys(("list_next", "for_each_next"), _follows),
     "xa_load": _first(READ),
     "xa_for_each": _always("X", READ),
     **dict.fromkeys(("xa_store_locked", "xa_erase_locked", "xa_cmpxchg_locked"), _index),

@@ -116,7 +116,8 @@ def _tries(g: _Generator) -> Body:
 
 
 def _walk(g: _Generator) -> Body:
-    walk: Statement = ("walk", g.head(), 3, (("read_once", "*.v"),))
+    look: Body = (("read_once", "*.v"),) if g.random.random() < 0.7 else ()
+    walk = g.random.choice((("walk", g.head(), 3, look), ("for_each", g.head(), look)))
     return (("lock", "a", (walk,)),) if g.random.random() < 0.7 else (walk,)
 
 
@@ -306,6 +307,7 @@ _THEMES = {
         "read_once read_once write_once write_once kfree load-pointer use assign_pointer kfree-it lock if atomic_add"
     ),
     "rcu": "read_once read_once write_once write_once rcu rcu rcu synchronize_rcu lock if",
+    "grace": "read read write write read_once write_once rcu rcu rcu synchronize_rcu synchronize_rcu call_rcu if",
     "callbacks": (
         "read_once read_once write_once write_once rcu rcu call_rcu kfree_rcu kfree_rcu-it load-pointer use "
         "assign_pointer synchronize_rcu "

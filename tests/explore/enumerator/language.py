@@ -42,7 +42,8 @@ was deferred, and `r` is 0.
     ("if", value, then, otherwise)         on `r`          ("if_object", then, otherwise)      on `o`
     ("loop", body, value)                  until `r` is that, with relax() in between; only the last attempt is seen
     ("tries", n, body, value)              the same at most n times, all of which are seen
-    ("walk", h, n, body)                   over a list, at most n entries
+    ("walk", h, n, body)                   over a list, at most n entries, by list_first_entry and list_next_entry
+    ("for_each", h, body)                  list_for_each_entry
 """
 
 from __future__ import annotations

@@ -247,7 +247,9 @@ def _insist(task: Task, operation: Statement) -> None:
 
 def _is_member(kind: str, argument: object) -> bool:
     """Tell whether an argument of an operation is a member of the object in `o`."""
-    return str(argument).startswith("*.") or (argument == "*" and kind in LISTS) or kind == "list_next"
+    return (
+        str(argument).startswith("*.") or (argument == "*" and kind in LISTS) or kind in ("list_next", "for_each_next")
+    )
 
 
 def _leave(state: State, name: str) -> None:
@@ -311,6 +313,12 @@ def _under_xa_lock(task: Task, *operation: Any) -> Task:
     return _then(task, ("acquire", "X.lock"), operation, ("release", "X.lock"))
 
 
+def _for_each_on(task: Task, head: str, body: Body) -> Task:
+    if task.o is None:
+        return task
+    return _then(task, *body, ("for_each_next", head), ("for_each_on", head, body))
+
+
 CONTROL: dict[str, Callable[..., Task]] = {
     "lock": _lock,
     "trylock": _trylock,
@@ -343,6 +351,8 @@ CONTROL: dict[str, Callable[..., Task]] = {
     "tried": _tried,
     "walk": lambda t, head, number, body: _then(t, ("list_first", head), ("walking", head, number, body)),
     "walking": _walking,
+    "for_each": lambda t, head, body: _then(t, ("list_first", head), ("for_each_on", head, body)),
+    "for_each_on": _for_each_on,
 }
 
 
@@ -727,6 +737,14 @@ def _next(on: _Doing, head: str) -> None:
         on.tell_object([*entries, None][entries.index(name) + 1])
 
 
+def _for_each_next(on: _Doing, head: str) -> None:
+    """A walk that has come to an entry which is on no list never ends; at the end of another list it runs wild."""
+    place = on.world[on.at("*.node")]
+    _next(on, head)
+    if place is None or (place != head and on.task.o is None):
+        raise Bug("list corruption")
+
+
 # Lives, RCU, work
 
 
@@ -831,6 +849,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "node_empty": lambda on, thing: on.tell(on.read(on.at(f"{thing}.node")) is None),
     "list_first": lambda on, head: on.tell_object((*on.read(head), None)[0]),
     "list_next": _next,
+    "for_each_next": _for_each_next,
     "list_splice": _splice,
     "array_read": lambda on, i: on.tell(on.read(f"E[{i}]")),
     "array_read_once": lambda on, i: on.tell(on.read(f"E[{i}]")),

@@ -189,7 +189,7 @@ VARIABLES = {
     **dict.fromkeys(("load_pointer", "dereference", "assign_pointer"), "ptr"),
     **dict.fromkeys(("pointer_read", "pointer_cmpxchg"), "p"),
 }
-OTHER_POINTERS = ("list_first", "list_next", "xa_store_locked", "xa_erase_locked", "xa_cmpxchg_locked")
+OTHER_POINTERS = ("list_first", "list_next", "for_each_next", "xa_store_locked", "xa_erase_locked", "xa_cmpxchg_locked")
 """What they load is protected by something else, or by nothing."""
 POINTERS = ("load_pointer", "dereference", "pointer_read", "pointer_cmpxchg", "xa_load")
 FENCES = {"grace": "sync-rcu", "smp_mb": "mb", "smp_wmb": "wmb", "smp_rmb": "rmb"}

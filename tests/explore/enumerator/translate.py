@@ -513,6 +513,13 @@ class _Runner:
                 return
             relax()
 
+    def do_for_each(self, head: str, body: Body) -> None:
+        for thing in self.part(head):
+            self.tell_object(thing)
+            self.body(body)
+            self.o = thing
+        self.tell_object(None)
+
     def do_walk(self, head: str, number: int, body: Body) -> None:
         self.do_list_first(head)
         for _ in range(number):

@@ -140,7 +140,8 @@ class ListHead(Part, Generic[T]):
         """list_for_each_entry: read one link after the other.
 
         Raises:
-            ListCorruption: the entry that the walk has come to is on no list any more, so that it would never end.
+            ListCorruption: the entry that the walk has come to is on no list any more, so that it would never end, or
+                on another, whose head it would take for an entry.
         """
         entry, node = self.first(), self.next
         while entry is not None and isinstance(node, ListNode):
@@ -148,6 +149,8 @@ class ListHead(Part, Generic[T]):
             entry, following = self.after(node), node.next
             if following is node:
                 raise ListCorruption(f"a walk of {self.label} has come to {node.label}, which is on no list")
+            if isinstance(following, ListHead) and following is not self:
+                raise ListCorruption(f"a walk of {self.label} has come to {node.label}, which is on {following.label}")
             node = following
 
     @operation(READS, "list_empty")
