@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.shared import Part
 
-__all__ = ["guarded", "refusing_exit", "where"]
+__all__ = ["FOLDERS", "guarded", "refusing_exit", "where"]
 
 FOLDERS = (Path(__file__).parent, Path(sys.modules[Part.__module__].__file__ or "").parent)
 """Of what runs a program, and of the primitives that it is made of."""

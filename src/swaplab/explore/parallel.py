@@ -28,6 +28,7 @@ from swaplab.explore.history import Accesses
 from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import NOTHING, Task
+from swaplab.explore.watchdog import watchdog
 from swaplab.process import die_with_parent
 
 __all__ = ["ParallelSearch"]
@@ -359,5 +360,6 @@ def _begin(explorer: Explorer, jobs: Connection, theirs: list[Connection], paren
     die_with_parent(parent)
     for each in theirs:
         each.close()  # or it would not be told that who gives out the jobs is gone
-    help_out(explorer, jobs)
+    with watchdog(explorer.progress, explorer.stop):  # a thread that the other process has left behind
+        help_out(explorer, jobs)
     os._exit(0)

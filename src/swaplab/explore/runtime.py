@@ -29,6 +29,7 @@ from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, origin
 from swaplab.explore.values import NEVER_CHANGES, contents, instead_of, is_fine, mutable_in
+from swaplab.explore.watchdog import limit, watchdog
 from swaplab.kernel.sync.bugs import (
     Broken,
     DataRace,
@@ -147,6 +148,7 @@ class Explorer:
         self.can_go_on = self.finished = self.is_inside = self._is_ending = False
         self.state: Any = None
         self._starting = True
+        self._doing = "setup"
         self._lock_orders = LockOrders()
         self._made = self.making = 0
         self._tallies: dict[tuple[str, type[Shared]], list[int]] = {}
@@ -188,13 +190,32 @@ class Explorer:
         # soon, while they are in the cache.
         gc.freeze()
         try:
-            with watched_by(self), install(self), noted_in(self._notes), guarded(self):
+            with (
+                watchdog(self.progress, self.stop),
+                watched_by(self),
+                install(self),
+                noted_in(self._notes),
+                guarded(self),
+            ):
                 yield
         finally:
             gc.unfreeze()
             self._release_all()
             for each in self._idle:
                 each.throw(GreenletExit)
+
+    def progress(self) -> object:
+        """Return what changes with every step of an execution; None outside of one."""
+        return (self._executions, self.depth, self.task, self._doing) if self.is_inside else None
+
+    def stop(self, line: str) -> None:
+        """Let nobody go on: whoever runs does not come to an end."""
+        who = self.task.name if self.task else self._doing
+        self.error = ProgramError(
+            f"{self.program.name}: {who} computes for {limit():g} s without a step that is"
+            f" watched: have loops end, and those that wait for others call relax() ({line})"
+        )
+        self._notes.append(END)
 
     def execute(self, prefix: int) -> None:
         """Run the program once.
@@ -217,7 +238,7 @@ class Explorer:
                 self._check()
             self._check_lock_orders()
         except BaseException as error:
-            self.error = error
+            self.error = self.error or error
         self._clean_up()
         self.is_inside = False
         if isinstance(self.error, KeyboardInterrupt):
@@ -511,6 +532,7 @@ class Explorer:
             self._find(leak)
         arguments = self.state, {task.name: task.told for task in self.tasks.values() if task.number < CHILDREN_MAX}
         for sentence, check in self.program.invariants.items():
+            self._doing = f'the invariant "{sentence}"'
             try:
                 found = check(*arguments[: self._wanted[sentence]])
                 if found is False:
@@ -527,7 +549,7 @@ class Explorer:
             except KernelBug as bug:
                 self._find(bug)
             except BaseException as error:
-                self.error = error
+                self.error = self.error or error
                 return
 
     def _check_lock_orders(self) -> None:
