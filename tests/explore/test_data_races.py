@@ -387,3 +387,33 @@ def test_race(name: str) -> None:
 @pytest.mark.parametrize("name", ORDERED)
 def test_no_race(name: str) -> None:
     assert check(name, ORDERED[name]) == {""}
+
+
+def sentences(*tasks: Body) -> set[str]:
+    verdict = explore(Program("report", System, {f"CPU{n}": task for n, task in enumerate(tasks)}, {}))
+    assert isinstance(verdict, Violated)
+    return {each.sentence for each in verdict.violations}
+
+
+def test_report() -> None:
+    assert sentences(write, read_once) == {
+        "data-race in read_once / write: marked read by CPU1, write by CPU0, of System.data"
+    }
+    assert sentences(read_once, write) == {
+        "data-race in read_once / write: marked read by CPU0, write by CPU1, of System.data"
+    }
+    assert sentences(write, write) == {"data-race in write / write: write by CPU0, write by CPU1, of System.data"}
+
+
+def test_report_of_an_object_that_is_not_published() -> None:
+    assert sentences(publish(WRITE_ONCE), use(READ_ONCE)) == {
+        "data-race in __init__ / run: write by CPU0, read by CPU1, of Item#1@CPU0.value"
+    }
+
+
+def test_every_race_is_reported() -> None:
+    """Not only the one with the last access: the marked read in between hides nothing."""
+    assert sentences(then(write, read_once), then(read, write_once)) == {
+        "data-race in read / write: read by CPU1, write by CPU0, of System.data",
+        "data-race in write / write_once: write by CPU0, marked write by CPU1, of System.data",
+    }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from swaplab.explore import Holds, Program, explore
+from swaplab.explore import Holds, Program, explore, parallel
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
@@ -173,3 +173,14 @@ def test_carries_over(name: str) -> None:
 def test_may_matter(name: str) -> None:
     pairs, tasks = MAY_MATTER[name]
     assert unsure(tasks) == pairs
+
+
+def test_any_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others find to be unsure is as unsure."""
+    monkeypatch.setattr(parallel, "ALONE", 1)
+    bodies = (store("x", "y"), store("y", "x"), store("x", "y"), exchange, exchange_back)
+    program = Program("shared", System, {f"CPU{n}": body for n, body in enumerate(bodies)})
+    alone, shared = explore(program), explore(program, processes=2)
+    assert isinstance(alone, Holds)
+    assert shared == alone
+    assert len(alone.unsure) == 5
