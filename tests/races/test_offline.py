@@ -49,5 +49,5 @@ def test_the_removal_of_what_was_swallowed_crashes() -> None:
     assert crash.sentence == "ListLruOne child.lru.list is used after ListLruOne child.lru was freed"
     shown = [(step.cpu, f"{step.what} {step.subject}") for step in crash.steps if step.matters]
     assert shown[-1][0] == "CPU0"
-    assert "zswap_lru_del(E)" in crash.steps[-1].calls
+    assert any(call.startswith("zswap_lru_del(") for call in crash.steps[-1].calls)
     assert shown.index(("CPU0", "list_add_tail child.lru.list")) < shown.index(("CPU1", "kfree child.lru"))
