@@ -81,7 +81,7 @@ class Ordering:
         self.wholes: dict[int, int] = {}
         self._past = Past(events, self.seen, self.wholes)
         self.unsure: set[tuple[str, str]] = set()
-        self._doubted: set[tuple[object, ...]] = set()
+        self._doubted: dict[tuple[int, str, Variable], set[tuple[int, str]]] = {}
         self._released: dict[Variable, int] = {}
         self._uses: dict[Variable, _Uses] = {}
         self._own: dict[int, int] = {}
@@ -199,11 +199,12 @@ class Ordering:
 
     def _doubt(self, event: Event, variable: Variable, others: int) -> None:
         """Enter pairs of which it is not sure that weaker memory keeps their order."""
+        known = self._doubted.setdefault((event.task, event.what, variable), set())
         for number in bits(others):
             other = self.events[number]
-            key = (other.task, other.what, event.task, event.what, variable)
-            if key not in self._doubted:
-                self._doubted.add(key)
+            key = (other.task, other.what)
+            if key not in known:
+                known.add(key)
                 first, second = sorted(f"{each.label} {each.target}" for each in (other, event))
                 self.unsure.add((first, second))
 

@@ -852,7 +852,8 @@ class Explorer:
             self._insist_given(task, part, *args)
         is_new = not self._again(task, what, owner, part.name)
         if is_new:
-            task.caller = _caller()
+            # Those race only with what __init__ has stored, where their own names will do.
+            task.caller = what if isinstance(mode, Conditional) or mode == FULL else _caller()
             if isinstance(mode, Conditional):
                 mode, fails = mode
                 task.fails = lambda: fails(part, *args)
