@@ -239,7 +239,7 @@ def count_wrongly(pool: ZsPool, handle: int) -> None:
 
 
 def forget_a_page(pool: ZsPool, handle: int) -> None:
-    pool.pages_allocated.value -= 1
+    pool.pages_allocated.add(-1)
 
 
 def lose_a_handle(pool: ZsPool, handle: int) -> None:

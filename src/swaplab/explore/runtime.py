@@ -874,6 +874,11 @@ class Explorer:
             self.history.ordering.points(task.last, things)
         return found
 
+    def peek(self, part: Part) -> None:
+        """Refuse it to tasks, since nobody would see it."""
+        if self.task:
+            raise Refused(f"{self.task.name} looks into {part.label}, or changes it, unseen: use one of its operations")
+
     def fails(self, kind: str) -> bool:
         """Nothing fails."""
         return False
@@ -1068,7 +1073,7 @@ class Explorer:
             self._insist_alive(work)
         if not work.can_be_queued:
             return False
-        work.is_pending = True
+        work._is_pending = True
         if task is None:
             self._deferred.append(work)
             return True
@@ -1093,7 +1098,7 @@ class Explorer:
         """
         self._change(work, "cancel_work_sync" if disable else "cancel_work", FULL)
         work.disabled += disable
-        was_pending, work.is_pending = work.is_pending, False
+        was_pending, work._is_pending = work._is_pending, False
         if was_pending and self.task is None:
             self._deferred.remove(work)
         elif was_pending:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.kernel.sync import Part, current
-from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE, operation
+from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE, operation, outside
 
 __all__ = ["PAGE_SIZE", "Zone"]
 
@@ -15,7 +15,7 @@ TAKEN_MAX = 8
 def _take_mode(zone: Zone) -> int:
     # Two that take pages commute if there are enough for both: so who takes leaves enough for any other, or depends on
     # all. Additions cannot bring it below that without one that does.
-    return COMMUTE if zone.free >= 2 * TAKEN_MAX else WRITE
+    return COMMUTE if zone._free >= 2 * TAKEN_MAX else WRITE
 
 
 class Zone(Part):
@@ -30,11 +30,12 @@ class Zone(Part):
         free: how many of them nobody has.
     """
 
-    __slots__ = ("free", "pages")
+    __slots__ = ("_free", "pages")
+    free: int = outside("_free")
 
     def __init__(self, pages: int) -> None:
         super().__init__(None, "zone")
-        self.pages = self.free = pages
+        self.pages = self._free = pages
 
     def alloc(self, pages: int = 1) -> bool:
         """Take pages, and tell whether there were that many: mm/page_alloc.c:get_page_from_freelist, 6.12."""
@@ -42,17 +43,17 @@ class Zone(Part):
 
     @operation(_take_mode, "alloc_page")
     def _take(self, pages: int) -> bool:
-        if self.free < pages:
+        if self._free < pages:
             return False
-        self.free -= pages
+        self._free -= pages
         return True
 
     @operation(COMMUTE, "__free_page")
     def give_back(self, pages: int = 1) -> None:
         """Give pages back: mm/page_alloc.c:__free_pages, 6.12."""
-        self.free += pages
+        self._free += pages
 
     @operation(READ, "nr_free_pages")
     def nr_free(self) -> int:
         """Count the free pages: mm/vmstat.c:NR_FREE_PAGES, 6.12."""
-        return self.free
+        return self._free

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from swaplab.kernel.sync import Part
-from swaplab.kernel.sync.runtime import COMMUTE, READ, operation
+from swaplab.kernel.sync.runtime import COMMUTE, READ, operation, outside
 
 __all__ = ["Counters"]
 
@@ -22,18 +22,19 @@ class Counters(Part):
         counts: by the kernel's name; for looks from outside that are no operation of a task.
     """
 
-    __slots__ = ("counts",)
+    __slots__ = ("_counts",)
+    counts: Counter[str] = outside("_counts")
 
     def __init__(self, name: str) -> None:
         super().__init__(None, name)
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     @operation(COMMUTE, "count_vm_events")
     def count(self, name: str, n: int = 1) -> None:
         """count_vm_events, include/linux/vmstat.h, 6.12."""
-        self.counts[name] = self.counts.get(name, 0) + n
+        self._counts[name] = self._counts.get(name, 0) + n
 
     @operation(READ, "all_vm_events")
     def all(self) -> dict[str, int]:
         """all_vm_events, mm/vmstat.c, 6.12: those that were counted, by name."""
-        return dict(self.counts)
+        return dict(self._counts)

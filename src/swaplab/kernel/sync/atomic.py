@@ -7,7 +7,19 @@ from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import KernelWarning
 from swaplab.kernel.sync.rcu import call_rcu
-from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, FULL, LOCK, READ, RMW, WRITE, Conditional, current, operation
+from swaplab.kernel.sync.runtime import (
+    ACQUIRE,
+    COMMUTE,
+    FULL,
+    LOCK,
+    READ,
+    RMW,
+    WRITE,
+    Conditional,
+    current,
+    operation,
+    outside,
+)
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Atomic", "PercpuRef", "Pointer"]
@@ -20,92 +32,94 @@ UNCOUNTED = COMMUTE | LOCK
 class Atomic(Part):
     """atomic_long_t: `add` orders nothing, what returns a value is fully ordered unless it fails, `read` is relaxed."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_value",)
+    value: int = outside("_value")
 
     def __init__(self, owner: Shared | None, name: str, value: int = 0) -> None:
         Part.__init__(self, owner, name)
-        self.value = value
+        self._value = value
 
     @operation(READ, "atomic_read")
     def read(self) -> int:
         """atomic_read."""
-        return self.value
+        return self._value
 
     @operation(COMMUTE, "atomic_add")
     def add(self, n: int) -> None:
         """atomic_add; `n` may be negative."""
-        self.value += n
+        self._value += n
 
     @operation(FULL, "atomic_add_return")
     def add_return(self, n: int) -> int:
         """atomic_add_return."""
-        self.value += n
-        return self.value
+        self._value += n
+        return self._value
 
     def dec_and_test(self) -> bool:
         """atomic_dec_and_test."""
         return self.add_return(-1) == 0
 
-    @operation(Conditional(FULL, lambda counter: counter.value == 0), "atomic_inc_not_zero")
+    @operation(Conditional(FULL, lambda counter: counter._value == 0), "atomic_inc_not_zero")
     def inc_not_zero(self) -> bool:
         """atomic_inc_not_zero: whatever is not zero is counted up, also what is below."""
-        is_not_zero = self.value != 0
-        self.value += is_not_zero
+        is_not_zero = self._value != 0
+        self._value += is_not_zero
         return is_not_zero
 
-    @operation(Conditional(FULL, lambda counter, old, _new: counter.value != old), "atomic_cmpxchg")
+    @operation(Conditional(FULL, lambda counter, old, _new: counter._value != old), "atomic_cmpxchg")
     def cmpxchg(self, old: int, new: int) -> int:
         """atomic_cmpxchg: return what was there."""
-        found = self.value
+        found = self._value
         if found == old:
-            self.value = new
+            self._value = new
         return found
 
     @operation(FULL, "atomic_xchg")
     def xchg(self, new: int) -> int:
         """atomic_xchg: return what was there."""
-        found, self.value = self.value, new
+        found, self._value = self._value, new
         return found
 
 
 class Pointer(Part, Generic[T]):
     """A pointer that changes by cmpxchg only, and may point at nothing."""
 
-    __slots__ = ("target",)
+    __slots__ = ("_target",)
+    target: T | None = outside("_target")
 
     def __init__(self, owner: Shared | None, name: str) -> None:
         Part.__init__(self, owner, name)
-        self.target: T | None = None
+        self._target: T | None = None
 
     @operation(READ, "READ_ONCE")
     def read(self) -> T | None:
         """READ_ONCE."""
-        return self.target
+        return self._target
 
-    @operation(Conditional(FULL, lambda pointer, old, _new: pointer.target is not old), "cmpxchg")
+    @operation(Conditional(FULL, lambda pointer, old, _new: pointer._target is not old), "cmpxchg")
     def cmpxchg(self, old: T | None, new: T | None) -> T | None:
         """Cmpxchg: return what was there."""
-        found = self.target
+        found = self._target
         if found is old:
-            self.target = new
+            self._target = new
         return found
 
 
 def _get_mode(ref: PercpuRef) -> int:
-    return WRITE | RMW if ref.is_counted else UNCOUNTED
+    return WRITE | RMW if ref._is_counted else UNCOUNTED
 
 
 def _is_over(ref: PercpuRef) -> bool:
-    return ref.is_counted and ref.count == 0
+    return ref._is_counted and ref._count == 0
 
 
 def _full_mode(ref: PercpuRef) -> int:
-    return FULL if ref.is_counted else UNCOUNTED
+    return FULL if ref._is_counted else UNCOUNTED
 
 
 def _live_mode(ref: PercpuRef) -> int:
     # It looks at what kill has set, too, which no grace period orders.
-    return FULL if ref.is_counted else COMMUTE
+    return FULL if ref._is_counted else COMMUTE
 
 
 class PercpuRef(Part):
@@ -128,33 +142,37 @@ class PercpuRef(Part):
         is_counted: the grace period after that is over, and the count is looked at.
     """
 
-    __slots__ = ("count", "is_atomic", "is_counted", "is_dying", "release")
+    __slots__ = ("_count", "_is_atomic", "_is_counted", "_is_dying", "release")
+    count: int = outside("_count")
+    is_dying: bool = outside("_is_dying")
+    is_atomic: bool = outside("_is_atomic")
+    is_counted: bool = outside("_is_counted")
 
     def __init__(self, owner: Shared, name: str, release: Callable[[], object]) -> None:
         Part.__init__(self, owner, name)
         self.release = release
-        self.count = 1
-        self.is_dying = self.is_atomic = self.is_counted = False
+        self._count = 1
+        self._is_dying = self._is_atomic = self._is_counted = False
 
     @operation(_get_mode, "percpu_ref_get")
     def get(self) -> None:
         """percpu_ref_get: the caller has a reference already."""
-        if self.is_counted and self.count <= 0:
+        if self._is_counted and self._count <= 0:
             raise KernelWarning(f"{self.label} is taken at zero")
-        self.count += 1
+        self._count += 1
 
     @operation(Conditional(_full_mode, _is_over), "percpu_ref_tryget")
     def tryget(self) -> bool:
         """percpu_ref_tryget: take a reference unless it is seen that there are none left."""
-        is_taken = not self.is_counted or self.count != 0
-        self.count += is_taken
+        is_taken = not self._is_counted or self._count != 0
+        self._count += is_taken
         return is_taken
 
-    @operation(Conditional(_live_mode, lambda ref: ref.is_dying or _is_over(ref)), "percpu_ref_tryget_live")
+    @operation(Conditional(_live_mode, lambda ref: ref._is_dying or _is_over(ref)), "percpu_ref_tryget_live")
     def tryget_live(self) -> bool:
         """percpu_ref_tryget_live: take a reference unless it was killed."""
-        is_taken = not self.is_dying and (not self.is_counted or self.count != 0)
-        self.count += is_taken
+        is_taken = not self._is_dying and (not self._is_counted or self._count != 0)
+        self._count += is_taken
         return is_taken
 
     def put(self) -> None:
@@ -163,10 +181,10 @@ class PercpuRef(Part):
             self.release()
 
     def _drop(self) -> bool:
-        self.count -= 1
-        if self.is_counted and self.count < 0:
+        self._count -= 1
+        if self._is_counted and self._count < 0:
             raise KernelWarning(f"{self.label} drops below zero")
-        return self.is_counted and self.count == 0
+        return self._is_counted and self._count == 0
 
     _put = operation(_full_mode, "percpu_ref_put")(_drop)
 
@@ -186,24 +204,24 @@ class PercpuRef(Part):
 
     @operation(FULL, "percpu_ref_kill")
     def _kill(self) -> bool:
-        if self.is_dying:
+        if self._is_dying:
             raise KernelWarning(f"{self.label} is killed twice")
-        self.is_dying = True
-        was_atomic, self.is_atomic = self.is_atomic, True
+        self._is_dying = True
+        was_atomic, self._is_atomic = self._is_atomic, True
         return not was_atomic
 
     def _confirm(self, confirm: Callable[[], object] | None) -> None:
         """percpu_ref_switch_to_atomic_rcu: confirm first, then the reference that the switch has taken."""
         if confirm:
             confirm()
-        if self._count():
+        if self._settle():
             self.release()
 
     @operation(FULL, "percpu_ref_switch_to_atomic")
-    def _count(self) -> bool:
-        if self.count <= 0:
-            raise KernelWarning(f"{self.label} is {self.count} after switching to atomic")
-        self.is_counted = True
+    def _settle(self) -> bool:
+        if self._count <= 0:
+            raise KernelWarning(f"{self.label} is {self._count} after switching to atomic")
+        self._is_counted = True
         return self._drop()
 
     def resurrect(self) -> None:
@@ -218,13 +236,13 @@ class PercpuRef(Part):
 
     @operation(FULL, "percpu_ref_resurrect")
     def _resurrect(self) -> bool:
-        if not self.is_dying:
+        if not self._is_dying:
             raise KernelWarning(f"{self.label} is resurrected, but was not killed")
-        self.is_dying = False
-        self.count += 1
-        if self.is_counted:
-            self.is_atomic = self.is_counted = False
-        return not self.is_atomic
+        self._is_dying = False
+        self._count += 1
+        if self._is_counted:
+            self._is_atomic = self._is_counted = False
+        return not self._is_atomic
 
     def _finish_switch(self) -> None:
         """Wait until the count is looked at: __percpu_ref_switch_mode."""
@@ -234,14 +252,14 @@ class PercpuRef(Part):
 
     @operation(READ | ACQUIRE, "wait_event")
     def _is_switched(self) -> bool:
-        return self.is_counted or not self.is_atomic
+        return self._is_counted or not self._is_atomic
 
     @operation(FULL, "percpu_ref_switch_to_percpu")
     def _switch_to_percpu(self) -> None:
-        if not self.is_dying:
-            self.is_atomic = self.is_counted = False
+        if not self._is_dying:
+            self._is_atomic = self._is_counted = False
 
     @operation(READ, "percpu_ref_is_dying")
     def dying(self) -> bool:
         """percpu_ref_is_dying."""
-        return self.is_dying
+        return self._is_dying

@@ -105,13 +105,13 @@ class Direct:
         """Leave it to `drain`."""
         if not work.can_be_queued:
             return False
-        work.is_pending, work.token = True, queue
+        work._is_pending, work.token = True, queue
         self.pending.append(work)
         return True
 
     def cancel_work(self, work: Work, disable: bool) -> bool:
         """Forget it."""
-        was_pending, work.is_pending = work.is_pending, False
+        was_pending, work._is_pending = work._is_pending, False
         work.disabled += disable
         if was_pending:
             self.pending.remove(work)
@@ -171,6 +171,9 @@ class Direct:
         """
         if self.atomic:
             raise SleepInAtomic(f"{what} may sleep, but a spinlock is held or an RCU section or callback was begun")
+
+    def peek(self, part: object) -> None:
+        """Nobody else is there."""
 
     def free(self, thing: Shared) -> None:
         """Poison it."""

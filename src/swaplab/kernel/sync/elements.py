@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import KernelWarning
-from swaplab.kernel.sync.runtime import FULL, PLAIN, READ, RMW, WRITE, current, operation
+from swaplab.kernel.sync.runtime import FULL, PLAIN, READ, RMW, WRITE, current, operation, outside
 from swaplab.kernel.sync.shared import Elements, Key, Part, Shared, is_watched
 
 __all__ = ["Array", "Bitmap", "Table"]
@@ -22,16 +22,17 @@ K = TypeVar("K", int, str)
 class _Numbered(Elements):
     """As many elements as there are at first."""
 
-    __slots__ = ("items",)
-    items: Any
+    __slots__ = ("_items",)
+    _items: Any
+    items: Any = outside("_items")
 
     def __len__(self) -> int:
         """Return how many elements there are, which never changes."""
-        return len(self.items)
+        return len(self._items)
 
     def _make(self, index: int) -> Part:
-        if not isinstance(index, int) or not 0 <= index < len(self.items):
-            raise IndexError(f"{self.label}[{index!r}]: there are {len(self.items)} elements, from 0 on")
+        if not isinstance(index, int) or not 0 <= index < len(self._items):
+            raise IndexError(f"{self.label}[{index!r}]: there are {len(self._items)} elements, from 0 on")
         return Part(self.owner, f"{self.name}[{index}]")
 
 
@@ -51,11 +52,11 @@ class Array(_Numbered, Generic[T]):
 
     def __init__(self, owner: Shared | None, name: str, values: list[T] | bytearray) -> None:
         Elements.__init__(self, owner, name)
-        self.items = values
+        self._items = values
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def __getitem__(self, index: int) -> T:
-        return self.items[index]  # type: ignore[no-any-return]
+        return self._items[index]  # type: ignore[no-any-return]
 
     def _store(self, index: int, value: T) -> None:
         """Store an element, as whichever operation does.
@@ -64,7 +65,7 @@ class Array(_Numbered, Generic[T]):
             KernelWarning: it is a count of bytes below zero, or too large for one.
         """
         try:
-            self.items[index] = value
+            self._items[index] = value
         except ValueError:
             raise KernelWarning(f"{self.label}[{index}] is set to {value}, and holds 0 to 255") from None
 
@@ -72,11 +73,11 @@ class Array(_Numbered, Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Read one element after the other."""
-        return (self[index] for index in range(len(self.items)))
+        return (self[index] for index in range(len(self._items)))
 
     def find(self, run: bytes, start: int = 0) -> int:
         """Read an array of bytes from `start` on up to those of `run` in a row; return where they are, or -1."""
-        return _find(self, run, start) if is_watched() else self.items.find(run, start)
+        return _find(self, run, start) if is_watched() else self._items.find(run, start)
 
     def marked(self, read: int, write: int) -> _Marked:
         """Return the array as it is accessed with other modes."""
@@ -109,33 +110,33 @@ class Bitmap(_Numbered):
 
     def __init__(self, owner: Shared | None, name: str, bits: int) -> None:
         Elements.__init__(self, owner, name)
-        self.items = bytearray(bits)
+        self._items = bytearray(bits)
 
     @operation(WRITE | RMW, "set_bit", at=Elements.element)
     def set_bit(self, nr: int) -> None:
         """set_bit, which orders nothing."""
-        self.items[nr] = 1
+        self._items[nr] = 1
 
     @operation(WRITE | RMW, "clear_bit", at=Elements.element)
     def clear_bit(self, nr: int) -> None:
         """clear_bit, which orders nothing."""
-        self.items[nr] = 0
+        self._items[nr] = 0
 
     @operation(READ, "test_bit", at=Elements.element)
     def test_bit(self, nr: int) -> bool:
         """test_bit, which orders nothing."""
-        return bool(self.items[nr])
+        return bool(self._items[nr])
 
     @operation(FULL, "test_and_set_bit", at=Elements.element)
     def test_and_set_bit(self, nr: int) -> bool:
         """test_and_set_bit: return what it was. Fully ordered."""
-        found, self.items[nr] = self.items[nr], 1
+        found, self._items[nr] = self._items[nr], 1
         return bool(found)
 
     @operation(FULL, "test_and_clear_bit", at=Elements.element)
     def test_and_clear_bit(self, nr: int) -> bool:
         """test_and_clear_bit: return what it was. Fully ordered."""
-        found, self.items[nr] = self.items[nr], 0
+        found, self._items[nr] = self._items[nr], 0
         return bool(found)
 
 
@@ -153,11 +154,12 @@ class Table(Elements, Generic[K, T]):
         items: what is there, by key; for looks from outside that are no operation of a task.
     """
 
-    __slots__ = ("items",)
+    __slots__ = ("_items",)
+    items: dict[K, T] = outside("_items")
 
     def __init__(self, owner: Shared | None, name: str) -> None:
         Elements.__init__(self, owner, name)
-        self.items: dict[K, T] = {}
+        self._items: dict[K, T] = {}
 
     def _make(self, key: object) -> Part:
         if not isinstance(key, int | str):
@@ -166,36 +168,36 @@ class Table(Elements, Generic[K, T]):
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def __getitem__(self, key: K) -> T:
-        return self.items[key]
+        return self._items[key]
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def get(self, key: K) -> T | None:
         """Read an element; None if it is absent."""
-        return self.items.get(key)
+        return self._items.get(key)
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def __contains__(self, key: K) -> bool:
-        return key in self.items
+        return key in self._items
 
     def _store(self, key: K, value: T) -> None:
         """Store an element, as whichever operation does."""
-        self.items[key] = value
+        self._items[key] = value
 
     __setitem__ = operation(WRITE | PLAIN, "write", at=Elements.element)(_store)
 
     @operation(WRITE | PLAIN, "remove", at=Elements.element)
     def pop(self, key: K) -> T | None:
         """Remove an element and return it; None if it is absent."""
-        return self.items.pop(key, None)
+        return self._items.pop(key, None)
 
     @operation(READ | PLAIN, "keys")
     def keys(self) -> tuple[K, ...]:
         """Return all keys, in the order in which they were added."""
-        return tuple(self.items)
+        return tuple(self._items)
 
     @operation(READ | PLAIN, "len")
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self._items)
 
     def __iter__(self) -> Iterator[K]:
         """Go through the keys that there are now."""
@@ -217,7 +219,7 @@ class _Marked:
     def _step(self, mode: int, what: str, key: Any, do: Callable[..., Any], *values: Any) -> Any:
         step = current.runtime.step
         assert step
-        return step(self._whole.element(key), mode, what, lambda _, *values: do(self._whole.items, *values), *values)
+        return step(self._whole.element(key), mode, what, lambda _, *values: do(self._whole._items, *values), *values)
 
     def __len__(self) -> int:
         return len(self._whole)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import ListCorruption
-from swaplab.kernel.sync.runtime import PLAIN, READ, WRITE, Several, operation
+from swaplab.kernel.sync.runtime import PLAIN, READ, WRITE, Several, current, operation
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["ListHead", "ListNode", "validate_list"]
@@ -125,6 +125,10 @@ class ListHead(Part, Generic[T]):
 
     def nodes(self) -> list[ListNode[T]]:
         """Return all nodes in order, as a look from outside that is no operation of a task."""
+        current.runtime.peek(self)
+        return self._nodes()
+
+    def _nodes(self) -> list[ListNode[T]]:
         found = []
         node = self.next
         while isinstance(node, ListNode):
@@ -177,7 +181,7 @@ class ListHead(Part, Generic[T]):
     @operation(Several(_by_splice), "list_splice")
     def splice(self, source: ListHead[T]) -> None:
         """list_splice_init: put all entries of `source` at the head, in their order."""
-        nodes = source.nodes()
+        nodes = source._nodes()
         if not nodes:
             return
         if source is self:

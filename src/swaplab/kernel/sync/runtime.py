@@ -32,6 +32,7 @@ __all__ = [
     "current",
     "install",
     "operation",
+    "outside",
     "use",
 ]
 
@@ -152,6 +153,9 @@ class Runtime(Protocol):
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep."""
 
+    def peek(self, part: Any) -> None:
+        """Hear that somebody looks at a part, or changes it, by no operation: no task may."""
+
     def free(self, thing: Any) -> None:
         """End the life of an object."""
 
@@ -235,6 +239,20 @@ class _Operation:
 
 
 _operations: list[_Operation] = []
+
+
+def outside(name: str) -> Any:
+    """Make an attribute, kept as `name`, for looks from outside that are no operation of a task."""
+
+    def get(part: Any) -> Any:
+        current.runtime.peek(part)
+        return getattr(part, name)
+
+    def change(part: Any, value: Any) -> None:
+        current.runtime.peek(part)
+        setattr(part, name, value)
+
+    return property(get, change)
 
 
 def operation(mode: Mode, what: str, at: Callable[[Any, int], Any] | None = None) -> Callable[[F], F]:

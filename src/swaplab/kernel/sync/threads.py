@@ -247,7 +247,7 @@ class Threads:
         with self._steps:
             if not work.can_be_queued:
                 return False
-            work.is_pending = True
+            work._is_pending = True
             work.token = call = _Call(lambda: self._begin(work, call))
             worker = self._workers.get(queue)
             if worker is None:
@@ -260,14 +260,14 @@ class Threads:
         with self._steps:
             is_cancelled = call.is_cancelled
             if not is_cancelled:
-                work.is_pending = False
+                work._is_pending = False
         if not is_cancelled:
             work.function(*work.args)
 
     def cancel_work(self, work: Work, disable: bool) -> bool:
         """Have the worker pass it over."""
         with self._steps:
-            was_pending, work.is_pending = work.is_pending, False
+            was_pending, work._is_pending = work._is_pending, False
             work.disabled += disable
             if was_pending:
                 work.token.is_cancelled = True
@@ -334,6 +334,9 @@ class Threads:
     def relax(self) -> None:
         """Let others go on."""
         self._pause.wait(PAUSE_SECONDS)
+
+    def peek(self, part: object) -> None:
+        """Whoever looks takes care that nobody changes it."""
 
     def free(self, thing: Shared) -> None:
         """Poison it."""

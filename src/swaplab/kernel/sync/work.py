@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from swaplab.kernel.sync.runtime import current
+from swaplab.kernel.sync.runtime import READ, current, operation, outside
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = [
@@ -71,15 +71,21 @@ class Work(Part):
         token: what the runtime remembers of when it was queued.
     """
 
-    __slots__ = ("args", "disabled", "function", "is_pending", "token")
+    __slots__ = ("_is_pending", "args", "disabled", "function", "token")
+    is_pending: bool = outside("_is_pending")
 
     def __init__(self, owner: Shared | None, name: str, function: Callable[..., object], *args: Any) -> None:
         Part.__init__(self, owner, name)
         self.function = function
         self.args = args
-        self.is_pending = False
+        self._is_pending = False
         self.disabled = 0
         self.token: Any = None
+
+    @operation(READ, "work_pending")
+    def pending(self) -> bool:
+        """work_pending: whether it is queued and has not begun."""
+        return self._is_pending
 
     @property
     def title(self) -> str:
@@ -89,11 +95,11 @@ class Work(Part):
     @property
     def can_be_queued(self) -> bool:
         """Whether it is neither pending nor disabled."""
-        return not self.is_pending and not self.disabled
+        return not self._is_pending and not self.disabled
 
     def run(self) -> None:
         """Make the call. From here on it can be queued again."""
-        self.is_pending = False
+        self._is_pending = False
         self.function(*self.args)
 
 

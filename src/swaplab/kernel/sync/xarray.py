@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from swaplab.kernel.sync.locks import SpinLock
-from swaplab.kernel.sync.runtime import READ, RELEASE, WRITE, operation
+from swaplab.kernel.sync.runtime import READ, RELEASE, WRITE, operation, outside
 from swaplab.kernel.sync.shared import Elements, Key, Part, Shared
 
 __all__ = ["XArray"]
@@ -29,12 +29,13 @@ class XArray(Elements, Generic[T]):
         items: what is there, by index; for looks from outside that are no operation of a task.
     """
 
-    __slots__ = ("items", "lock")
+    __slots__ = ("_items", "lock")
+    items: dict[int, T] = outside("_items")
 
     def __init__(self, owner: Shared | None, name: str) -> None:
         Elements.__init__(self, owner, name)
         self.lock = SpinLock(owner, f"{name}.xa_lock")
-        self.items: dict[int, T] = {}
+        self._items: dict[int, T] = {}
 
     def _make(self, index: int) -> Part:
         return Key(self, index)
@@ -42,33 +43,33 @@ class XArray(Elements, Generic[T]):
     @operation(READ, "xa_for_each")
     def indices(self) -> tuple[int, ...]:
         """Return the indices that something is at, in ascending order: the first step of an xa_for_each."""
-        return tuple(sorted(self.items))
+        return tuple(sorted(self._items))
 
     @operation(READ, "xa_load", at=Elements.element)
     def load(self, index: int) -> T | None:
         """xa_load: under RCU, or whatever else keeps what it returns alive."""
-        return self.items.get(index)
+        return self._items.get(index)
 
     @operation(STORE, "xa_store", at=Elements.element)
     def store_locked(self, index: int, item: T) -> T | None:
         """__xa_store: return what was there."""
-        found = self.items.pop(index, None)
-        self.items[index] = item
+        found = self._items.pop(index, None)
+        self._items[index] = item
         return found
 
     @operation(STORE, "xa_erase", at=Elements.element)
     def erase_locked(self, index: int) -> T | None:
         """__xa_erase: return what was there."""
-        return self.items.pop(index, None)
+        return self._items.pop(index, None)
 
     @operation(STORE, "xa_cmpxchg", at=Elements.element)
     def cmpxchg_locked(self, index: int, old: T | None, new: T | None) -> T | None:
         """__xa_cmpxchg: store `new` if `old` is there; return what was there."""
-        found = self.items.get(index)
+        found = self._items.get(index)
         if found is old:
-            self.items.pop(index, None)
+            self._items.pop(index, None)
             if new is not None:
-                self.items[index] = new
+                self._items[index] = new
         return found
 
     def store(self, index: int, item: T) -> T | None:
