@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo "make demo     set up, then run scenarios/demo.toml under every kind of compressed swap"
 	@echo "make test     set up, then check style and types and run all tests"
-	@echo "make quality  hold the explorer to an independent enumerator on thousands of random programs, and kernel/ to itself"
+	@echo "make quality  hold the explorer to an enumerator, kernel/ to itself, and all readers and writers to bad input and kills"
 	@echo "make check    style and types only"
 	@echo "make format   put the source into shape"
 	@echo "make bench    run all benchmarks"
@@ -40,6 +40,8 @@ FIRST ?= 0
 quality: .venv/.test
 	@$(BIN)/python -m tests.quality.explorer --programs $(PROGRAMS) --first $(FIRST) --workers $(WORKERS)
 	@$(BIN)/python -m tests.quality.kernel --workers $(WORKERS)
+	@$(BIN)/python -m tests.quality.readers
+	@$(BIN)/python -m tests.quality.kills
 
 # What runs a kernel, and the lists from which it is fetched.
 kernel:

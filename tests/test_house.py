@@ -27,6 +27,7 @@ BELOW = {
     "fidelity": ["replay", "vm"],
     "report": ["explore", "replay", "vm", "host", "races", "fidelity"],
     "cli": ["report"],
+    "__main__": ["cli"],
 }
 """What each package stands on; it may import that, and whatever that stands on."""
 

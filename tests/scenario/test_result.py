@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,16 @@ def test_a_failed_write_leaves_what_was_there(result: Result, tmp_path: Path) ->
     with pytest.raises(AttributeError):
         result.write(path)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("r.parquet", "before")]
+
+
+def test_a_damaged_file_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    Result(INFO, samples()).write(path)
+    good = path.read_bytes()
+    for at in range(4, len(good), 97):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 0x55]) + good[at + 1 :])
+        with suppress(InputError):
+            Result.read(path)
+        path.write_bytes(good[:at])
+        with pytest.raises(InputError, match=r"r\.parquet: expected a result"):
+            Result.read(path)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
+from swaplab.scenario.regular import open_regular
 
 __all__ = ["EVENTS", "LEVELS", "MACHINE", "SCHEMA", "TIMES", "Result", "Row", "RunInfo"]
 
@@ -205,12 +206,16 @@ class Result:
             InputError: not such a file.
             OSError: it cannot be read.
         """
+        with open_regular(path, path):  # it is a file
+            pass
         try:
             schema = pq.read_schema(path)
             info = msgspec.json.decode((schema.metadata or {})[METADATA_KEY], type=RunInfo)
             if not schema.equals(SCHEMA):
                 raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
             table = pq.read_table(path)
-        except (pa.ArrowException, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except (pa.ArrowException, OSError, KeyError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise InputError(path, "a result written by swaplab", error) from None
         return cls(info, table.replace_schema_metadata(None))

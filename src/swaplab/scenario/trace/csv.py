@@ -300,7 +300,8 @@ def _writes(texts: pa.Array, where: _Where) -> NDArray[np.bool_]:
 
 
 def _times(seconds: pa.Array, where: _Where) -> NDArray[np.int64]:
-    values = seconds.to_numpy() * _NS
+    with np.errstate(over="ignore"):
+        values = seconds.to_numpy() * _NS
     bad = ~(np.abs(values) < 2**63)  # also true of what is not a number
     if bad.any():
         at = int(bad.argmax())

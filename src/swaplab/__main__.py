@@ -1,0 +1,30 @@
+"""The program: until all that a command takes is imported, a signal ends it at once and without a word.
+
+An import may swallow the exception that a signal would be, and it has nothing to clean up yet.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Import what the command line asks for, and run it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from swaplab.cli import main as run  # noqa: PLC0415 - see the module's docstring
+
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command.isidentifier() and importlib.util.find_spec(f"swaplab.cli.{command}"):
+        importlib.import_module(f"swaplab.cli.{command}")
+    signal.signal(signal.SIGINT, before)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Ctrl-C while a command is imported ends it, whatever the import does with exceptions."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys, time
+from importlib.abc import MetaPathFinder
+class Slow(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "swaplab.host.profile":
+            print("importing", flush=True)
+            try:
+                time.sleep(30)
+            except BaseException:
+                pass
+sys.meta_path.insert(0, Slow())
+sys.argv = ["swaplab", "profile", "--help"]
+from swaplab.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_is_not_swallowed_by_an_import(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=20)
+    assert (process.returncode, out, said) == (-signal.SIGINT, b"", b"")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["nonsense"], ["a.b"], []])
+def test_the_command_line_is_clis(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "swaplab", *arguments]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)  # noqa: S603
+    assert done.returncode == (2 if arguments in (["nonsense"], ["a.b"]) else 0)
+    assert b"Traceback" not in done.stderr
