@@ -26,7 +26,6 @@ MAIN = "from swaplab.__main__ import main; main()"
 MARK = "SWAPLAB_TESTED"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 GONE_SECONDS = 5.0
-STARTED_SECONDS = 0.2  # before that there is Python alone
 LONGEST = 120.0
 COMMANDS = {
     "trace convert": ["trace", "convert", "in.csv", "out/t.parquet", "--window", "16"],
@@ -60,6 +59,16 @@ def started(name: str, directory: Path, mark: str) -> subprocess.Popen[bytes]:
     )
 
 
+def wait_for_main(process: subprocess.Popen[bytes]) -> None:
+    """Wait until there is more than Python, which catches ctrl-C and says so: the program does not while it imports."""
+    was_caught = is_caught = False
+    while process.poll() is None and not (was_caught and not is_caught):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+        was_caught, is_caught = was_caught or is_caught, bool(caught >> (signal.SIGINT - 1) & 1)
+        time.sleep(0.002)
+
+
 def left(directory: Path) -> list[str]:
     """What is there that is not whole, or not an output."""
     found = [str(path) for path in (directory / "tmp").iterdir()]
@@ -87,7 +96,8 @@ def kill(name: str, number: int, seconds: float, directory: Path) -> str:
     which, group = SIGNALS[number % len(SIGNALS)], number // len(SIGNALS) % 2
     mark = f"{os.getpid()}-{name}-{number}"
     process = started(name, directory, mark)
-    time.sleep(STARTED_SECONDS + choose.random() * seconds)
+    wait_for_main(process)
+    time.sleep(choose.random() * seconds)
     if process.poll() is None:
         (os.killpg if group else os.kill)(process.pid, which)
     _, said = process.communicate(timeout=LONGEST)
