@@ -17,7 +17,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from swaplab.explore import Program, explore
+from swaplab.explore import EveryObservation, Program, explore
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.runtime import Explorer
 from swaplab.kernel.sync import ListHead, ListNode, Shared, SpinLock
@@ -162,9 +162,9 @@ def all_executions(program: Program[Toy]) -> tuple[int, str]:
     return executions, f"{broken} of {executions} broken"
 
 
-def ours(program: Program[Any], processes: int = 1) -> tuple[int, str]:
+def ours(program: Program[Any], processes: int = 1, every_observation: bool = False) -> tuple[int, str]:
     """Explore."""
-    verdict = explore(program, processes=processes)
+    verdict = explore(program, EveryObservation() if every_observation else None, processes=processes)
     return verdict.effort.executions, type(verdict).__name__
 
 
@@ -222,6 +222,7 @@ def main() -> None:
         print(f"{label}: the seed race with all of kernel/'s objects")
         for count in sorted({1, processes}):
             show(f"swaplab, {count} processes", timed(lambda program=program, count=count: ours(program, count)))  # type: ignore[misc]
+        show("swaplab, every observation", timed(lambda program=program: ours(program, every_observation=True)))  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from swaplab.cli.common import Flag, Output, check_output, console, report_besid
 from swaplab.errors import InputError
 from swaplab.explore import Bounded, Step, Violated
 from swaplab.files import write_whole
-from swaplab.races.cases import Judgement, cases, judge_all
+from swaplab.races.cases import How, Judgement, cases, judge_all
 from swaplab.races.museum import exhibits
 from swaplab.races.schedules import encode, load
 from swaplab.races.schedules import replay as run_again
@@ -45,6 +45,7 @@ def check(
     replay: Annotated[Path | None, Parameter(name="--replay")] = None,
     executions: Annotated[int | None, Parameter(name="--executions")] = None,
     first: Flag = False,
+    every_observation: Flag = False,
     output: Output = None,
     jobs: Annotated[int | None, Parameter(alias="-j")] = None,
     json: Flag = False,
@@ -72,6 +73,9 @@ def check(
     first
         Stop at the first thing that breaks a program. Otherwise all that can break is found, each with the fewest
         interruptions that it takes.
+    every_observation
+        Instead of every trace, run about one execution for all that tell the tasks the same and end in the same state.
+        As complete, in a fraction of the executions.
     output
         Write the schedules of all that breaks.
     jobs
@@ -95,7 +99,9 @@ def check(
     if not chosen:
         raise InputError("--only", "a part of a program's name", only)
     with steps("check", len(chosen)) as step:
-        judged = judge_all(chosen, executions, first, jobs or os.cpu_count() or 1, step, step.say)
+        judged = judge_all(
+            chosen, How(executions, first, every_observation), jobs or os.cpu_count() or 1, step, step.say
+        )
     with report_beside(output):
         _show(judged, json, all)
     if output:

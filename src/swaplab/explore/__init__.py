@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from swaplab.explore.observe import EveryObservation
 from swaplab.explore.program import Program, ProgramError
 from swaplab.explore.record import record
 from swaplab.explore.search import Search, explore
 from swaplab.explore.strategies import FewPreemptions, PriorityWalk, RandomWalk
 from swaplab.explore.verdict import (
     CARRIES_OVER,
+    EVERY_TRACE,
     MAY_MATTER,
     SMALL_PRINT,
     Bounded,
@@ -23,10 +25,12 @@ from swaplab.explore.verdict import (
 
 __all__ = [
     "CARRIES_OVER",
+    "EVERY_TRACE",
     "MAY_MATTER",
     "SMALL_PRINT",
     "Bounded",
     "Effort",
+    "EveryObservation",
     "FewPreemptions",
     "Holds",
     "PriorityWalk",

@@ -25,6 +25,7 @@ from swaplab.explore.found import Findings
 from swaplab.explore.history import Accesses, dependent
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
+from swaplab.explore.verdict import EVERY_TRACE
 
 __all__ = ["Branch", "Node", "OptimalSearch", "Step", "insert", "still_asleep", "without"]
 
@@ -102,7 +103,9 @@ class OptimalSearch:
         reordered: operations that were run in both orders.
     """
 
+    name = EVERY_TRACE
     limit = ""
+    has_shortest = True
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []

@@ -27,7 +27,7 @@ from swaplab.explore.ordering import OBJECT_SHIFT, Race
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
 from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
-from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, origin
+from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, Wait, origin
 from swaplab.explore.values import NEVER_CHANGES, contents, instead_of, is_fine, mutable_in
 from swaplab.explore.watchdog import limit, watchdog
 from swaplab.kernel.sync.bugs import (
@@ -85,6 +85,8 @@ _UNDEAD: list[greenlet] = []
 """What will not end: as long as they are known, nobody tells them again."""
 
 T = TypeVar("T")
+Ready = Callable[[], bool]
+After = Callable[[], list[int]]
 
 
 class Strategy(Protocol):
@@ -356,10 +358,10 @@ class Explorer:
             raise GreenletExit
         left = [each for each in self._notes if not isinstance(each, Noted)]
         self._notes.clear()
-        announced = task.accesses, task.lock, task.opener, task.moving, task.ready, task.after
+        announced = task.accesses, task.operands, task.lock, task.opener, task.moving, task.ready, task.after, task.wait
         for leave in left:
             leave()
-        task.accesses, task.lock, task.opener, task.moving, task.ready, task.after = announced
+        task.accesses, task.operands, task.lock, task.opener, task.moving, task.ready, task.after, task.wait = announced
 
     def _insist_on_end(self, task: Task) -> NoReturn:
         """End a task that goes on where it has to end, as a bare ``except`` has it; again and again, not for ever."""
@@ -630,6 +632,7 @@ class Explorer:
             following = self._next()
             if following is not task:
                 self._switch(following)
+        task.operands, task.result = (), None
 
     def _again(self, task: Task, what: str, owner: Shared | None, member: str) -> bool:
         """Tell whether a task did this step too when the same was done before, and if so enter it.
@@ -648,11 +651,11 @@ class Explorer:
         self.depth += 1
         return True
 
-    def _wait(self, task: Task, what: str, ready: Callable[[], bool], after: Callable[[], list[int]]) -> None:
+    def _wait(self, task: Task, what: str, ready: Ready, after: After, wait: Wait | None = None) -> None:
         """Wait for what stays true once it is."""
-        task.accesses, task.ready, task.after = NOTHING, ready, after
+        task.accesses, task.ready, task.after, task.wait = NOTHING, ready, after, wait
         self._point(task, what, None, "")
-        task.ready = task.after = None
+        task.ready = task.after = task.wait = None
 
     def _moving(self, part: Part, mode: Several | Callable[[Any], int], args: tuple[object, ...]) -> Accesses:
         """Return what an operation touches that depends on when it is done."""
@@ -665,6 +668,23 @@ class Explorer:
             elif each.owner is not None:
                 found += self._touch(each.owner, LIFE, READ)
         return tuple(dict.fromkeys(found))
+
+    def deferred_to(self, member: str) -> frozenset[int]:
+        """Return numbers of the tasks that were made for a queue, or for RCU to call back, by the name of that."""
+        queued = (tasks for queue, tasks in self._queued.items() if queue.name == member)
+        tasks = self._callbacks if member == CALLBACKS else next(queued, [])
+        return frozenset([task.number for task in tasks])
+
+    def parts(self, task: Task) -> list[Part]:
+        """Return the parts that a task's next operation would touch now."""
+        if not task.operands:
+            return []
+        _, part, *args = task.operands
+        if task.moving and isinstance(mode := task.moving[1], Several):
+            return [each for each, _ in mode.parts(part, *args)]
+        if isinstance(part, WorkQueue):
+            return []
+        return [part, part.whole] if isinstance(part, Key) else [part]
 
     def _touch(self, owner: Shared | None, member: str, mode: int) -> Accesses:
         """Return what an operation on a member touches; the same tuple for the same."""
@@ -854,6 +874,7 @@ class Explorer:
         if is_new:
             # Those race only with what __init__ has stored, where their own names will do.
             task.caller = what if isinstance(mode, Conditional) or mode == FULL else _caller()
+            task.operands = (do, part, *args)
             if isinstance(mode, Conditional):
                 mode, fails = mode
                 task.fails = lambda: fails(part, *args)
@@ -869,7 +890,7 @@ class Explorer:
             task.fails = None
         for each in (each for each, _ in mode.parts(part, *args)) if isinstance(mode, Several) else (part,):
             self._insist_alive(each)
-        found = do(part, *args)
+        task.result = found = do(part, *args)
         if is_new and (things := _pointed(found)):
             self.history.ordering.points(task.last, things)
         return found
@@ -918,9 +939,11 @@ class Explorer:
         if lock.holder is not None:
             return False
         self._hold(task, lock)
+        task.result = True
         return True
 
     def _announce(self, task: Task, lock: Lock) -> None:
+        task.operands = (None, lock)
         task.accesses = self._touch(lock.owner, lock.name, TAKE)
         if not lock.sleeps and not task.atomic:
             task.accesses += READER
@@ -947,6 +970,7 @@ class Explorer:
             held = next(each for each in task.held if each[0] is lock)
         if not self._again(task, what, lock.owner, lock.name):
             task.accesses, task.opener = self._touch(lock.owner, lock.name, GIVE), held[1]
+            task.operands = (None, lock)
             self._point(task, what, lock.owner, lock.name)
             task.opener = -1
         self._insist_alive(lock)
@@ -1002,12 +1026,13 @@ class Explorer:
             self._settle(self.task)
             self._leave_section(self.task)
 
-    def _grace_period(self) -> tuple[Callable[[], bool], Callable[[], list[int]]]:
+    def _grace_period(self) -> tuple[Ready, After, Wait]:
         """Return whether all sections that have begun by now are over, and the events then before it."""
         waited = [(task, task.sections) for task in self.tasks.values() if task.sections]
         return (
             lambda: all(len(task.ended) >= sections for task, sections in waited),
             lambda: [task.ended[sections - 1] for task, sections in waited],
+            Wait(is_grace_period=True),
         )
 
     def synchronize_rcu(self) -> None:
@@ -1031,7 +1056,7 @@ class Explorer:
         self._point(task, f"call_rcu({call.title})", None, "")
         child = self._spawn(task, call.title, call.run)
         child.is_callback = True
-        child.ready, child.after = self._grace_period()
+        child.ready, child.after, child.wait = self._grace_period()
         if call.is_callback:
             self._callbacks.append(child)
 
@@ -1059,7 +1084,8 @@ class Explorer:
 
     @staticmethod
     def _begin(task: Task, run: Callable[[], object]) -> None:
-        task.ready = task.after = None
+        task.ready = task.after = task.wait = None
+        task.operands = ()
         run()
 
     def queue_work(self, queue: WorkQueue, work: Work) -> bool:
@@ -1069,8 +1095,10 @@ class Explorer:
             self._settle(task)
             self._insist_given(task, work.title, work.function, *work.args)
             task.accesses = self._touch(work.owner, work.name, FULL) + self._touch(None, queue.name, QUEUED)
+            task.operands = (None, work)
             self._point(task, f"queue_work({work.title})", work.owner, work.name)
             self._insist_alive(work)
+            task.result = work.can_be_queued
         if not work.can_be_queued:
             return False
         work._is_pending = True
@@ -1080,14 +1108,15 @@ class Explorer:
         before = self._queued.setdefault(queue, [])
         child = self._spawn(task, work.title, lambda: self._run_work(work, child))
         # It begins by not being pending any more, which depends on whoever queues it again or cancels it.
-        child.accesses = self._touch(work.owner, work.name, FULL)
-        child.ready, child.after = _ends(before)
+        child.accesses, child.operands = self._touch(work.owner, work.name, FULL), (None, work)
+        child.ready, child.after, child.wait = _ends(before)
         before.append(child)
         work.token = (*(work.token or ()), child)
         return True
 
     def _run_work(self, work: Work, task: Task) -> None:
-        if task in work.token:
+        task.result = task in work.token
+        if task.result:
             self._insist_alive(work)
             work.run()
 
@@ -1099,6 +1128,8 @@ class Explorer:
         self._change(work, "cancel_work_sync" if disable else "cancel_work", FULL)
         work.disabled += disable
         was_pending, work._is_pending = work._is_pending, False
+        if self.task:
+            self.task.result = was_pending
         if was_pending and self.task is None:
             self._deferred.remove(work)
         elif was_pending:
@@ -1131,7 +1162,7 @@ class Explorer:
         task = self.task
         if task:
             self._settle(task)
-            task.accesses = self._touch(part.owner, part.name, mode)
+            task.accesses, task.operands = self._touch(part.owner, part.name, mode), (None, part)
             self._point(task, what, part.owner, part.name)
             self._insist_alive(part)
 
@@ -1161,12 +1192,13 @@ class Explorer:
         task.since = task.last + 1
 
 
-def _ends(tasks: Sequence[Task]) -> tuple[Callable[[], bool], Callable[[], list[int]]]:
+def _ends(tasks: Sequence[Task]) -> tuple[Ready, After, Wait]:
     """Return whether tasks that there are by now have ended, and their last events."""
     waited = list(tasks)
     return (
         lambda: all(task.done for task in waited),
         lambda: [task.last for task in waited if task.last >= 0],
+        Wait(False, frozenset([task.number for task in waited])),
     )
 
 
@@ -1196,9 +1228,10 @@ def _caller() -> str:
     return frame.f_code.co_name if frame else ""
 
 
-RESERVED = frozenset(((0, "rcu"), (0, "rcu callbacks"), (0, LIFE)))
+CALLBACKS = "rcu callbacks"
+RESERVED = frozenset(((0, "rcu"), (0, CALLBACKS), (0, LIFE)))
 """Variables that are no part's."""
 READER: Accesses = (((0, "rcu"), READ | ACQUIRE | LOCK),)
 GRACE_PERIOD: Accesses = (((0, "rcu"), COMMUTE | RELEASE | STRONG | LOCK),)
-CALLED_BACK: Accesses = (((0, "rcu callbacks"), COMMUTE | LOCK),)
-BARRIER: Accesses = (((0, "rcu callbacks"), READ | LOCK),)
+CALLED_BACK: Accesses = (((0, CALLBACKS), COMMUTE | LOCK),)
+BARRIER: Accesses = (((0, CALLBACKS), READ | LOCK),)

@@ -24,7 +24,7 @@ class Search(Strategy, Protocol):
     """A strategy that knows when it is done.
 
     Attributes:
-        limit: what it leaves out; nothing if it runs every trace.
+        limit: what it leaves out; nothing if it leaves out nothing that anybody can observe.
         findings: what breaks.
         reordered: operations that were run in both orders.
     """
@@ -32,6 +32,14 @@ class Search(Strategy, Protocol):
     limit: str
     findings: Findings
     reordered: set[tuple[str, str]]
+
+    @property
+    def name(self) -> str:
+        """Which executions it runs."""
+
+    @property
+    def has_shortest(self) -> bool:
+        """Whether nothing shorter breaks what it has found to break, as it has run every trace."""
 
     @property
     def executions(self) -> int:
@@ -60,7 +68,8 @@ def explore(
 
     Args:
         program: what to run.
-        search: another way to choose what is run, such as `RandomWalk`; the verdict then is no proof, and says so.
+        search: another way to choose what is run: `EveryObservation`, which is as complete, or one such as
+            `RandomWalk`; then the verdict is no proof, and says so.
         first: stop at the first thing that breaks.
         executions_max: give up after so many.
         processes: to share the work, forked once it turns out to be long; one with any of the above. The verdict is the
@@ -94,10 +103,12 @@ def explore(
 
     explorer = Explorer(program, search)
     search.run(explorer, visit)
-    effort = Effort(search.executions, search.steps, sorted(Reordering(*pair) for pair in search.reordered))
+    reordered = sorted(Reordering(*pair) for pair in search.reordered)
+    effort = Effort(search.executions, search.steps, reordered, search.name)
     if found:
         by_length = sorted(found.items(), key=lambda item: (item[1], item[0]))
-        violations = [_violation(program, *key, order, not limit) for key, order in by_length]
+        is_all = search.has_shortest and not limit
+        violations = [_violation(program, *key, order, is_all) for key, order in by_length]
         return Violated(effort, violations, limit)
     if not limit:
         explorer.insist_met()

@@ -61,11 +61,18 @@ class _Sample:
         reordered: nothing is known of that.
     """
 
+    has_shortest = False
+
     def __init__(self, limit: str) -> None:
         self.limit = limit
         self.findings = Findings()
         self.executions = self.steps = 0
         self.reordered: set[tuple[str, str]] = set()
+
+    @property
+    def name(self) -> str:
+        """Which executions it runs."""
+        return self.limit
 
     def execute(self, explorer: Explorer) -> None:
         """Run one execution, and take in what breaks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenlet import greenlet
 
@@ -12,7 +12,7 @@ from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import Several
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["CHILDREN_MAX", "NOTHING", "Task", "origin"]
+__all__ = ["CHILDREN_MAX", "NOTHING", "Task", "Wait", "origin"]
 
 NOTHING: Accesses = ()
 CHILDREN_MAX = 1024
@@ -24,6 +24,18 @@ def origin(number: int) -> int:
     while number >= CHILDREN_MAX:
         number = number // CHILDREN_MAX - 1
     return number
+
+
+class Wait(NamedTuple):
+    """What a task waits for.
+
+    Attributes:
+        is_grace_period: until all read sections are over that were open when it began to.
+        tasks: until these have ended, by number.
+    """
+
+    is_grace_period: bool
+    tasks: frozenset[int] = frozenset()
 
 
 class Task:
@@ -38,6 +50,9 @@ class Task:
         last: its latest event, -1 at first.
         base: bits of the events before its first one, and of those synchronised with it.
         accesses: what the operation that it is about to do touches.
+        operands: of an operation on a part: what is called to do it, the part, and arguments.
+        result: what its last operation returned.
+        wait: what it waits for, or will when it begins; none for a lock, and for a change.
         moving: part, mode and arguments of an operation if what it touches depends on when it is done; none otherwise.
         what, owner, member: the operation, the object that it is done to, and what of that.
         caller: the function that does it.
@@ -85,11 +100,14 @@ class Task:
         "name",
         "number",
         "opener",
+        "operands",
         "owner",
         "ready",
+        "result",
         "sections",
         "since",
         "told",
+        "wait",
         "wakers",
         "what",
     )
@@ -103,6 +121,9 @@ class Task:
         self.last = self.opener = -1
         self.accesses: Accesses = NOTHING
         self.moving: tuple[Part, Several | Callable[[Any], int], tuple[object, ...]] | None = None
+        self.operands: tuple[Any, ...] = ()
+        self.result: object = None
+        self.wait: Wait | None = None
         self.what = "start"
         self.owner: Shared | None = None
         self.fails: Callable[[], bool] | None = None

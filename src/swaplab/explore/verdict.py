@@ -8,6 +8,7 @@ import msgspec
 
 __all__ = [
     "CARRIES_OVER",
+    "EVERY_TRACE",
     "MAY_MATTER",
     "SMALL_PRINT",
     "Bounded",
@@ -43,6 +44,9 @@ class Unsure(msgspec.Struct, frozen=True, order=True):
     second: str
 
 
+EVERY_TRACE = "every trace"
+
+
 class Effort(msgspec.Struct, frozen=True):
     """What was done.
 
@@ -50,11 +54,13 @@ class Effort(msgspec.Struct, frozen=True):
         executions: run to the end, each different from the others in the order of dependent operations.
         steps: taken in all of them.
         reordered: what was run in both orders.
+        search: which executions were run.
     """
 
     executions: int
     steps: int
     reordered: list[Reordering]
+    search: str = EVERY_TRACE
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.sync import Part, current
 from swaplab.kernel.sync.runtime import ACQUIRE, READ, RELEASE, WRITE, operation
-from swaplab.kernel.sync.shared import Elements
+from swaplab.kernel.sync.shared import Element, Elements
 
 __all__ = ["SwapFile"]
 
@@ -38,7 +38,11 @@ class SwapFile(Elements):
             os.close(self.fd)
 
     def _make(self, slot: int) -> Part:
-        return Part(None, f"{self.name}[{slot}]")
+        return Element(self, slot)
+
+    def peek(self, slot: int) -> bytes:
+        """Return what is in a slot now."""
+        return os.pread(self.fd, PAGE_SIZE, slot * PAGE_SIZE)
 
     @operation(READ | ACQUIRE, "submit_bio(read)", at=Elements.element)
     def _pread(self, slot: int) -> bytes:

@@ -16,13 +16,13 @@ import msgspec
 
 from swaplab import kernel, races
 from swaplab.errors import InputError
-from swaplab.explore import Program, ProgramError, Verdict, Violated, explore
+from swaplab.explore import EveryObservation, Program, ProgramError, Verdict, Violated, explore
 from swaplab.process import die_with_parent
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
 from swaplab.races.program_file import programs_of
 
-__all__ = ["Case", "Judgement", "cases", "fingerprint", "judge", "judge_all"]
+__all__ = ["Case", "How", "Judgement", "cases", "fingerprint", "judge", "judge_all"]
 
 OFFLINE = "offline"
 SAID = 100
@@ -45,6 +45,20 @@ class Case(NamedTuple):
     holds: bool | None
     finds: frozenset[str] = frozenset()
     group: str = ""
+
+
+class How(NamedTuple):
+    """How programs are explored.
+
+    Attributes:
+        executions_max: give a program up after so many; None for all that there are.
+        first: stop at the first thing that breaks it.
+        every_observation: run every observation, not every trace.
+    """
+
+    executions_max: int | None = None
+    first: bool = False
+    every_observation: bool = False
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -111,8 +125,7 @@ def fingerprint(target: str) -> str:
 def judge(
     target: str,
     index: int,
-    executions_max: int | None,
-    first: bool = False,
+    how: How,
     processes: int = 1,
     say: Callable[[str], None] = lambda what: None,
 ) -> Judgement:
@@ -125,7 +138,14 @@ def judge(
 
     say(case.label)
     before = time.perf_counter()
-    verdict = explore(case.program, first=first, executions_max=executions_max, processes=processes, progress=progress)
+    verdict = explore(
+        case.program,
+        EveryObservation() if how.every_observation else None,
+        first=how.first,
+        executions_max=how.executions_max,
+        processes=processes,
+        progress=progress,
+    )
     seconds = time.perf_counter() - before
     return Judgement(target, case.label, case.holds, _is_expected(case, verdict), case.group, verdict, seconds)
 
@@ -138,8 +158,7 @@ def _is_expected(case: Case, verdict: Verdict) -> bool:
 
 def judge_all(
     wanted: Sequence[tuple[str, int]],
-    executions_max: int | None,
-    first: bool,
+    how: How,
     workers: int,
     step: Callable[[], None],
     say: Callable[[str], None],
@@ -151,11 +170,11 @@ def judge_all(
     if workers == 1 or len(wanted) == 1:
         found = []
         for target, index in wanted:
-            found.append(judge(target, index, executions_max, first, workers, say))
+            found.append(judge(target, index, how, workers, say))
             step()
         return found
     with ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent, (os.getpid(),)) as pool:
-        futures = [pool.submit(judge, target, index, executions_max, first) for target, index in wanted]
+        futures = [pool.submit(judge, target, index, how) for target, index in wanted]
         for future in futures:
             future.add_done_callback(lambda _: step())
         try:

@@ -9,7 +9,7 @@ from textwrap import wrap
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from swaplab.explore import CARRIES_OVER, MAY_MATTER, SMALL_PRINT, Bounded, Holds, Violated
+from swaplab.explore import CARRIES_OVER, EVERY_TRACE, MAY_MATTER, SMALL_PRINT, Bounded, Holds, Violated
 from swaplab.races.cases import Judgement
 from swaplab.report.diagram import WIDTH, diagram
 
@@ -120,6 +120,8 @@ def judgement(judged: Judgement, width: int = WIDTH) -> str:
     effort = verdict.effort
     runs = f"{_counted(effort.executions, 'execution')}, {_counted(effort.steps, 'step')}"
     lines = [f"{judged.label}: {outcome(judged)} ({runs})"]
+    if effort.search != EVERY_TRACE:
+        lines += [f"Run: {effort.search}."]
     if isinstance(verdict, Violated):
         for each in verdict.violations:
             fewest = "the fewest it takes" if each.fewest else "fewer may do; not all of them were tried"

@@ -19,7 +19,7 @@ from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import CHILDREN_MAX
 from swaplab.kernel.sync.bugs import KernelBug, ListCorruption, LockOrder
 
-__all__ = ["Compared", "compare", "every_naming"]
+__all__ = ["Compared", "compare", "every_naming", "outcome_of"]
 
 
 class Compared:
@@ -143,7 +143,7 @@ def explore(program: Program, naming: tuple[int, ...]) -> Explored:
     raced: set[Race] = set()
 
     def visit() -> bool:
-        outcomes.append(_outcome(explorer, naming))
+        outcomes.append(outcome_of(explorer, naming))
         traces.append(trace(explorer))
         raced.update(_races(found.bug for found in explorer.found))
         return True
@@ -165,7 +165,8 @@ def _races(bugs: Iterable[KernelBug]) -> Iterator[Race]:
             yield found[3], frozenset((found[1], found[2]))
 
 
-def _outcome(explorer: Explorer, naming: tuple[int, ...]) -> Outcome:
+def outcome_of(explorer: Explorer, naming: tuple[int, ...]) -> Outcome:
+    """Return the outcome of an execution, in terms of the enumerator."""
     tasks = []
     for number, task in explorer.tasks.items():
         name = _name(number, naming)

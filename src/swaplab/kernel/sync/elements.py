@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from swaplab.kernel.sync.bugs import KernelWarning
 from swaplab.kernel.sync.runtime import FULL, PLAIN, READ, RMW, WRITE, current, operation, outside
-from swaplab.kernel.sync.shared import Elements, Key, Part, Shared, is_watched
+from swaplab.kernel.sync.shared import Element, Elements, Key, Part, Shared, is_watched
 
 __all__ = ["Array", "Bitmap", "Table"]
 
@@ -33,7 +33,11 @@ class _Numbered(Elements):
     def _make(self, index: int) -> Part:
         if not isinstance(index, int) or not 0 <= index < len(self._items):
             raise IndexError(f"{self.label}[{index!r}]: there are {len(self._items)} elements, from 0 on")
-        return Part(self.owner, f"{self.name}[{index}]")
+        return Element(self, index)
+
+    def peek(self, index: int) -> object:
+        """Return what an element is now."""
+        return self._items[index]
 
 
 class Array(_Numbered, Generic[T]):
@@ -165,6 +169,14 @@ class Table(Elements, Generic[K, T]):
         if not isinstance(key, int | str):
             raise TypeError(f"{self.label}: a key is an integer or a text, this is {key!r}")
         return Key(self, key)
+
+    def peek(self, key: K) -> object:
+        """Return what an element is now, in a tuple; an empty one if it is absent."""
+        return (self._items[key],) if key in self._items else ()
+
+    def present(self) -> tuple[K, ...]:
+        """Return the keys that there are now, in the order in which they were added."""
+        return tuple(self._items)
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def __getitem__(self, key: K) -> T:

@@ -7,7 +7,7 @@ anybody else sees the object, and are no shared state. As long as nobody watches
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
@@ -17,6 +17,7 @@ from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, RACY, READ, RELEASE, WRI
 __all__ = [
     "READ_ONCE",
     "WRITE_ONCE",
+    "Element",
     "Elements",
     "Key",
     "Made",
@@ -125,23 +126,39 @@ class Elements(Part):
     def _make(self, key: Any) -> Part:
         raise NotImplementedError
 
+    def peek(self, key: Any) -> object:
+        """Return what an element is now, as a look from outside that is no operation of a task."""
+        raise NotImplementedError
+
+    def present(self) -> Hashable:
+        """Return the keys of what is there now, as such a look: as far as an operation tells their order, in it."""
+        raise NotImplementedError
+
     def marked(self, read: int, write: int) -> object:
         """Return these elements as they are accessed with other modes."""
         raise TypeError(f"the elements of {self.label} are accessed atomically, and have no marks")
 
 
-class Key(Part):
-    """An element that may be absent: whether it is there is a variable of the whole, too.
+class Element(Part):
+    """One of the elements of a part.
 
     Attributes:
         whole: what it is an element of.
+        key: which.
     """
 
-    __slots__ = ("whole",)
+    __slots__ = ("key", "whole")
 
-    def __init__(self, whole: Part, key: int | str) -> None:
+    def __init__(self, whole: Elements, key: int | str) -> None:
         Part.__init__(self, whole.owner, f"{whole.name}[{key!r}]")
         self.whole = whole
+        self.key = key
+
+
+class Key(Element):
+    """An element that may be absent: whether it is there is a variable of the whole, too."""
+
+    __slots__ = ()
 
 
 class _Freed:

@@ -40,6 +40,14 @@ class XArray(Elements, Generic[T]):
     def _make(self, index: int) -> Part:
         return Key(self, index)
 
+    def peek(self, index: int) -> object:
+        """Return what is at an index now."""
+        return self._items.get(index)
+
+    def present(self) -> frozenset[int]:
+        """Return the indices that something is at now."""
+        return frozenset(self._items)
+
     @operation(READ, "xa_for_each")
     def indices(self) -> tuple[int, ...]:
         """Return the indices that something is at, in ascending order: the first step of an xa_for_each."""

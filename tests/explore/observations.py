@@ -1,0 +1,94 @@
+"""The search of observations beside the enumerator, and beside the search of traces."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tests.explore.enumerator.compare import outcome_of
+from tests.explore.enumerator.language import Program as Generated
+from tests.explore.enumerator.language import line
+from tests.explore.enumerator.orders import Outcome, every_order
+from tests.explore.enumerator.translate import translate
+
+from swaplab.explore import EveryObservation, Program, ProgramError, Search, Verdict, Violated, explore
+from swaplab.explore.dpor import OptimalSearch
+from swaplab.explore.runtime import Explorer
+
+__all__ = ["Compared", "against_every_order", "against_every_trace", "findings"]
+
+
+class Compared(NamedTuple):
+    """What a program was compared in.
+
+    Attributes:
+        differences: sentences, none if all agree.
+        outcomes: how many there are, of one whose every order was run.
+        traces: how many there are.
+        executions: of the search of observations, before it runs every trace.
+        reason: why it does; nothing if it does not.
+    """
+
+    differences: list[str]
+    outcomes: int
+    traces: int
+    executions: int
+    reason: str
+
+
+def findings(verdict: Verdict) -> set[tuple[str, str]]:
+    """Return kinds and sentences of what breaks."""
+    return {(each.kind, each.sentence) for each in verdict.violations} if isinstance(verdict, Violated) else set()
+
+
+def against_every_trace(program: Program[Any], executions_max: int | None = None) -> Compared | None:
+    """Compare what breaks; None if there are more traces than that, or nothing that matters."""
+    traces = _explored(program, OptimalSearch(), executions_max)
+    if traces is not None and executions_max is not None and traces.effort.executions >= executions_max:
+        return None
+    few = _explored(program, search := EveryObservation(), None)
+    if traces is None or few is None:
+        differences = [f"{program.name}: only one search says that no two tasks touch the same"]
+        return Compared(differences, 0, 0, search.before, search.reason) if traces or few else None
+    wanted, found = findings(traces), findings(few)
+    differences = [f"{program.name}: missed {wanted - found}, invented {found - wanted}"] * (wanted != found)
+    if few.complete != traces.complete:
+        differences.append(f"{program.name}: {type(few).__name__}, and {type(traces).__name__}")
+    return Compared(differences, 0, traces.effort.executions, search.before, search.reason)
+
+
+def _explored(program: Program[Any], search: Search, executions_max: int | None) -> Verdict | None:
+    """Explore; None if no two tasks touch the same, which is refused."""
+    try:
+        return explore(program, search, executions_max=executions_max)
+    except ProgramError as error:
+        if "no two tasks have touched the same" in str(error):
+            return None
+        raise
+
+
+def against_every_order(program: Generated, states_max: int) -> Compared:
+    """Compare outcomes with the enumerator's, and what breaks, data races included, with that of every trace.
+
+    Raises:
+        TooMany: there are more states.
+    """
+    naming = tuple(range(len(program)))
+    wanted = every_order(program, states_max).outcomes
+    explorer = Explorer(translate(program, naming), search := EveryObservation())
+    found: set[Outcome] = set()
+
+    def visit() -> bool:
+        if not search.reason:  # then every trace is run, which others look at
+            found.add(outcome_of(explorer, naming))
+        return True
+
+    search.run(explorer, visit)
+    compared = against_every_trace(translate(program, naming))
+    compared = compared or Compared([], 0, 1, search.before, "")
+    differences = compared.differences
+    if found != wanted:
+        differences.append(f"missed {len(wanted - found)} and invented {len(found - wanted)} of {len(wanted)} outcomes")
+    if "not what others were" in search.reason:
+        differences.append(search.reason)
+    differences += [line(program)] * bool(differences)
+    return compared._replace(differences=differences, outcomes=len(wanted))
