@@ -83,6 +83,7 @@ class EveryObservation:
             explorer.history.ordering.unsure |= unsure(self.learned)
             return True
         explorer.strategy = self._reference
+        explorer.is_repeating = True
         self._reference.findings = self.findings
         is_complete = self._reference.run(explorer, visit)
         self.reordered = self._reference.reordered
@@ -109,6 +110,7 @@ class EveryObservation:
         self.learned = Learned()
         self.graph = Graph(self.learned, self.execute)
         self._ran: set[object] = set()
+        explorer.is_repeating = False  # what is learned is compared with every execution
         with explorer.installed():
             self.execute(None)
             clock = -1

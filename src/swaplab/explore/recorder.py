@@ -71,6 +71,8 @@ class Recorder(Explorer):
         spawned: by row, the task that runs what it defers.
     """
 
+    is_repeating = False
+
     def __init__(self, program: Program[Any], strategy: Strategy) -> None:
         self.rows: list[Row] = []
         self.broke: dict[int, int] = {}

@@ -28,7 +28,7 @@ from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
 from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, Wait, origin
-from swaplab.explore.values import NEVER_CHANGES, contents, instead_of, is_fine, mutable_in
+from swaplab.explore.values import NEVER_CHANGES, contents, instead_of, is_fine, mutable_in, told
 from swaplab.explore.watchdog import limit, watchdog
 from swaplab.kernel.sync.bugs import (
     Broken,
@@ -78,6 +78,7 @@ QUEUED = WRITE | RMW | LOCK
 GIVE = WRITE | RELEASE | LOCK
 ENDS_MAX = 1000
 """How often a task is told to end that catches it."""
+AGAIN = "tasks and setup have to do the same again, so no time, no random numbers, and nothing that outlives them"
 OUTSIDE = "was made outside setup and tasks, so that it outlives an execution: make it in setup"
 END = "the end"
 """Among notes: whoever goes on now is told to end."""
@@ -118,8 +119,12 @@ class Explorer:
         finished: whether all tasks have ended, and none of them by a bug.
         is_inside: whether the program is running: its setup, a task or an invariant.
         is_naming: whether to look at the names of parts that are made: those of setup are the same every time.
+        is_repeating: whether a sample of executions is run twice, to see whether they come to the same.
+        gave_up: whether the strategy did.
         have_met: whether two tasks have touched the same in any execution.
     """
+
+    is_repeating = True
 
     def __init__(self, program: Program[Any], strategy: Strategy) -> None:
         self.program = program
@@ -130,6 +135,7 @@ class Explorer:
         self._raced: list[Found] = []
         insist_sound(program)
         self._executions = 0
+        self._told: list[object] = []
         self._parts_of_setup: frozenset[Variable] = frozenset()
         self.have_met = False
         self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
@@ -140,6 +146,7 @@ class Explorer:
     def _reset(self, prefix: int) -> None:
         self._release_all()
         self.history.truncate(prefix)
+        del self._told[prefix:]
         self.prefix = 0
         self.depth = 0
         self.tasks = {}
@@ -147,7 +154,7 @@ class Explorer:
         self._raced = [found for found in self._raced if found.event < prefix]
         self.found = [*self._raced]
         self.error: BaseException | None = None
-        self.can_go_on = self.finished = self.is_inside = self._is_ending = False
+        self.can_go_on = self.finished = self.gave_up = self.is_inside = self._is_ending = False
         self.state: Any = None
         self._starting = True
         self._doing = "setup"
@@ -228,6 +235,34 @@ class Explorer:
         Raises:
             ProgramError: the program does not do the same again, never ends, or fails.
         """
+        self._execute(prefix)
+        if self.is_repeating and self._is_sample and not self.gave_up:
+            before = self._outcome()
+            self._execute(len(self.history.events))
+            self._insist_same(before, self._outcome())
+
+    def _outcome(self) -> dict[str, object]:
+        """Return what an execution comes to."""
+        tasks = {f"what {task.name} returns": told(task.told) for task in self.tasks.values()}
+        return tasks | {
+            "what breaks": sorted(f"{found.bug.title}: {found.bug}" for found in self.found),
+            "whether all ends": self.finished,
+        }
+
+    def _insist_same(self, before: dict[str, object], after: dict[str, object]) -> None:
+        """Insist that an execution that is run again comes to the same.
+
+        Raises:
+            ProgramError: it does not.
+        """
+        for what, was in before.items():
+            if after.get(what) != was:
+                now = after.get(what)
+                raise ProgramError(
+                    f"{self.program.name}: {what} is {now!r}, and was {was!r} when the same was done before: {AGAIN}"
+                )
+
+    def _execute(self, prefix: int) -> None:
         self._reset(prefix)
         self.is_inside = True
         try:
@@ -250,7 +285,7 @@ class Explorer:
 
     def _set_up(self) -> object:
         self._executions += 1
-        self.is_naming = self._executions & self._executions - 1 == 0
+        self.is_naming = self._is_sample = self._executions & self._executions - 1 == 0
         state = self.program.setup()
         self._run_deferred()
         if raised := self._raised():
@@ -397,8 +432,7 @@ class Explorer:
         if task and not task.done and self.accesses(task) == event.accesses:
             return task
         self.error = ProgramError(
-            f"{self.program.name}: step {number} is not what it was when the same was done before. Tasks and setup have"
-            " to do the same again: no time, no random numbers, no state that outlives them"
+            f"{self.program.name}: step {number} is not what it was when the same was done before: {AGAIN}"
         )
         return None
 
@@ -412,6 +446,7 @@ class Explorer:
             return None
         try:
             task = self.strategy.pick(self)
+            self.gave_up = task is None
         except ProgramError as error:
             self.error = error  # not raised here, where the program could catch it
             return None
@@ -823,27 +858,32 @@ class Explorer:
 
     def read(self, thing: Shared, name: str, mode: int) -> Any:
         """Read a field."""
-        self._access(thing, name, mode, "read")
+        is_step = self._access(thing, name, mode, "read")
         try:
-            return thing.__dict__[name]
+            value = thing.__dict__[name]
         except KeyError:
             raise AttributeError(f"{thing.label} has no {name} yet") from None
+        if is_step:
+            self._tell(self.task, "read", (thing, name), value)
+        return value
 
     def write(self, thing: Shared, name: str, mode: int, value: Any) -> None:
         """Write a field."""
         if self.task and not is_fine(value) and "_made" in thing.__dict__:
             self._insist_published(self.task, f"{thing.label}.{name}", value)
-        self._access(thing, name, mode, "write")
+        if self._access(thing, name, mode, "write"):
+            self._tell(self.task, "write", (thing, name), value)
         thing.__dict__[name] = value
 
     def look(self, thing: Shared) -> None:
         """Look whether an object is alive."""
         self._access(thing, LIFE, READ, "read")
 
-    def _access(self, thing: Shared, name: str, mode: int, what: str) -> None:
+    def _access(self, thing: Shared, name: str, mode: int, what: str) -> bool:
+        """Take a step that touches a field; return whether it was one, and not part of setup or of the making."""
         task = self.task
         if task is None or ("_made" not in thing.__dict__ and not self._is_made(thing, task)):
-            return
+            return False
         if not self._again(task, what, thing, name):
             task.accesses = self._touch(thing, name, mode)
             task.caller = _caller()
@@ -852,6 +892,25 @@ class Explorer:
                 self.history.ordering.points(task.last, things)
         if "_freed" in thing.__dict__:
             raise UseAfterFree(f"{thing.label}{'.' * bool(name)}{name} is used after it was freed")
+        return True
+
+    def _tell(self, task: Task | None, what: str, target: Part | tuple[Shared, str], value: object) -> None:
+        """Compare what a task is told, or stores, with what it was when the same was done before."""
+        if task is None:
+            return
+        number, now = task.last, value if type(value) in NEVER_CHANGES else told(value)
+        if number >= self.prefix:
+            self._told.extend([None] * (number - len(self._told)))
+            self._told.append(now)
+            return
+        before = self._told[number]
+        if before == now and type(before) is type(now):
+            return
+        name = target.label if isinstance(target, Part) else f"{target[0].label}.{target[1]}"
+        raise Refused(
+            f"{task.name}: {what} {name} comes to {now!r}, and came to {before!r} when the same was done before:"
+            f" {AGAIN}"
+        )
 
     def free(self, thing: Shared) -> None:
         """End the life of an object."""
@@ -891,6 +950,7 @@ class Explorer:
         for each in (each for each, _ in mode.parts(part, *args)) if isinstance(mode, Several) else (part,):
             self._insist_alive(each)
         task.result = found = do(part, *args)
+        self._tell(task, what, part, (*args, found) if args else found)
         if is_new and (things := _pointed(found)):
             self.history.ordering.points(task.last, things)
         return found

@@ -26,7 +26,7 @@ import numpy as np
 from swaplab.kernel.sync.runtime import operation
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["NEVER_CHANGES", "contents", "instead_of", "is_fine", "mutable_in"]
+__all__ = ["NEVER_CHANGES", "contents", "instead_of", "is_fine", "mutable_in", "told"]
 
 NEVER_CHANGES = frozenset(
     (int, str, bytes, float, bool, complex, type(None), range, slice, type(Ellipsis), type(NotImplemented))
@@ -64,6 +64,21 @@ def is_fine(value: object) -> bool:
     if isinstance(value, Part):
         return value.owner is None or "_made" in value.owner.__dict__
     return mutable_in(value) is None
+
+
+def told(value: object) -> object:
+    """Return what can be compared of a value with what it was in another execution."""
+    if type(value) in NEVER_CHANGES or isinstance(value, Enum):
+        return value
+    if isinstance(value, Shared):
+        return f"{value.label} (object {value.__dict__.get('_number')})"
+    if isinstance(value, Part):
+        return f"{value.name} of {told(value.owner)}"
+    if isinstance(value, tuple | list | dict):
+        return tuple(told(each) for each in (value.items() if isinstance(value, dict) else value))
+    if isinstance(value, np.generic | msgspec.Struct) or is_dataclass(value):
+        return repr(value)
+    return getattr(value, "__qualname__", type(value).__name__)
 
 
 def contents(part: Part) -> Iterator[object]:
