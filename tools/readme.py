@@ -100,7 +100,8 @@ def matrix() -> str:
     for each in verdicts("offline"):
         verdict = each["verdict"]
         kinds = ", ".join(dict.fromkeys(each["kind"] for each in verdict.get("violations", [])))
-        kind = f"**violated**: {kinds}" if kinds else "holds, complete"
+        more = "; more may break" if kinds and verdict["limit"] else ""
+        kind = f"**violated**: {kinds}{more}" if kinds else "holds, complete"
         rows.append(f"| {each['label']} | {kind} | {verdict['effort']['executions']:,} |")
     return "\n".join(rows)
 
