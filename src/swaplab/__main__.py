@@ -1,6 +1,6 @@
-"""The program: until all that a command takes is imported, a signal ends it at once and without a word.
+"""The program: before a command begins, and after its end, a signal ends it at once and without a word.
 
-An import may swallow the exception that a signal would be, and it has nothing to clean up yet.
+An import may swallow the exception that a signal would be, and there is nothing to clean up yet, or any more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ def main() -> None:
     if command.isidentifier() and importlib.util.find_spec(f"swaplab.cli.{command}"):
         importlib.import_module(f"swaplab.cli.{command}")
     signal.signal(signal.SIGINT, before)
-    run()
+    try:
+        run()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -82,8 +82,8 @@ app.command(
 def main() -> None:
     """Run the command line: status 2 on what the user can mend, 141 when nobody reads on, 128 + n on signal n."""
     _open_streams()
-    end_on_signals()
     try:
+        end_on_signals()
         _run(sys.argv[1:])
     except BrokenPipeError:
         _leave(128 + signal.SIGPIPE)
