@@ -18,14 +18,19 @@ branch of the tree that takes its place for what it does not touch stands in for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from swaplab.explore.found import Findings
 from swaplab.explore.history import Accesses, dependent
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
+<<<<<<< HEAD
 from swaplab.explore.verdict import EVERY_TRACE
+=======
+from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
+>>>>>>> 017fd6b (Ask once for each order of a race, and look ahead only where it can matter: a third of the executions of a large program)
 
 __all__ = ["Branch", "Node", "OptimalSearch", "Step", "insert", "still_asleep", "without"]
 
@@ -63,11 +68,17 @@ class Node:
         sleep: steps that lead to executions which were run, by who takes them.
         taken: the step that the present execution takes.
         others: steps still to be taken.
+        asked: steps taken here, each with tasks whose steps were to be run instead, in turn.
     """
 
     sleep: dict[int, Accesses]
     taken: Branch
     others: list[Branch]
+    asked: set[tuple[int, ...]] = field(default_factory=set)
+
+    def copy(self) -> Node:
+        """Return one that shares nothing with this, to be asked anew."""
+        return Node({**self.sleep}, deepcopy(self.taken), deepcopy(self.others))
 
 
 class LookAhead:
@@ -216,18 +227,17 @@ class OptimalSearch:
     def _reverse_races(self, explorer: Explorer) -> None:
         """Remember what to run so that each race is run the other way round."""
         events = explorer.history.events
-        moving: list[tuple[int, list[Step]]] = []
-        for number, event in enumerate(events):
-            for first in event.races:
-                names = sorted((events[first].label, event.label))
-                self.reordered.add((names[0], names[1]))
-                if not event.wakers or self._is_woken(explorer, event.wakers, first):
-                    last = Step(number, event.task, event.accesses, event.before)
-                    sequence = [*self._without(explorer, first, number), last]
-                    if event.moves:
-                        moving.append((first, sequence))
-                    else:
-                        self._want(first, sequence)
+        moving: list[tuple[int, list[Step], bool]] = []
+        for first, number in self._races(explorer):
+            names = sorted((events[first].label, events[number].label))
+            self.reordered.add((names[0], names[1]))
+            event = events[number]
+            last = Step(number, event.task, event.accesses, event.before)
+            sequence = [*self._without(explorer, first, number), last]
+            if event.moves:
+                moving.append((first, sequence, event.roams))
+            else:
+                self._want(first, sequence)
         for task in explorer.tasks.values():
             holder = task.lock.holder if task.lock and not task.done else None
             if isinstance(holder, Task):
@@ -237,9 +247,36 @@ class OptimalSearch:
                     last = Step(len(events), task.number, task.accesses, before)
                     self._want(taken, [*self._without(explorer, taken, last.number), last])
         # Only now, as finding out what they touch takes other executions.
-        for first, sequence in moving:
-            sequence[-1].accesses = self._look_ahead(explorer, first, sequence)
-            self._want(first, sequence)
+        for first, sequence, roams in moving:
+            if roams or self._may_be_new(first, sequence):
+                sequence[-1].accesses = self._look_ahead(explorer, first, sequence)
+                self._want(first, sequence)
+
+    def _races(self, explorer: Explorer) -> Iterator[tuple[int, int]]:
+        """Return the races of an execution that can be reversed, but those whose other order was asked for before."""
+        events = explorer.history.events
+        without: dict[int, list[int]] = {}
+        for number, event in enumerate(events):
+            for first in event.races:
+                if first not in without:
+                    without[first] = [*explorer.history.without(first)]
+                node = self.nodes[first]
+                asked = (node.taken.task, event.task, *(events[each].task for each in without[first] if each != number))
+                if asked in node.asked:
+                    continue
+                node.asked.add(asked)
+                if not event.wakers or self._is_woken(event.wakers, first, without[first]):
+                    yield first, number
+
+    def _may_be_new(self, depth: int, sequence: list[Step]) -> bool:
+        """Tell whether a sequence is new at a state, in whichever way its last step touches what it does."""
+        *between, last = sequence
+        for kind in (READ, WRITE, COMMUTE):
+            accesses = tuple((variable, kind) for variable, _ in last.accesses)
+            step = Step(last.number, last.task, accesses, last.needed)
+            if _is_new(self.nodes[depth], _settled([*between, step])):
+                return True
+        return False
 
     def _look_ahead(self, explorer: Explorer, depth: int, sequence: list[Step]) -> Accesses:
         """Return what the last step of a sequence touches if the sequence is run at a state."""
@@ -251,11 +288,9 @@ class OptimalSearch:
         return ahead.accesses
 
     @staticmethod
-    def _is_woken(explorer: Explorer, wakers: int, first: int) -> bool:
+    def _is_woken(wakers: int, first: int, without: list[int]) -> bool:
         """Tell whether a change is left that wakes a task if nothing happens that depends on event `first`."""
-        if wakers & ((1 << first) - 1):
-            return True
-        return any(wakers >> number & 1 for number in explorer.history.without(first))
+        return bool(wakers & ((1 << first) - 1)) or any(wakers >> number & 1 for number in without)
 
     @staticmethod
     def _without(explorer: Explorer, first: int, last: int) -> list[Step]:
@@ -265,17 +300,26 @@ class OptimalSearch:
         return [Step(number, events[number].task, events[number].accesses, pasts[number]) for number in numbers]
 
     def _want(self, depth: int, sequence: list[Step]) -> None:
-        """Have a sequence run at a state; what its last step needs is what is before it in any order."""
-        *between, last = sequence
-        for step in between:
-            if dependent(step.accesses, last.accesses):
-                last.needed |= step.needed
-        self.want(depth, sequence)
+        """Have a sequence run at a state, once it is known what its last step touches."""
+        self.want(depth, _settled(sequence))
 
     def want(self, depth: int, sequence: list[Step]) -> bool:
         """Have a sequence run at a state, unless that was done or will be; return whether it is new there."""
         node = self.nodes[depth]
         return not _is_covered(node.sleep, sequence) and insert(node.others, sequence)
+
+
+def _settled(sequence: list[Step]) -> list[Step]:
+    """Enter what the last step of a sequence needs: whatever it depends on, and what that needs."""
+    *between, last = sequence
+    for step in between:
+        if dependent(step.accesses, last.accesses):
+            last.needed |= step.needed
+    return sequence
+
+
+def _is_new(node: Node, sequence: list[Step]) -> bool:
+    return not _is_covered(node.sleep, sequence) and _place(node.others, sequence) is not None
 
 
 def still_asleep(sleep: dict[int, Accesses], accesses: Accesses) -> dict[int, Accesses]:
@@ -309,8 +353,8 @@ def without(branch: Branch, sequence: list[Step]) -> list[Step] | None:
     return None if at is None else sequence[:at] + sequence[at + 1 :]
 
 
-def insert(branches: list[Branch], sequence: list[Step]) -> bool:
-    """Add a sequence to a tree, unless one that does the same is there; return whether it was added."""
+def _place(branches: list[Branch], sequence: list[Step]) -> tuple[list[Branch], list[Step]] | None:
+    """Return where in a tree a sequence belongs, and what is left of it there; none if what does the same is there."""
     level = branches
     while sequence:
         for branch in level:
@@ -318,13 +362,22 @@ def insert(branches: list[Branch], sequence: list[Step]) -> bool:
             if rest is None:
                 continue
             if not branch.branches:
-                return False
+                return None
             sequence, level = rest, branch.branches
             break
         else:
-            for step in sequence:
-                branch = Branch(step.task, step.accesses)
-                level.append(branch)
-                level = branch.branches
-            return True
-    return False
+            return level, sequence
+    return None
+
+
+def insert(branches: list[Branch], sequence: list[Step]) -> bool:
+    """Add a sequence to a tree, unless one that does the same is there; return whether it was added."""
+    place = _place(branches, sequence)
+    if place is None:
+        return False
+    level, rest = place
+    for step in rest:
+        branch = Branch(step.task, step.accesses)
+        level.append(branch)
+        level = branch.branches
+    return True

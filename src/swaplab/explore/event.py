@@ -30,7 +30,8 @@ class Event:
         accesses: what it touched, and how.
         opener: for the release of a lock, the event that took it; -1 for others.
         waits: whether it takes a lock, and could not while another task held it.
-        moves: whether what it touches depends on the state.
+        moves: whether how it touches something depends on the state,
+        roams: or even what it touches.
         before: bits of the events it depends on, as far as they are of the same task or it waited for them.
         what, owner, member: the operation, the number of the object it is done to, 0 for none, and what of that.
         name: of the task.
@@ -48,6 +49,7 @@ class Event:
     opener: int
     waits: bool
     moves: bool
+    roams: bool
     before: int
     what: str
     owner: int

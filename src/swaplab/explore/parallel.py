@@ -16,7 +16,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import dropwhile, takewhile
 from multiprocessing import get_context
@@ -121,7 +120,7 @@ class Helper(OptimalSearch):
         last = next((depth for depth in range(first, len(self.nodes)) if self.nodes[depth].others), None)
         if last is None:
             return []
-        given = deepcopy(self.nodes[first : last + 1])
+        given = [node.copy() for node in self.nodes[first : last + 1]]
         self.nodes[last].others.clear()
         self.base = last
         return given
@@ -290,7 +289,7 @@ class ParallelSearch(OptimalSearch):
         """Have others run what is left; return whether they did. If anything breaks, nothing has happened."""
         plan = Plan()
         path = tuple(node.taken.task for node in self.nodes)
-        for depth, node in enumerate(deepcopy(self.nodes)):
+        for depth, node in enumerate(node.copy() for node in self.nodes):
             plan.add(path[:depth], node, is_taken=depth < len(path) - 1)
         reports: list[Report] = []
         executions = self.executions

@@ -479,6 +479,7 @@ class Explorer:
             task.opener,
             task.lock is not None,
             task.moving is not None,
+            task.moving is not None and isinstance(task.moving[1], Several),
             before,
             task.what,
             self._number(task.owner) if task.owner else 0,
