@@ -11,8 +11,10 @@ import pytest
 from tests.explore.enumerator.generate import THEMES, random_program
 from tests.explore.enumerator.orders import TooMany
 from tests.explore.observations import against_every_order, against_every_trace, findings
+from tests.kernel.side_by_side import SWAPPED, machine
 
-from swaplab.explore import EveryObservation, Program, explore
+from swaplab.explore import EveryObservation, Holds, Program, explore
+from swaplab.kernel.machine import Machine
 from swaplab.kernel.sync import WRITE_ONCE, Shared, SpinLock
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
@@ -83,6 +85,24 @@ def test_an_eighth_of_the_traces() -> None:
     assert few.complete
     assert all_of_them.complete
     assert few.effort.executions * 8 <= all_of_them.effort.executions
+
+
+def fault_of(path: str) -> Callable[[Machine], object]:
+    def fault(system: Machine) -> bytes:
+        with system.tree:
+            cgroup = system.cgroups[path]
+        return cgroup.read(SWAPPED)
+
+    return fault
+
+
+def test_two_faults_of_a_whole_machine_end() -> None:
+    """Every trace of them are more than 28,000."""
+    tasks = {"CPU0": fault_of("parent/child"), "CPU1": fault_of("parent")}
+    agree = {"all parts of the machine agree": lambda system: system.validate() is None}
+    verdict = explore(Program("two faults", machine, tasks, agree), EveryObservation(), executions_max=100)
+    assert isinstance(verdict, Holds)
+    assert verdict.effort.search == "every observation"
 
 
 def lock_last(system: System) -> None:
