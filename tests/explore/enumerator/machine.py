@@ -554,7 +554,7 @@ def _swap_pointer(on: _Doing, variable: Any, new: str | None) -> None:
     on.tell_object(found)
 
 
-# Elements: of a table its keys too, in the order they were added
+# Elements: of a table its keys too
 
 
 def _find_at(on: _Doing, at: int, wanted: int) -> None:
@@ -574,7 +574,7 @@ def _table_get(on: _Doing, key: int) -> None:
 def _table_set(on: _Doing, key: int, value: Any) -> None:
     keys = on.world["T"]
     on.change(f"T[{key}]", on.value(value))
-    on.change("T", keys if key in keys else (*keys, key))
+    on.change("T", tuple(sorted({*keys, key})))
 
 
 def _table_pop(on: _Doing, key: int) -> None:

@@ -13,8 +13,6 @@ from tests.explore.enumerator.orders import TooMany
 PROGRAMS = 12
 NAMINGS_MAX = 6
 STATES_MAX = 800
-APART = ("tables",)
-"""Where they do not agree yet: the order of a table's keys."""
 
 
 COUNT: Statement = ("loop", (("atomic_read", "n"), ("try_cmpxchg", "n", ("+", 0), ("+", 1))), 1)
@@ -73,7 +71,7 @@ def namings(program: Program, seed: int) -> list[tuple[int, ...]]:
     return found if len(found) <= NAMINGS_MAX else Random(seed).sample(found, NAMINGS_MAX)  # noqa: S311
 
 
-@pytest.mark.parametrize("theme", [theme for theme in THEMES if theme not in APART])
+@pytest.mark.parametrize("theme", THEMES)
 def test_they_agree(theme: str) -> None:
     compared = 0
     for seed in range(PROGRAMS):

@@ -111,7 +111,7 @@ def world(system: System, objects: list[Shared]) -> dict[Any, Any]:
     found |= {"ptr": _name(system.ptr), "p": _name(system.p.target)}
     found |= {index: _name(system.X.items.get(index)) for index in (0, 1)}
     found |= {f"{name}[{at}]": getattr(system, name).items[at] for name in "EZ" for at in (0, 1)}
-    found |= {f"T[{key}]": system.T.items.get(key) for key in (0, 1)} | {"T": tuple(system.T.items)}
+    found |= {f"T[{key}]": system.T.items.get(key) for key in (0, 1)} | {"T": tuple(sorted(system.T.items))}
     ref = system.ref
     found["ref"] = (ref.count, ref.is_dying, ref.is_atomic, ref.is_counted)
     for thing in (each for each in objects if isinstance(each, Thing)):

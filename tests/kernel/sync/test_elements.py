@@ -41,8 +41,8 @@ def test_table() -> None:
         None,
         True,
         False,
-        (2, 1),
-        [2, 1],
+        (1, 2),
+        [1, 2],
         2,
     )
     assert (table.pop(2), table.pop(2), table.keys()) == ("two", None, (1,))

@@ -204,8 +204,8 @@ class Table(Elements, Generic[K, T]):
 
     @operation(READ | PLAIN, "keys")
     def keys(self) -> tuple[K, ...]:
-        """Return all keys, in the order in which they were added."""
-        return tuple(self._items)
+        """Return all keys in ascending order, as additions have no order of their own; numbers come before texts."""
+        return tuple(sorted(self._items, key=lambda key: (isinstance(key, str), key)))
 
     @operation(READ | PLAIN, "len")
     def __len__(self) -> int:
