@@ -26,11 +26,8 @@ from swaplab.explore.found import Findings
 from swaplab.explore.history import Accesses, dependent
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
-<<<<<<< HEAD
 from swaplab.explore.verdict import EVERY_TRACE
-=======
 from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
->>>>>>> 017fd6b (Ask once for each order of a race, and look ahead only where it can matter: a third of the executions of a large program)
 
 __all__ = ["Branch", "Node", "OptimalSearch", "Step", "insert", "still_asleep", "without"]
 
