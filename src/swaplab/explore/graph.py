@@ -127,7 +127,7 @@ class Graph:
         self.states: dict[object, State] = {}
         self.ends: dict[object, State] = {}
         self.steps = 0
-        self._conflicts = self._surprises = -1
+        self._conflicts = self._surprises = self._seen = -1
         self._leaps: list[tuple[State, tuple[Node, ...]]] = []
         self._others: list[int] = []
 
@@ -407,11 +407,7 @@ class Graph:
         if self._conflicts == learned.conflicts:
             return
         self._conflicts = learned.conflicts
-        self._others = [0] * len(learned.used)
-        for slot in range(len(learned.used)):
-            for other, mask in enumerate(learned.used):
-                if other != slot:
-                    self._others[slot] |= mask
+        self._look_around()
         left = []
         for state, passed in self._leaps:
             if all(self._is_apart(node) for node in passed[1:]):
@@ -421,8 +417,20 @@ class Graph:
                 state.seen = -1
         self._leaps = left
 
+    def _look_around(self) -> None:
+        """Enter what all other tasks do, by slot."""
+        learned = self.learned
+        self._seen = learned.conflicts
+        self._others = [0] * len(learned.used)
+        for slot in range(len(learned.used)):
+            for other, mask in enumerate(learned.used):
+                if other != slot:
+                    self._others[slot] |= mask
+
     def _look_at(self, state: State) -> list[State]:
         """Take the steps that have to be taken from a state; return states that are new."""
+        if self._seen != self.learned.conflicts:
+            self._look_around()
         state.seen = self.learned.clock
         able = []
         for slot, node in enumerate(state.nodes):
