@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swaplab.explore.event import FREE, KIND, LIFE, Accesses, Event, Variable
+from swaplab.explore.event import FREE, KIND, LIFE, RCU, Accesses, Event, Variable
 from swaplab.explore.ordering import Ordering, Race
 from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
 
@@ -167,7 +167,7 @@ class History:
         """Return what a task has read from event `since` up to event `until`, each with the first event that did.
 
         A lock that it waited for is nothing it has read: it gets that again, whoever has it in between. Nor is what it
-        stored or added to.
+        stored or added to, or that it has begun a read section.
         """
         found: dict[Variable, int] = {}
         for number in range(since, until):
@@ -175,7 +175,7 @@ class History:
             if event.task != task or event.waits or event.opener >= 0 or event.what == "write":
                 continue
             for variable, mode in event.accesses:
-                if mode & (READ | WRITE):
+                if (mode & (READ | WRITE) or event.fails) and variable != RCU:
                     found.setdefault(variable, number)
         return found
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from swaplab.explore.event import WATCH
+from swaplab.explore.event import RCU, WATCH
 from swaplab.explore.found import Found
 from swaplab.explore.guard import guarded, where
 from swaplab.explore.history import FREE, LIFE, Accesses, Event, History, Variable
@@ -1290,9 +1290,9 @@ def _caller() -> str:
 
 
 CALLBACKS = "rcu callbacks"
-RESERVED = frozenset(((0, "rcu"), (0, CALLBACKS), (0, LIFE)))
+RESERVED = frozenset((RCU, (0, CALLBACKS), (0, LIFE)))
 """Variables that are no part's."""
-READER: Accesses = (((0, "rcu"), READ | ACQUIRE | LOCK),)
-GRACE_PERIOD: Accesses = (((0, "rcu"), COMMUTE | RELEASE | STRONG | LOCK),)
+READER: Accesses = ((RCU, READ | ACQUIRE | LOCK),)
+GRACE_PERIOD: Accesses = ((RCU, COMMUTE | RELEASE | STRONG | LOCK),)
 CALLED_BACK: Accesses = (((0, CALLBACKS), COMMUTE | LOCK),)
 BARRIER: Accesses = (((0, CALLBACKS), READ | LOCK),)

@@ -620,8 +620,10 @@ def _get(on: _Doing) -> None:
 
 
 def _tryget(on: _Doing, is_live: bool) -> None:
-    ref = on.read("ref")
+    ref = on.world["ref"]
     is_taken = not (ref.is_counted and ref.references == 0) and not (is_live and ref.is_dead)
+    if ref.is_counted or not is_taken:
+        on.read("ref")  # before, what succeeds only adds
     if is_taken:
         on.change("ref", ref._replace(references=ref.references + 1))
     on.tell(is_taken)

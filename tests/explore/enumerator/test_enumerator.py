@@ -62,6 +62,12 @@ NAMED: dict[str, Program] = {
         (("loop", (READ_X, READ_Y, READ_X), 1),),
         (("write_once", "y", 1), ("write_once", "x", 1)),
     ),
+    "a reference is resurrected": ((("kill",), ("resurrect",)), (("loop", (("tryget_live",),), 1),)),
+    "a try-lock beside a grace period": (
+        (("trylock", "a", ()),),
+        (("loop", (("trylock", "a", ()),), 1),),
+        (("synchronize_rcu",),),
+    ),
     "nobody is left to change it": ((("loop", (READ_X,), 1),), (("write_once", "y", 1),)),
 }
 
