@@ -244,6 +244,7 @@ def test_an_exhibit(tmp_path: Path) -> None:
         ),
         ("x = \n", "expected Python that runs, found SyntaxError"),
         ("\n1 / 0\n", "line 2: expected Python that runs, found ZeroDivisionError"),
+        (f"{RACE}\nx = Program(3, Counter, {{}})\n", "wrong.py, line 27: expected of a program's name a text, found 3"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:

@@ -71,7 +71,7 @@ def ending(error: type[BaseException]) -> Callable[..., None]:
 
 def test_tasks_that_would_not_be_run() -> None:
     refused("mine: expected at least one task, found none")
-    refused("expected of task CPU1 a function, found 7", write, 7)
+    refused("expected of task CPU1 a function that takes the system, found 7", write, 7)
     refused("CPU0 a function that does it all .* a generator", generate)
     refused("CPU0 a function that does it all .* a coroutine", wait)
     refused("CPU0 returns a generator", lambda system: generate(system), write)  # noqa: PLW0108

@@ -12,6 +12,7 @@ from swaplab.errors import SwaplabError
 __all__ = ["Program", "ProgramError", "insist_sound", "wanted"]
 
 S = TypeVar("S")
+NOT_RUN = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 NO_ASSERTIONS = "python -O leaves out the assertions that programs and invariants are made of: run without it"
 
 
@@ -31,7 +32,10 @@ class Program(Generic[S]):
             False or fails an assertion. They return True or False, and nothing else. One that takes two arguments is
             given what each task has returned, too, by the task's name: None of one that crashed.
         control: the same with a safeguard removed, which has to break: if it does not, then that this one holds says
-            nothing.
+            nothing. It has none itself.
+
+    Raises:
+        ProgramError: one of these is something else, or cannot be called like that.
     """
 
     name: str
@@ -40,29 +44,85 @@ class Program(Generic[S]):
     invariants: Mapping[str, Callable[..., bool]] = field(default_factory=dict)
     control: Program[S] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what could not be run, where it is made: later nobody could say where it comes from."""
+        if not isinstance(self.name, str) or not self.name:
+            raise ProgramError(f"expected of a program's name a text, found {_described(self.name)}")
+        _insist_callable(self.name, "setup", self.setup, "a function that takes nothing", 0)
+        _insist_named(self.name, "tasks", self.tasks)
+        _insist_named(self.name, "invariants", self.invariants)
+        for name, task in self.tasks.items():
+            _insist_callable(self.name, f"task {name}", task, "a function that takes the system", 1)
+            if any(is_kind(task) for is_kind in NOT_RUN):
+                raise ProgramError(
+                    f"{self.name}: expected of task {name} a function that does it all when it is called, found one"
+                    f" that returns a generator or a coroutine, of which nothing would be run: {_described(task)}"
+                )
+        expected = "a function that takes the system, and may take what the tasks returned"
+        for sentence, check in self.invariants.items():
+            _insist_callable(self.name, f'invariant "{sentence}"', check, expected, None)
+        if self.control is not None and (not isinstance(self.control, Program) or self.control.control):
+            raise ProgramError(
+                f"{self.name}: expected of control a Program without one, found {_described(self.control)}"
+            )
+
 
 def insist_sound(program: Program[Any]) -> None:
-    """Insist on tasks that can be run, in a Python that checks what it is told to.
+    """Insist on tasks, and on a Python that checks what it is told to.
 
     Raises:
-        ProgramError: there are none, one is no function, or Python was told to leave assertions out.
+        ProgramError: there are none, or Python was told to leave assertions out.
     """
     if not __debug__:
         raise ProgramError(NO_ASSERTIONS)
     if not program.tasks:
         raise ProgramError(f"{program.name}: expected at least one task, found none")
-    for name, task in program.tasks.items():
-        if not callable(task):
-            raise ProgramError(f"{program.name}: expected of task {name} a function, found {task!r}")
-        if inspect.isgeneratorfunction(task) or inspect.iscoroutinefunction(task) or inspect.isasyncgenfunction(task):
+
+
+def _insist_named(program: str, what: str, found: object) -> None:
+    """Insist on a mapping from texts."""
+    if not isinstance(found, Mapping):
+        raise ProgramError(
+            f"{program}: expected of {what} a mapping from names to functions, found {_described(found)}"
+        )
+    for name in found:
+        if not isinstance(name, str) or not name:
             raise ProgramError(
-                f"{program.name}: expected of task {name} a function that does it all when it is called, found one that"
-                " returns a generator or a coroutine, of which nothing would be run"
+                f"{program}: expected of {what} a mapping whose keys are texts, found {_described(name)}"
             )
+
+
+def _insist_callable(program: str, what: str, found: object, expected: str, arguments: int | None) -> None:
+    """Insist on what can be called with so many arguments; None for those that an invariant is given."""
+    if not callable(found):
+        raise ProgramError(f"{program}: expected of {what} {expected}, found {_described(found)}")
+    try:
+        signature = inspect.signature(found)
+    except ValueError:  # of something built in: nobody knows
+        return
+    try:
+        signature.bind(*[None] * (wanted(found) if arguments is None else arguments))
+    except TypeError as error:
+        raise ProgramError(f"{program}: expected of {what} {expected}, found {_described(found)}: {error}") from None
+
+
+def _described(found: object) -> str:
+    """Return what was found: a plain value as it is, a function with its place, of all else the type."""
+    if found is None or isinstance(found, bool | int | float | str):
+        return repr(found)
+    if isinstance(found, Program):
+        return f"a program with one, {found.name}"
+    made = found.__init__ if isinstance(found, type) else found  # type: ignore[misc]  # its own, not a subclass's
+    code = getattr(made, "__code__", None)
+    name = getattr(found, "__qualname__", f"something of the type {type(found).__name__}")
+    return f"{name} ({code.co_filename}, line {code.co_firstlineno})" if code else name
 
 
 def wanted(check: Callable[..., object]) -> int:
     """Return how many arguments an invariant takes: the system, and what the tasks have returned."""
-    taken = inspect.signature(check).parameters.values()
+    try:
+        taken = inspect.signature(check).parameters.values()
+    except ValueError:
+        return 1
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return min(sum(each.kind in positional and each.default is each.empty for each in taken), 2) or 1

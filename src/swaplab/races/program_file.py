@@ -12,8 +12,8 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from swaplab.errors import InputError
-from swaplab.explore import Program
+from swaplab.errors import InputError, SwaplabError
+from swaplab.explore import Program, ProgramError
 from swaplab.explore.guard import refusing_exit
 
 __all__ = ["programs_of"]
@@ -29,6 +29,7 @@ def programs_of(path: Path) -> list[Program[Any]]:
 
     Raises:
         InputError: there is no such file, it fails, has no program, or has programs that cannot be told apart.
+        ProgramError: one of its programs could not be run.
     """
     if not path.is_file():
         raise InputError(path, "a Python file", "no such file")
@@ -52,6 +53,8 @@ def _run(path: Path) -> dict[str, Any]:
     except BaseException as error:
         line = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{path}, line {line[-1]}" if line else path
+        if isinstance(error, SwaplabError):
+            raise ProgramError(f"{where}: {error}") from error
         raise InputError(where, "Python that runs", f"{type(error).__name__}: {error}") from error
     _insist_on_one_binding(path, variables)
     return variables
