@@ -150,6 +150,42 @@ def test_same_bytes(race: Path, tmp_path: Path) -> None:
     assert verdicts[0]["type"] == "violated"
 
 
+PRINTS = """
+import os
+import subprocess
+import sys
+
+print("printed")
+
+
+class Loud(Counter):
+    def __init__(self):
+        super().__init__()
+        sys.__stdout__.write("printed")
+
+
+def loud(counter):
+    os.write(1, b"printed")
+    without_lock(counter)
+
+
+they = [Program(name, Loud, {"CPU0": loud, "CPU1": loud}, {"two": lambda _: print("printed") or True}) for name in "ab"]
+subprocess.run(["echo", "printed"])
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_what_programs_print_is_no_part_of_the_report(tmp_path: Path, processes: str) -> None:
+    (tmp_path / "loud.py").write_text(RACE + PRINTS)
+    found = swaplab("loud.py", "--json", "-j", processes, directory=tmp_path)
+    assert [each["label"] for each in json.loads(found.stdout)] == ["a", "b"]
+    assert found.returncode == 0
+    assert "printed" in found.stderr
+    again = swaplab("loud.py", "-j", processes, "-o", "loud.json", directory=tmp_path)
+    assert "printed" not in again.stdout
+    assert "holds, complete" in again.stdout
+
+
 def test_holds_with_its_control(tmp_path: Path) -> None:
     path = tmp_path / "sound.py"
     path.write_text(f"{RACE}\nsound = program(with_lock, program(without_lock))\n")

@@ -10,7 +10,18 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say, say_json, steps, tell
+from swaplab.cli.common import (
+    Flag,
+    Output,
+    check_output,
+    console,
+    printing_beside,
+    report_beside,
+    say,
+    say_json,
+    steps,
+    tell,
+)
 from swaplab.errors import InputError
 from swaplab.explore import Bounded, Step, Violated
 from swaplab.files import write_whole
@@ -95,19 +106,22 @@ def check(
         return
     if executions is not None and executions < 1:
         raise InputError("--executions", "at least 1", executions)
-    chosen = [(target, n) for target in wanted for n, case in enumerate(cases(target)) if only in case.label]
-    if not chosen:
-        raise InputError("--only", "a part of a program's name", only)
-    with steps("check", len(chosen)) as step:
-        judged = judge_all(
-            chosen, How(executions, first, every_observation), jobs or os.cpu_count() or 1, step, step.say
-        )
+    with printing_beside():
+        judged = _judged(wanted, only, How(executions, first, every_observation), jobs or os.cpu_count() or 1)
     with report_beside(output):
         _show(judged, json, all)
     if output:
         _write(output, judged)
     if status := _status(judged):
         raise SystemExit(status)
+
+
+def _judged(targets: list[str], only: str, how: How, jobs: int) -> list[Judgement]:
+    chosen = [(target, n) for target in targets for n, case in enumerate(cases(target)) if only in case.label]
+    if not chosen:
+        raise InputError("--only", "a part of a program's name", only)
+    with steps("check", len(chosen)) as step:
+        return judge_all(chosen, how, jobs, step, step.say)
 
 
 def _status(judged: list[Judgement]) -> int:
@@ -143,7 +157,9 @@ def _width() -> int:
 
 
 def _write(path: Path, judged: list[Judgement]) -> None:
-    if not (found := encode(judged)):
+    with printing_beside():
+        found = encode(judged)
+    if not found:
         tell(f"swaplab: {path}: not written, since nothing broke")
         return
     with write_whole(path) as partial:
@@ -151,19 +167,20 @@ def _write(path: Path, judged: list[Judgement]) -> None:
 
 
 def _replay(path: Path, targets: list[str], only: str, json: bool) -> None:
-    runs = [run_again(path, each, targets) for each in load(path)]
-    chosen = [each for each in runs if only in each.case.label]
-    if not chosen:
-        raise InputError("--only", f"a part of the name of a program in {path}", only)
-    found = [
-        _Shown(
-            label=each.case.label,
-            kind=each.bug.title if each.bug else "nothing",
-            sentence=str(each.bug or "this execution breaks nothing"),
-            steps=each.recording.steps(each.bug),
-        )
-        for each in chosen
-    ]
+    with printing_beside():
+        runs = [run_again(path, each, targets) for each in load(path)]
+        chosen = [each for each in runs if only in each.case.label]
+        if not chosen:
+            raise InputError("--only", f"a part of the name of a program in {path}", only)
+        found = [
+            _Shown(
+                label=each.case.label,
+                kind=each.bug.title if each.bug else "nothing",
+                sentence=str(each.bug or "this execution breaks nothing"),
+                steps=each.recording.steps(each.bug),
+            )
+            for each in chosen
+        ]
     if json:
         say_json(found)
     else:

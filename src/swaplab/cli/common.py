@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -17,7 +18,19 @@ from swaplab.errors import InputError
 from swaplab.files import check_writable, is_standard_output
 from swaplab.text import shown_lines, to_json
 
-__all__ = ["Flag", "Output", "Steps", "check_output", "console", "report_beside", "say", "say_json", "steps", "tell"]
+__all__ = [
+    "Flag",
+    "Output",
+    "Steps",
+    "check_output",
+    "console",
+    "printing_beside",
+    "report_beside",
+    "say",
+    "say_json",
+    "steps",
+    "tell",
+]
 
 
 WIDTH_MIN = 20  # in less, the help never comes to an end
@@ -83,6 +96,24 @@ def report_beside(output: Path | None) -> Iterator[None]:
     """Have a report go to standard error where the output itself goes to standard output."""
     with redirect_stdout(sys.stderr) if output and is_standard_output(output) else nullcontext():
         yield
+
+
+@contextmanager
+def printing_beside() -> Iterator[None]:
+    """Have all that is printed inside go to standard error: by programs of the user's, whose output is not the report.
+
+    That is so of whoever prints, by Python or not, and of processes that are started meanwhile.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 class Steps:
