@@ -37,6 +37,9 @@ Owed = frozenset[tuple[int, int]]
 class Unknown(Contradiction):
     """What was learned ends here; if that was just run, it should not."""
 
+    def __init__(self) -> None:
+        super().__init__("what was just run is not known")
+
 
 class Waiting(NamedTuple):
     """Who waits for what.
@@ -227,7 +230,7 @@ class Graph:
             new.world = world.copy()
             self._put(new, changes)
         if following.is_special or awaited or state.rest is not None or node.future & RELAXES:
-            self._arrange(new, NOTHING if fails else footprint.changed, footprint, awaited)
+            self._arrange(new, footprint, awaited, fails)
         return new
 
     def _lookup(self, node: Node, before: tuple[int, ...]) -> tuple[Node, Changes, Awaited, bool]:
@@ -251,7 +254,7 @@ class Graph:
 
     # Who waits
 
-    def _arrange(self, new: State, changed: frozenset[int], footprint: Footprint, awaited: Awaited) -> None:
+    def _arrange(self, new: State, footprint: Footprint, awaited: Awaited, fails: bool) -> None:
         """Enter whom a step has wait, and whom it lets go."""
         node = new.passed[0]
         following = new.nodes[node.slot]
@@ -261,7 +264,8 @@ class Graph:
         if following.is_special or awaited:
             owed = self._begin(new, following, owed, awaited)
         if touched or node.future & RELAXES:
-            touched = self._noticed(new, node, footprint.noticed, changed)
+            noticed, changed = (footprint.tried, NOTHING) if fails else (footprint.noticed, footprint.changed)
+            touched = self._noticed(new, node, noticed, changed)
         if owed is not new.waiting.owed or touched is not new.waiting.touched:
             new.waiting = Waiting(owed, touched)
             new.rest = new.waiting.key

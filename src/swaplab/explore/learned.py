@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from random import Random
 from typing import NamedTuple
 
-from swaplab.explore.history import Variable
+from swaplab.explore.event import RCU, Variable
 from swaplab.explore.program import ProgramError
 from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
 
@@ -53,10 +53,11 @@ class Footprint:
         touches: mask of the accesses.
         depends: mask of the accesses that they depend on.
         noticed: variables that a task which relaxes has seen by this.
+        tried: the same if the operation fails.
         changed: variables that wake such tasks by this.
     """
 
-    __slots__ = ("accesses", "changed", "depends", "noticed", "touches", "variables")
+    __slots__ = ("accesses", "changed", "depends", "noticed", "touches", "tried", "variables")
 
     def __init__(self, accesses: tuple[tuple[Variable, int], ...], variables: tuple[int, ...]) -> None:
         self.accesses, self.variables = accesses, variables
@@ -65,7 +66,8 @@ class Footprint:
             self.touches |= TOUCHES[mode & KIND] << 3 * number + 1
             self.depends |= DEPENDS[mode & KIND] << 3 * number + 1
         kinds = [(number, mode & KIND) for number, (_, mode) in zip(variables, accesses, strict=True)]
-        self.noticed = frozenset(number for number, kind in kinds if kind != COMMUTE)
+        self.tried = frozenset(number for number, (name, _) in zip(variables, accesses, strict=True) if name != RCU)
+        self.noticed = self.tried & frozenset(number for number, kind in kinds if kind != COMMUTE)
         self.changed = frozenset(number for number, kind in kinds if kind != READ)
 
 
