@@ -21,7 +21,7 @@ class Found(NamedTuple):
 def found(
     setup: Callable[[], Any],
     tasks: Mapping[str, Callable[[Any], object]],
-    invariants: Mapping[str, Callable[[Any], bool]] | None = None,
+    invariants: Mapping[str, Callable[..., bool]] | None = None,
 ) -> Found:
     """Run them all. Tasks that have nothing in common, which is refused, have one."""
     try:

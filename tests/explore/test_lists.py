@@ -151,11 +151,15 @@ def test_an_empty_list_is_only_read() -> None:
 def test_who_walks_sees_what_is_there_by_then() -> None:
     seen = set()
 
-    def walk(system: System) -> None:
+    def walk(system: System) -> str:
         with system.lock:
-            seen.add("".join(item.name for item in system.one))
+            return "".join(item.name for item in system.one)
 
-    assert not found(System, {"CPU0": walk, "CPU1": locked(unlink("B"))}).kinds
+    def note(_: System, told: dict[str, str]) -> bool:
+        seen.add(told["CPU0"])
+        return True
+
+    assert not found(System, {"CPU0": walk, "CPU1": locked(unlink("B"))}, {"noted": note}).kinds
     assert seen == {"ABC", "AC"}
 
 

@@ -120,7 +120,7 @@ OUTSIDE = System()
 
 def test_objects_that_outlive_an_execution() -> None:
     refused(
-        r"System was made outside setup and tasks.*make it in setup.*in write\)", write, lambda system: write(OUTSIDE)
+        r"OUTSIDE, a System, was made outside setup and tasks.*make it in setup", write, lambda system: write(OUTSIDE)
     )
 
 

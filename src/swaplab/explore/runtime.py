@@ -25,6 +25,7 @@ from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.ordering import OBJECT_SHIFT, Race
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
+from swaplab.explore.reach import Reach
 from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, Wait, origin
@@ -136,6 +137,7 @@ class Explorer:
         insist_sound(program)
         self._executions = 0
         self._told: list[object] = []
+        self._reach: Reach | None = None
         self._parts_of_setup: frozenset[Variable] = frozenset()
         self.have_met = False
         self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
@@ -274,6 +276,8 @@ class Explorer:
             if self.finished:
                 self._check()
             self._check_lock_orders()
+            if self._reach:
+                self._reach.insist_same()
         except BaseException as error:
             self.error = self.error or error
         self._clean_up()
@@ -305,6 +309,9 @@ class Explorer:
             for value in contents(part):
                 self._insist_constant(part.label, value)
         self._parts_of_setup = frozenset(self._parts)
+        if self._reach is None:
+            kinds = dict.fromkeys(type(thing) for thing in self.objects)
+            self._reach = Reach([*self.program.tasks.values(), *kinds])
 
     def _run_deferred(self) -> None:
         while self._deferred:
