@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from swaplab.errors import InputError
 from swaplab.explore.program import NO_ASSERTIONS
+from swaplab.races.cases import How, fingerprint, judge
+from swaplab.races.schedules import encode, load, replay
 
 RACE = """
 from swaplab import Program
@@ -299,6 +304,11 @@ def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
         (["missing.py"], "expected a Python file, found no such file"),
         (["walker-skip-after-unlock", "--executions", "0"], "expected at least 1, found 0"),
         (["my_race.py", "--replay", "my_race.py"], "my_race.py: expected schedules that swaplab check -o wrote"),
+        (
+            ["my_race.py", "--replay", "a.json"],
+            "a.json: expected schedules that swaplab check -o wrote, found no such file",
+        ),
+        (["my_race.py", "--replay", "."], ".: expected schedules that swaplab check -o wrote, found is a directory"),
     ],
 )
 def test_bad_input(race: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -315,3 +325,61 @@ def test_a_schedule_that_does_not_fit(race: Path, tmp_path: Path) -> None:
     found = swaplab("my_race.py", "--replay", "race.json", directory=tmp_path)
     assert found.returncode == 2
     assert "race.json: the schedule does not fit: step 1 can be of 0 (CPU0), 1 (CPU1), and it says 7" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda all: all[0]["schedule"]["choices"].clear(),
+            "both were counted, found one of without_lock that comes to no",
+        ),
+        (
+            lambda all: all[0]["schedule"]["choices"].pop(),
+            "found one of without_lock that comes to nothing that breaks",
+        ),
+        (lambda all: all[0]["schedule"].update(choices=[0, 0, 1, 1]), "that comes to nothing that breaks"),
+        (
+            lambda all: all[0].update(kind="leak"),
+            "leak: both were counted, found one of without_lock that comes to inv",
+        ),
+        (
+            lambda all: all[0].update(sentence="x"),
+            "broken: x, found one of without_lock that comes to invariant broken: b",
+        ),
+        (lambda all: all.clear(), "expected schedules that swaplab check -o wrote, found none"),
+    ],
+)
+def test_a_schedule_comes_to_what_its_file_says(tmp_path: Path, change: Callable[[Any], object], message: str) -> None:
+    (target := tmp_path / "my_race.py").write_text(f"{RACE}\nbroken = program(without_lock)\n")
+    file = tmp_path / "race.json"
+    file.write_bytes(encode([judge(str(target), 0, How())]))
+    prints = {str(target): fingerprint(str(target))}
+    assert [replay(file, each, prints).bug.title for each in load(file)] == ["invariant broken"]
+    schedules = json.loads(file.read_text())
+    change(schedules)
+    file.write_text(json.dumps(schedules))
+    with pytest.raises(InputError, match=r"race\.json: expected schedules") as found:
+        replay(file, load(file)[0], prints)
+    assert message in str(found.value)
+
+
+def test_a_schedule_is_of_what_the_program_imports_too(tmp_path: Path) -> None:
+    for package in (tmp_path / "beside", tmp_path / "space"):
+        package.mkdir()
+    (tmp_path / "beside/__init__.py").write_text(RACE)
+    (tmp_path / "space/deep.py").write_text("")
+    (tmp_path / "other.py").write_text("")
+    (target := tmp_path / "my_race.py").write_text(
+        "import beside, space.deep\nx = beside.program(beside.without_lock)\n"
+    )
+    (tmp_path / "another.py").write_text("import other\nfrom my_race import x\n")
+    before = fingerprint(str(target))
+    fingerprint(str(tmp_path / "another.py"))
+    assert fingerprint(str(target)) == before, "another program of the folder imports more"
+    (tmp_path / "other.py").write_text("#")
+    assert fingerprint(str(target)) == before, "nothing to do with it"
+    for name in ("my_race.py", "beside/__init__.py", "space/deep.py"):
+        (path := tmp_path / name).write_text(path.read_text() + "# and more\n")
+        assert fingerprint(str(target)) != before, name
+        before = fingerprint(str(target))

@@ -25,7 +25,7 @@ from swaplab.cli.common import (
 from swaplab.errors import InputError
 from swaplab.explore import Bounded, Step, Violated
 from swaplab.files import write_whole
-from swaplab.races.cases import How, Judgement, cases, judge_all
+from swaplab.races.cases import How, Judgement, cases, fingerprint, judge_all
 from swaplab.races.museum import exhibits
 from swaplab.races.schedules import encode, load
 from swaplab.races.schedules import replay as run_again
@@ -168,15 +168,16 @@ def _write(path: Path, judged: list[Judgement]) -> None:
 
 def _replay(path: Path, targets: list[str], only: str, json: bool) -> None:
     with printing_beside():
-        runs = [run_again(path, each, targets) for each in load(path)]
+        schedules, prints = load(path), {target: fingerprint(target) for target in targets}
+        runs = [run_again(path, each, prints) for each in schedules]
         chosen = [each for each in runs if only in each.case.label]
         if not chosen:
             raise InputError("--only", f"a part of the name of a program in {path}", only)
         found = [
             _Shown(
                 label=each.case.label,
-                kind=each.bug.title if each.bug else "nothing",
-                sentence=str(each.bug or "this execution breaks nothing"),
+                kind=each.bug.title,
+                sentence=str(each.bug),
                 steps=each.recording.steps(each.bug),
             )
             for each in chosen
@@ -187,5 +188,5 @@ def _replay(path: Path, targets: list[str], only: str, json: bool) -> None:
         width = _width()
         for each in found:
             say(f"{fill(each.label, width)}\n\n{diagram(each.steps, each.kind, each.sentence, width)}\n")
-    if any(each.bug and each.case.holds is not False for each in chosen):
+    if any(each.case.holds is not False for each in chosen):
         raise SystemExit(BROKEN)

@@ -20,7 +20,7 @@ from swaplab.explore import EveryObservation, Program, ProgramError, Verdict, Vi
 from swaplab.process import die_with_parent
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
-from swaplab.races.program_file import programs_of
+from swaplab.races.program_file import programs_of, sources_of
 
 __all__ = ["Case", "How", "Judgement", "cases", "fingerprint", "judge", "judge_all"]
 
@@ -109,10 +109,14 @@ def _with_control(program: Program[Any]) -> list[Case]:
 def fingerprint(target: str) -> str:
     """Return what tells a target's programs from others, and from what they were before they were changed.
 
-    It is that of the file's bytes, wherever it is; of what comes with swaplab, that of races and kernel.
+    It is that of the bytes of the file and of what it imports from beside it, wherever that is; of what comes with
+    swaplab, that of races and kernel.
+
+    Raises:
+        InputError: there is no such file, or it is wrong.
     """
     if target.endswith(".py"):
-        sources = [Path(target)]
+        sources = sources_of(Path(target))
     else:
         folders = [Path(folder) for package in (races, kernel) for folder in package.__path__]
         sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]

@@ -7,19 +7,41 @@ import runpy
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any
+from typing import Any, NamedTuple
 
 from swaplab.errors import InputError, SwaplabError
 from swaplab.explore import Program, ProgramError
 from swaplab.explore.guard import refusing_exit
 
-__all__ = ["programs_of"]
+__all__ = ["programs_of", "sources_of"]
 
-_beside: list[Path] = []
-"""The directory whose modules the file that was run last may import."""
+
+class _Last(NamedTuple):
+    """The file that was run last.
+
+    Attributes:
+        folder: where it is, and what it may import.
+        others: modules that were there before.
+    """
+
+    folder: Path
+    others: frozenset[str]
+
+    def imported(self) -> dict[str, Path]:
+        """Return the files of the modules that come from beside the file, in order of the modules' names."""
+        found = {}
+        for name in sorted(sys.modules.keys() - self.others):
+            stem = self.folder.joinpath(*name.split("."))
+            for source in (stem.with_suffix(".py"), stem / "__init__.py"):
+                if getattr(sys.modules[name], "__file__", None) == str(source):
+                    found[name] = source
+        return found
+
+
+_last: list[_Last] = []
 
 
 def programs_of(path: Path) -> list[Program[Any]]:
@@ -44,9 +66,21 @@ def programs_of(path: Path) -> list[Program[Any]]:
     return chosen
 
 
+def sources_of(path: Path) -> list[Path]:
+    """Run a file, and return it and the files of all that it imports from beside it.
+
+    Raises:
+        InputError: there is no such file, it fails, or has programs that cannot be told apart.
+        ProgramError: one of its programs could not be run.
+    """
+    programs_of(path)
+    return [path, *_last[-1].imported().values()]
+
+
 def _run(path: Path) -> dict[str, Any]:
+    _begin(path.resolve().parent)
     try:
-        with refusing_exit(), _as_script(path):
+        with refusing_exit():
             variables = runpy.run_path(str(path))
     except KeyboardInterrupt:
         raise
@@ -60,20 +94,16 @@ def _run(path: Path) -> dict[str, Any]:
     return variables
 
 
-@contextmanager
-def _as_script(path: Path) -> Iterator[None]:
-    """Have the directory of a file be the first that is looked in for modules, and forget those of another's."""
-    folder = path.resolve().parent
-    if _beside and _beside[-1] != folder:
-        sys.path.remove(str(_beside[-1]))
-        for name, module in list(sys.modules.items()):
-            if Path(getattr(module, "__file__", None) or "/").parent == _beside[-1]:
-                del sys.modules[name]
-        _beside.clear()
-    if not _beside:
-        _beside.append(folder)
-        sys.path.insert(0, str(folder))
-    yield
+def _begin(folder: Path) -> None:
+    """Have a folder be the first that is looked in for modules, and forget those of the file that was run before."""
+    if _last:
+        last = _last.pop()
+        with suppress(ValueError):  # the program may have changed it
+            sys.path.remove(str(last.folder))
+        for name in last.imported():
+            del sys.modules[name]
+    _last.append(_Last(folder, frozenset(sys.modules)))
+    sys.path.insert(0, str(folder))
 
 
 def _in_variables(variables: dict[str, Any]) -> Iterator[Program[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,12 +41,12 @@ class Again(NamedTuple):
     Attributes:
         case: its program.
         recording: what it did.
-        bug: that which the schedule is of, or another; none if nothing broke.
+        bug: that which the schedule is of.
     """
 
     case: Case
     recording: Recording
-    bug: KernelBug | None
+    bug: KernelBug
 
 
 def encode(judged: Sequence[Judgement]) -> bytes:
@@ -65,22 +65,33 @@ def load(path: Path) -> list[Breaking]:
     """Read schedules.
 
     Raises:
-        InputError: the file is none of schedules.
+        InputError: the file is none of schedules, or cannot be read.
     """
+    expected = "schedules that swaplab check -o wrote"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Breaking])
+        found = msgspec.json.decode(path.read_bytes(), type=list[Breaking])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(path, "schedules that swaplab check -o wrote", error) from None
+        raise InputError(path, expected, error) from None
+    except OSError as error:
+        raise InputError(path, expected, (error.strerror or str(error)).lower()) from None
+    if not found:
+        raise InputError(path, expected, "none")
+    return found
 
 
-def replay(path: Path, breaking: Breaking, targets: Sequence[str]) -> Again:
+def replay(path: Path, breaking: Breaking, targets: Mapping[str, str]) -> Again:
     """Run a schedule of a file again.
 
+    Args:
+        path: of the file.
+        breaking: what it says.
+        targets: fingerprints of those it may be of.
+
     Raises:
-        InputError: it is of none of these targets as they are now.
+        InputError: it is of none of these targets as they are now, or something else comes of it.
         ProgramError: it does not fit its program after all.
     """
-    target = next((each for each in targets if fingerprint(each) == breaking.fingerprint), None)
+    target = next((each for each, found in targets.items() if found == breaking.fingerprint), None)
     if target is None:
         raise InputError(
             path,
@@ -95,4 +106,11 @@ def replay(path: Path, breaking: Breaking, targets: Sequence[str]) -> Again:
     except ProgramError as error:
         raise ProgramError(f"{path}: {error}") from error
     bug = recording.bug(breaking.kind, breaking.sentence)
-    return Again(case, recording, bug or next(iter(recording.bugs), None))
+    if bug is None:
+        others = "; ".join(f"{each.title}: {each}" for each in recording.bugs)
+        raise InputError(
+            path,
+            f"schedules of what they say, as {breaking.kind}: {breaking.sentence}",
+            f"one of {breaking.schedule.program} that comes to {others or 'nothing that breaks'}",
+        )
+    return Again(case, recording, bug)
