@@ -26,7 +26,7 @@ from tests.explore.few import BOUND, PROGRAMS, disagreements
 from swaplab.explore import explore
 
 STATES_MAX = 2000
-EXECUTIONS_MAX = 3000
+EXECUTIONS_MAX = 500
 
 
 class Row(NamedTuple):

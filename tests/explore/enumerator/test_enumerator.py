@@ -10,9 +10,9 @@ from tests.explore.enumerator.generate import THEMES, random_program
 from tests.explore.enumerator.language import Program, Statement, line, read_line
 from tests.explore.enumerator.orders import TooMany
 
-PROGRAMS = 12
+PROGRAMS = 10
 NAMINGS_MAX = 6
-STATES_MAX = 800
+STATES_MAX = 500
 
 
 COUNT: Statement = ("loop", (("atomic_read", "n"), ("try_cmpxchg", "n", ("+", 0), ("+", 1))), 1)
