@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import swaplab as swaplab_package
 from swaplab.errors import InputError
 from swaplab.explore.program import NO_ASSERTIONS
 from swaplab.races.cases import How, fingerprint, judge
@@ -79,6 +82,15 @@ def test_the_guide_shows_what_is_printed(tmp_path: Path) -> None:
     (tmp_path / "my_race.py").write_text(guide.partition("```python\n")[2].partition("```")[0])
     shown = guide.partition("$ swaplab check my_race.py\n")[2].partition("```")[0]
     assert swaplab("my_race.py", directory=tmp_path).stdout.strip() == shown.strip()
+
+
+def test_the_guide_spells_what_there_is(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/check.md").read_text()
+    (path := tmp_path / "all.py").write_text("\n".join(re.findall(r"^```python\n(.*?)^```", guide, re.DOTALL | re.M)))
+    assert "explore(program(" in path.read_text()
+    runpy.run_path(str(path))
+    for spelled in re.findall(r"`(swaplab(?:\.\w+)+)[`(]", guide):
+        assert eval(spelled, {"swaplab": swaplab_package}), spelled  # noqa: S307 - it is our own
 
 
 def test_a_schedule_runs_what_the_command_line_names(race: Path, tmp_path: Path) -> None:
