@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from swaplab.kernel.sync.bugs import Leak
@@ -10,19 +11,25 @@ from swaplab.kernel.sync.shared import Shared
 
 __all__ = ["find_leaks"]
 
-CODE = (type, ModuleType, FunctionType, BuiltinFunctionType)
+CODE = (type, ModuleType, BuiltinFunctionType)
 
 
 def find_leaks(state: object, made: list[Shared]) -> list[Leak]:
-    """Return what of `made` is neither freed nor reachable from the state of the system."""
-    alive = [thing for thing in made if "_freed" not in thing.__dict__]
-    if not alive:
-        return []
+    """Return what of `made` is neither freed nor reachable from the state, by way of what is not freed."""
+    lost = {id(thing): thing for thing in made if "_freed" not in thing.__dict__}
     found = {id(state)}
     reached = [state]
-    while reached:
-        for each in gc.get_referents(reached.pop()):
+    while reached and lost:
+        for each in _referents(reached.pop()):
             if id(each) not in found and not isinstance(each, CODE):
                 found.add(id(each))
                 reached.append(each)
-    return [Leak(f"{thing.label} is neither freed nor reachable") for thing in alive if id(thing) not in found]
+                lost.pop(id(each), None)
+        lost.pop(id(state), None)
+    return [Leak(f"{thing.label} is neither freed nor reachable") for thing in lost.values()]
+
+
+def _referents(thing: object) -> Sequence[object]:
+    if isinstance(thing, Shared) and "_freed" in thing.__dict__:
+        return ()
+    return (thing.__closure__ or ()) if isinstance(thing, FunctionType) else gc.get_referents(thing)

@@ -49,8 +49,8 @@ class System(Shared):
     """Page A was swapped out to slot X and is in zswap; page table entry P names the slot."""
 
     def __init__(self) -> None:
-        slot = SwapSlot(1)
-        self.p, self.q = Pte("P", slot), Pte("Q", None)
+        self.slot = SwapSlot(1)
+        self.p, self.q = Pte("P", self.slot), Pte("Q", None)
         self.ptl = SpinLock(None, "ptl")
         self.tree: XArray[Entry] = XArray(None, "tree")
         self.tree.store(X, Entry("A"))

@@ -1,0 +1,56 @@
+"""What nobody reaches any more has to be freed, even if something that is gone still points at it."""
+
+from __future__ import annotations
+
+from swaplab.explore import Program, Violated, explore
+from swaplab.kernel.sync import WRITE_ONCE, Shared, kfree
+
+
+class Item(Shared):
+    """Points at another."""
+
+    other: Item | None
+
+    def __init__(self, other: Item | None = None) -> None:
+        self.other = other
+
+
+class System(Shared):
+    """Points at one that points at another."""
+
+    item: Item | None
+
+    def __init__(self) -> None:
+        self.item = None
+
+
+def leaks(*tasks: object) -> set[str]:
+    verdict = explore(Program("leaks", System, {f"CPU{n}": task for n, task in enumerate(tasks)}))  # type: ignore[misc]
+    return {each.kind for each in verdict.violations} if isinstance(verdict, Violated) else set()
+
+
+def free_first(system: System) -> None:
+    item = Item(Item())
+    WRITE_ONCE(system).item = item
+    kfree(item)
+
+
+def free_both(system: System) -> None:
+    other = Item()
+    item = Item(other)
+    WRITE_ONCE(system).item = item
+    kfree(other)
+    kfree(item)
+
+
+def keep_both(system: System) -> None:
+    WRITE_ONCE(system).item = Item(Item())
+
+
+def test_what_only_a_freed_object_points_at_is_lost() -> None:
+    assert leaks(free_first) == {"leak"}
+
+
+def test_what_is_freed_or_reached_is_not() -> None:
+    assert leaks(free_both) == set()
+    assert leaks(keep_both) == set()
