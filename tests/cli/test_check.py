@@ -286,14 +286,14 @@ def test_an_exhibit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1\n", "expected a variable that is a swaplab.Program, or a list of them, found none"),
+        ("x = 1\n", "expected a variable that is a swaplab.Program, or a list or dict of them, found none"),
         (
             f"{RACE}\nx = [program(with_lock), program(with_lock)]\n",
             "wrong.py: expected programs with names of their own, found 2 of the name 'with_lock'",
         ),
         (
             f"{RACE}\nx = program(with_lock)\nx = program(without_lock)\n",
-            "line 28: expected a variable for each program, found x, which line 27 binds too",
+            "line 27: expected a variable for each program, or a list or dict of them, found with_lock in none",
         ),
         ("x = \n", "expected Python that runs, found SyntaxError"),
         ("\n1 / 0\n", "line 2: expected Python that runs, found ZeroDivisionError"),

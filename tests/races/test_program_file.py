@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.cli.test_check import RACE
 
+from swaplab.errors import InputError
 from swaplab.explore import ProgramError
 from swaplab.races.program_file import programs_of
 
@@ -54,3 +55,43 @@ def test_programs_that_could_not_be_run(tmp_path: Path, made: str, message: str)
     assert str(found.value).startswith(f"{path}, line 2")
     assert message.replace("FILE", str(path)) in str(found.value)
     assert " at 0x" not in str(found.value)
+
+
+LOST = "program(without_lock)"
+KEPT = "kept = program(with_lock)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"p = {LOST}; p = program(with_lock)",
+        f"for p in [{LOST}, program(with_lock)]: pass",
+        f"p: object = {LOST}; p: object = program(with_lock)",
+        f"ps = [{LOST}]; ps = [program(with_lock)]",
+        f"p = {LOST}; exec('def p(): pass'); {KEPT}",
+        f"p, q = {LOST}, program(with_lock); p, q = q, q",
+        f"p = {LOST}; del p; {KEPT}",
+        f"p = [[{LOST}]]; {KEPT}",
+        f"class K: p = {LOST}",
+        LOST,
+        f"{KEPT}; kept = Program('other', Counter, {{'A': with_lock}})",
+    ],
+)
+def test_a_program_that_nobody_would_run(tmp_path: Path, text: str) -> None:
+    (path := tmp_path / "lost.py").write_text(f"{RACE}\n\n{text}\n")
+    with pytest.raises(
+        InputError, match=r"a variable for each program, or a list or dict of them, found with"
+    ) as found:
+        programs_of(path)
+    assert f"{path}, line 28" in str(found.value)
+
+
+def test_programs_that_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text(f"{RACE}\nhere = {LOST}\nhere = {LOST}\n")
+    (path := tmp_path / "kept.py").write_text(
+        f"from beside import *\nseveral = {{'one': program(with_lock, {LOST}), 'other': here}}\nother = here\n"
+    )
+    with pytest.raises(InputError, match="2 of the name 'without_lock'"):
+        programs_of(path)
+    path.write_text(path.read_text().replace(f", {LOST}", ""))
+    assert [program.name for program in programs_of(path)] == ["without_lock", "with_lock"]

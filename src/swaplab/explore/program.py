@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from swaplab.errors import SwaplabError
 
-__all__ = ["Program", "ProgramError", "insist_sound", "wanted"]
+__all__ = ["Program", "ProgramError", "insist_sound", "noting", "wanted"]
 
 S = TypeVar("S")
 NOT_RUN = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
@@ -65,6 +66,21 @@ class Program(Generic[S]):
             raise ProgramError(
                 f"{self.name}: expected of control a Program without one, found {_described(self.control)}"
             )
+        for note in _notes:
+            note(self)
+
+
+_notes: list[Callable[[Program[Any]], None]] = []
+
+
+@contextmanager
+def noting(note: Callable[[Program[Any]], None]) -> Iterator[None]:
+    """Have `note` told of every program that is made inside the block."""
+    _notes.append(note)
+    try:
+        yield
+    finally:
+        _notes.remove(note)
 
 
 def insist_sound(program: Program[Any]) -> None:

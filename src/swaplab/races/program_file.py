@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import inspect
 import runpy
 import sys
 from collections import Counter
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from swaplab.errors import InputError, SwaplabError
 from swaplab.explore import Program, ProgramError
 from swaplab.explore.guard import refusing_exit
+from swaplab.explore.program import noting
 
 __all__ = ["programs_of", "sources_of"]
 
@@ -45,20 +46,32 @@ _last: list[_Last] = []
 
 
 def programs_of(path: Path) -> list[Program[Any]]:
-    """Run a file, and return the programs it leaves in its variables, or in lists and tuples there, in order.
+    """Run a file, and return the programs it leaves in its variables, or in lists, tuples and dicts there, in order.
 
     As with any script, modules beside it can be imported. The controls of others are not among what is returned.
 
     Raises:
-        InputError: there is no such file, it fails, has no program, or has programs that cannot be told apart.
+        InputError: there is no such file, it fails, has no program, has programs that cannot be told apart, or makes
+            one that it does not keep: nobody would run that.
         ProgramError: one of its programs could not be run.
     """
     if not path.is_file():
         raise InputError(path, "a Python file", "no such file")
-    found = list(_in_variables(_run(path)))
+    made: list[tuple[int, Program[Any]]] = []
+    with noting(lambda program: made.extend((line, program) for line in _line_in(path))):
+        variables = _run(path)
+    found = list(_in_variables(variables))
+    controls = [program.control for program in found if program.control]
+    kept = {id(program) for program in [*found, *controls]}
+    for line, program in made:
+        if id(program) not in kept:
+            raise InputError(
+                f"{path}, line {line}",
+                "a variable for each program, or a list or dict of them",
+                f"{program.name} in none",
+            )
     if not found:
-        raise InputError(path, "a variable that is a swaplab.Program, or a list of them", "none")
-    controls = [program.control for program in found]
+        raise InputError(path, "a variable that is a swaplab.Program, or a list or dict of them", "none")
     chosen = [program for program in found if not any(program is control for control in controls)]
     counts = Counter(program.name for each in chosen for program in (each, each.control) if program)
     if twice := [name for name, count in counts.items() if count > 1]:
@@ -81,7 +94,7 @@ def _run(path: Path) -> dict[str, Any]:
     _begin(path.resolve().parent)
     try:
         with refusing_exit():
-            variables = runpy.run_path(str(path))
+            return runpy.run_path(str(path))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -90,8 +103,6 @@ def _run(path: Path) -> dict[str, Any]:
         if isinstance(error, SwaplabError):
             raise ProgramError(f"{where}: {error}") from error
         raise InputError(where, "Python that runs", f"{type(error).__name__}: {error}") from error
-    _insist_on_one_binding(path, variables)
-    return variables
 
 
 def _begin(folder: Path) -> None:
@@ -106,31 +117,20 @@ def _begin(folder: Path) -> None:
     sys.path.insert(0, str(folder))
 
 
+def _line_in(path: Path) -> Iterator[int]:
+    """Yield the line of a file that is running; nothing if a module that it imports is."""
+    frame = inspect.currentframe()
+    while frame and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    if frame and frame.f_code.co_filename == str(path):
+        yield frame.f_lineno
+
+
 def _in_variables(variables: dict[str, Any]) -> Iterator[Program[Any]]:
     seen: set[int] = set()
     for value in variables.values():
-        for each in value if isinstance(value, list | tuple) else [value]:
+        several = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+        for each in several:
             if isinstance(each, Program) and id(each) not in seen:
                 seen.add(id(each))
                 yield each
-
-
-def _insist_on_one_binding(path: Path, variables: dict[str, Any]) -> None:
-    """Refuse a program in a variable that had another value before: if that was a program, nobody would run it.
-
-    Raises:
-        InputError: there is one.
-    """
-    lines: dict[str, list[int]] = {}
-    for statement in ast.parse(path.read_bytes()).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        for target in targets:
-            if isinstance(target, ast.Name):
-                lines.setdefault(target.id, []).append(statement.lineno)
-    for name, bound in lines.items():
-        if len(bound) > 1 and isinstance(variables.get(name), Program):
-            raise InputError(
-                f"{path}, line {bound[-1]}",
-                "a variable for each program",
-                f"{name}, which line {bound[0]} binds too",
-            )
