@@ -233,3 +233,11 @@ def test_columns_are_in_the_order_of_tasks() -> None:
 
     found = steps({"CPU0": early, "CPU1": late})
     assert [(step.column, step.cpu) for step in found] == [(1, "CPU1"), (0, "CPU0")]
+
+
+def test_a_value_that_python_does_not_write_in_decimal() -> None:
+    def write(system: System) -> None:
+        WRITE_ONCE(system.thing).value = 10**5000
+
+    written = [step.value for step in steps({"CPU0": write}, lambda _: False) if step.what == "write"]
+    assert written == [f"{hex(10**5000)[:37]}..."]

@@ -95,3 +95,9 @@ def test_programs_that_are_kept(tmp_path: Path) -> None:
         programs_of(path)
     path.write_text(path.read_text().replace(f", {LOST}", ""))
     assert [program.name for program in programs_of(path)] == ["without_lock", "with_lock"]
+
+
+def test_an_exception_that_does_not_say_what_it_is(tmp_path: Path) -> None:
+    (path := tmp_path / "raises.py").write_text("class Odd(Exception):\n    __str__ = None\n\nraise Odd\n")
+    with pytest.raises(InputError, match=r"raises.py, line 4: expected Python that runs, found Odd$"):
+        programs_of(path)

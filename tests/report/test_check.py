@@ -30,6 +30,11 @@ def test_groups() -> None:
     ]
 
 
+def test_short_names() -> None:
+    assert [line.split()[0] for line in table([judged("a"), judged("b")]).splitlines()] == ["check", "-" * 80, "a", "b"]
+    assert all(len(line) <= 80 for line in table([judged("a"), judged("b")]).splitlines())
+
+
 def test_the_matrix_fits() -> None:
     found = table([judged(case.label, case.group, as_expected=False) for case in cases("offline")])
     assert all(len(line) <= 80 for line in found.splitlines())

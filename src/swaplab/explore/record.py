@@ -23,6 +23,8 @@ __all__ = ["Recording", "record"]
 
 VALUE_MAX = 40
 """Characters of a value; what is longer ends in dots."""
+LONG = 1_024
+"""Bits of a number; what has more is written in hexadecimal, since Python writes no thousands of decimal digits."""
 KIND = READ | WRITE | COMMUTE
 ALONE_MAX = 100
 """Steps of a single CPU that are shown whole."""
@@ -181,8 +183,10 @@ def _text(value: object, names: Names) -> str:
         return {None: "NULL", True: "true", False: "false"}[value]
     if isinstance(value, Enum):
         return value.name
-    if isinstance(value, int | float | str):
-        found = str(value)
+    if isinstance(value, int):
+        found = int.__repr__(value) if value.bit_length() <= LONG else hex(value)
+    elif isinstance(value, float | str):
+        found = float.__repr__(value) if isinstance(value, float) else str.__str__(value)
     elif isinstance(value, bytes | bytearray):
         found = f"{len(value)} bytes"
     elif isinstance(value, Shared):

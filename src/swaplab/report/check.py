@@ -17,6 +17,7 @@ __all__ = ["judgement", "memory_order_summary", "museum", "museum_summary", "out
 
 REORDERED_MAX = 8
 UNSURE_MAX = 8
+HEADING = "check"
 GAP = 2
 VERDICT, NUMBERS = 26, 20
 """Widths of verdicts, and of executions and seconds."""
@@ -42,9 +43,9 @@ def table(judged: Sequence[Judgement], width: int = WIDTH) -> str:
         else:
             heading, names = _folded(group, [each.label for each in members])
             rows += [(heading, None), *((f"  {name}", each) for name, each in zip(names, members, strict=True))]
-    left = min(max(len(text) for text, row in rows if row), width - VERDICT - NUMBERS - GAP)
+    left = min(max(len(HEADING), *(len(text) for text, row in rows if row)), width - VERDICT - NUMBERS - GAP)
     middle = width - left - GAP - NUMBERS
-    lines = [f"{'check':{left + GAP}}{'verdict':{middle}}{'executions    time':>{NUMBERS}}"]
+    lines = [f"{HEADING:{left + GAP}}{'verdict':{middle}}{'executions    time':>{NUMBERS}}"]
     for text, row in rows:
         lines += _row(text, row, left, width) if row else wrap(text, width)
     return "\n".join([lines[0], "-" * width, *lines[1:]])
