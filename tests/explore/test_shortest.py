@@ -9,6 +9,7 @@ from tests.explore.enumerator.generate import THEMES, random_program
 from tests.explore.enumerator.translate import translate
 
 from swaplab.explore import FewPreemptions, Program, ProgramError, Verdict, Violated, explore
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, Shared, SpinLock
 
 SOUND = ("straight", "trylocks", "xarray", "work")
 """Themes in which nothing breaks."""
@@ -52,3 +53,33 @@ def test_no_execution_with_fewer_breaks_the_same(theme: str) -> None:
             assert kinds(verdict, bound) == kinds(bounded, len(generated) * 100), (theme, seed, bound)
             compared += 1
     assert compared
+
+
+class Counter(Shared):
+    """A counter, and another that nobody looks at."""
+
+    v: int
+
+    def __init__(self) -> None:
+        self.v = 0
+        self.lock = SpinLock(self, "lock")
+        self.n = Atomic(self, "n")
+
+
+def lose(counter: Counter) -> None:
+    WRITE_ONCE(counter).v = READ_ONCE(counter).v + 1
+
+
+def count(counter: Counter) -> None:
+    with counter.lock:
+        lose(counter)
+
+
+def test_tasks_that_have_nothing_to_do_with_it() -> None:
+    """Their orders are not tried one by one: there are more than anybody could look at."""
+    tasks = {"CPU0": lose, "CPU1": lose, "CPU2": count, "CPU3": count}
+    others = {f"other{n}": lambda counter: counter.n.add(1) for n in range(20)}
+    verdict = explore(Program("many", Counter, {**tasks, **others}, {"all": lambda counter: counter.v == 4}))
+    assert isinstance(verdict, Violated)
+    (found,) = verdict.violations
+    assert (found.preemptions, found.fewest) == (1, True)

@@ -41,18 +41,19 @@ class Findings:
 
     Attributes:
         shortest: by kind and sentence, the shortest execution that shows it.
+        unsure: those for which there may be a shorter one, as there were too many to look at.
     """
 
     def __init__(self) -> None:
         self.shortest: dict[tuple[str, str], Order] = {}
+        self.unsure: set[tuple[str, str]] = set()
 
     def look(self, execution: Execution, found: Iterable[Found]) -> None:
         """Take in what broke in an execution."""
         for each in first_ones(found):
             key = (each.bug.title, str(each.bug))
-            self.enter(key, fewest_preemptions(execution, each.past, self.shortest.get(key)))
-
-    def enter(self, key: tuple[str, str], order: Order | None) -> None:
-        """Take in an order that shows what is meant by a key, if it is shorter than what is known."""
-        if order is not None:
-            self.shortest[key] = min(order, self.shortest.get(key, order))
+            order, is_sure = fewest_preemptions(execution, each.past, self.shortest.get(key))
+            if order is not None:
+                self.shortest[key] = order
+            if not is_sure:
+                self.unsure.add(key)

@@ -153,6 +153,8 @@ class Helper(OptimalSearch):
 def help_out(explorer: Explorer, jobs: Connection) -> None:
     """Do jobs until there are no more. Between them comes None, whoever gets it: somebody waits for work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gives out the jobs is interrupted, and sees to it
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # it ends its children by these
     explorer.strategy = helper = Helper(lambda: jobs.poll() and jobs.recv() is None, jobs.send)
     try:
         while True:

@@ -108,7 +108,8 @@ def explore(
     if found:
         by_length = sorted(found.items(), key=lambda item: (item[1], item[0]))
         is_all = search.has_shortest and not limit
-        violations = [_violation(program, *key, order, is_all) for key, order in by_length]
+        unsure_of = search.findings.unsure
+        violations = [_violation(program, *key, order, is_all and key not in unsure_of) for key, order in by_length]
         return Violated(effort, violations, limit)
     if not limit:
         explorer.insist_met()
@@ -116,14 +117,14 @@ def explore(
     return Bounded(effort, limit) if limit else Holds(effort, unsure)
 
 
-def _violation(program: Program[Any], kind: str, sentence: str, order: Order, is_all: bool) -> Violation:
+def _violation(program: Program[Any], kind: str, sentence: str, order: Order, fewest: bool) -> Violation:
     choices = [*order.choices]
     recording = record(program, choices)
     return Violation(
         kind=kind,
         sentence=sentence,
         preemptions=order.preemptions,
-        fewest=order.is_fewest and is_all,
+        fewest=fewest,
         schedule=Schedule(program.name, choices),
         steps=recording.steps(recording.bug(kind, sentence)),
     )

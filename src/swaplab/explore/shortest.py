@@ -8,7 +8,6 @@ otherwise, and whether a task first does what does not lead to the bug, so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -16,8 +15,8 @@ from swaplab.explore.history import History, Variable
 
 __all__ = ["Execution", "Order", "fewest_preemptions"]
 
-STATES_MAX = 20_000
-"""How many states are looked at for one order: a second or two."""
+STATES_MAX = 2_000
+"""How many states are looked at for one order: a fraction of a second."""
 
 
 class Execution(NamedTuple):
@@ -39,13 +38,11 @@ class Order(NamedTuple):
         preemptions: tasks interrupted that could have gone on.
         steps: number of events.
         choices: numbers of tasks, in turn.
-        is_fewest: whether no order of these events has fewer preemptions.
     """
 
     preemptions: int
     steps: int
     choices: tuple[int, ...]
-    is_fewest: bool
 
 
 class _State(NamedTuple):
@@ -53,7 +50,7 @@ class _State(NamedTuple):
 
     Attributes:
         preemptions: so far.
-        steps: so far.
+        steps: so far and still to come, but for what does not lead to the bug.
         choices: so far.
         done: bits of these events.
     """
@@ -77,6 +74,7 @@ class _Orders:
         self.events = execution.history.events
         self.pasts = execution.history.pasts
         self.past = past
+        self.start = _State(0, past.bit_count(), (), 0)
         self.of_task: dict[int, list[int]] = {}
         self.sections: dict[Variable, list[tuple[int, int]]] = {}
         for number, event in enumerate(self.events):
@@ -106,6 +104,10 @@ class _Orders:
             return not self.is_held(event.accesses[0][0], done)
         return not event.before & ~done and (not event.wakers or bool(event.wakers & done))
 
+    def has_ended(self, task: int, done: int) -> bool:
+        """Tell whether a task has done all that it ever does, and could do nothing more."""
+        return self.next_of(task, done) is None and not self.could_go_on(task, done)
+
     def may(self, task: int, done: int) -> int | None:
         """Return the next event of a task if everything that it depends on is done."""
         number = self.next_of(task, done)
@@ -118,17 +120,17 @@ class _Orders:
 
     def as_executed(self) -> Order:
         """Return the order in which the events were executed, without those that do not lead to the bug."""
-        state = START
+        state = self.start
         for number, event in enumerate(self.events):
             if self.past >> number & 1:
                 is_interrupted = event.task != state.running >= 0 and self.could_go_on(state.running, state.done)
                 state = self.run(state, event.task, number, is_interrupted)
-        return Order(*state[:3], is_fewest=False)
+        return Order(*state[:3])
 
-    @staticmethod
-    def run(state: _State, task: int, number: int, cost: int) -> _State:
+    def run(self, state: _State, task: int, number: int, cost: int) -> _State:
         """Go on with an event."""
-        return _State(state.preemptions + cost, state.steps + 1, (*state.choices, task), state.done | 1 << number)
+        steps = state.steps + (not self.past >> number & 1)
+        return _State(state.preemptions + cost, steps, (*state.choices, task), state.done | 1 << number)
 
     def switch(self, state: _State, task: int, cost: int) -> _State:
         """Go on with what a task may do that leads to the bug."""
@@ -144,40 +146,50 @@ class _Orders:
             state = self.run(state, task, number, 0)
         return state
 
-    def successors(self, state: _State) -> Iterator[_State]:
-        """Return where one can go on from a state."""
+    def successors(self, state: _State) -> list[_State]:
+        """Return where one can go on from a state.
+
+        If nobody is interrupted, and a task can run to its end, it does: that costs nothing, then or later.
+        """
         running, done = state.running, state.done
         cost = int(running >= 0 and self.could_go_on(running, done))
-        if cost:
-            yield self.finish(state)
+        found = [self.finish(state)] if cost else []
         for task in sorted(self.of_task):
             if task != running and self.leads(task, done) is not None:
-                yield self.switch(state, task, cost)
+                following = self.switch(state, task, cost)
+                if (
+                    not cost
+                    and self.next_of(task, following.done) is None
+                    and not self.could_go_on(task, following.done)
+                ):
+                    return [following]
+                found.append(following)
+        return found
 
 
-START = _State(0, 0, (), 0)
-
-
-def fewest_preemptions(execution: Execution, past: int, known: Order | None) -> Order | None:
-    """Return the shortest order of an execution up to a bug, if it is shorter than one that is known.
+def fewest_preemptions(execution: Execution, past: int, known: Order | None) -> tuple[Order | None, bool]:
+    """Look for the shortest order of an execution up to a bug.
 
     Args:
         execution: in which the bug was met.
         past: bits of the events that lead to it.
         known: of another execution with the same bug.
+
+    Returns:
+        The order, if it is shorter than what is known, and whether all were looked at: there may be too many.
     """
     orders = _Orders(execution, past)
-    left = [START]
+    left = [orders.start]
     seen: set[tuple[int, int]] = set()
-    while left and (known is None or left[0][:3] < known[:3]):
+    while left and (known is None or left[0][:2] < known[:2]):
         state = heappop(left)
         if not past & ~state.done:
-            return Order(*state[:3], is_fewest=True)
+            return Order(*state[:3]), True
         if (key := (state.done, state.running)) in seen:
             continue
         seen.add(key)
         for each in orders.successors(state):
             heappush(left, each)
         if len(seen) == STATES_MAX:
-            return orders.as_executed() if known is None else None
-    return None
+            return None if known else orders.as_executed(), False
+    return None, True
