@@ -16,6 +16,7 @@ import pytest
 import swaplab as swaplab_package
 from swaplab.errors import InputError
 from swaplab.explore.program import NO_ASSERTIONS
+from swaplab.kernel import sync
 from swaplab.races.cases import How, fingerprint, judge
 from swaplab.races.schedules import encode, load, replay
 
@@ -91,6 +92,26 @@ def test_the_guide_spells_what_there_is(tmp_path: Path) -> None:
     runpy.run_path(str(path))
     for spelled in re.findall(r"`(swaplab(?:\.\w+)+)[`(]", guide):
         assert eval(spelled, {"swaplab": swaplab_package}), spelled  # noqa: S307 - it is our own
+
+
+def test_the_guide_names_the_operations_of_every_part() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/check.md").read_text()
+    rows = re.findall(r"^  \| (`.*?) \| (.*) \|$", guide, re.M)
+    told = {part: set(re.findall(r"`(\w+)`", row)) for parts, row in rows for part in re.findall(r"`(\w+)`", parts)}
+    assert {
+        "SpinLock",
+        "Mutex",
+        "Atomic",
+        "Pointer",
+        "PercpuRef",
+        "ListHead",
+        "ListNode",
+        "XArray",
+        "Table",
+    } == told.keys()
+    for part, names in told.items():
+        there = {name for name in dir(getattr(sync, part)) if not name.startswith("_")}
+        assert names - {"with", "for", "_locked"} <= there, part
 
 
 def test_a_schedule_runs_what_the_command_line_names(race: Path, tmp_path: Path) -> None:
@@ -251,6 +272,17 @@ def test_no_status_without_a_verdict(tmp_path: Path, exit: str, where: str) -> N
     assert found.returncode == 2
     assert {"leave": "SystemExit", "vanish": "the program ends the process by os._exit"}[exit] in found.stderr
     assert "exits.py, line" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_a_process_that_explores_and_is_no_more(tmp_path: Path) -> None:
+    (tmp_path / "gone.py").write_text(
+        f"{RACE}\nimport os\n\n\ndef gone(_):\n    os.execv('/bin/true', ['true'])\n\n\n"
+        "they = [Program(name, Counter, {'A': gone, 'B': with_lock}) for name in ('one', 'other')]\n"
+    )
+    found = swaplab("gone.py", "-j", "2", directory=tmp_path)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "one" in found.stderr
     assert len(found.stderr.splitlines()) == 1
 
 
