@@ -247,6 +247,10 @@ def vanish(_):
     os._exit(0)
 
 
+def replace(_):
+    os.execv("/bin/true", ["true"])
+
+
 def sound(counter):
     with_lock(counter)
 
@@ -264,20 +268,28 @@ def sound(counter):
         ("vanish", "Program('exits', Counter, {'CPU0': with_lock, 'CPU1': with_lock}, {'never': vanish})"),
         ("leave", "leave(0)"),
         ("vanish", "vanish(0)"),
+        ("replace", "Program('exits', Counter, {'CPU0': with_lock, 'CPU1': replace})"),
+        ("replace", "Program('exits', Counter, {'CPU0': with_lock, 'CPU1': with_lock}, {'never': replace})"),
+        ("replace", "replace(0)"),
     ],
 )
 def test_no_status_without_a_verdict(tmp_path: Path, exit: str, where: str) -> None:
     (tmp_path / "exits.py").write_text(f"{RACE}{EXITS}exits = {where}\n")
     found = swaplab("exits.py", directory=tmp_path)
     assert found.returncode == 2
-    assert {"leave": "SystemExit", "vanish": "the program ends the process by os._exit"}[exit] in found.stderr
+    said = {
+        "leave": "SystemExit",
+        "vanish": "ends the process by os._exit",
+        "replace": "replaces the process by os.exec",
+    }
+    assert said[exit] in found.stderr
     assert "exits.py, line" in found.stderr
     assert len(found.stderr.splitlines()) == 1
 
 
 def test_a_process_that_explores_and_is_no_more(tmp_path: Path) -> None:
     (tmp_path / "gone.py").write_text(
-        f"{RACE}\nimport os\n\n\ndef gone(_):\n    os.execv('/bin/true', ['true'])\n\n\n"
+        f"{RACE}\nimport ctypes\n\n\ndef gone(_):\n    ctypes.CDLL(None)._exit(0)\n\n\n"
         "they = [Program(name, Counter, {'A': gone, 'B': with_lock}) for name in ('one', 'other')]\n"
     )
     found = swaplab("gone.py", "-j", "2", directory=tmp_path)

@@ -16,6 +16,7 @@ from swaplab.errors import InputError, SwaplabError
 from swaplab.explore import Program, ProgramError
 from swaplab.explore.guard import refusing_exit
 from swaplab.explore.program import noting
+from swaplab.explore.stay import insist_to_stay
 
 __all__ = ["programs_of", "sources_of"]
 
@@ -91,6 +92,7 @@ def sources_of(path: Path) -> list[Path]:
 
 
 def _run(path: Path) -> dict[str, Any]:
+    insist_to_stay()
     _begin(path.resolve().parent)
     try:
         with refusing_exit():
