@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from random import Random
@@ -104,16 +104,18 @@ class Pair(Shared):
     """Two counters, and a number that outlives it."""
 
     def __init__(self) -> None:
-        os.environ["RUNS"] = str(int(os.environ["RUNS"]) + 1)
+        sys.setrecursionlimit(sys.getrecursionlimit() + 1)
         self.counters = (Atomic(self, "a"), Atomic(self, "b"))
 
 
 def flip(pair: Pair) -> None:
     for _ in range(5):
-        pair.counters[int(os.environ["RUNS"]) > 150].add_return(1)
+        pair.counters[sys.getrecursionlimit() > 3150].add_return(1)
 
 
-def test_a_program_that_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUNS", "0")
+def test_a_program_that_is_at_fault() -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(3000)
     with pytest.raises(ProgramError, match="is not what it was when the same was done before"):
         explore(Program("outlives", Pair, {"t0": flip, "t1": flip}), processes=2)
+    sys.setrecursionlimit(before)

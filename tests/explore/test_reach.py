@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
+from enum import Enum
+from functools import cache, lru_cache
 from itertools import count
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from swaplab.explore import Holds, Program, ProgramError, explore
@@ -22,6 +28,10 @@ SPACE = SimpleNamespace(v=0)
 COUNT = count()
 NUMBER = 0
 EXIT = os._exit
+ARRAY = np.zeros(1)
+MUTEX = Lock()
+CONTEXT = ContextVar("CONTEXT", default=0)
+PUSH = LIST.append
 
 
 class Plain:
@@ -31,8 +41,55 @@ class Plain:
     values: list[int] = []  # noqa: RUF012
 
 
+class Counting:
+    """A task with a state."""
+
+    n = 0
+
+    def __call__(self, _: System) -> None:
+        self.n += 1
+
+
+class Slotted:
+    """Keeps what it has in slots."""
+
+    __slots__ = ("n",)
+
+    def __init__(self) -> None:
+        self.n = 0
+
+
+class Deeper(list[int]):
+    """A list with an attribute."""
+
+    n = 0
+
+
+class Colour(Enum):
+    """With what can change."""
+
+    RED = [1]  # noqa: RUF012
+
+
+SLOTTED = Slotted()
+DEEPER = Deeper()
+CALLABLE = Counting()
+
+
+@cache
+def kept() -> list[int]:
+    return [0]
+
+
+@lru_cache(maxsize=3)
+def kept_few(_: int) -> list[int]:
+    return [0]
+
+
 class System(Shared):
     """A number."""
+
+    items = [0]  # noqa: RUF012
 
     v: int
 
@@ -106,6 +163,23 @@ CHANGING: dict[str, tuple[Callable[..., object], str]] = {
     "closure": (around(), r"seen, a variable around <lambda>, a list, was changed by a task"),
     "nonlocal": (nonlocal_(), r"seen is changed by a task: .*in run"),
     "exit": (lambda _: EXIT(0), r"EXIT ends the process"),
+    "attribute of a function": (lambda _: setattr(write, "n", 1), "write is given attributes by a task"),
+    "instance as a task": (CALLABLE, "CPU0|a variable around run, a Counting, was changed by a task"),
+    "slots": (lambda _: setattr(SLOTTED, "n", SLOTTED.n + 1), "SLOTTED, a Slotted, was changed by a task"),
+    "attribute of a list": (lambda _: setattr(DEEPER, "n", DEEPER.n + 1), "DEEPER, a Deeper, was changed by a task"),
+    "member": (lambda _: setattr(Colour.RED, "n", 1), "Colour.RED is given an attribute n"),
+    "value of a member": (lambda _: Colour.RED.value.append(1), "Colour.RED, a Colour, was changed by a task"),
+    "list of a shared class": (lambda system: system.items.append(1), "System.items, a list, was changed by a task"),
+    "cache": (lambda _: kept().append(1), "what .*kept keeps, a list, was changed by a task"),
+    "small cache": (lambda _: kept_few(1).append(1), "what .*kept_few keeps, a list, was changed by a task"),
+    "environment": (lambda _: os.environ.update(A="1"), "os.environ, a _Environ, may change when it is used"),
+    "array of numpy": (lambda _: ARRAY.fill(ARRAY[0] + 1), "ARRAY, a ndarray, was changed by a task"),
+    "lock": (lambda _: MUTEX.locked(), "MUTEX, a lock, may change when it is used"),
+    "context": (lambda _: CONTEXT.get(), "CONTEXT, a ContextVar, may change when it is used"),
+    "hidden generator": (lambda _: random.random(), "random.random.__self__, a Random, may change when it is used"),  # noqa: S311
+    "bound method": (lambda _: PUSH(1), "PUSH.__self__, a list, was changed by a task"),
+    "vars()": (lambda system: vars(system).get("v"), "vars reaches fields in a way that nobody sees"),
+    "vars by its name": (lambda system: getattr(system, "__dict__"), "__dict__ reaches fields in a way"),  # noqa: B009
     "vars": (lambda system: system.__dict__.update(v=1), r"__dict__ reaches fields in a way that nobody sees"),
 }
 
@@ -120,6 +194,17 @@ def test_what_changes_is_refused(name: str) -> None:
 
     with pytest.raises(ProgramError, match=message):
         explore(Program("mine", System, {"CPU0": run, "CPU1": write}))
+
+
+def test_what_changes_for_a_while_is_refused() -> None:
+    def run(system: System) -> None:
+        LIST.append(1)
+        write(system)
+        LIST.pop()
+
+    with pytest.raises(ProgramError, match="LIST, a list, was changed by a task"):
+        explore(Program("mine", System, {"CPU0": run, "CPU1": run}))
+    LIST[1:] = []
 
 
 def test_what_does_not_change_is_fine() -> None:

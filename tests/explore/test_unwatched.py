@@ -31,6 +31,7 @@ from swaplab.kernel.sync import (
     call_rcu,
     rcu_assign_pointer,
 )
+from swaplab.kernel.sync.bugs import Refused
 
 
 class System(Shared):
@@ -350,3 +351,63 @@ def test_tasks_that_never_meet() -> None:
     refused("mine: no two tasks have touched the same", one, two, setup=Apart)
     refused("mine: no two tasks have touched the same", lambda _: None, lambda _: None)
     assert isinstance(explore(Program("alone", Apart, {"CPU0": one})), Holds)
+
+
+class Number(int):
+    """With a place for attributes."""
+
+
+class Pair(tuple[int, ...]):
+    """The same."""
+
+
+class Text(str):
+    """None here."""
+
+    __slots__ = ()
+
+
+class Wider(Atomic):
+    """A part with more than what it has operations for."""
+
+
+class Slotted(Atomic):
+    """The same."""
+
+    __slots__ = ("extra",)
+
+
+@pytest.mark.parametrize("value", [Number(3), Pair((1,))])
+def test_constants_have_no_attributes(value: object) -> None:
+    refused(f"System s.held holds a {type(value).__name__}, .*give its class `__slots__", setup=lambda: System(value))
+    refused("System s.pointer holds a", write, stores(lambda: value))
+
+
+def test_constants_without_attributes_are_fine() -> None:
+    assert isinstance(explore(Program("fine", lambda: System(Text("a")), {"CPU0": write, "CPU1": write})), Holds)
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """Holds more than its fields say."""
+
+    x: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seen", [])
+
+
+def test_what_is_frozen_hides_nothing() -> None:
+    refused("System s.held holds a list, whose changes", setup=lambda: System(Hiding(1)))
+
+
+@pytest.mark.parametrize("kind", [Wider, Slotted])
+def test_parts_have_no_attributes_of_their_own(kind: type[Atomic]) -> None:
+    refused(f"Twice.part is a {kind.__name__}, which has attributes", setup=again(lambda twice: kind(twice, "part")))
+
+
+def test_shared_classes_have_no_slots() -> None:
+    with pytest.raises(Refused, match="class Hidden has __slots__, which nobody could watch"):
+
+        class Hidden(Shared):
+            __slots__ = ("items",)

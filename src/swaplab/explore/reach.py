@@ -6,18 +6,22 @@ All of that outlives an execution. What cannot change is fine, and so is what ca
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 import sysconfig
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
+from io import IOBase
 from pathlib import Path
 from types import (
     BuiltinFunctionType,
     CodeType,
     FunctionType,
     GenericAlias,
+    MappingProxyType,
     MethodType,
     ModuleType,
     SimpleNamespace,
@@ -25,8 +29,10 @@ from types import (
 )
 from typing import Any
 
+import numpy as np
+
 from swaplab.explore.guard import FOLDERS
-from swaplab.explore.values import mutable_in
+from swaplab.explore.values import attributes, mutable_in
 from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.shared import Part, Shared
 
@@ -34,8 +40,13 @@ __all__ = ["Reach"]
 
 FOREIGN = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 """Where modules are that are no program's."""
-UNSEEN = ("__dict__", "__setattr__", "__delattr__")
-"""Attributes by which fields are reached unseen."""
+NO_STATE = (*FOLDERS, Path(__file__).parents[1] / "compress")
+"""Of the primitives, and of functions of bytes, which keep what they compress with."""
+UNSEEN = ("vars", "__dict__", "__setattr__", "__delattr__")
+"""Names by which fields are reached unseen; the system's own checks only look at ``vars``."""
+CACHE = type(lru_cache(len))
+COMPARED = (list, tuple, dict, set, frozenset, deque, bytearray, np.ndarray)
+"""What can be compared with what it was, apart from what has attributes."""
 FREE = ("typing", "swaplab.kernel.sync.rcu", "swaplab.kernel.sync.runtime")
 """Modules whose objects mean something, and hold nothing."""
 OWN = ("fields", "defaults", "classes", "_abc_impl")
@@ -47,28 +58,31 @@ CHANGES = (
 
 def _is_own(file: str | None) -> bool:
     """Tell whether a file is of the program or of the system, and not of Python, of a package or of the primitives."""
-    return file is not None and not file.startswith((*FOREIGN, "<")) and Path(file).parent not in FOLDERS
+    return file is not None and not file.startswith((*FOREIGN, "<")) and Path(file).parent not in NO_STATE
 
 
 def _is_own_class(kind: type) -> bool:
-    return _is_own(getattr(sys.modules.get(kind.__module__), "__file__", None)) and hasattr(kind, "__dict__")
+    """Tell the same of a class: a program that is run has a module that is nowhere to be found."""
+    module = sys.modules.get(kind.__module__)
+    return module is None or _is_own(getattr(module, "__file__", None))
 
 
 class Reach:
     """What is reached, and what it was when it was looked for.
 
     Args:
-        roots: functions that tasks run, and classes of the objects that they find.
+        roots: what tasks run, and classes of what they find, by what texts call it.
 
     Raises:
         Refused: a task changes what outlives an execution, or uses what changes by that.
     """
 
-    def __init__(self, roots: list[object]) -> None:
+    def __init__(self, roots: Iterable[tuple[str, object]]) -> None:
         self._seen: set[int] = set()
         self._kept: list[object] = []
         self._found: dict[str, Callable[[], object]] = {}
-        self._pending: list[tuple[str, Callable[[], object]]] = [("", partial(_itself, root)) for root in roots]
+        self._bare: list[FunctionType] = []
+        self._pending: list[tuple[str, Callable[[], object]]] = [(name, partial(_itself, root)) for name, root in roots]
         while self._pending:
             self._visit(*self._pending.pop())
         self._before = {name: _print(get()) for name, get in self._found.items()}
@@ -82,6 +96,9 @@ class Reach:
         for name, get in self._found.items():
             if _print(get()) != self._before[name]:
                 raise Refused(f"{name}, a {type(get()).__name__}, was changed by a task: it {CHANGES}")
+        for function in self._bare:
+            if function.__dict__:
+                raise Refused(f"{function.__qualname__} is given attributes by a task: they are what {CHANGES}")
 
     def _visit(self, name: str, get: Callable[[], object]) -> None:
         value = get()
@@ -91,52 +108,74 @@ class Reach:
         self._kept.append(value)
         if isinstance(value, FunctionType):
             self._function(value)
-        elif isinstance(value, MethodType):
-            self._pending += [(name, partial(_itself, value.__func__)), (name, partial(_itself, value.__self__))]
+        elif isinstance(value, MethodType | BuiltinFunctionType):
+            self._bound(name, value)
         elif isinstance(value, partial):
             inside = (value.func, *value.args, *value.keywords.values())
             self._pending += [(name, partial(_itself, each)) for each in inside]
+        elif isinstance(value, CACHE):
+            self._pending.append((name, partial(_itself, value.__wrapped__)))
+            self._found[f"what {name} keeps"] = partial(_kept, value)
         elif isinstance(value, type):
             self._class(value)
         else:
             self._value(name, value, get)
 
-    def _value(self, name: str, value: object, get: Callable[[], object]) -> None:
-        if isinstance(value, BuiltinFunctionType) and value.__name__ == "_exit":
+    def _bound(self, name: str, method: MethodType | BuiltinFunctionType) -> None:
+        if method.__name__ == "_exit":
             raise Refused(f"{name} ends the process, with whatever is not said yet")
+        if isinstance(method, MethodType):
+            self._pending.append((name, partial(_itself, method.__func__)))
+        if not isinstance(method.__self__, ModuleType | type | None):
+            self._pending.append((f"{name}.__self__", partial(_itself, method.__self__)))
+
+    def _value(self, name: str, value: object, get: Callable[[], object]) -> None:
         if isinstance(value, Shared | Part) and name:
             raise Refused(f"{name}, a {type(value).__name__}, was made outside setup and tasks: it {CHANGES}")
+        is_own = _is_own_class(type(value))
+        if is_own:
+            self._pending.append(("", partial(_itself, type(value))))
         found = mutable_in(value)
-        if found is None or (callable(value) and not _is_own_class(type(value))):
+        if found is None or isinstance(value, IOBase) or (callable(value) and not is_own):
             return
         if isinstance(found, Iterator):
             raise Refused(f"{name}, a {type(found).__name__}, changes when it is used: it {CHANGES}")
+        if not is_own and not isinstance(value, (*COMPARED, SimpleNamespace, MappingProxyType)):
+            raise Refused(f"{name}, a {type(value).__name__}, may change when it is used: it {CHANGES}")
         self._found[name] = get
-        if isinstance(value, dict | list | tuple | set | frozenset):
-            inside = value.values() if isinstance(value, dict) else value
-            self._pending += [(f"{name}[...]", partial(_itself, each)) for each in inside if callable(each)]
+        inside: list[object] = [*attributes(value).values()]
+        if isinstance(value, dict | MappingProxyType):
+            inside += value.values()
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            inside += value
+        self._pending += [(f"{name}[...]", partial(_itself, each)) for each in inside if _holds(each)]
 
     def _class(self, kind: type) -> None:
-        if not _is_own_class(kind) or issubclass(kind, Enum):
+        if not _is_own_class(kind):
             return
         for base in kind.__mro__[1:]:
             self._pending.append(("", partial(_itself, base)))
+        hidden = "_" if issubclass(kind, Enum) else "__"
         for name, value in list(vars(kind).items()):
             inner = (
                 getattr(value, "__func__", None) or getattr(value, "fget", None) or getattr(value, "__wrapped__", value)
             )
             if isinstance(inner, FunctionType):
                 self._pending.append(("", partial(_itself, inner)))
-            elif not name.startswith("__") and name not in (*OWN, *getattr(kind, "fields", ())):
+            elif not (name.startswith(hidden) or _is_access(value) or name in (*OWN, *getattr(kind, "fields", ()))):
                 full = f"{kind.__qualname__}.{name}"
                 self._pending.append((full, partial(_item, vars(kind), name)))
-                if not hasattr(type(value), "__get__") and not issubclass(kind, Shared):
+                if not issubclass(kind, Shared | Enum):
                     self._found[full] = self._pending[-1][1]
 
     def _function(self, function: FunctionType) -> None:
         code = function.__code__
         if not _is_own(code.co_filename):
             return
+        if vars(function):
+            self._found[f"what {code.co_name} has for attributes"] = partial(vars, function)
+        else:
+            self._bare.append(function)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             self._pending.append((f"{name}, a variable around {code.co_name}", partial(_contents, cell)))
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
@@ -145,6 +184,7 @@ class Reach:
 
     def _code(self, code: CodeType, names: dict[str, Any], outer: frozenset[str]) -> None:
         line = code.co_firstlineno
+        unseen = UNSEEN[1:] if str(names.get("__name__")).startswith("swaplab.") else UNSEEN
         module: ModuleType | None = None
         for each in dis.get_instructions(code):
             line = each.starts_line or line
@@ -153,7 +193,7 @@ class Reach:
                 each.opname in ("STORE_DEREF", "DELETE_DEREF") and each.argval in outer
             ):
                 raise Refused(f"{each.argval} is changed by a task: it {CHANGES} {at}")
-            if each.opname in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR") and each.argval in UNSEEN:
+            if isinstance(each.argval, str) and each.argval in unseen and each.opname != "LOAD_FAST":
                 raise Refused(f"{each.argval} reaches fields in a way that nobody sees: use the fields {at}")
             if module is not None and each.opname == "STORE_ATTR":
                 raise Refused(f"{module.__name__}.{each.argval} is changed by a task: it {CHANGES} {at}")
@@ -172,8 +212,9 @@ class Reach:
 
     def _named(self, names: dict[str, Any], name: str, module: str) -> None:
         value = names.get(name)
-        is_foreign = isinstance(value, GenericAlias | UnionType) or type(value).__module__ in FREE
-        if not is_foreign and (_is_own(names.get("__file__")) or callable(value)):
+        if isinstance(value, ContextVar) and module.startswith("swaplab."):
+            return  # each task has a context of its own, and the system takes back what it puts there
+        if not isinstance(value, GenericAlias | UnionType | ModuleType) and type(value).__module__ not in FREE:
             self._pending.append((f"{module}.{name}", partial(_item, names, name)))
 
 
@@ -192,15 +233,33 @@ def _contents(cell: Any) -> object:  # noqa: ANN401
         return None
 
 
+def _is_access(value: object) -> bool:
+    """Tell whether an attribute of a class is only how to get at one of its objects."""
+    return hasattr(type(value), "__get__") and not _is_own_class(type(value))
+
+
+def _holds(value: object) -> bool:
+    """Tell whether what is inside of something may lead further, so that to compare it all is not enough."""
+    return callable(value) or mutable_in(value) is not None
+
+
+def _kept(cache: Any) -> list[object]:  # noqa: ANN401
+    """Return what a function with a cache keeps that may change."""
+    kept = [each for each in gc.get_referents(cache) if each is not vars(cache)]
+    results = [each for held in kept if type(held) is dict for each in held.values()]
+    return [each for each in (*kept, *results) if type(each) is not dict and mutable_in(each) is not None]
+
+
 def _print(value: object, seen: tuple[int, ...] = ()) -> object:
     """Return what changes when something changes, as deep as it goes."""
     if id(value) in seen or mutable_in(value) is None:
         return id(value) if isinstance(value, FunctionType | type | Shared | Part) else repr(value)
     seen = (*seen, id(value))
-    if isinstance(value, dict):
-        return [(_print(key, seen), _print(each, seen)) for key, each in value.items()]
-    if isinstance(value, list | tuple | set | frozenset | deque | bytearray):
-        return [_print(each, seen) for each in value]
-    if isinstance(value, SimpleNamespace) or _is_own_class(type(value)):
-        return [(name, _print(each, seen)) for name, each in getattr(value, "__dict__", {}).items()]
-    return id(value)
+    if isinstance(value, np.ndarray):
+        return (value.shape, str(value.dtype), value.tobytes())
+    inside: list[object] = [(name, _print(each, seen)) for name, each in attributes(value).items()]
+    if isinstance(value, dict | MappingProxyType):
+        inside += [(_print(key, seen), _print(each, seen)) for key, each in value.items()]
+    elif isinstance(value, list | tuple | set | frozenset | deque | bytearray):
+        inside += [_print(each, seen) for each in value]
+    return inside if inside or type(value) in COMPARED else id(value)

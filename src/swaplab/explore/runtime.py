@@ -29,7 +29,7 @@ from swaplab.explore.reach import Reach
 from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, Wait, origin
-from swaplab.explore.values import NEVER_CHANGES, contents, instead_of, is_fine, mutable_in, told
+from swaplab.explore.values import NEVER_CHANGES, contents, holds_more, instead_of, is_fine, mutable_in, told
 from swaplab.explore.watchdog import limit, watchdog
 from swaplab.kernel.sync.bugs import (
     Broken,
@@ -310,8 +310,8 @@ class Explorer:
                 self._insist_constant(part.label, value)
         self._parts_of_setup = frozenset(self._parts)
         if self._reach is None:
-            kinds = dict.fromkeys(type(thing) for thing in self.objects)
-            self._reach = Reach([*self.program.tasks.values(), *kinds])
+            kinds = dict.fromkeys(type(thing) for thing in (*self.objects, *self._parts.values()))
+            self._reach = Reach([*self.program.tasks.items(), *(("", kind) for kind in kinds)])
 
     def _run_deferred(self) -> None:
         while self._deferred:
@@ -668,6 +668,8 @@ class Explorer:
         """Let others go on, until it is decided that this task does what it has announced."""
         if self._notes:
             self._settle(task)
+        if self._is_sample and self._reach:
+            self._reach.insist_same()
         task.what, task.owner, task.member = what, owner, member
         if self._starting:
             self._main.switch()
@@ -813,6 +815,11 @@ class Explorer:
         owner = part.owner
         if owner is not None and not isinstance(owner, Shared):
             raise Refused(f"part {part.name} is of a {type(owner).__name__}: its owner has to be Shared, or none")
+        if holds_more(type(part)):
+            raise Refused(
+                f"{part.label} is a {type(part).__name__}, which has attributes beside what its operations watch: give"
+                " the class `__slots__ = ()`, and keep them in fields of a Shared object"
+            )
         variable = (0 if owner is None else owner.__dict__.get("_number", 0), part.name)
         if owner is not None and part.name in owner.fields:
             raise Refused(

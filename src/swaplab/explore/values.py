@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from functools import partial
 from pathlib import PurePath
 from re import Pattern
+from struct import Struct
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -26,17 +27,20 @@ import numpy as np
 from swaplab.kernel.sync.runtime import operation
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["NEVER_CHANGES", "contents", "instead_of", "is_fine", "mutable_in", "told"]
+__all__ = ["NEVER_CHANGES", "attributes", "contents", "holds_more", "instead_of", "is_fine", "mutable_in", "told"]
 
 NEVER_CHANGES = frozenset(
     (int, str, bytes, float, bool, complex, type(None), range, slice, type(Ellipsis), type(NotImplemented))
 )
 """Types whose values never change."""
 CONSTANT: tuple[type, ...] = (
-    *(Shared, Part, type, ModuleType, Enum, PurePath, Pattern, np.generic, np.dtype),
-    *(MethodDescriptorType, MemberDescriptorType, WrapperDescriptorType, int, str, bytes, float, complex),
+    *(Shared, Part, type, ModuleType, PurePath, Pattern, Struct, np.generic, np.dtype),
+    *(MethodDescriptorType, MemberDescriptorType, WrapperDescriptorType),
 )
 """Types whose values are watched themselves, or never change."""
+PLAIN = (int, str, bytes, float, complex, tuple, frozenset)
+"""Types whose values never change, unless a class that derives from them gives them attributes."""
+SPECIAL = ("__dict__", "__weakref__")
 OF_ITEMS = (list, bytearray)
 """What an array has its elements in."""
 OWN = frozenset(("holder", "name", "owner", "token"))
@@ -45,6 +49,10 @@ INSTEAD: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((list, bytearray, np.ndarray, memoryview), "use an Array, whose elements are watched, a ListHead, or a tuple"),
     (dict, "use a Table or an XArray, whose elements are watched, or types.MappingProxyType if it never changes"),
     (set, "use a Bitmap or a Table, whose elements are watched, or a frozenset"),
+    (
+        PLAIN,
+        "give its class `__slots__ = ()`, so that it has no attributes, or use a plain value",
+    ),
     ((Iterator, Iterable), "use an Array, a Table or a ListHead, whose elements are watched, or a tuple"),
     (object, "derive its class from Shared, or make it a frozen dataclass or a NamedTuple"),
 )
@@ -92,6 +100,12 @@ def contents(part: Part) -> Iterator[object]:
                 )
 
 
+def holds_more(kind: type[Part]) -> bool:
+    """Tell whether a kind of part has attributes that a program has given it."""
+    own = (each for each in kind.__mro__ if not each.__module__.startswith(("swaplab.", "typing", "builtins")))
+    return kind.__dictoffset__ != 0 or any(vars(each).get("__slots__") for each in own)
+
+
 def mutable_in(value: object) -> object:
     """Return what of a value can change without anybody seeing it; none if nothing can.
 
@@ -117,16 +131,26 @@ def _inside(value: object) -> list[object] | None:
     """Return what something constant consists of; None if it is not constant."""
     if isinstance(value, CONSTANT):
         return []
-    if isinstance(value, tuple | frozenset):
-        return [*value]
-    for kinds, consists in CONSISTS:
-        if isinstance(value, kinds):
-            return [*consists(value)]
-    if is_dataclass(value) and type(value).__dataclass_params__.frozen:  # type: ignore[union-attr]
-        return [getattr(value, field.name) for field in fields(value)]
-    if isinstance(value, msgspec.Struct) and value.__struct_config__.frozen:
-        return [getattr(value, name) for name in value.__struct_fields__]
-    return None
+    if isinstance(value, Enum):
+        return [each for name, each in vars(value).items() if name != "__objclass__"]
+    if _is_frozen(value):
+        return [*attributes(value).values()]
+    if isinstance(value, PLAIN) and hasattr(value, "__dict__"):
+        return None
+    return next(([*consists(value)] for kinds, consists in CONSISTS if isinstance(value, kinds)), None)
+
+
+def _is_frozen(value: object) -> bool:
+    if isinstance(value, msgspec.Struct):
+        return bool(value.__struct_config__.frozen)
+    return is_dataclass(value) and bool(type(value).__dataclass_params__.frozen)  # type: ignore[union-attr]
+
+
+def attributes(value: object) -> dict[str, object]:
+    """Return the attributes of an object, in its ``__dict__`` or in slots."""
+    slots = (vars(kind).get("__slots__", ()) for kind in type(value).__mro__)
+    names = [name for each in slots for name in ([each] if isinstance(each, str) else each) if name not in SPECIAL]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)} | getattr(value, "__dict__", {})
 
 
 def _of_function(function: FunctionType) -> Iterator[object]:
@@ -147,6 +171,8 @@ def _of_mapping(mapping: Mapping[object, object]) -> Iterator[object]:
 
 
 CONSISTS: tuple[tuple[type | tuple[type, ...], Callable[..., Iterable[object]]], ...] = (
+    ((tuple, frozenset), tuple),
+    (PLAIN, lambda _: ()),
     (FunctionType, _of_function),
     (MethodType, lambda method: (method.__self__, method.__func__)),
     ((BuiltinFunctionType, MethodWrapperType), lambda function: (function.__self__,)),

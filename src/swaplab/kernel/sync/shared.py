@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
+from enum import Enum
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from swaplab.kernel.sync.bugs import DoubleFree, Refused, UseAfterFree
@@ -67,6 +68,8 @@ class Shared(metaclass=SharedType):
     def __init_subclass__(cls) -> None:
         if _watchers:
             _watchers[-1].define(cls)
+        if vars(cls).get("__slots__"):
+            raise Refused(f"class {cls.__name__} has __slots__, which nobody could watch: annotate its fields instead")
         own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith(("Final", "ClassVar")))
         cls.fields = (*cls.fields, *own)
         cls.defaults = {name: getattr(cls, name) for name in cls.fields if hasattr(cls, name)}
@@ -362,6 +365,13 @@ def _hooks(watcher: Watcher) -> tuple[tuple[type, str, Callable[..., Any]], ...]
             watcher.change(thing, name)
         object.__delattr__(thing, name)
 
+    def set_on_member(member: Enum, name: str, value: object) -> None:
+        if watcher.task is not None:
+            raise Refused(
+                f"{member} is given an attribute {name}, which outlives an execution: keep it in a field of an object"
+            )
+        object.__setattr__(member, name, value)
+
     def set_on_class(kind: type[Shared], name: str, value: object) -> None:
         watcher.define(kind)
         type.__setattr__(kind, name, value)
@@ -372,6 +382,7 @@ def _hooks(watcher: Watcher) -> tuple[tuple[type, str, Callable[..., Any]], ...]
         (Shared, "__setattr__", set_on_object),
         (Shared, "__delattr__", delete_on_object),
         (SharedType, "__setattr__", set_on_class),
+        (Enum, "__setattr__", set_on_member),
     )
 
 
