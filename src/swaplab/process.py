@@ -64,11 +64,15 @@ def with_parent() -> Callable[[], None]:
 def guarded(clean_up: Callable[[], None]) -> Iterator[None]:
     """Have another process call `clean_up` if this one ends inside the block without a chance to do it itself."""
     end, ours = os.pipe()
+    begun, begins = os.pipe()
     guard = os.fork()
     if not guard:
         os.close(ours)
-        _guard(end, clean_up)
+        _guard(end, begins, clean_up)
     os.close(end)
+    os.close(begins)
+    os.read(begun, 1)
+    os.close(begun)
     try:
         yield
     finally:
@@ -78,12 +82,17 @@ def guarded(clean_up: Callable[[], None]) -> Iterator[None]:
         os.waitpid(guard, 0)
 
 
-def _guard(end: int, clean_up: Callable[[], None]) -> None:
-    """Wait for a word that all went well, and clean up if its writer ends without one. It never returns."""
+def _guard(end: int, begins: int, clean_up: Callable[[], None]) -> None:
+    """Say that it has begun, wait for a word that all went well, and clean up if its writer ends without one.
+
+    It never returns.
+    """
     try:
         os.setsid()  # what is sent to a group is not sent to its guard
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        os.write(begins, b"begun")
+        os.close(begins)
         nowhere = os.open(os.devnull, os.O_RDWR)
         for standard in range(3):
             os.dup2(nowhere, standard)
