@@ -364,7 +364,7 @@ def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
             ["my_race.py", "--replay", "a.json"],
             "a.json: expected schedules that swaplab check -o wrote, found no such file",
         ),
-        (["my_race.py", "--replay", "."], ".: expected schedules that swaplab check -o wrote, found is a directory"),
+        (["my_race.py", "--replay", "."], ".: expected a regular file, found ."),
     ],
 )
 def test_bad_input(race: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -439,3 +439,18 @@ def test_a_schedule_is_of_what_the_program_imports_too(tmp_path: Path) -> None:
         (path := tmp_path / name).write_text(path.read_text() + "# and more\n")
         assert fingerprint(str(target)) != before, name
         before = fingerprint(str(target))
+
+
+@pytest.mark.parametrize("jobs", ["-1", "0", "100000"])
+def test_so_many_processes_are_refused(jobs: str, tmp_path: Path) -> None:
+    found = swaplab("offline", "-j", jobs, directory=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr == f"swaplab: -j: expected 1 to 1024, found {jobs}\n"
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/"])
+def test_schedules_are_read_from_files_only(path: str, tmp_path: Path) -> None:
+    found = swaplab("offline", "--replay", path, directory=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"swaplab: {path}: expected ")
+    assert found.stderr.count("\n") == 1

@@ -34,6 +34,9 @@ from swaplab.report.diagram import WIDTH, diagram
 
 __all__ = ["check"]
 
+JOBS_MAX = 1024
+"""Processes that are begun at once."""
+
 
 class _Shown(msgspec.Struct, frozen=True):
     """What a schedule did when it was run again."""
@@ -104,6 +107,8 @@ def check(
     if replay:
         _replay(replay, wanted, only, json)
         return
+    if jobs is not None and not 1 <= jobs <= JOBS_MAX:
+        raise InputError("-j", f"1 to {JOBS_MAX}", jobs)
     if executions is not None and executions < 1:
         raise InputError("--executions", "at least 1", executions)
     with printing_beside():

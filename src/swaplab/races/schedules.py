@@ -13,8 +13,12 @@ from swaplab.explore import ProgramError, Schedule, Violated, record
 from swaplab.explore.record import Recording
 from swaplab.kernel.sync import KernelBug
 from swaplab.races.cases import Case, Judgement, cases, fingerprint
+from swaplab.scenario.regular import read_regular
 
 __all__ = ["Again", "encode", "load", "replay"]
+
+BYTES_MAX = 64 << 20
+"""Of a file of schedules: one of 20,000 steps takes some 200 KB."""
 
 
 class Breaking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +73,7 @@ def load(path: Path) -> list[Breaking]:
     """
     expected = "schedules that swaplab check -o wrote"
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=list[Breaking])
+        found = msgspec.json.decode(read_regular(path, BYTES_MAX), type=list[Breaking])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(path, expected, error) from None
     except OSError as error:
