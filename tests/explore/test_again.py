@@ -82,6 +82,14 @@ def test_values_are_compared(task: Callable[[System], object], setup: Callable[[
         explore(Program("mine", setup, {"CPU0": task, "CPU1": read}))
 
 
+def test_what_is_no_number_is_the_same_again() -> None:
+    def draw(system: System) -> tuple[float, int]:
+        system.n.add_return(float("nan"))  # type: ignore[arg-type]
+        return (float("nan"), 1)
+
+    assert explore(Program("mine", System, {"CPU0": draw, "CPU1": draw})).complete
+
+
 @pytest.mark.parametrize("_again", range(20))
 def test_random_numbers_never_are_a_verdict(_again: int) -> None:
     def draw(system: System) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from swaplab.explore import Holds, Program, ProgramError, Violated, explore
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared
+from swaplab.kernel.sync import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Shared,
+    data_race,
+    rcu_assign_pointer,
+    rcu_dereference,
+    smp_load_acquire,
+    smp_store_release,
+)
 
 
 class Stock(Shared):
@@ -51,3 +62,32 @@ def test_null_is_not_written_through() -> None:
 def test_what_a_program_misspells_is_its_own_fault() -> None:
     with pytest.raises(ProgramError, match="colour"):
         explore(Program("null", Stock, {"CPU0": lambda stock: stock.colour}))
+
+
+MARKS: list[Callable[[Any], Any]] = [
+    READ_ONCE,
+    WRITE_ONCE,
+    smp_load_acquire,
+    smp_store_release,
+    rcu_dereference,
+    rcu_assign_pointer,
+    data_race,
+]
+FOLLOWS: dict[str, Callable[[Any], object]] = {
+    "cached": lambda marked: marked.cached,
+    "other": lambda marked: setattr(marked, "other", 1),
+    "element 3": lambda marked: marked[3],
+    "element 4": lambda marked: marked.__setitem__(4, 1),
+}
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("name", FOLLOWS)
+def test_a_marked_access_through_null_is_found_even_if_caught(mark: Callable[[Any], Any], name: str) -> None:
+    def use(stock: Stock) -> None:
+        with suppress(Exception):
+            FOLLOWS[name](mark(READ_ONCE(stock).cached and None))
+
+    verdict = explore(Program("null", Stock, {"CPU0": use, "CPU1": drain}))
+    assert isinstance(verdict, Violated)
+    assert [each.sentence for each in verdict.violations] == [f"CPU0 follows a null pointer to its {name}"]

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from swaplab.explore import Holds, Program, ProgramError, explore
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, Work, WorkQueue, call_rcu, queue_work, rcu_barrier
 
 LIST = [0]
 DICT: dict[str, Any] = {"inner": [0]}
@@ -214,3 +214,70 @@ def test_what_does_not_change_is_fine() -> None:
         return READ_ONCE(system).v
 
     assert isinstance(explore(Program("mine", System, {"CPU0": run, "CPU1": write})), Holds)
+
+
+def by_rcu(system: System, call: Callable[[], None]) -> None:
+    call_rcu(call)
+    write(system)
+    rcu_barrier()
+
+
+def in_a_field(system: System, call: Callable[[], None]) -> None:
+    WRITE_ONCE(system).v = (call,)  # type: ignore[assignment]
+    call()
+
+
+@pytest.mark.parametrize("give", [by_rcu, in_a_field])
+@pytest.mark.parametrize("is_own", [True, False])
+def test_variables_around_what_is_given_away_do_not_change(give: Callable[..., None], is_own: bool) -> None:
+    def run(system: System) -> int:
+        seen = 0
+
+        def call() -> None:
+            nonlocal seen
+            seen += is_own
+
+        give(system, call)
+        write(system)
+        seen += not is_own
+        write(system)
+        return seen
+
+    with pytest.raises(ProgramError, match=r"seen, a variable around .*call, is changed while others may use it"):
+        explore(Program("mine", System, {"CPU0": run, "CPU1": write}))
+
+
+def test_variables_around_what_is_given_away_may_stay() -> None:
+    def run(system: System) -> None:
+        seen = system
+        by_rcu(system, lambda: write(seen))
+
+    assert isinstance(explore(Program("mine", System, {"CPU0": run, "CPU1": write})), Holds)
+
+
+class Worker(System):
+    """Has work that keeps a state."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__()
+        self.work = Work(self, "work", call)
+        self.queue = WorkQueue("queue")
+
+
+def counting() -> Callable[[], object]:
+    seen = 0
+
+    def call() -> None:
+        nonlocal seen
+        seen += 1
+
+    return call
+
+
+@pytest.mark.parametrize("call", [lambda: grow(System()), counting()])
+def test_work_is_looked_at(call: Callable[[], object]) -> None:
+    def run(worker: Worker) -> None:
+        queue_work(worker.queue, worker.work)
+
+    with pytest.raises(ProgramError, match=r"(LIST, a list, was|seen is) changed by a task"):
+        explore(Program("mine", lambda: Worker(call), {"CPU0": run, "CPU1": run}))

@@ -36,7 +36,7 @@ from swaplab.explore.values import attributes, mutable_in
 from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["Reach"]
+__all__ = ["Reach", "cell_contents"]
 
 FOREIGN = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 """Where modules are that are no program's."""
@@ -72,13 +72,14 @@ class Reach:
 
     Args:
         roots: what tasks run, and classes of what they find, by what texts call it.
+        made: what setup has made, which is not looked at here.
 
     Raises:
         Refused: a task changes what outlives an execution, or uses what changes by that.
     """
 
-    def __init__(self, roots: Iterable[tuple[str, object]]) -> None:
-        self._seen: set[int] = set()
+    def __init__(self, roots: Iterable[tuple[str, object]], made: Iterable[object]) -> None:
+        self._seen = {id(each) for each in made}
         self._kept: list[object] = []
         self._found: dict[str, Callable[[], object]] = {}
         self._bare: list[FunctionType] = []
@@ -177,7 +178,7 @@ class Reach:
         else:
             self._bare.append(function)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            self._pending.append((f"{name}, a variable around {code.co_name}", partial(_contents, cell)))
+            self._pending.append((f"{name}, a variable around {code.co_name}", partial(cell_contents, cell)))
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._pending.append((f"a default of {code.co_name}", partial(_itself, value)))
         self._code(code, function.__globals__, frozenset(code.co_freevars))
@@ -226,7 +227,8 @@ def _item(names: Mapping[str, object], name: str) -> object:
     return names.get(name)
 
 
-def _contents(cell: Any) -> object:  # noqa: ANN401
+def cell_contents(cell: Any) -> object:  # noqa: ANN401
+    """Return what a variable around a function holds; None before it holds something."""
     try:
         return cell.cell_contents
     except ValueError:  # it is empty

@@ -12,7 +12,8 @@ import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from functools import partial
+from types import CellType, FrameType, FunctionType, MethodType
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -25,11 +26,11 @@ from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.ordering import OBJECT_SHIFT, Race
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
-from swaplab.explore.reach import Reach
+from swaplab.explore.reach import Reach, cell_contents
 from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, Wait, origin
-from swaplab.explore.values import NEVER_CHANGES, contents, holds_more, instead_of, is_fine, mutable_in, told
+from swaplab.explore.values import NEVER_CHANGES, cells, contents, holds_more, instead_of, is_fine, mutable_in, told
 from swaplab.explore.watchdog import limit, watchdog
 from swaplab.kernel.sync.bugs import (
     Broken,
@@ -79,6 +80,8 @@ QUEUED = WRITE | RMW | LOCK
 GIVE = WRITE | RELEASE | LOCK
 ENDS_MAX = 1000
 """How often a task is told to end that catches it."""
+CALLS = (FunctionType, MethodType, partial)
+"""What tasks may find in objects, and call."""
 AGAIN = "tasks and setup have to do the same again, so no time, no random numbers, and nothing that outlives them"
 OUTSIDE = "was made outside setup and tasks, so that it outlives an execution: make it in setup"
 END = "the end"
@@ -168,6 +171,8 @@ class Explorer:
         self._deferred: deque[Work | Deferred] = deque()
         self._queued: dict[WorkQueue, list[Task]] = {}
         self._callbacks: list[Task] = []
+        self._around: list[tuple[str, CellType, object]] = []
+        self.is_checking = False
 
     def _blocks(self) -> tuple[Block, Block]:
         """What ``with`` does: who crashes keeps its locks, and stays in its read sections.
@@ -258,8 +263,8 @@ class Explorer:
             ProgramError: it does not.
         """
         for what, was in before.items():
-            if after.get(what) != was:
-                now = after.get(what)
+            now = after.get(what)
+            if now != was and not _is_nan(now, was):
                 raise ProgramError(
                     f"{self.program.name}: {what} is {now!r}, and was {was!r} when the same was done before: {AGAIN}"
                 )
@@ -276,6 +281,7 @@ class Explorer:
             if self.finished:
                 self._check()
             self._check_lock_orders()
+            self._insist_outside()
             if self._reach:
                 self._reach.insist_same()
         except BaseException as error:
@@ -310,8 +316,12 @@ class Explorer:
                 self._insist_constant(part.label, value)
         self._parts_of_setup = frozenset(self._parts)
         if self._reach is None:
+            held = [(thing.label, value) for thing in self.objects for value in thing.__dict__.values()]
+            held += [(part.label, value) for part in self._parts.values() for value in contents(part)]
+            calls = [(f"{label}, which is called", value) for label, value in held if isinstance(value, CALLS)]
             kinds = dict.fromkeys(type(thing) for thing in (*self.objects, *self._parts.values()))
-            self._reach = Reach([*self.program.tasks.items(), *(("", kind) for kind in kinds)])
+            roots = [*self.program.tasks.items(), *calls, *(("", kind) for kind in kinds)]
+            self._reach = Reach(roots, [*self.objects, *self._parts.values()])
 
     def _run_deferred(self) -> None:
         while self._deferred:
@@ -360,6 +370,7 @@ class Explorer:
     def _finish(self, task: Task) -> None:
         """See to it that a task that has returned leaves nothing open."""
         self._settle(task)
+        self._insist_outside()
         if isinstance(task.told, Iterator | AsyncIterator | Awaitable):
             kind = type(task.told).__name__
             raise Refused(f"{task.name} returns a {kind}, of which nothing is run: it has to do all when it is called")
@@ -578,8 +589,12 @@ class Explorer:
         arguments = self.state, {task.name: task.told for task in self.tasks.values() if task.number < CHILDREN_MAX}
         for sentence, check in self.program.invariants.items():
             self._doing = f'the invariant "{sentence}"'
+            self._notes.clear()
+            self.is_checking = True
             try:
                 found = check(*arguments[: self._wanted[sentence]])
+                if raised := self._raised():
+                    raise raised
                 if found is False:
                     self._find(Broken(sentence))
                 elif found is not True:
@@ -596,6 +611,8 @@ class Explorer:
             except BaseException as error:
                 self.error = self.error or error
                 return
+            finally:
+                self.is_checking = False
 
     def _check_lock_orders(self) -> None:
         for bug, events in self._lock_orders.cycles():
@@ -668,8 +685,7 @@ class Explorer:
         """Let others go on, until it is decided that this task does what it has announced."""
         if self._notes:
             self._settle(task)
-        if self._is_sample and self._reach:
-            self._reach.insist_same()
+        self._insist_outside()
         task.what, task.owner, task.member = what, owner, member
         if self._starting:
             self._main.switch()
@@ -830,9 +846,16 @@ class Explorer:
             raise Refused(f"there is a {part.label} already, and parts are known by their names: give it another")
         self._parts[variable] = part
 
+    def _refuse_change(self, what: str) -> None:
+        """Refuse it to invariants to do anything but look."""
+        if self.is_checking:
+            raise Refused(f"{self._doing} {what}, and those after it would see that: an invariant only looks")
+
     def change(self, thing: Shared, name: str) -> None:
         """Refuse to change what is no field, once the object is made."""
         task = self.task
+        if "_made" in thing.__dict__:
+            self._refuse_change(f"sets or deletes {thing.label}.{name}")
         if task is None or ("_made" not in thing.__dict__ and not self._is_made(thing, task)):
             return
         raise Refused(
@@ -859,6 +882,20 @@ class Explorer:
         for value in values:
             if not is_fine(value):
                 self._insist_published(task, holder if isinstance(holder, str) else holder.label, value)
+            if type(value) not in NEVER_CHANGES and not isinstance(value, Shared | Part):
+                self._around += [(name, cell, cell_contents(cell)) for name, cell in cells(value)]
+
+    def _insist_outside(self) -> None:
+        """Insist that nothing has changed that is in no execution, or in one where nobody would see it.
+
+        Raises:
+            Refused: something has.
+        """
+        for name, cell, was in self._around:
+            if cell_contents(cell) is not was:
+                raise Refused(f"{name}, is changed while others may use it, unseen: keep it in a field of an object")
+        if self._is_sample and self._reach:
+            self._reach.insist_same()
 
     @staticmethod
     def _insist_published(task: Task, holder: str, value: object) -> None:
@@ -884,8 +921,10 @@ class Explorer:
 
     def write(self, thing: Shared, name: str, mode: int, value: Any) -> None:
         """Write a field."""
-        if self.task and not is_fine(value) and "_made" in thing.__dict__:
-            self._insist_published(self.task, f"{thing.label}.{name}", value)
+        if self.is_checking and "_made" in thing.__dict__:
+            self._refuse_change(f"writes {thing.label}.{name}")
+        if self.task and type(value) not in NEVER_CHANGES and "_made" in thing.__dict__:
+            self._insist_given(self.task, f"{thing.label}.{name}", value)
         if self._access(thing, name, mode, "write"):
             self._tell(self.task, "write", (thing, name), value)
         thing.__dict__[name] = value
@@ -919,7 +958,7 @@ class Explorer:
             self._told.append(now)
             return
         before = self._told[number]
-        if before == now and type(before) is type(now):
+        if (before == now and type(before) is type(now)) or _is_nan(before, now):
             return
         name = target.label if isinstance(target, Part) else f"{target[0].label}.{target[1]}"
         raise Refused(
@@ -930,6 +969,7 @@ class Explorer:
     def free(self, thing: Shared) -> None:
         """End the life of an object."""
         task = self.task
+        self._refuse_change(f"frees {thing.label}")
         if task:
             task.accesses = self._touch(thing, LIFE, WRITE | FREE)
             self._point(task, "kfree", thing, LIFE)
@@ -940,6 +980,8 @@ class Explorer:
     def step(self, part: Part, mode: Mode, what: str, do: Callable[..., T], *args: Any) -> T:
         """Do one atomic operation."""
         task, owner = self.task, part.owner
+        if self.is_checking and _is_change(part, mode, args):
+            self._refuse_change(f"does {what} to {part.label}")
         if task is None or (owner is not None and "_made" not in owner.__dict__ and not self._is_made(owner, task)):
             return do(part, *args)
         if args:
@@ -985,6 +1027,7 @@ class Explorer:
         """Take a lock."""
         task = self.task
         if task is None:
+            self._refuse_change(f"takes {lock.label}")
             lock.holder = self
             return
         if lock.sleeps:
@@ -1003,6 +1046,7 @@ class Explorer:
         """Take a lock if it is free."""
         task = self.task
         if task is None:
+            self._refuse_change(f"takes {lock.label}")
             lock.holder = lock.holder or self
             return lock.holder is self
         self._settle(task)
@@ -1033,6 +1077,7 @@ class Explorer:
         """Give a lock back."""
         task = self.task
         if task is None:
+            self._refuse_change(f"releases {lock.label}")
             lock.holder = None
             return
         self._settle(task)
@@ -1123,6 +1168,7 @@ class Explorer:
         """Make a call after a grace period."""
         task = self.task
         if task is None:
+            self._refuse_change(f"defers {call.title}")
             self._deferred.append(call)
             return
         self._settle(task)
@@ -1166,6 +1212,7 @@ class Explorer:
     def queue_work(self, queue: WorkQueue, work: Work) -> bool:
         """Have work done on a queue, after what was queued there before."""
         task = self.task
+        self._refuse_change(f"queues {work.label}")
         if task:
             self._settle(task)
             self._insist_given(task, work.title, work.function, *work.args)
@@ -1235,6 +1282,8 @@ class Explorer:
     def _change(self, part: Part, what: str, mode: int) -> None:
         """Take a step that touches a part."""
         task = self.task
+        if mode & WRITE:
+            self._refuse_change(f"does {what} to {part.label}")
         if task:
             self._settle(task)
             task.accesses, task.operands = self._touch(part.owner, part.name, mode), (None, part)
@@ -1275,6 +1324,20 @@ def _ends(tasks: Sequence[Task]) -> tuple[Ready, After, Wait]:
         lambda: [task.last for task in waited if task.last >= 0],
         Wait(False, frozenset([task.number for task in waited])),
     )
+
+
+def _is_nan(before: object, now: object) -> bool:
+    """Tell whether two values only differ since they are, or hold, what is no number and unequal to itself."""
+    return type(before) is type(now) and isinstance(now, float | tuple) and repr(before) == repr(now)
+
+
+def _is_change(part: Part, mode: Mode, args: tuple[object, ...]) -> bool:
+    """Tell whether an operation changes something, if it is done now."""
+    if isinstance(mode, Several):
+        return any(how & WRITE for _, how in mode.parts(part, *args))
+    if isinstance(mode, Conditional):
+        mode = mode.mode
+    return bool((mode if isinstance(mode, int) else mode(part)) & (WRITE | COMMUTE))
 
 
 def _message(error: AssertionError) -> str:

@@ -11,6 +11,7 @@ from re import Pattern
 from struct import Struct
 from types import (
     BuiltinFunctionType,
+    CellType,
     FunctionType,
     MappingProxyType,
     MemberDescriptorType,
@@ -27,7 +28,17 @@ import numpy as np
 from swaplab.kernel.sync.runtime import operation
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["NEVER_CHANGES", "attributes", "contents", "holds_more", "instead_of", "is_fine", "mutable_in", "told"]
+__all__ = [
+    "NEVER_CHANGES",
+    "attributes",
+    "cells",
+    "contents",
+    "holds_more",
+    "instead_of",
+    "is_fine",
+    "mutable_in",
+    "told",
+]
 
 NEVER_CHANGES = frozenset(
     (int, str, bytes, float, bool, complex, type(None), range, slice, type(Ellipsis), type(NotImplemented))
@@ -163,6 +174,21 @@ def _of_function(function: FunctionType) -> Iterator[object]:
             yield cell.cell_contents
         except ValueError:  # it is empty
             continue
+
+
+def cells(value: object) -> list[tuple[str, CellType]]:
+    """Return the variables around the functions that something constant consists of, with what texts call them."""
+    found: list[tuple[str, CellType]] = []
+    pending, seen = [value], {id(value)}
+    while pending:
+        each = pending.pop()
+        if isinstance(each, FunctionType) and each.__code__.co_filename != operation.__code__.co_filename:
+            around = zip(each.__code__.co_freevars, each.__closure__ or (), strict=True)
+            found += [(f"{name}, a variable around {each.__qualname__}", cell) for name, cell in around]
+        inside = [part for part in _inside(each) or () if id(part) not in seen]
+        seen.update(map(id, inside))
+        pending += inside
+    return found
 
 
 def _of_mapping(mapping: Mapping[object, object]) -> Iterator[object]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import Enum
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, cast
 
-from swaplab.kernel.sync.bugs import DoubleFree, Refused, UseAfterFree
+from swaplab.kernel.sync.bugs import DoubleFree, NullDereference, Refused, UseAfterFree
 from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, RACY, READ, RELEASE, WRITE, current
 
 __all__ = [
@@ -242,6 +242,10 @@ class Watcher(Protocol):
     def is_naming(self) -> bool:
         """Whether to be told of parts that are made."""
 
+    @property
+    def is_checking(self) -> bool:
+        """Whether invariants look, so that nothing may change."""
+
     def enter(self, part: Part) -> None:
         """Take note of a part, which has its owner and its name."""
 
@@ -285,6 +289,31 @@ class _Marked:
         thing, _, write, watcher = self._access
         _insist_on_field(thing, name)
         watcher.write(thing, name, write, value)
+
+
+class _Null:
+    """A null pointer, accessed with a mode other than plain: unlike Python's own error, that stays said."""
+
+    __slots__ = ("_watcher",)
+
+    def __init__(self, watcher: Watcher) -> None:
+        object.__setattr__(self, "_watcher", watcher)
+
+    def _follow(self, what: object) -> NoReturn:
+        who = getattr(self._watcher.task, "name", "the program")
+        raise NullDereference(f"{who} follows a null pointer to its {what}")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        self._follow(name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._follow(name)
+
+    def __getitem__(self, key: object) -> NoReturn:
+        self._follow(f"element {key!r}")
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self._follow(f"element {key!r}")
 
 
 def _insist_on_field(thing: Shared, name: str) -> None:
@@ -356,12 +385,12 @@ def _hooks(watcher: Watcher) -> tuple[tuple[type, str, Callable[..., Any]], ...]
             watcher.enter(part)
 
     def set_on_object(thing: Shared, name: str, value: object) -> None:
-        if watcher.task is not None and name not in type(thing).fields:
+        if (watcher.task is not None or watcher.is_checking) and name not in type(thing).fields:
             watcher.change(thing, name)
         object.__setattr__(thing, name, value)
 
     def delete_on_object(thing: Shared, name: str) -> None:
-        if watcher.task is not None:
+        if watcher.task is not None or watcher.is_checking:
             watcher.change(thing, name)
         object.__delattr__(thing, name)
 
@@ -403,9 +432,8 @@ def looked_at(note: Callable[[Part], None]) -> Iterator[None]:
 
 
 def _marked(thing: S, read: int, write: int) -> S:
-    # A null pointer has no fields to mark: Python refuses the access by its name.
     if thing is None:
-        return thing
+        return cast(S, _Null(_watchers[-1]))
     if isinstance(thing, Shared):
         return cast(S, _Marked(thing, read, write, _watchers[-1]))
     if isinstance(thing, Elements):
