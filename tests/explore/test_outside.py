@@ -14,9 +14,11 @@ from swaplab.kernel.sync import (
     Atomic,
     Bitmap,
     ListHead,
+    ListNode,
     PercpuRef,
     Pointer,
     Shared,
+    SpinLock,
     Table,
     Work,
     XArray,
@@ -36,6 +38,9 @@ class System(Shared):
         self.table: Table[int, int] = Table(self, "table")
         self.xarray: XArray[int] = XArray(self, "xarray")
         self.list: ListHead[System] = ListHead(self, "list")
+        self.other: ListHead[System] = ListHead(self, "other")
+        self.node = ListNode(self, "node")
+        self.lock = SpinLock(self, "lock")
         self.work = Work(self, "work", lambda: None)
         self.zone = Zone(1)
         self.events = Counters("events")
@@ -50,6 +55,9 @@ LOOKS: dict[str, Callable[[Any], object]] = {
     "System.table": lambda s: s.table.items.get(1),
     "System.xarray": lambda s: s.xarray.items.get(1),
     "System.list": lambda s: (s.list.nodes(), s.list.entries()),
+    "System.other": lambda s: (s.other.next, s.other.prev),
+    "System.node": lambda s: (s.node.head, s.node.next, s.node.prev),
+    "System.lock": lambda s: s.lock.holder,
     "System.work": lambda s: s.work.is_pending,
     "zone": lambda s: s.zone.free,
     "events": lambda s: s.events.counts,

@@ -236,7 +236,7 @@ class OptimalSearch:
             else:
                 self._want(first, sequence)
         for task in explorer.tasks.values():
-            holder = task.lock.holder if task.lock and not task.done else None
+            holder = task.lock._holder if task.lock and not task.done else None
             if isinstance(holder, Task):
                 taken = next(event for lock, event in holder.held if lock is task.lock)
                 before, _ = explorer.known(task)

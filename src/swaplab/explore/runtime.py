@@ -572,14 +572,14 @@ class Explorer:
         each: object = task
         while isinstance(each, Task) and each not in met:
             met.add(each)
-            each = each.lock.holder if each.lock and not each.done else None
+            each = each.lock._holder if each.lock and not each.done else None
         return each is task
 
     @staticmethod
     def _waits(task: Task) -> str:
         if task.lock is None:
             return f"{task.name} waits for {task.what}"
-        holder = task.lock.holder
+        holder = task.lock._holder
         return f"{task.name} waits for {task.lock.label}, held by {holder.name if isinstance(holder, Task) else holder}"
 
     def _check(self) -> None:
@@ -666,7 +666,7 @@ class Explorer:
         """Give back what tasks hold that never will; until now it says who waits for whom."""
         for task in self.tasks.values():
             for lock, _ in task.held:
-                lock.holder = None
+                lock._holder = None
 
     def _explain(self, error: BaseException) -> ProgramError:
         if isinstance(error, ProgramError):
@@ -1028,7 +1028,7 @@ class Explorer:
         task = self.task
         if task is None:
             self._refuse_change(f"takes {lock.label}")
-            lock.holder = self
+            lock._holder = self
             return
         if lock.sleeps:
             self.might_sleep(lock.label)
@@ -1047,15 +1047,15 @@ class Explorer:
         task = self.task
         if task is None:
             self._refuse_change(f"takes {lock.label}")
-            lock.holder = lock.holder or self
-            return lock.holder is self
+            lock._holder = lock._holder or self
+            return lock._holder is self
         self._settle(task)
         self._announce(task, lock)
-        task.fails = lambda: lock.holder is not None
+        task.fails = lambda: lock._holder is not None
         self._point(task, "mutex_trylock" if lock.sleeps else "spin_trylock", lock.owner, lock.name)
         task.fails = None
         self._insist_alive(lock)
-        if lock.holder is not None:
+        if lock._holder is not None:
             return False
         self._hold(task, lock)
         task.result = True
@@ -1068,7 +1068,7 @@ class Explorer:
             task.accesses += READER
 
     def _hold(self, task: Task, lock: Lock) -> None:
-        lock.holder = task
+        lock._holder = task
         task.held.append((lock, task.last))
         if not lock.sleeps:
             self._enter_section(task)
@@ -1078,11 +1078,11 @@ class Explorer:
         task = self.task
         if task is None:
             self._refuse_change(f"releases {lock.label}")
-            lock.holder = None
+            lock._holder = None
             return
         self._settle(task)
         what = "mutex_unlock" if lock.sleeps else "spin_unlock"
-        if lock.holder is not task:
+        if lock._holder is not task:
             self._change(lock, what, FULL)
             raise LockMisuse(f"{task.name} unlocks {lock.label}, which {self._held_by(lock)}")
         held = task.held[-1]
@@ -1094,16 +1094,16 @@ class Explorer:
             self._point(task, what, lock.owner, lock.name)
             task.opener = -1
         self._insist_alive(lock)
-        lock.holder = None
+        lock._holder = None
         task.held.remove(held)
         if not lock.sleeps:
             self._leave_section(task)
 
     @staticmethod
     def _held_by(lock: Lock) -> str:
-        if lock.holder is None:
+        if lock._holder is None:
             return "is not locked"
-        return f"{lock.holder.name} holds" if isinstance(lock.holder, Task) else "was locked in setup"
+        return f"{lock._holder.name} holds" if isinstance(lock._holder, Task) else "was locked in setup"
 
     def might_sleep(self, what: str) -> None:
         """Insist on a context that may sleep."""

@@ -141,7 +141,7 @@ class Task:
     def can_run(self) -> bool:
         """Whether it has a next operation that can be done now."""
         if self.lock is not None:
-            return self.lock.holder is None and not self.done
+            return self.lock._holder is None and not self.done
         return not self.done and (self.ready is None or self.ready())
 
     @property

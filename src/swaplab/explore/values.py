@@ -54,7 +54,7 @@ PLAIN = (int, str, bytes, float, complex, tuple, frozenset)
 SPECIAL = ("__dict__", "__weakref__")
 OF_ITEMS = (list, bytearray)
 """What an array has its elements in."""
-OWN = frozenset(("holder", "name", "owner", "token"))
+OWN = frozenset(("_holder", "name", "owner", "token"))
 """What a part itself keeps track of by its operations, and nobody gives it."""
 INSTEAD: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((list, bytearray, np.ndarray, memoryview), "use an Array, whose elements are watched, a ListHead, or a tuple"),

@@ -91,8 +91,8 @@ class Witness:
         found: list[int] = []
         for part in roots_of(task):
             found.append(self._state(part))
-            if isinstance(part, ListNode) and part.head:
-                found += [self.learned.variable(name_of(part.head)), self._state(part.head)]
+            if isinstance(part, ListNode) and part._head:
+                found += [self.learned.variable(name_of(part._head)), self._state(part._head)]
         return tuple(found)
 
     def _state(self, part: Part) -> int:
@@ -227,7 +227,7 @@ def state_of(part: Part) -> Hashable:
 
 
 def _holder(lock: Lock) -> Hashable:
-    return lock.holder.number if isinstance(lock.holder, Task) else lock.holder and "setup"
+    return lock._holder.number if isinstance(lock._holder, Task) else lock._holder and "setup"
 
 
 def _work(work: Work) -> Hashable:
@@ -240,7 +240,7 @@ STATES: tuple[tuple[type[Part], Callable[[Any], Hashable]], ...] = (
     (Work, _work),
     (Element, lambda element: canonical(element.whole.peek(element.key))),
     (ListHead, lambda head: canonical(tuple(head._nodes()))),
-    (ListNode, lambda node: node.head is not None),  # on which one, lists say
+    (ListNode, lambda node: node._head is not None),  # on which one, lists say
 )
 
 

@@ -50,13 +50,13 @@ class Direct:
                 Deadlock: it is held.
                 SleepInAtomic: it is a mutex, and the caller must not sleep.
             """
-            if lock.holder is not None:
+            if lock._holder is not None:
                 raise Deadlock(f"{lock.label} is taken again by its holder")
             if lock.sleeps:
                 self.might_sleep(lock.label)
             else:
                 self.atomic += 1
-            lock.holder = self
+            lock._holder = self
 
         def release(lock: Lock, _kind: object = None, _error: object = None, _traceback: object = None) -> None:
             """Give a lock back.
@@ -64,9 +64,9 @@ class Direct:
             Raises:
                 LockMisuse: it is not held.
             """
-            if lock.holder is None:
+            if lock._holder is None:
                 raise LockMisuse(f"{lock.label} is unlocked, but not locked")
-            lock.holder = None
+            lock._holder = None
             if not lock.sleeps:
                 self.atomic -= 1
 
@@ -83,9 +83,9 @@ class Direct:
 
     def try_acquire(self, lock: Lock) -> bool:
         """Take a lock if it is free."""
-        if lock.holder is not None:
+        if lock._holder is not None:
             return False
-        lock.holder = self
+        lock._holder = self
         self.atomic += not lock.sleeps
         return True
 

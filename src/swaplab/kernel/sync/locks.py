@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.kernel.sync.runtime import block, current
+from swaplab.kernel.sync.runtime import block, current, outside
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Lock", "Mutex", "SpinLock"]
@@ -22,13 +22,14 @@ class Lock(Part):
         sleeps: whether waiting for it may sleep, and its holder too.
     """
 
-    __slots__ = ("holder", "order")
+    __slots__ = ("_holder", "order")
     sleeps = False
+    holder = outside("_holder")
 
     def __init__(self, owner: Shared | None, name: str, order: int = 0) -> None:
         Part.__init__(self, owner, name)
         self.order = order
-        self.holder: object = None
+        self._holder: object = None
 
     def acquire(self) -> None:
         """Wait for it and take it."""

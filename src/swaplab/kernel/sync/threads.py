@@ -144,7 +144,7 @@ class Threads:
         if lock.sleeps:
             self.might_sleep(lock.label)
         while not self._try_acquire(lock, task):
-            if lock.holder is task:
+            if lock._holder is task:
                 raise Deadlock(f"{lock.label} is taken again by its holder")
             gate = self._queue(lock)
             if gate and not gate.acquire(timeout=self.patience):
@@ -152,9 +152,9 @@ class Threads:
 
     def _try_acquire(self, lock: Lock, task: _Task) -> bool:
         with self._steps:
-            if lock.holder is not None:
+            if lock._holder is not None:
                 return False
-            lock.holder = task
+            lock._holder = task
         if not lock.sleeps:
             task.enter()
         return True
@@ -162,7 +162,7 @@ class Threads:
     def _queue(self, lock: Lock) -> threading.Lock | None:
         """Return what opens when the lock is released; None if it is free by now."""
         with self._steps:
-            if lock.holder is None:
+            if lock._holder is None:
                 return None
             gate = threading.Lock()
             gate.acquire()
@@ -182,10 +182,10 @@ class Threads:
         task = self._task()
         gate = None
         with self._steps:
-            if lock.holder is not task:
-                whose = "is not locked" if lock.holder is None else "another holds"
+            if lock._holder is not task:
+                whose = "is not locked" if lock._holder is None else "another holds"
                 raise LockMisuse(f"a thread unlocks {lock.label}, which {whose}")
-            lock.holder = None
+            lock._holder = None
             if lock in self._waiting:
                 gates = self._waiting[lock]
                 gate = gates.popleft()
