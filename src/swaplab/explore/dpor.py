@@ -18,7 +18,7 @@ branch of the tree that takes its place for what it does not touch stands in for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -179,7 +179,7 @@ class OptimalSearch:
 
     def _enter(self, explorer: Explorer) -> bool:
         """Take an execution in; return whether it is new."""
-        identity = explorer.history.identity(-1)
+        identity = explorer.history.identity
         if identity in self.traces:
             return False
         self.traces[identity] = explorer.depth
@@ -225,16 +225,16 @@ class OptimalSearch:
         """Remember what to run so that each race is run the other way round."""
         events = explorer.history.events
         moving: list[tuple[int, list[Step], bool]] = []
-        for first, number in self._races(explorer):
+        for first, number, others in self._races(explorer):
             names = sorted((events[first].label, events[number].label))
             self.reordered.add((names[0], names[1]))
             event = events[number]
             last = Step(number, event.task, event.accesses, event.before)
-            sequence = [*self._without(explorer, first, number), last]
+            sequence = [*_steps(explorer, others), last]
             if event.moves:
                 moving.append((first, sequence, event.roams))
             else:
-                self._want(first, sequence)
+                self.want(first, _settled(sequence))
         for task in explorer.tasks.values():
             holder = task.lock._holder if task.lock and not task.done else None
             if isinstance(holder, Task):
@@ -242,15 +242,18 @@ class OptimalSearch:
                 before, _ = explorer.known(task)
                 if not before >> taken & 1:
                     last = Step(len(events), task.number, task.accesses, before)
-                    self._want(taken, [*self._without(explorer, taken, last.number), last])
+                    self.want(taken, _settled([*_steps(explorer, explorer.history.without(taken)), last]))
         # Only now, as finding out what they touch takes other executions.
         for first, sequence, roams in moving:
             if roams or self._may_be_new(first, sequence):
                 sequence[-1].accesses = self._look_ahead(explorer, first, sequence)
-                self._want(first, sequence)
+                self.want(first, _settled(sequence))
 
-    def _races(self, explorer: Explorer) -> Iterator[tuple[int, int]]:
-        """Return the races of an execution that can be reversed, but those whose other order was asked for before."""
+    def _races(self, explorer: Explorer) -> Iterator[tuple[int, int, list[int]]]:
+        """Return the races of an execution that can be reversed, but those whose other order was asked for before.
+
+        With each come the other events after the earlier one that do not depend on it.
+        """
         events = explorer.history.events
         without: dict[int, list[int]] = {}
         for number, event in enumerate(events):
@@ -258,12 +261,13 @@ class OptimalSearch:
                 if first not in without:
                     without[first] = [*explorer.history.without(first)]
                 node = self.nodes[first]
-                asked = (node.taken.task, event.task, *(events[each].task for each in without[first] if each != number))
+                others = [each for each in without[first] if each != number]
+                asked = (node.taken.task, event.task, *(events[each].task for each in others))
                 if asked in node.asked:
                     continue
                 node.asked.add(asked)
-                if not event.wakers or self._is_woken(event.wakers, first, without[first]):
-                    yield first, number
+                if not event.wakers or self._is_woken(event.wakers, first, others):
+                    yield first, number, others
 
     def _may_be_new(self, depth: int, sequence: list[Step]) -> bool:
         """Tell whether a sequence is new at a state, in whichever way its last step touches what it does."""
@@ -285,25 +289,20 @@ class OptimalSearch:
         return ahead.accesses
 
     @staticmethod
-    def _is_woken(wakers: int, first: int, without: list[int]) -> bool:
+    def _is_woken(wakers: int, first: int, others: list[int]) -> bool:
         """Tell whether a change is left that wakes a task if nothing happens that depends on event `first`."""
-        return bool(wakers & ((1 << first) - 1)) or any(wakers >> number & 1 for number in without)
-
-    @staticmethod
-    def _without(explorer: Explorer, first: int, last: int) -> list[Step]:
-        """Return the events after `first` that do not depend on it, but for `last`."""
-        events, pasts = explorer.history.events, explorer.history.pasts
-        numbers = (number for number in explorer.history.without(first) if number != last)
-        return [Step(number, events[number].task, events[number].accesses, pasts[number]) for number in numbers]
-
-    def _want(self, depth: int, sequence: list[Step]) -> None:
-        """Have a sequence run at a state, once it is known what its last step touches."""
-        self.want(depth, _settled(sequence))
+        return bool(wakers & ((1 << first) - 1)) or any(wakers >> number & 1 for number in others)
 
     def want(self, depth: int, sequence: list[Step]) -> bool:
         """Have a sequence run at a state, unless that was done or will be; return whether it is new there."""
         node = self.nodes[depth]
         return not _is_covered(node.sleep, sequence) and insert(node.others, sequence)
+
+
+def _steps(explorer: Explorer, numbers: Iterable[int]) -> list[Step]:
+    """Return events of an execution as steps to run elsewhere."""
+    events, pasts = explorer.history.events, explorer.history.pasts
+    return [Step(number, events[number].task, events[number].accesses, pasts[number]) for number in numbers]
 
 
 def _settled(sequence: list[Step]) -> list[Step]:

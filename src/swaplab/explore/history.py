@@ -159,9 +159,10 @@ class History:
                 found.append(first)
         return tuple(found)
 
-    def identity(self, events: int) -> int:
-        """Return a number that is the same for the same events, given as bits, with the same dependences."""
-        return sum(each for number, each in enumerate(self.hashes) if events >> number & 1)
+    @property
+    def identity(self) -> int:
+        """A number that is the same for the same events with the same dependences."""
+        return sum(self.hashes)
 
     def touched(self, task: int, since: int, until: int) -> dict[Variable, int]:
         """Return what a task has read from event `since` up to event `until`, each with the first event that did.
