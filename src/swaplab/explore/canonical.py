@@ -8,13 +8,14 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
 from pathlib import PurePath
-from types import BuiltinFunctionType, CellType, EllipsisType, FunctionType, MappingProxyType, MethodType
+from types import BuiltinFunctionType, EllipsisType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 import msgspec
 
 from swaplab.explore.history import Variable
 from swaplab.explore.learned import Contradiction
+from swaplab.explore.values import cell_contents
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["canonical", "name_of"]
@@ -51,15 +52,8 @@ def name_of(part: Part) -> Variable:
 
 
 def _of_function(function: FunctionType) -> Hashable:
-    bound = [function.__defaults__, function.__kwdefaults__, *(_content(each) for each in function.__closure__ or ())]
+    bound = [function.__defaults__, function.__kwdefaults__, *map(cell_contents, function.__closure__ or ())]
     return ("function", function.__module__, function.__code__, *map(_form, bound))
-
-
-def _content(cell: CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return Ellipsis  # it is empty
 
 
 def _of_items(items: Mapping[object, object]) -> Hashable:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any, Protocol
 
 from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.shared import Part
 
-__all__ = ["FOLDERS", "guarded", "refusing_exit", "where"]
+__all__ = ["FOLDERS", "guarded", "program_frames", "refusing_exit", "where"]
 
 FOLDERS = (Path(__file__).parent, Path(sys.modules[Part.__module__].__file__ or "").parent)
 """Of what runs a program, and of the primitives that it is made of."""
@@ -63,6 +63,14 @@ def refusing_exit() -> Iterator[None]:
     """Refuse what ends the process while a program is loaded."""
     with guarded(SimpleNamespace(is_inside=True)):
         yield
+
+
+def program_frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames of the program, or of the system, from the innermost on."""
+    while frame:
+        if Path(frame.f_code.co_filename).parent not in FOLDERS:
+            yield frame
+        frame = frame.f_back
 
 
 def where(error: BaseException, otherwise: Callable[..., object]) -> str:

@@ -32,11 +32,11 @@ from typing import Any
 import numpy as np
 
 from swaplab.explore.guard import FOLDERS
-from swaplab.explore.values import attributes, mutable_in
+from swaplab.explore.values import attributes, cell_contents, mutable_in
 from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["Reach", "cell_contents"]
+__all__ = ["Reach"]
 
 FOREIGN = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 """Where modules are that are no program's."""
@@ -225,14 +225,6 @@ def _itself(value: object) -> object:
 
 def _item(names: Mapping[str, object], name: str) -> object:
     return names.get(name)
-
-
-def cell_contents(cell: Any) -> object:  # noqa: ANN401
-    """Return what a variable around a function holds; None before it holds something."""
-    try:
-        return cell.cell_contents
-    except ValueError:  # it is empty
-        return None
 
 
 def _is_access(value: object) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any
 
-from swaplab.explore.history import FREE, Event, Variable
+from swaplab.explore.event import FREE, KIND, Event, Variable
 from swaplab.explore.program import Program
 from swaplab.explore.recorder import Recorder, Row, accesses_of, number_of
 from swaplab.explore.runtime import READER
@@ -15,7 +15,7 @@ from swaplab.explore.strategies import Replay
 from swaplab.explore.task import origin
 from swaplab.explore.verdict import Step
 from swaplab.kernel.sync.bugs import DataRace, Deadlock, KernelBug, ListCorruption, LockOrder
-from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
+from swaplab.kernel.sync.runtime import READ, WRITE
 from swaplab.kernel.sync.shared import Part, Shared
 from swaplab.kernel.sync.work import Work
 
@@ -25,7 +25,6 @@ VALUE_MAX = 40
 """Characters of a value; what is longer ends in dots."""
 LONG = 1_024
 """Bits of a number; what has more is written in hexadecimal, since Python writes no thousands of decimal digits."""
-KIND = READ | WRITE | COMMUTE
 ALONE_MAX = 100
 """Steps of a single CPU that are shown whole."""
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import wraps
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
+from swaplab.explore.guard import FOLDERS
 from swaplab.explore.history import LIFE, Event, Variable
 from swaplab.explore.program import Program
 from swaplab.explore.runtime import Explorer, Strategy
@@ -25,9 +25,7 @@ __all__ = ["Recorder", "Row", "accesses_of", "number_of"]
 
 T = TypeVar("T")
 
-EXPLORE = Path(__file__).parent
-SYNC = Path(sys.modules[Part.__module__].__file__ or "").parent
-FRAMEWORK = (f"{SYNC}/", f"{EXPLORE}/")
+FRAMEWORK = tuple(f"{folder}/" for folder in FOLDERS)
 KERNEL_NAME = re.compile(r"(?:[\w/]+\.[ch]:)?([a-z]\w*_\w+)[,.:]")
 """How the docstring of a method begins that stands for a function of the kernel."""
 POINTERS = frozenset({"cmpxchg", "xa_cmpxchg", "xa_erase", "xa_store"})

@@ -26,11 +26,21 @@ from swaplab.explore.leaks import find_leaks
 from swaplab.explore.lock_order import LockOrders
 from swaplab.explore.ordering import OBJECT_SHIFT, Race
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
-from swaplab.explore.reach import Reach, cell_contents
+from swaplab.explore.reach import Reach
 from swaplab.explore.shortest import Execution
 from swaplab.explore.spin import innermost_loop
 from swaplab.explore.task import CHILDREN_MAX, NOTHING, Task, Wait, origin
-from swaplab.explore.values import NEVER_CHANGES, cells, contents, holds_more, instead_of, is_fine, mutable_in, told
+from swaplab.explore.values import (
+    NEVER_CHANGES,
+    cell_contents,
+    cells,
+    contents,
+    holds_more,
+    instead_of,
+    is_fine,
+    mutable_in,
+    told,
+)
 from swaplab.explore.watchdog import limit, watchdog
 from swaplab.kernel.sync.bugs import (
     Broken,
@@ -753,9 +763,7 @@ class Explorer:
         accesses = self._touched.get(key)
         if accesses is None:
             if owner is None and key[:2] not in self._parts and key[:2] not in self._parts_of_setup:
-                raise Refused(
-                    f"{member} was made outside setup and tasks, so that it outlives an execution: make it in setup"
-                )
+                raise Refused(f"{member} {OUTSIDE}")
             accesses = self._touched[key] = (((key[0], member), mode),)
         return accesses
 
@@ -1307,10 +1315,12 @@ class Explorer:
             self._run_deferred()
             return
 
+        def wakers() -> int:
+            return self.history.changes(task.number, touched, self.depth)
+
         touched = self.history.touched(task.number, task.since, self.depth)
         task.accesses = tuple((variable, READ | WATCH) for variable in sorted(touched))
-        task.wakers = lambda: self.history.changes(task.number, touched, self.depth)
-        task.ready = lambda: self.history.changes(task.number, touched, self.depth) != 0
+        task.wakers, task.ready = wakers, lambda: wakers() != 0
         self._point(task, "cpu_relax", None, "")
         task.wakers = task.ready = None
         task.since = task.last + 1

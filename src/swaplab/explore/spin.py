@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import linecache
-from pathlib import Path
 from types import FrameType
 
-from swaplab.explore.guard import FOLDERS
+from swaplab.explore.guard import program_frames
 
 __all__ = ["innermost_loop"]
 
@@ -18,11 +17,10 @@ def innermost_loop(frame: FrameType | None) -> str:
     Args:
         frame: innermost, of a task.
     """
-    while frame:
-        path = frame.f_code.co_filename
-        if Path(path).parent not in FOLDERS and (line := _loop(frame)):
-            return f"{path}, line {line}, in {frame.f_code.co_name}: {linecache.getline(path, line).strip()}"
-        frame = frame.f_back
+    for each in program_frames(frame):
+        path = each.f_code.co_filename
+        if line := _loop(each):
+            return f"{path}, line {line}, in {each.f_code.co_name}: {linecache.getline(path, line).strip()}"
     return ""
 
 

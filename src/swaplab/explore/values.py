@@ -31,6 +31,7 @@ from swaplab.kernel.sync.shared import Part, Shared
 __all__ = [
     "NEVER_CHANGES",
     "attributes",
+    "cell_contents",
     "cells",
     "contents",
     "holds_more",
@@ -169,11 +170,15 @@ def _of_function(function: FunctionType) -> Iterator[object]:
         return  # an operation of a part, which holds whoever runs it
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # it is empty
-            continue
+    yield from map(cell_contents, function.__closure__ or ())
+
+
+def cell_contents(cell: CellType) -> object:
+    """Return what a variable around a function holds; Ellipsis before it holds something."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return Ellipsis
 
 
 def cells(value: object) -> list[tuple[str, CellType]]:

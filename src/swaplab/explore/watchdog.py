@@ -8,10 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
-from swaplab.explore.guard import FOLDERS
+from swaplab.explore.guard import program_frames
 
 __all__ = ["limit", "watchdog"]
 
@@ -32,10 +31,7 @@ def limit() -> float:
 
 def _line(frame: FrameType) -> str:
     """Return the innermost line of the program, or of the system."""
-    each: FrameType | None = frame
-    while each and Path(each.f_code.co_filename).parent in FOLDERS:
-        each = each.f_back
-    each = each or frame
+    each = next(program_frames(frame), frame)
     return f"{each.f_code.co_filename}, line {each.f_lineno}, in {each.f_code.co_name}"
 
 
