@@ -55,12 +55,12 @@ class Again(NamedTuple):
 
 def encode(judged: Sequence[Judgement]) -> bytes:
     """Return a file's contents: schedules of all that breaks; none if nothing does."""
-    prints = {each.target: fingerprint(each.target) for each in judged}
+    broken = [(each.target, each.verdict.violations) for each in judged if isinstance(each.verdict, Violated)]
+    prints = {target: fingerprint(target) for target in dict.fromkeys(target for target, _ in broken)}
     found = [
-        Breaking(each.target, prints[each.target], violation.kind, violation.sentence, violation.schedule)
-        for each in judged
-        if isinstance(each.verdict, Violated)
-        for violation in each.verdict.violations
+        Breaking(target, prints[target], violation.kind, violation.sentence, violation.schedule)
+        for target, violations in broken
+        for violation in violations
     ]
     return msgspec.json.encode(found) if found else b""
 
