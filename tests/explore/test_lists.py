@@ -163,29 +163,27 @@ def test_who_walks_sees_what_is_there_by_then() -> None:
     assert seen == {"ABC", "AC"}
 
 
-def test_a_walk_that_would_never_end() -> None:
-    """The lock is dropped in between, and the entry is gone from where the walk goes on."""
+def walk_in_steps(steps: int) -> Body:
+    """Take the lock for each step of a walk anew."""
 
     def walk(system: System) -> None:
         entries = iter(system.one)
-        for _ in range(3):
+        for _ in range(steps):
             with system.lock:
                 next(entries, None)
 
-    result = found(System, {"CPU0": walk, "CPU1": locked(unlink("B"))})
+    return walk
+
+
+def test_a_walk_that_would_never_end() -> None:
+    """The lock is dropped in between, and the entry is gone from where the walk goes on."""
+    result = found(System, {"CPU0": walk_in_steps(3), "CPU1": locked(unlink("B"))})
     assert result.sentences == {"a walk of System.one has come to Item B.node, which is on no list"}
 
 
 def test_a_walk_that_ends_on_another_list() -> None:
     """It would take the head of that list for an entry, and go on."""
-
-    def walk(system: System) -> None:
-        entries = iter(system.one)
-        for _ in range(9):
-            with system.lock:
-                next(entries, None)
-
-    result = found(System, {"CPU0": walk, "CPU1": locked(lambda s: s.two.splice(s.one))})
+    result = found(System, {"CPU0": walk_in_steps(9), "CPU1": locked(lambda s: s.two.splice(s.one))})
     assert result.kinds == {"list corruption"}
     assert all(sentence.endswith("which is on System.two") for sentence in result.sentences)
 
