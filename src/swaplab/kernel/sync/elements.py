@@ -175,8 +175,8 @@ class Table(Elements, Generic[K, T]):
         return (self._items[key],) if key in self._items else ()
 
     def present(self) -> tuple[K, ...]:
-        """Return the keys that there are now, in the order in which they were added."""
-        return tuple(self._items)
+        """Return the keys that there are now, in ascending order: numbers come before texts."""
+        return tuple(sorted(self._items, key=lambda key: (isinstance(key, str), key)))
 
     @operation(READ | PLAIN, "read", at=Elements.element)
     def __getitem__(self, key: K) -> T:
@@ -204,8 +204,8 @@ class Table(Elements, Generic[K, T]):
 
     @operation(READ | PLAIN, "keys")
     def keys(self) -> tuple[K, ...]:
-        """Return all keys in ascending order, as additions have no order of their own; numbers come before texts."""
-        return tuple(sorted(self._items, key=lambda key: (isinstance(key, str), key)))
+        """Return all keys in ascending order, as additions have no order of their own."""
+        return self.present()
 
     @operation(READ | PLAIN, "len")
     def __len__(self) -> int:
