@@ -22,8 +22,6 @@ from swaplab.explore import Program
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
 
-APART = ("tables",)
-"""keys() of a table tells in which order keys were added, on which additions do not depend: no search finds all."""
 STATES_MAX = 1000
 CHUNK = 4
 
@@ -73,7 +71,7 @@ class Group(NamedTuple):
 def groups(options: argparse.Namespace) -> list[Group]:
     """Return what to compare."""
     seeds = range(options.first, options.first + options.programs)
-    themes = options.theme or [theme for theme in THEMES if theme not in APART]
+    themes = options.theme or [*THEMES]
     found = [Group(theme, compare_random, [(theme, seed) for seed in seeds]) for theme in themes]
     if not options.theme:
         found.append(Group("races/", compare_race, [(number, options.executions) for number in range(len(races()))]))
