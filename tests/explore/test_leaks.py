@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.explore import Program, Violated, explore
-from swaplab.kernel.sync import WRITE_ONCE, Shared, kfree
+from swaplab.kernel.sync import WRITE_ONCE, Shared, SpinLock, Work, WorkQueue, call_rcu, kfree, queue_work
 
 
 class Item(Shared):
@@ -16,16 +16,29 @@ class Item(Shared):
 
 
 class System(Shared):
-    """Points at one that points at another."""
+    """Points at one that points at another, and has what knows of tasks."""
 
     item: Item | None
 
     def __init__(self) -> None:
         self.item = None
+        self.work, self.queue = Work(self, "work", self.nothing), WorkQueue("queue")
+        self.lock = SpinLock(self, "lock")
+
+    def nothing(self) -> None:
+        """What is done later."""
 
 
-def leaks(*tasks: object) -> set[str]:
-    verdict = explore(Program("leaks", System, {f"CPU{n}": task for n, task in enumerate(tasks)}))  # type: ignore[misc]
+class Locked(System):
+    """A lock of it is held from the beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock.acquire()
+
+
+def leaks(*tasks: object, setup: type[System] = System) -> set[str]:
+    verdict = explore(Program("leaks", setup, {f"CPU{n}": task for n, task in enumerate(tasks)}))  # type: ignore[misc]
     return {each.kind for each in verdict.violations} if isinstance(verdict, Violated) else set()
 
 
@@ -54,3 +67,21 @@ def test_what_only_a_freed_object_points_at_is_lost() -> None:
 def test_what_is_freed_or_reached_is_not() -> None:
     assert leaks(free_both) == set()
     assert leaks(keep_both) == set()
+
+
+def queue_and_lose(system: System) -> None:
+    queue_work(system.queue, system.work)
+    Item()
+
+
+def defer_and_lose(system: System) -> None:
+    call_rcu(system.nothing)
+    Item()
+
+
+def lose(_: System) -> None:
+    Item()
+
+
+def test_what_work_and_locks_know_of_tasks_holds_nothing() -> None:
+    assert leaks(queue_and_lose) == leaks(defer_and_lose) == leaks(lose, setup=Locked) == {"leak"}

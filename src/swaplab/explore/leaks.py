@@ -6,22 +6,25 @@ import gc
 from collections.abc import Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
+from swaplab.explore.task import Task
 from swaplab.kernel.sync.bugs import Leak
+from swaplab.kernel.sync.runtime import current
 from swaplab.kernel.sync.shared import Shared
 
 __all__ = ["find_leaks"]
 
-CODE = (type, ModuleType, BuiltinFunctionType)
+NOT_HELD = (type, ModuleType, BuiltinFunctionType, Task)
+"""What leads on only by way of Python, or of who runs the system: locks and work know their tasks."""
 
 
 def find_leaks(state: object, made: list[Shared]) -> list[Leak]:
     """Return what of `made` is neither freed nor reachable from the state, by way of what is not freed."""
     lost = {id(thing): thing for thing in made if "_freed" not in thing.__dict__}
-    found = {id(state)}
+    found = {id(state), id(current.runtime)}
     reached = [state]
     while reached and lost:
         for each in _referents(reached.pop()):
-            if id(each) not in found and not isinstance(each, CODE):
+            if id(each) not in found and not isinstance(each, NOT_HELD):
                 found.add(id(each))
                 reached.append(each)
                 lost.pop(id(each), None)
