@@ -23,9 +23,10 @@ BELOW = {
     "replay": ["kernel", "scenario"],
     "vm": ["kernel", "scenario"],
     "host": ["kernel", "scenario"],
+    "doctor": ["scenario"],
     "races": ["explore", "kernel"],
     "fidelity": ["replay", "vm"],
-    "report": ["explore", "replay", "vm", "host", "races", "fidelity"],
+    "report": ["explore", "replay", "vm", "host", "doctor", "races", "fidelity"],
     "cli": ["report"],
     "__main__": ["cli"],
 }

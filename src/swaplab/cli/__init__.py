@@ -55,6 +55,14 @@ app.command(
     "It takes the right to trace the processes: they are your own, or you are root. They go on running.",
 )
 app.command(
+    "swaplab.cli.doctor:doctor",
+    name="doctor",
+    help="Say what zswap is doing on this machine, or where some counters come from, with the arithmetic.\n\n"
+    "Example: `swaplab doctor`, or `swaplab doctor report.txt`\n\n"
+    "To look at another machine: `grep -rs . /proc/meminfo /proc/vmstat /proc/swaps /sys/module/zswap/parameters "
+    "/sys/kernel/debug/zswap > report.txt`",
+)
+app.command(
     "swaplab.cli.check:check",
     name="check",
     help="Run every interleaving of programs on shared objects; say what breaks, or that nothing does.\n\n"
