@@ -90,7 +90,7 @@ def _convert(format: Format | None) -> Callable[[Path], object]:
 
 def _read_trace(path: Path) -> None:
     for chunk in Trace.open(path).chunks(with_time=False):
-        assert len(chunk.page)
+        assert len(chunk.page) + len(chunk.events)
 
 
 def _listen(path: Path) -> None:

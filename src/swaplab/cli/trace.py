@@ -10,13 +10,14 @@ from typing import Annotated
 
 import cyclopts
 import msgspec
+import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.progress import Progress
 from rich.table import Table
 
 from swaplab.cli.common import Flag, check_output, console, report_beside, say, say_json
-from swaplab.scenario.trace import Format, Trace, TraceInfo
+from swaplab.scenario.trace import EventKind, Format, Trace, TraceInfo
 from swaplab.scenario.trace import convert as convert_trace
 from swaplab.scenario.trace.summary import TraceSummary, summarize
 from swaplab.scenario.units import round_size
@@ -93,35 +94,56 @@ def head(
     rows: Annotated[int, Parameter(name=["--rows", "-n"], validator=Number(gte=0, lte=ROWS_MAX))] = 20,
     json: Flag = False,
 ) -> None:
-    """Show the first accesses of a trace.
+    """Show the first rows of a trace: accesses, and events between them.
 
     Example: swaplab trace head app.parquet -n 5
 
     Args:
         file: A trace.
-        rows: How many accesses.
+        rows: How many.
         json: Print one JSON object a line.
     """
     trace = Trace.open(file)
-    accesses = list(islice(_accesses(trace), rows))
+    shown_rows = list(islice(_rows(trace), rows))
     if json:
-        for access in accesses:
-            say_json(access)
+        for row in shown_rows:
+            say_json(row)
         return
-    table = Table("stream", "page", "access", *(["time (ns)"] if trace.has_time else []))
-    for access in accesses:
-        kind = "write" if access["write"] else "read"
-        times = [str(access["time"])] if trace.has_time else []
-        table.add_row(shown(str(access["stream"])), str(access["page"]), kind, *times)
+    more = ["pages", "other", "other page"] if trace.has_events else []
+    table = Table("stream", "page", "what", *more, *(["time (ns)"] if trace.has_time else []))
+    for row in shown_rows:
+        what = row.get("event") or ("write" if row["write"] else "read")
+        keys = [key.replace(" ", "_") for key in more] + (["time"] if trace.has_time else [])
+        cells = [row["stream"], row.get("page", ""), what, *(row.get(key, "") for key in keys)]
+        table.add_row(*(shown(str(cell)) for cell in cells))
     console().print(table)
 
 
-def _accesses(trace: Trace) -> Iterator[dict[str, object]]:
+def _rows(trace: Trace) -> Iterator[dict[str, object]]:
     for chunk in trace.chunks(rows=1024, with_time=trace.has_time):
-        for row in range(len(chunk.page)):
-            name = trace.info.streams[chunk.stream[row]].name
-            access = {"stream": name, "page": int(chunk.page[row]), "write": bool(chunk.write[row])}
-            yield access if chunk.time is None else access | {"time": int(chunk.time[row])}
+        events = iter(chunk.events)
+        event = next(events, None)
+        for row in range(len(chunk.page) + 1):
+            while event is not None and event["at"] == row:
+                yield _event(trace, event)
+                event = next(events, None)
+            if row < len(chunk.page):
+                name = trace.info.streams[chunk.stream[row]].name
+                access = {"stream": name, "page": int(chunk.page[row]), "write": bool(chunk.write[row])}
+                yield access if chunk.time is None else access | {"time": int(chunk.time[row])}
+
+
+def _event(trace: Trace, event: np.void) -> dict[str, object]:
+    """One event: what has no meaning for its kind is left out."""
+    kind, streams = EventKind(event["event"]), trace.info.streams
+    row: dict[str, object] = {"stream": streams[event["stream"]].name, "event": kind.name.lower()}
+    if kind != EventKind.EXIT:
+        row |= {"page": int(event["page"]), "pages": int(event["pages"])}
+    if kind in (EventKind.FORK, EventKind.SHARE):
+        row |= {"other": streams[event["other"]].name, "other_page": int(event["other_page"])}
+    if kind >= EventKind.FILE_READ:
+        row |= {"other": trace.info.files[event["other"]].name}
+    return row | ({"time": int(event["time"])} if trace.has_time else {})
 
 
 @contextmanager
@@ -160,6 +182,8 @@ def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[
         "working set",
         f"{sum(parts) // len(parts):,} pages on average of {len(parts)} parts, {max(parts):,} at most",
     )
+    for event in summary.events:
+        yield event.kind, f"{event.events:,} events, {round_size(event.pages * 4096)}"
     if info.source:
         yield "source", info.source
     if info.command:

@@ -16,7 +16,7 @@ from threading import Thread
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.errors import InputError
+from swaplab.errors import InputError, UnsupportedError
 from swaplab.scenario.model import PAGE_SIZE, Scenario, Workload
 from swaplab.scenario.patterns import pattern_chunks
 from swaplab.scenario.trace import Stream, Trace
@@ -61,7 +61,10 @@ class Accesses:
 
     def _open(self, name: str) -> Trace:
         try:
-            return Trace.open(self._scenario.base / name)
+            trace = Trace.open(self._scenario.base / name)
+            if trace.has_events:
+                raise UnsupportedError(f"{trace.path}: it has events, which no engine takes yet")
+            return trace
         except OSError as error:
             i = [each.trace for each in self._scenario.workloads].index(name)
             place = f"{self._scenario.source}: workload[{i}].trace"

@@ -3,12 +3,17 @@
 ```python
 with RawTraceWriter(out.parent) as raw:
     raw.append(stream, address_page, write)             # as often as needed; arrays of equal length
+    raw.append(stream, address_page, write, events=events)  # RAW_EVENTS, each at its place between the accesses
     info = raw.finish(out, ["python3:1"], source="swaplab record")
 ```
 
 The dense number of a page is its rank among the pages of its stream, in order of address, which is known
-only at the end. Until then the accesses wait in a nameless temporary file (2 to 3 bytes each); memory holds
-one batch and the set of pages touched.
+only at the end. Until then the accesses wait in a nameless temporary file (2 to 3 bytes each), the events in
+another; memory holds one batch and the set of pages that have numbers: those touched, those that a child inherits
+from its parent, and those of shared memory that somebody touched.
+
+Events are by address as well: a range may cover any addresses, the whole address space too, and becomes the
+pages in it that have numbers; if there are none, the event vanishes.
 """
 
 from __future__ import annotations
@@ -24,22 +29,47 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
-from swaplab.scenario.trace.layout import MAX_PAGES, ROW_GROUP_ROWS, Stream, TraceInfo
+from swaplab.scenario.trace.layout import (
+    EVENTS,
+    MAX_FILE_PAGES,
+    MAX_PAGES,
+    ROW_GROUP_ROWS,
+    EventKind,
+    Stream,
+    TraceFile,
+    TraceInfo,
+)
+from swaplab.scenario.trace.ranks import Ranks, runs_of_both
 from swaplab.scenario.trace.read import column_batches
 from swaplab.scenario.trace.write import ColumnWriter, TraceWriter
 
-__all__ = ["RawTraceWriter"]
+__all__ = ["RAW_EVENTS", "RawTraceWriter"]
+
+RAW_EVENTS: Final = np.dtype(
+    [
+        ("at", "i8"),
+        ("event", "u1"),
+        ("stream", "u2"),
+        ("page", "u8"),
+        ("pages", "u8"),
+        ("other", "u4"),
+        ("other_page", "u8"),
+        ("time", "i8"),
+    ]
+)
+"""Events by address >> 12, otherwise as `EVENTS`; pages of shared memory and of files are counted from their start."""
 
 _MERGE_PAGES: Final = 1 << 20  # fewer pending pages than this are not worth a merge
+_NOTHING: Final = Ranks(np.empty(0, np.uint64))
 _MAX_RANGES: Final = 1 << 17  # about 4 MB of metadata; scattered addresses beyond that are not described
 
 
 class RawTraceWriter:
-    """Collect accesses by page address and write them as a trace; see the module's example.
+    """Collect accesses and events by page address and write them as a trace; see the module's example.
 
     Args:
-        directory: where the temporary file goes; best beside the output.
-        with_time: whether accesses carry a time.
+        directory: where the temporary files go; best beside the output.
+        with_time: whether accesses and events carry a time.
         where: what errors name as the place of too many pages.
 
     Raises:
@@ -49,11 +79,16 @@ class RawTraceWriter:
     def __init__(self, directory: Path, with_time: bool = False, where: object = "trace") -> None:
         self._directory, self._with_time, self._where = directory, with_time, where
         self._pages: dict[int, _PageSet] = {}
+        self._file_pages: dict[int, int] = {}
+        self._parents: dict[int, int] = {}
+        self._objects: set[int] = set()
+        self._events = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._file = stack.enter_context(tempfile.TemporaryFile(dir=self._directory))
+            self._event_file = stack.enter_context(tempfile.TemporaryFile(dir=self._directory))
             self._columns = ColumnWriter(self._file, np.uint64, self._with_time)
             stack.callback(self._columns.abandon)
             self._stack = stack.pop_all()
@@ -73,34 +108,74 @@ class RawTraceWriter:
         address_page: NDArray[np.uint64],
         write: NDArray[np.bool_],
         time: NDArray[np.int64] | None = None,
+        events: NDArray[np.void] | None = None,
     ) -> None:
-        """Add accesses in order.
+        """Add accesses in order, and what happens between them.
 
         Args:
             stream: ``(n,)`` number of the address space.
             address_page: ``(n,)`` address >> 12, or any other number that identifies the page.
             write: ``(n,)``.
             time: ``(n,)`` in nanoseconds, exactly if ``with_time``.
+            events: ``(k,)`` of `RAW_EVENTS`, in order; `at` counts the accesses of this call. A child inherits what its
+                parent has touched before the fork; what it shares needs a `SHARE` of its own.
 
         Raises:
             InputError: more than `MAX_PAGES` different pages.
         """
-        if not len(address_page):
-            return
         columns: dict[str, NDArray[Any]] = {"stream": stream, "page": address_page, "write": write}
         if time is not None:
             columns["time"] = time
+        done = 0
+        if events is not None and len(events):
+            done = self._add_events(stream, address_page, events)
+        self._add_pages(stream[done:], address_page[done:])
         self._columns.append(columns)
-        for number, pages in _split(stream, address_page):
-            self._pages.setdefault(number, _PageSet()).add(pages)
         if sum(len(pages) for pages in self._pages.values()) > MAX_PAGES:
             raise InputError(self._where, f"at most {MAX_PAGES} pages", "more")
+
+    def _add_pages(self, stream: NDArray[np.uint16], address_page: NDArray[np.uint64]) -> None:
+        if len(address_page):
+            for number, pages in _split(stream, address_page):
+                self._page_set(number).add(pages)
+
+    def _page_set(self, stream: int) -> _PageSet:
+        return self._pages.setdefault(stream, _PageSet())
+
+    def _add_events(
+        self, stream: NDArray[np.uint16], address_page: NDArray[np.uint64], events: NDArray[np.void]
+    ) -> int:
+        """Note the events, and the pages up to the last fork; return how many accesses that were."""
+        done = 0
+        for event in events[np.isin(events["event"], (EventKind.FORK, EventKind.SHARE))]:
+            child, other = int(event["stream"]), int(event["other"])
+            if event["event"] == EventKind.SHARE:
+                self._objects.add(other)
+                continue
+            self._add_pages(stream[done : event["at"]], address_page[done : event["at"]])
+            done = int(event["at"])
+            inherited = _within(self._page_set(other).sorted(), event["other_page"], event["pages"])
+            self._page_set(child).add(inherited - event["other_page"] + event["page"])
+            self._parents.setdefault(child, other)
+        of_file = events[events["event"] >= EventKind.FILE_READ]
+        for number in np.unique(of_file["other"]).tolist():
+            mine = of_file[of_file["other"] == number]
+            end = int((mine["page"] + mine["pages"]).max())
+            self._file_pages[number] = max(end, self._file_pages.get(number, 0))
+            if end > MAX_FILE_PAGES:
+                raise InputError(self._where, f"files of at most {MAX_FILE_PAGES} pages", end)
+        absolute = events.copy()
+        absolute["at"] += self.rows
+        self._event_file.write(absolute.tobytes())
+        self._events += len(events)
+        return done
 
     def finish(
         self,
         out: Path,
         streams: Sequence[str],
         *,
+        files: Sequence[str] = (),
         source: str = "",
         window: int | None = None,
         command: Sequence[str] | None = None,
@@ -112,7 +187,8 @@ class RawTraceWriter:
 
         Args:
             out: the Parquet file to write, whole or not at all.
-            streams: name of each stream, by number.
+            streams: name of each stream, by number; what a `SHARE` mapped is shared memory.
+            files: name of each file, by number.
             source: where the accesses come from, for people.
             window: repeats inside a window of that many pages were dropped before, if any were.
             command: the command line that was recorded, if one was.
@@ -125,18 +201,56 @@ class RawTraceWriter:
             OSError: `out` cannot be written.
         """
         self._columns.close()
-        ranked = {number: _Ranks(pages.sorted()) for number, pages in self._pages.items()}
+        events = self._read_events()
+        self._number_objects(events)
+        ranked = {number: Ranks(pages.sorted()) for number, pages in self._pages.items()}
         told = addresses and sum(len(ranks.firsts) for ranks in ranked.values()) <= _MAX_RANGES
-        described = [_describe(name, ranked.get(number), told) for number, name in enumerate(streams)]
         is_private = command is not None  # it may hold anything
-        with TraceWriter(out, self._with_time, is_private) as writer, pq.ParquetFile(self._file) as raw:
+        with (
+            TraceWriter(out, self._with_time, is_private, bool(self._events)) as writer,
+            pq.ParquetFile(self._file) as raw,
+        ):
             written = 0
-            for stream, page, write, time in column_batches(raw, ROW_GROUP_ROWS, self._with_time):
-                writer.append(stream, _rank(stream, page, ranked), write, time)
+            for stream, page, write, time, _ in column_batches(raw, ROW_GROUP_ROWS, self._with_time):
+                is_last = written + len(page) == self._columns.rows
+                following = events[: len(events) if is_last else np.searchsorted(events["at"], written + len(page))]
+                events = events[len(following) :]
+                dense = _rank_events(following, ranked)
+                dense["at"] -= written
+                writer.append(stream, _rank(stream, page, ranked), write, time, dense if self._events else None)
                 written += len(page)
                 if progress:
                     progress(written, self._columns.rows)
-            return writer.finish(described, source=source, window=window, command=command, extra=extra)
+            return writer.finish(
+                [self._describe(number, name, ranked, told) for number, name in enumerate(streams)],
+                files=[TraceFile(name, self._file_pages.get(number, 0)) for number, name in enumerate(files)],
+                source=source,
+                window=window,
+                command=command,
+                extra=extra,
+            )
+
+    def _read_events(self) -> NDArray[np.void]:
+        self._event_file.flush()
+        if not self._events:
+            return np.empty(0, RAW_EVENTS)
+        return np.memmap(self._event_file, RAW_EVENTS, "r", shape=(self._events,))
+
+    def _number_objects(self, events: NDArray[np.void]) -> None:
+        """Give numbers to the pages of shared memory that somebody touched."""
+        for event in events[events["event"] == EventKind.SHARE]:
+            touched = _within(self._page_set(int(event["stream"])).sorted(), event["page"], event["pages"])
+            self._page_set(int(event["other"])).add(touched - event["page"] + event["other_page"])
+
+    def _describe(self, number: int, name: str, ranked: Mapping[int, Ranks], told: bool) -> Stream:
+        ranks = ranked.get(number, _NOTHING)
+        return Stream(
+            name,
+            pages=ranks.pages,
+            ranges=ranks.ranges() if told and ranks.pages else None,
+            kind="shared" if number in self._objects else "process",
+            parent=self._parents.get(number),
+        )
 
 
 class _PageSet:
@@ -163,38 +277,13 @@ class _PageSet:
         return self._known
 
 
-class _Ranks:
-    """Rank of each page in a sorted set of pages, held as contiguous ranges: programs have few of them."""
-
-    def __init__(self, pages: NDArray[np.uint64]) -> None:
-        starts = np.flatnonzero(np.diff(pages) > 1) + 1
-        self.bases = np.concatenate([[0], starts]).astype(np.uint64)
-        self.firsts = pages[self.bases]
-        self.pages = len(pages)
-
-    def rank(self, pages: NDArray[np.uint64]) -> NDArray[np.uint32]:
-        at = np.searchsorted(self.firsts, pages, side="right") - 1
-        ranks: NDArray[np.uint64] = pages - self.firsts[at] + self.bases[at]
-        return ranks.astype(np.uint32)
-
-    def ranges(self) -> list[tuple[int, int]]:
-        lengths = np.diff(self.bases, append=np.uint64(self.pages))
-        return list(zip(self.firsts.tolist(), lengths.tolist(), strict=True))
-
-
-def _describe(name: str, ranks: _Ranks | None, told: bool) -> Stream:
-    if ranks is None:
-        return Stream(name, pages=0)
-    return Stream(name, pages=ranks.pages, ranges=ranks.ranges() if told else None)
-
-
 def _split(stream: NDArray[np.uint16], page: NDArray[np.uint64]) -> list[tuple[int, NDArray[np.uint64]]]:
     if (stream == stream[0]).all():
         return [(int(stream[0]), page)]
     return [(int(number), page[stream == number]) for number in np.unique(stream)]
 
 
-def _rank(stream: NDArray[np.uint16], page: NDArray[np.uint64], ranked: Mapping[int, _Ranks]) -> NDArray[np.uint32]:
+def _rank(stream: NDArray[np.uint16], page: NDArray[np.uint64], ranked: Mapping[int, Ranks]) -> NDArray[np.uint32]:
     if (stream == stream[0]).all():
         return ranked[int(stream[0])].rank(page)
     ranks = np.empty(len(page), np.uint32)
@@ -202,3 +291,49 @@ def _rank(stream: NDArray[np.uint16], page: NDArray[np.uint64], ranked: Mapping[
         rows = stream == number
         ranks[rows] = ranked[int(number)].rank(page[rows])
     return ranks
+
+
+def _within(pages: NDArray[np.uint64], first: np.uint64, count: np.uint64) -> NDArray[np.uint64]:
+    """Those of the sorted `pages` that are among `count` from `first` on."""
+    low, high = np.searchsorted(pages, (first, first + count))
+    return pages[low:high]
+
+
+def _rank_events(events: NDArray[np.void], ranked: Mapping[int, Ranks]) -> NDArray[np.void]:
+    """Turn `RAW_EVENTS` into `EVENTS`, in order; those of pages without numbers are left out."""
+    numbers = np.arange(len(events))
+    kind = events["event"]
+    of_two = np.isin(kind, (EventKind.FORK, EventKind.SHARE))
+    pieces = [(numbers[~of_two], _rank_ranges(events[~of_two], ranked))]
+    for number in numbers[of_two].tolist():
+        piece = _rank_pair(events[number], ranked)
+        pieces.append((np.full(len(piece), number), piece))
+    order = np.argsort(np.concatenate([number for number, _ in pieces]), kind="stable")
+    dense = np.concatenate([piece for _, piece in pieces])[order]
+    kept: NDArray[np.void] = dense[(dense["pages"] > 0) | (dense["event"] == EventKind.EXIT)]
+    return kept
+
+
+def _rank_ranges(events: NDArray[np.void], ranked: Mapping[int, Ranks]) -> NDArray[np.void]:
+    dense = events.astype(EVENTS)
+    of_memory = np.isin(events["event"], (EventKind.UNMAP, EventKind.DISCARD, EventKind.REMOVE))
+    for number in np.unique(events["stream"][of_memory]).tolist():
+        mine = np.flatnonzero(of_memory & (events["stream"] == number))
+        ranks = ranked.get(number, _NOTHING)
+        low = ranks.below(events["page"][mine])
+        dense["page"][mine] = low
+        dense["pages"][mine] = ranks.below(events["page"][mine] + events["pages"][mine]) - low
+    return dense
+
+
+def _rank_pair(event: np.void, ranked: Mapping[int, Ranks]) -> NDArray[np.void]:
+    """One event for each run of pages that both have."""
+    own, other = ranked.get(int(event["stream"]), _NOTHING), ranked.get(int(event["other"]), _NOTHING)
+    page, other_page, pages = runs_of_both(
+        own, int(event["page"]), other, int(event["other_page"]), int(event["pages"])
+    )
+    dense = np.empty(len(page), EVENTS)
+    for name in ("at", "event", "stream", "other", "time"):
+        dense[name] = event[name]
+    dense["page"], dense["other_page"], dense["pages"] = page, other_page, pages
+    return dense

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from swaplab.scenario.trace.layout import EventKind
 from swaplab.scenario.trace.read import Trace
 
 __all__ = ["StreamSummary", "TraceSummary", "summarize"]
@@ -24,6 +25,14 @@ class StreamSummary(msgspec.Struct):
     writes: int
 
 
+class EventSummary(msgspec.Struct):
+    """One kind of event: `pages` are those of all its ranges, counted each time."""
+
+    kind: str
+    events: int
+    pages: int
+
+
 class TraceSummary(msgspec.Struct):
     """A whole trace.
 
@@ -31,6 +40,7 @@ class TraceSummary(msgspec.Struct):
         accesses: in all.
         writes: how many of them write.
         streams: each stream by itself.
+        events: each kind of event that there is.
         hot_pages: fewest pages that take nine accesses of ten.
         working_set: distinct pages touched in each of (at most) 20 equally long parts of the trace, in order.
     """
@@ -38,6 +48,7 @@ class TraceSummary(msgspec.Struct):
     accesses: int
     writes: int
     streams: list[StreamSummary]
+    events: list[EventSummary]
     hot_pages: int
     working_set: list[int]
 
@@ -53,12 +64,15 @@ def summarize(trace: Trace) -> TraceSummary:
     touches, seen = np.zeros(pages.sum(), np.uint32), np.zeros(pages.sum(), np.bool_)
     writes = np.zeros(len(pages), np.int64)
     part = -(-trace.info.accesses // _WINDOWS)
+    counts, lengths = np.zeros((2, max(EventKind) + 1), np.int64)
     working_set, done = [], 0
     for chunk in trace.chunks():
         page = base[chunk.stream] + chunk.page
         np.add.at(touches, page, np.uint32(1))
+        counts += np.bincount(chunk.events["event"], minlength=len(counts))
+        np.add.at(lengths, chunk.events["event"], chunk.events["pages"])
         writes += np.bincount(chunk.stream[chunk.write], minlength=len(pages))
-        for piece in np.split(page, range(part - done % part, len(page), part)):
+        for piece in np.split(page, range(part - done % part, len(page), part)) if len(page) else ():
             seen[piece] = True
             done += len(piece)
             if done % part == 0 or done == trace.info.accesses:
@@ -76,4 +90,9 @@ def summarize(trace: Trace) -> TraceSummary:
     ]
     hottest = np.cumsum(np.sort(touches)[::-1], dtype=np.int64)
     hot = int(np.searchsorted(hottest, 0.9 * trace.info.accesses)) + 1
-    return TraceSummary(trace.info.accesses, int(writes.sum()), streams, hot, working_set)
+    events = [
+        EventSummary(kind.name.lower().replace("_", " "), int(counts[kind]), int(lengths[kind]))
+        for kind in EventKind
+        if counts[kind]
+    ]
+    return TraceSummary(trace.info.accesses, int(writes.sum()), streams, events, hot, working_set)
