@@ -87,7 +87,7 @@ def test_a_guard_does_nothing_in_the_end(tmp_path: Path) -> None:
 
 
 def test_processes_are_known_by_a_word() -> None:
-    with subprocess.Popen(["sh", "-c", "sleep 60 & wait # a-word-of-its-own"]) as process:  # noqa: S607
+    with subprocess.Popen(["sh", "-c", "read line # a-word-of-its-own"], stdin=subprocess.PIPE) as process:  # noqa: S607
         time.sleep(0.05)
         kill_all("a-word-of-its-own")
         assert process.wait() == -signal.SIGKILL

@@ -77,6 +77,13 @@ def test_results_depend_on_the_input_alone(package: str) -> None:
                 assert node.attr not in ("default_rng", "urandom"), path
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_children_end_with_their_parent(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("subprocess.", "asyncio.create_subproc")):
+            assert "preexec_fn" in [each.arg for each in node.keywords], f"line {node.lineno}: see swaplab.process"
+
+
 def test_files_hold_nothing_banned() -> None:
     found = []
     for path in tracked():

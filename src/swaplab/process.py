@@ -5,15 +5,25 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["Ended", "die_with_parent", "end_on_signals", "guarded", "kill_all", "signal_of", "with_parent"]
+__all__ = [
+    "Ended",
+    "die_with_parent",
+    "end_on_signals",
+    "guarded",
+    "kill_all",
+    "run",
+    "signal_of",
+    "with_parent",
+]
 
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h, 6.12
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -58,6 +68,33 @@ def die_with_parent(parent: int) -> None:
 def with_parent() -> Callable[[], None]:
     """Return what a child of this process runs first (``preexec_fn``), so that it does not outlive it."""
     return partial(die_with_parent, os.getpid())
+
+
+def run(
+    command: Sequence[str], directory: Path | None = None, seconds: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, without input; return its status and what it printed.
+
+    Args:
+        directory: where it is run and keeps temporary files, so that they go with it if the command is killed.
+        seconds: after which it is killed.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it was killed.
+    """
+    return subprocess.run(  # noqa: S603
+        command,
+        cwd=directory,
+        env=os.environ | {"TMPDIR": str(directory)} if directory else None,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=seconds,
+        check=False,
+        preexec_fn=with_parent(),
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from swaplab.vm.qemu import Disks, command_line, find_accelerator, find_qemu
 def test_the_command_line() -> None:
     disks = Disks(Path("i"), Path("with,comma"), Path("s"))
     command = command_line("qemu", Path("bzImage"), "tcg", 200 * MIB, disks)
-    assert command[:4] == ["setpriv", "--pdeathsig", "KILL", "qemu"]
+    assert command[0] == "qemu"
     text = " ".join(command)
     for part in (
         "-accel tcg -cpu max,cx16=off",

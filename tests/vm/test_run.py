@@ -189,7 +189,7 @@ def test_a_dry_run_shows_the_command_line(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert run(tiny, "--on", "kernel", "--kernel", "bzImage", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"setpriv --pdeathsig KILL {qemu} ")
+    assert said.startswith(f"{qemu} ")
     assert " -kernel bzImage " in said
     assert said.count("\n") == 1
     assert run(tiny, "--on", "kernel", "--kernel", "bzImage", "--kernel", "newer", "--dry-run") == 0

@@ -6,13 +6,13 @@ import hashlib
 import platform
 import re
 import shutil
-import subprocess
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from swaplab.cache import cached_directory
 from swaplab.errors import SwaplabError
+from swaplab.process import run
 
 __all__ = ["command_prefix", "find_emulator", "find_plugin"]
 
@@ -64,7 +64,7 @@ def command_prefix(emulator: Path, plugin: Path, **options: object) -> list[str]
 
 
 def _version(emulator: Path) -> str:
-    shown = subprocess.run([emulator, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    shown = run([str(emulator), "--version"]).stdout
     match = re.search(r"version (\d+\.\d+\.\d+)", shown)
     if match is None:
         raise SwaplabError(f"{emulator} --version does not say which version it is")
@@ -77,6 +77,6 @@ def _compile(directory: Path, plugin: Path, interface: int) -> None:
         raise SwaplabError("recording needs a C compiler, once: apt-get install gcc libc6-dev")
     sources = sorted(str(file) for file in directory.glob("*.c"))
     command = [compiler, *_FLAGS, f"-DPLUGIN_API={interface}", "-o", str(plugin), *sources]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    result = run(command, plugin.parent)
     if result.returncode:
         raise SwaplabError(f"the recorder's plugin does not compile: {result.stderr.strip()[-2000:]}")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from swaplab.errors import SwaplabError
+from swaplab.process import with_parent
 from swaplab.text import shown
 
 __all__ = ["SILENCE_SECONDS", "LostGuestError", "Report", "listen"]
@@ -100,6 +101,7 @@ async def _started(command: Sequence[str], console: bytearray) -> AsyncIterator[
         stderr=asyncio.subprocess.PIPE,
         limit=LINE_MAX,
         start_new_session=True,
+        preexec_fn=with_parent(),
     )
     assert process.stderr is not None  # noqa: S101 - it is a pipe
     reader = asyncio.create_task(_keep(process.stderr, console))

@@ -12,6 +12,7 @@ from pathlib import Path
 from swaplab.cache import cached_directory
 from swaplab.errors import SwaplabError
 from swaplab.files import scratch_directory
+from swaplab.process import run, with_parent
 
 __all__ = ["download", "fetch", "run_command", "unpack"]
 
@@ -40,7 +41,7 @@ def download(package: str, wanted: re.Pattern[str], directory: Path) -> None:
 def _unpack_package(package: Path, wanted: re.Pattern[str], directory: Path) -> None:
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with (
-        subprocess.Popen(command, stdout=subprocess.PIPE) as process,  # noqa: S603
+        subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=with_parent()) as process,  # noqa: PLW1509, S603
         tarfile.open(fileobj=process.stdout, mode="r|") as archive,
     ):
         unpack(archive, wanted, directory)
@@ -71,7 +72,7 @@ def run_command(*command: str, directory: Path | None = None) -> str:
 
 
 def _checked(command: Sequence[str], directory: Path | None) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)  # noqa: S603
+    done = run(command, directory)
     if done.returncode:
         raise SwaplabError(f"{' '.join(command)} failed: {done.stderr.strip()[-1000:]}")
     return done.stdout

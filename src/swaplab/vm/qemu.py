@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from swaplab.errors import SwaplabError
+from swaplab.process import run
 from swaplab.scenario.model import PAGE_SIZE
 from swaplab.vm.memory import MIB
 
@@ -69,16 +70,7 @@ def _machine(qemu: str, image: Path, accelerator: Accelerator, ram: int) -> list
         "-chardev": "file,id=console,path=/dev/stderr",
         "-serial": "chardev:console",
     }
-    # The kernel ends QEMU with whatever started it, however that ended.
-    watched = ["setpriv", "--pdeathsig", "KILL"]
-    return [
-        *watched,
-        qemu,
-        "-nodefaults",
-        "-no-user-config",
-        "-no-reboot",
-        *(x for pair in options.items() for x in pair),
-    ]
+    return [qemu, "-nodefaults", "-no-user-config", "-no-reboot", *(x for pair in options.items() for x in pair)]
 
 
 def command_line(qemu: str, image: Path, accelerator: Accelerator, ram: int, disks: Disks) -> list[str]:
@@ -111,9 +103,7 @@ def find_accelerator(qemu: str, image: Path) -> Accelerator:
         return "tcg"
     command = _machine(qemu, image, "kvm", 256 * MIB)
     try:
-        done = subprocess.run(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False
-        )
+        done = run(command, seconds=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
         return "tcg"
-    return "kvm" if done.returncode == 0 and b"Kernel panic" in done.stderr else "tcg"
+    return "kvm" if done.returncode == 0 and "Kernel panic" in done.stderr else "tcg"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 from swaplab.cache import cached_bytes
 from swaplab.errors import SwaplabError
 from swaplab.files import scratch_directory
+from swaplab.process import run
 
 __all__ = ["SOURCE", "runner_bytes", "static_program"]
 
@@ -54,8 +54,8 @@ def _compile(flags: Sequence[str], sources: Sequence[Path], what: str) -> bytes:
         raise SwaplabError("running on a kernel needs a C compiler, once: apt-get install gcc libc6-dev")
     with scratch_directory() as directory:
         program = directory / "program"
-        command = [compiler, "-static", *flags, "-o", str(program), *map(str, sources)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        command = [compiler, "-static", *flags, "-o", str(program), *(str(each.absolute()) for each in sources)]
+        done = run(command, directory)
         if done.returncode:
             raise SwaplabError(f"{what} does not compile: {done.stderr.strip()[-2000:]}")
         return program.read_bytes()
