@@ -7,7 +7,7 @@ entries, their sizes, lists and limits, the pool's pages, charges, and every cou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from swaplab.replay.state import (
 )
 from swaplab.replay.state import Machine as Arrays
 from swaplab.replay.swap import wait_for_write
+from swaplab.replay.unmap import madvise_dontneed, munmap
 from swaplab.replay.zswap import do_shrink_slab
 from swaplab.scenario.content import Content
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario, Swap, Workload, Zswap
@@ -212,6 +213,24 @@ class Pair:
                 if process.mm.memcg is self.cgroups[self._home(path)].memcg:
                     process.exit()
                     self.has_exited.add(each)
+
+    def discard(self, path: str, key: int, count: int) -> None:
+        """Give up to `count` pages up, from `key` on, which stay mapped."""
+        self._zap(madvise_dontneed, path, key, count)
+
+    def unmap(self, path: str, key: int, count: int) -> None:
+        """Unmap up to `count` pages, from `key` on."""
+        self._zap(munmap, path, key, count)
+
+    def _zap(self, system_call: Callable[[Arrays, int, int], None], path: str, key: int, count: int) -> None:
+        if path in self.has_exited:
+            return
+        end = min(key + count, self.pages)
+        system_call(self.replay.machine, self._page(path, key), self._page(path, key) + end - key)
+        process = self.processes[path]
+        for each in range(key, end):
+            if process.mm.ptes.get(each) is not None:
+                process.discard(each)
 
     def remove(self, path: str) -> None:
         """Remove a cgroup that is there and has none below."""

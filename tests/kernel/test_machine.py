@@ -96,6 +96,17 @@ def test_entries_of_a_removed_memcg_go_to_its_parent(machine: Machine) -> None:
     machine.validate()
 
 
+def test_a_page_comes_back_for_who_pays_for_its_slot_even_the_root(machine: Machine) -> None:
+    """mem_cgroup_swapin_charge_folio, 6.12: the root has an ID, too, and is always online."""
+    cgroup = machine.cgroup("a")
+    machine.root.write(0, b"page")
+    assert machine.root.swap_out(0)
+    machine.root.mm.memcg = cgroup.memcg
+    assert machine.root.read(0).startswith(b"page")
+    assert cgroup.stat()["memory.current"] == 0
+    machine.validate()
+
+
 def test_writeback_can_only_be_forbidden_while_zswap_is_enabled(machine: Machine) -> None:
     machine.zswap.enabled = False
     cgroup = filled(machine, 100, zswap_writeback=False)

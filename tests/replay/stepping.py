@@ -9,9 +9,10 @@ import numpy as np
 from tests.replay.validate import check_no_counter_went_back, counters, validate
 
 from swaplab.replay import Replay
+from swaplab.replay.unmap import is_killed, madvise_dontneed, munmap
 from swaplab.scenario.model import Scenario
 
-__all__ = ["make_all", "run_checked"]
+__all__ = ["free_some", "make_all", "run_checked"]
 
 
 def make_all(run: Replay, step: int | None = None, after: Callable[[], None] = lambda: None) -> None:
@@ -32,13 +33,29 @@ def make_all(run: Replay, step: int | None = None, after: Callable[[], None] = l
         after()
 
 
-def run_checked(scenario: Scenario, step: int) -> Replay:
-    """`make_all` of a scenario, and check every law after each step."""
+def free_some(run: Replay, random: np.random.Generator) -> None:
+    """Unmap or discard up to 64 pages of a task that lives."""
+    m = run.machine
+    first = int(random.integers(m.control.nr_pages))
+    task = int(np.searchsorted(m.task_first, first, "right")) - 1
+    end = min(first + int(random.integers(1, 65)), int(m.task_first[task + 1]))
+    if not is_killed(m, task):
+        (munmap if random.integers(2) else madvise_dontneed)(m, first, end)
+
+
+def run_checked(scenario: Scenario, step: int, between: Callable[[Replay], None] = lambda run: None) -> Replay:
+    """`make_all` of a scenario, and check every law after each step.
+
+    Args:
+        between: does something more after each step.
+    """
     run = Replay(scenario)
     before = counters(run.machine)
 
     def check() -> None:
         nonlocal before
+        before = check_step(run, before)
+        between(run)
         before = check_step(run, before)
 
     make_all(run, step, check)

@@ -107,7 +107,7 @@ def test_entries_of_a_removed_cgroup_are_its_parents_oldest() -> None:
     lab = Lab(cgroups={"a/x": Cgroup()}, cgroup="a/x")
     lab.touch(range(50))
     lab.reclaim(50)
-    lab.machine.workload_memcg[0] = A
+    lab.machine.task_memcg[0] = A
     lab.touch(range(50, 100))
     lab.reclaim(50)
     assert (lab.entries(2), lab.entries(A)) == (list(range(50)), list(range(50, 100)))

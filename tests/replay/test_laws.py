@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.replay.lab import entries_head_of
+from tests.replay.lab import Lab, entries_head_of
 from tests.replay.scenarios import seeded_scenario, small_scenario
-from tests.replay.stepping import make_all, run_checked
-from tests.replay.validate import states, validate
+from tests.replay.stepping import free_some, make_all, run_checked
+from tests.replay.validate import counters, states, validate
 
 from swaplab.replay import Replay, replay
 from swaplab.replay.state import COUNTERS, DIGITS, IN_ZSWAP, RESIDENT, STORES_MAX, Machine
+from swaplab.replay.stats import read_stats
+from swaplab.replay.unmap import exit_mmap, munmap
 
 # Scenarios in which much happens in few scans: interpreted, a scan takes a thousand times as long.
 SEEDS = (4, 6, 8, 9, 10, 11, 14, 16, 17, 18, 19, 20, 24, 25, 29, 35, 38, 49, 54, 57)
@@ -46,6 +48,33 @@ def test_seeded_scenarios_keep_the_laws_and_reach_every_counter() -> None:
             machine[name] += int(m.control[name])
     assert [name for name, count in zip(COUNTERS, reached, strict=True) if not count] == []
     assert all(machine.values()), machine
+
+
+def test_what_is_freed_at_any_time_is_free_once() -> None:
+    """And when all have exited, so is all memory."""
+    for seed in range(100, 130):
+        random = np.random.default_rng(seed)
+        run = run_checked(seeded_scenario(seed), STEP, lambda run, random=random: free_some(run, random))  # type: ignore[misc]
+        for task in range(len(run.machine.task_memcg)):
+            exit_mmap(run.machine, task)
+        validate(run.machine)
+        assert run.machine.control.free == run.machine.control.totalram
+
+
+def test_memory_that_was_freed_is_touched_as_if_for_the_first_time() -> None:
+    """All counts, and the time, of a second round are those of the first, whose costs swappiness 200 ignores."""
+    lab = Lab(512, memory_max=300, swappiness=200)
+    before, rounds = counters(lab.machine), []
+    for _ in range(2):
+        lab.touch(range(512))
+        munmap(lab.machine, 0, 512)
+        read_stats(lab.machine)
+        validate(lab.machine)
+        after = counters(lab.machine)
+        rounds.append((after - before).tolist())
+        before = after
+    assert rounds[0] == rounds[1]
+    assert lab.count("zswpout") > 400
 
 
 def test_the_laws_notice_a_lost_page() -> None:

@@ -205,7 +205,7 @@ def test_reclaim_goes_round_the_subtree() -> None:
     """mem_cgroup_iter: direct reclaim continues where the last one stopped, so all children pay."""
     lab = Lab(cgroups={"a/x": Cgroup(), "a/y": Cgroup()}, cgroup="a/x")
     lab.touch(range(100))
-    lab.machine.workload_memcg[0] = 3
+    lab.machine.task_memcg[0] = 3
     lab.touch(range(100, 200))
     for _ in range(4):
         lab.reclaim(16)

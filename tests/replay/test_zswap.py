@@ -246,7 +246,7 @@ def test_the_worker_goes_round_the_cgroups_and_stops_after_16_failures() -> None
     """shrink_worker: fresh entries are rotated, which counts as a failure each."""
     lab = Lab(cgroups={"b": Cgroup()})
     lab.touch(range(60))
-    lab.machine.workload_memcg[0] = 2
+    lab.machine.task_memcg[0] = 2
     lab.touch(range(60, 120))
     lab.reclaim(60, "a")
     lab.reclaim(60, "b")

@@ -480,6 +480,8 @@ def _after(memcg: MemCgroup, root: MemCgroup) -> MemCgroup | None:
 
 def mem_cgroup_from_id(memcgs: MemcgRoot, memcg_id: int) -> MemCgroup | None:
     """Find the memcg of an ID; 0 is nobody's. Under RCU: mm/memcontrol.c:mem_cgroup_from_id, 6.12."""
+    if memcg_id == memcgs.root.id:
+        return memcgs.root
     return memcgs.mem_cgroup_idr.load(memcg_id) if memcg_id else None
 
 
@@ -563,11 +565,11 @@ def mem_cgroup_try_charge_swap(memcg: MemCgroup, pages: int) -> int:
     """Charge a slot: mm/memcontrol.c:__mem_cgroup_try_charge_swap, 6.12.
 
     Returns:
-        ID to be recorded for the slot, 0 for the root's, or -ENOMEM if memory.swap.max forbids it.
+        ID to be recorded for the slot, or -ENOMEM if memory.swap.max forbids it.
     """
     owner = mem_cgroup_id_get_online(memcg)
     if not owner.parent:
-        return 0
+        return owner.id
     if page_counter_try_charge(owner.swap, pages):
         count_memcg_events(owner, "swap_max")
         owner.id_put()
@@ -579,7 +581,7 @@ def mem_cgroup_uncharge_swap(memcgs: MemcgRoot, memcg_id: int, pages: int) -> No
     """Take the charge of a slot back: mm/memcontrol.c:__mem_cgroup_uncharge_swap, 6.12."""
     with rcu:
         memcg = mem_cgroup_from_id(memcgs, memcg_id)
-        if memcg:
+        if memcg and memcg.parent:
             page_counter_uncharge(memcg.swap, pages)
             memcg.id_put()
 

@@ -152,7 +152,7 @@ def add_to_swap(swap: Swap, folio: Folio) -> bool:
         return False
     assert folio.memcg
     memcg_id = mem_cgroup_try_charge_swap(folio.memcg, 1)
-    if memcg_id < 0:
+    if memcg_id == -ENOMEM:
         put_swap_folio(swap, si, entry)
         return False
     WRITE_ONCE(si.swap_map.cgroup_ids)[entry] = memcg_id

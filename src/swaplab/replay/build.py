@@ -122,10 +122,8 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
         first=first,
         count=count,
         lengths=lengths,
-        workload_memcg=np.array(
-            [order.index(leaf.get(each.cgroup, each.cgroup)) for each in scenario.workloads], np.int32
-        ),
-        workload_first=accesses.first,
+        task_memcg=np.array([order.index(leaf.get(each.cgroup, each.cgroup)) for each in scenario.workloads], np.int32),
+        task_first=accesses.first,
         control=control,
     )
 
@@ -232,7 +230,7 @@ def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
 def _control(scenario: Scenario, nr_pages: int, memcgs: Records, cost: Cost) -> Records:
     control = record(CONTROL)
     zram = scenario.swap.device == "zram"
-    control.nr_pages, control.nr_memcgs, control.nr_workloads = nr_pages, len(memcgs), len(scenario.workloads)
+    control.nr_pages, control.nr_memcgs, control.nr_tasks = nr_pages, len(memcgs), len(scenario.workloads)
     control.high_limits = (memcgs.memory_high < NO_LIMIT).any()
     control.swap_limits = (memcgs.swap_max < NO_LIMIT).any()
     control.swappiness = scenario.machine.swappiness

@@ -68,7 +68,7 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
 def tables_of(m: Machine, objcg: int) -> int:
     """Page tables that are charged to the objcg."""
     tables = 0
-    for table in range(wide(m.first_table[wide(m.control.nr_workloads)])):
+    for table in range(wide(m.first_table[wide(m.control.nr_tasks)])):
         owner = wide(m.table_memcg[table])
         tables += owner >= 0 and m.memcgs[owner].objcg == objcg
     return tables
@@ -117,11 +117,11 @@ def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
 
 
 @jit
-def migrate_workload(m: Machine, workload: int, memcg: int) -> None:
+def migrate_task(m: Machine, task: int, memcg: int) -> None:
     """Move a task to another cgroup, whose next walk is its first there (mm/vmscan.c:lru_gen_migrate_mm, 6.12)."""
-    m.workload_memcg[workload] = memcg
-    m.mm_is_new[workload] = 1
-    for table in range(wide(m.first_table[workload]), wide(m.first_table[workload + 1])):
+    m.task_memcg[task] = memcg
+    m.mm_is_new[task] = 1
+    for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):
         m.filters[table] = 0
 
 
@@ -134,9 +134,9 @@ def css_offline(m: Machine, memcg: int, home: int) -> None:
     """
     parent = wide(m.memcgs[memcg].parent)
     drain_all_stock(m, memcg)
-    for workload in range(wide(m.control.nr_workloads)):
-        if m.workload_memcg[workload] == memcg:
-            migrate_workload(m, workload, home)
+    for task in range(wide(m.control.nr_tasks)):
+        if m.task_memcg[task] == memcg:
+            migrate_task(m, task, home)
     if m.control.next_shrink == memcg:
         following = memcg + 1
         while following < m.control.nr_memcgs and not is_online(m, following):

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from swaplab.replay.hints import unlikely
-from swaplab.replay.jit import entry, inline, jit, wide
-from swaplab.replay.lists import lru_del
-from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend
+from swaplab.replay.jit import inline, jit, wide
+from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend, task_of
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
-    GONE,
-    IN_ZSWAP,
     MAX_RECLAIM_RETRIES,
     NONE,
-    PG_SWAPCACHE,
-    PG_WRITEBACK,
-    PRESENT,
     PTRS_PER_TABLE,
-    RESIDENT,
     STATE_MASK,
     SWAP_CLUSTER_MAX,
     Machine,
 )
-from swaplab.replay.stock import MEMCG_CHARGE_BATCH, charge, drain_all_stock, page_counter_charge
-from swaplab.replay.swap import free_slot, wait_for_write
+from swaplab.replay.stock import MEMCG_CHARGE_BATCH, charge, drain_all_stock
+from swaplab.replay.swap import wait_for_write
+from swaplab.replay.unmap import exit_mmap, is_killed
 from swaplab.replay.vmscan import try_to_free_pages
-from swaplab.replay.zswap import zram_free, zswap_entry_free
 
 __all__ = [
     "alloc_charged",
     "alloc_pte",
     "anon_vma_prepare",
     "handle_over_high",
-    "is_killed",
     "out_of_memory",
-    "zap_workload",
 ]
 
 HZ = 250
@@ -42,106 +33,41 @@ MAX_HIGH_DELAY_JIFFIES = 2 * HZ
 JIFFY_NS = 1_000_000_000 // HZ
 
 
-# Exit and OOM ---------------------------------------------------------------------------------------------------------
+# OOM ------------------------------------------------------------------------------------------------------------------
 
 
 @jit
-def zap_page(m: Machine, page: int) -> None:
-    """Free whatever a page has, wherever it is (mm/memory.c:zap_pte_range, 6.12).
-
-    Differs: waits for a write in flight, where the kernel leaves the folio to its end.
-    """
-    folio = m.folios[page]
-    state = wide(folio.bits) & STATE_MASK
-    while wide(folio.bits) & PG_WRITEBACK:
-        wait_for_write(m)
-    memcg = wide(folio.memcg)
-    if state == RESIDENT:
-        lru_del(m, page)
-        if m.pte[page] & PRESENT:
-            m.memcgs[memcg].anon -= 1
-        if wide(folio.bits) & PG_SWAPCACHE:
-            m.memcgs[memcg].swapcached -= 1
-            free_slot(m, page, wide(folio.other_memcg))
-        page_counter_charge(m, memcg, -1)
-        m.control.free += 1
-    elif state not in (NONE, GONE):
-        if state == IN_ZSWAP:
-            if m.control.zram:
-                zram_free(m, page)
-            else:
-                zswap_entry_free(m, page)
-        free_slot(m, page, memcg)
-    m.pte[page] = 0
-    folio.bits = GONE
-
-
-@jit
-def free_pgtables(m: Machine, workload: int) -> None:
-    """Free a workload's page tables (mm/memory.c:free_pgtables, 6.12)."""
-    for table in range(wide(m.first_table[workload]), wide(m.first_table[workload + 1])):
-        if m.table_memcg[table] >= 0:
-            page_counter_charge(m, wide(m.memcgs[wide(m.table_memcg[table])].objcg), -1)
-            m.control.free += 1
-            m.table_memcg[table] = -1
-
-
-@jit
-def unlink_anon_vmas(m: Machine, workload: int) -> None:
-    """Free what `anon_vma_prepare` made (mm/rmap.c:unlink_anon_vmas, 6.12)."""
-    memcg = wide(m.anon_vma_memcg[workload])
-    if memcg >= 0:
-        obj_cgroup_charge(m, wide(m.memcgs[memcg].objcg), -ANON_VMA_BYTES)
-        m.anon_vma_memcg[workload] = -1
-
-
-@entry
-def zap_workload(m: Machine, workload: int) -> None:
-    """The workload's task exits: all its pages are freed and its further accesses do nothing."""
-    for page in range(wide(m.workload_first[workload]), wide(m.workload_first[workload + 1])):
-        zap_page(m, page)
-    free_pgtables(m, workload)
-    unlink_anon_vmas(m, workload)
-
-
-@jit
-def is_killed(m: Machine, page: int) -> bool:
-    """Whether the page's workload is gone."""
-    return wide(m.folios[page].bits) & STATE_MASK == GONE
-
-
-@jit
-def oom_badness(m: Machine, workload: int, memcg: int) -> int:
-    """Pages the workload would give back and 1, or 0 if it is gone or elsewhere (mm/oom_kill.c:oom_badness, 6.12)."""
-    if not memcg <= m.workload_memcg[workload] < m.memcgs[memcg].end:
+def oom_badness(m: Machine, task: int, memcg: int) -> int:
+    """Pages the task would give back and 1, or 0 if it is gone or elsewhere (mm/oom_kill.c:oom_badness, 6.12)."""
+    if not memcg <= m.task_memcg[task] < m.memcgs[memcg].end:
         return 0
-    first = wide(m.workload_first[workload])
-    if is_killed(m, first):
+    first, end = wide(m.task_first[task]), wide(m.task_first[task + 1])
+    if first == end or is_killed(m, task):
         return 0
     points = 1
-    for page in range(first, wide(m.workload_first[workload + 1])):
+    for page in range(first, end):
         if wide(m.folios[page].bits) & STATE_MASK != NONE:
             points += 1
-    for table in range(wide(m.first_table[workload]), wide(m.first_table[workload + 1])):
+    for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):
         points += m.table_memcg[table] >= 0
     return points
 
 
 @jit
 def out_of_memory(m: Machine, memcg: int) -> int:
-    """Kill the largest workload of the subtree; which one, or -1 (mm/oom_kill.c:out_of_memory, 6.12).
+    """Kill the largest task of the subtree; which one, or -1 (mm/oom_kill.c:out_of_memory, 6.12).
 
     Differs: its memory is free at once; a machine out of memory counts as the root's ``oom``.
     """
     victim, most = -1, 0
-    for workload in range(wide(m.control.nr_workloads)):
-        points = oom_badness(m, workload, memcg)
+    for task in range(wide(m.control.nr_tasks)):
+        points = oom_badness(m, task, memcg)
         if points > most:
-            victim, most = workload, points
+            victim, most = task, points
     m.memcgs[memcg].oom += 1
     if victim >= 0:
-        m.memcgs[wide(m.workload_memcg[victim])].oom_kill += 1
-        zap_workload(m, victim)
+        m.memcgs[wide(m.task_memcg[victim])].oom_kill += 1
+        exit_mmap(m, victim)
     return victim
 
 
@@ -163,7 +89,7 @@ def reclaim_and_charge(m: Machine, memcg: int, page: int, limited: int) -> bool:
         if not (has_room or drain_all_stock(m, limited) or reclaimed or wait_for_write(m)):
             retries -= 1
             if retries < 0:
-                if out_of_memory(m, limited) < 0 or is_killed(m, page):
+                if out_of_memory(m, limited) < 0 or is_killed(m, task_of(m, page)):
                     return False
                 retries = MAX_RECLAIM_RETRIES
         limited = charge(m, memcg, 1, 1)
@@ -192,7 +118,7 @@ def reclaim_for_page(m: Machine, page: int) -> bool:
             continue
         retries -= 1
         if retries < 0:
-            if out_of_memory(m, 0) < 0 or is_killed(m, page):
+            if out_of_memory(m, 0) < 0 or is_killed(m, task_of(m, page)):
                 return False
             retries = MAX_RECLAIM_RETRIES
     return True
@@ -222,22 +148,22 @@ def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
 
 
 @jit
-def anon_vma_prepare(m: Machine, workload: int) -> None:
-    """Make what finds the mappings of a workload's pages, unless it is there (mm/rmap.c:__anon_vma_prepare, 6.12)."""
-    if m.anon_vma_memcg[workload] < 0:
+def anon_vma_prepare(m: Machine, task: int) -> None:
+    """Make what finds the mappings of a task's pages, unless it is there (mm/rmap.c:__anon_vma_prepare, 6.12)."""
+    if m.anon_vma_memcg[task] < 0:
         memcg = wide(m.control.current)
-        m.anon_vma_memcg[workload] = memcg
+        m.anon_vma_memcg[task] = memcg
         obj_cgroup_charge(m, wide(m.memcgs[memcg].objcg), ANON_VMA_BYTES)
 
 
 @jit
-def alloc_pte(m: Machine, workload: int, page: int) -> bool:
+def alloc_pte(m: Machine, task: int, page: int) -> bool:
     """Make sure that there is a page table for a page, which the cgroup pays for (mm/memory.c:__pte_alloc, 6.12).
 
     False when the task that faults on `page` was killed. Differs: only tables of the last level, and the first begins
-    where the workload's memory does.
+    where the task's memory does.
     """
-    table = wide(m.first_table[workload]) + (page - wide(m.workload_first[workload])) // PTRS_PER_TABLE
+    table = wide(m.first_table[task]) + (page - wide(m.task_first[task])) // PTRS_PER_TABLE
     if m.table_memcg[table] >= 0:
         return True
     memcg = wide(m.control.current)

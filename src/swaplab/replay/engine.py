@@ -10,11 +10,11 @@ from swaplab.compress.jit import is_kept
 from swaplab.errors import InputError
 from swaplab.replay.build import build, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
-from swaplab.replay.charge import zap_workload
 from swaplab.replay.memory import run
 from swaplab.replay.samples import Samples
 from swaplab.replay.state import CLOCK_MAX
 from swaplab.replay.stats import read_stats
+from swaplab.replay.unmap import exit_mmap, is_killed, madvise_dontneed, munmap
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
@@ -22,6 +22,9 @@ from swaplab.scenario.result import Result, RunInfo
 from swaplab.scenario.tree import leaves, parent_of
 
 __all__ = ["Replay", "is_compiled", "replay"]
+
+UNMAP, DISCARD, EXIT = 1, 2, 3
+"""What happens to memory: codes of a trace's events."""
 
 Progress = Callable[[int, int], None]
 
@@ -67,6 +70,22 @@ class Replay:
                 where, "what keeps the clock below 146 years", f"all of that after {self.position} accesses"
             )
 
+    def apply(self, operation: int, page: int, pages: int) -> None:
+        """Let memory of one task go, from `page` on: UNMAP, DISCARD or, with all its pages, EXIT.
+
+        Nothing changes for a task that was killed.
+        """
+        m = self.machine
+        task = int(np.searchsorted(m.task_first, page, "right")) - 1
+        if is_killed(m, task):
+            return
+        if operation == UNMAP:
+            munmap(m, page, page + pages)
+        elif operation == DISCARD:
+            madvise_dontneed(m, page, page + pages)
+        else:
+            exit_mmap(m, task)
+
     def fire(self, event: Event) -> None:
         """Let an event happen."""
         m, memcg = self.machine, self._order.index(event.cgroup)
@@ -75,8 +94,8 @@ class Replay:
         if event.reclaim is not None:
             memory_reclaim(m, memcg, event.reclaim // PAGE_SIZE)
         if event.exit:
-            for workload in np.flatnonzero(m.workload_memcg == self._home(event.cgroup)):
-                zap_workload(m, int(workload))
+            for task in np.flatnonzero(m.task_memcg == self._home(event.cgroup)):
+                exit_mmap(m, int(task))
         if event.remove:
             self._remove(event.cgroup)
 

@@ -19,7 +19,7 @@ from swaplab.replay.lists import (
     lru_gen_update_size,
     lru_head,
 )
-from swaplab.replay.memcontrol import workload_of
+from swaplab.replay.memcontrol import task_of
 from swaplab.replay.state import (
     LRU_GEN_MASK,
     LRU_GEN_SHIFT,
@@ -128,13 +128,13 @@ def walk_pte_range(m: Machine, memcg: int, page: int, end: int) -> bool:
 
 
 @jit
-def walk_mm(m: Machine, memcg: int, workload: int, force_scan: int) -> None:
+def walk_mm(m: Machine, memcg: int, task: int, force_scan: int) -> None:
     """Walk those page tables of a task that its cgroup's Bloom filter names, or all (mm/vmscan.c:walk_mm, 6.12)."""
     seq = wide(m.lru_gens[memcg].max_seq)
     filters = wide(m.lru_gens[memcg].filters)
-    table = wide(m.first_table[workload])
-    last = wide(m.workload_first[workload + 1])
-    for page in range(wide(m.workload_first[workload]), last, PTRS_PER_TABLE):
+    table = wide(m.first_table[task])
+    last = wide(m.task_first[task + 1])
+    for page in range(wide(m.task_first[task]), last, PTRS_PER_TABLE):
         end = min(page + PTRS_PER_TABLE, last)
         bit = 1 << seq % 2
         if force_scan or ((not filters & bit or m.filters[table] & bit) and is_table_used(m, page, end)):
@@ -147,9 +147,9 @@ def walk_mm(m: Machine, memcg: int, workload: int, force_scan: int) -> None:
 @jit
 def reset_bloom_filter(m: Machine, memcg: int, seq: int) -> None:
     """Forget what was noted for the walk before the last (mm/vmscan.c:reset_bloom_filter, 6.12)."""
-    for workload in range(wide(m.control.nr_workloads)):
-        if m.workload_memcg[workload] == memcg:
-            for table in range(wide(m.first_table[workload]), wide(m.first_table[workload + 1])):
+    for task in range(wide(m.control.nr_tasks)):
+        if m.task_memcg[task] == memcg:
+            for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):
                 m.filters[table] = wide(m.filters[table]) & ~(1 << seq % 2)
     m.lru_gens[memcg].filters |= 1 << seq % 2
 
@@ -159,11 +159,11 @@ def walk_mm_list(m: Machine, memcg: int) -> None:
     """Walk the tasks of a cgroup, fully from the first that is new on (mm/vmscan.c:iterate_mm_list, 6.12)."""
     reset_bloom_filter(m, memcg, wide(m.lru_gens[memcg].max_seq) + 1)
     force_scan = 0
-    for workload in range(wide(m.control.nr_workloads)):
-        if m.workload_memcg[workload] == memcg:
-            force_scan |= wide(m.mm_is_new[workload])
-            m.mm_is_new[workload] = 0
-            walk_mm(m, memcg, workload, force_scan)
+    for task in range(wide(m.control.nr_tasks)):
+        if m.task_memcg[task] == memcg:
+            force_scan |= wide(m.mm_is_new[task])
+            m.mm_is_new[task] = 0
+            walk_mm(m, memcg, task, force_scan)
 
 
 @jit
@@ -232,11 +232,11 @@ def promote_neighbour(m: Machine, page: int, gen: int) -> None:
 def lru_gen_look_around(m: Machine, page: int) -> None:
     """Promote what else was used near a used page, and note the table if it is dense (lru_gen_look_around, 6.12)."""
     memcg = wide(m.folios[page].memcg)
-    workload = workload_of(m, page)
-    first = wide(m.workload_first[workload])
+    task = task_of(m, page)
+    first = wide(m.task_first[task])
     table = (page - first) // PTRS_PER_TABLE
     base = first + table * PTRS_PER_TABLE
-    start, end = window_around(page, base, min(base + PTRS_PER_TABLE, wide(m.workload_first[workload + 1])))
+    start, end = window_around(page, base, min(base + PTRS_PER_TABLE, wide(m.task_first[task + 1])))
     if end - start == 1:
         return
     gen = lru_gen_from_seq(wide(m.lru_gens[memcg].max_seq))
@@ -247,4 +247,4 @@ def lru_gen_look_around(m: Machine, page: int) -> None:
             young += 1
             promote_neighbour(m, each, gen)
     if suitable_to_scan(end - start, young):
-        update_bloom_filter(m, memcg, wide(m.lru_gens[memcg].max_seq), wide(m.first_table[workload]) + table)
+        update_bloom_filter(m, memcg, wide(m.lru_gens[memcg].max_seq), wide(m.first_table[task]) + table)

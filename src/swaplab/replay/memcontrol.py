@@ -22,9 +22,9 @@ __all__ = [
     "spend",
     "swap_full",
     "swap_pages_left",
+    "task_of",
     "uncharge_zswap",
     "whole_pages",
-    "workload_of",
     "writeback_enabled",
     "zswap_charged",
 ]
@@ -64,12 +64,12 @@ def end_background(m: Machine, now: int) -> int:
 
 
 @inline
-def workload_of(m: Machine, page: int) -> int:
+def task_of(m: Machine, page: int) -> int:
     """Workload that `page` belongs to."""
-    low, high = 0, wide(m.control.nr_workloads)
+    low, high = 0, wide(m.control.nr_tasks)
     while high - low > 1:
         middle = (low + high) // 2
-        if m.workload_first[middle] <= page:
+        if m.task_first[middle] <= page:
             low = middle
         else:
             high = middle

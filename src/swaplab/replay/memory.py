@@ -23,7 +23,7 @@ from swaplab.replay.memcontrol import (
     end_background,
     spend,
     swap_full,
-    workload_of,
+    task_of,
 )
 from swaplab.replay.state import (
     BLOCK,
@@ -101,10 +101,10 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
     """First touch: a fresh folio (mm/memory.c:do_anonymous_page, 6.12). Differs: a read does not map the zero page."""
     memcg = wide(m.control.current)
     spend(m, wide(m.control.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
-    workload = workload_of(m, page)
-    if not alloc_pte(m, workload, page):
+    task = task_of(m, page)
+    if not alloc_pte(m, task, page):
         return False
-    anon_vma_prepare(m, workload)
+    anon_vma_prepare(m, task)
     if not alloc_charged(m, memcg, page):
         return False
     folio = m.folios[page]
@@ -147,7 +147,7 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     flush_stats_if_due(m)
     if unlikely(control.worker_running or control.shrink_queued):
         run_worker(m)
-    control.current = m.workload_memcg[workload_of(m, page)]
+    control.current = m.task_memcg[task_of(m, page)]
     current = m.memcgs[wide(control.current)]
     current.pgfault += 1
     control.in_lru_fault = 1

@@ -73,6 +73,8 @@ LRU_REFS = 1 << 15
 LRU_GEN_SHIFT = 11
 LRU_GEN_MASK = 7 << LRU_GEN_SHIFT
 """Generation + 1 of a folio on one of MGLRU's lists, in the bits that tell of an entry or a shadow without a folio."""
+UNMAPPED = 1 << 3
+"""Of a page without a folio: it is in no mapping, so that its page table may go."""
 FOLIO_FLAGS = (
     PG_ACTIVE
     | PG_REFERENCED
@@ -246,7 +248,7 @@ ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i4"), ("inuse
 that of class * GROUPS + group."""
 
 READAHEAD = np.dtype([("address", "i8"), ("window", "i4"), ("hits", "i4")])
-"""vm_area_struct.swap_readahead_info of a workload: page of the last fault from 2, pages read then, hits since."""
+"""vm_area_struct.swap_readahead_info of a task: page of the last fault from 2, pages read then, hits since."""
 
 SWAP_SLOTS_CACHE_SIZE = 64
 
@@ -255,7 +257,7 @@ CONTROL = np.dtype(
         # sizes
         ("nr_pages", "i8"),
         ("nr_memcgs", "i8"),
-        ("nr_workloads", "i8"),
+        ("nr_tasks", "i8"),
         ("totalram", "i8"),  # pages
         ("free", "i8"),  # pages neither resident nor in the pool
         ("watermark_min", "i8"),
@@ -318,7 +320,7 @@ CONTROL = np.dtype(
         ("lru_batch_nr", "i8"),  # folios in it
         ("rotational", "i8"),
         ("submit_ns", "i8"),
-        ("plugged", "i8"),  # task_struct.plug: whose, 1 the workload's, 2 a background task's, 0 none
+        ("plugged", "i8"),  # task_struct.plug: whose, 1 a workload's, 2 a background task's, 0 none
         ("held_back", "i8"),  # whether it has writes
         ("read_latency_ns", "i8"),
         ("write_latency_ns", "i8"),
@@ -379,10 +381,10 @@ class Machine:
     lru_gens: Records  # LRU_GEN[nr_memcgs + MEMCG_NR_GENS * MEMCG_NR_BINS]
     gen_pages: NDArray[np.int64]  # [nr_memcgs * MAX_NR_GENS] folios of each generation
     filters: NDArray[np.uint8]  # [page tables] bit i: the table is in Bloom filter i of its task's cgroup
-    first_table: NDArray[np.int64]  # [workloads + 1] first page table of each workload
+    first_table: NDArray[np.int64]  # [tasks + 1] first page table of each task
     table_memcg: NDArray[np.int32]  # [page tables] charged with the table, whose objcg that is; -1 while there is none
-    anon_vma_memcg: NDArray[np.int32]  # [workloads] charged with the workload's anon_vma; -1 while there is none
-    mm_is_new: NDArray[np.uint8]  # [workloads] not yet walked since its task joined its cgroup
+    anon_vma_memcg: NDArray[np.int32]  # [tasks] charged with the task's anon_vma; -1 while there is none
+    mm_is_new: NDArray[np.uint8]  # [tasks] not yet walked since its task joined its cgroup
     zspages: Records  # ZSPAGE[heads + nr_pages]
     class_of_length: NDArray[np.uint8]  # [4097] compressed bytes -> position among the size classes
     class_pages: NDArray[np.int32]  # [classes] pages per zspage
@@ -393,7 +395,7 @@ class Machine:
     cached_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] allocated ahead
     returned_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] freed, yet to be given back
     returned_memcg: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] charged with these
-    readahead: Records  # READAHEAD[workloads]
+    readahead: Records  # READAHEAD[tasks]
     writes_page: NDArray[np.int32]  # [WRITES_IN_FLIGHT] ring
     writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns
     writes_batch: NDArray[np.int64]  # [WRITES_IN_FLIGHT] batch that the folio was new in, -1 if it was not
@@ -407,8 +409,8 @@ class Machine:
     first: NDArray[np.int32]  # [components] first sample
     count: NDArray[np.int32]  # [components] samples
     lengths: NDArray[np.int16]  # [samples] compressed bytes, 0 for a zero-filled page
-    workload_memcg: NDArray[np.int32]  # [workloads] cgroup the workload's task is in now
-    workload_first: NDArray[np.int64]  # [workloads + 1] first page of each workload
+    task_memcg: NDArray[np.int32]  # [tasks] cgroup the task is in now
+    task_first: NDArray[np.int64]  # [tasks + 1] first page of each task
     control: Records  # CONTROL scalar record
 
     @cached_property

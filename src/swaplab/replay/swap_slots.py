@@ -10,7 +10,7 @@ from swaplab.replay.jit import jit, wide
 from swaplab.replay.memcontrol import count_slot
 from swaplab.replay.state import SLOT_CACHED, SLOT_FREE, SWAP_SLOTS_CACHE_SIZE, Machine
 
-__all__ = ["alloc_cached_slot", "return_slot"]
+__all__ = ["SWAPFILE_CLUSTER", "alloc_cached_slot", "free_slot_directly", "return_slot"]
 
 SWAPFILE_CLUSTER = 512
 LATENCY_LIMIT = 256
@@ -106,6 +106,13 @@ def give_back(m: Machine, slot: int) -> None:
     control.lowest_bit = min(wide(control.lowest_bit), slot)
     control.highest_bit = max(wide(control.highest_bit), slot)
     control.slots_used -= 1
+
+
+@jit
+def free_slot_directly(m: Machine, page: int, memcg: int) -> None:
+    """Free the page's slot now, past the caches (mm/swapfile.c:swap_entry_range_free, 6.12)."""
+    give_back(m, wide(m.page_slot[page]))
+    count_slot(m, memcg, -1)
 
 
 @jit

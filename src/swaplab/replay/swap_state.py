@@ -6,7 +6,7 @@ from swaplab.replay.charge import alloc_charged
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import folio_add_lru
-from swaplab.replay.memcontrol import is_online, workload_of
+from swaplab.replay.memcontrol import is_online, task_of
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
     GONE,
@@ -30,7 +30,7 @@ __all__ = ["found_in_swap_cache", "swapin_readahead"]
 
 SWAP_RA_ORDER_CEILING = 5
 SWAP_RA_HITS_MAX = 63  # what vm_area_struct.swap_readahead_info has bits for
-FIRST_ADDRESS = 2  # of a workload's pages; 0 is nowhere, and nothing is next to that
+FIRST_ADDRESS = 2  # of a task's pages; 0 is nowhere, and nothing is next to that
 
 
 @inline
@@ -120,11 +120,11 @@ def cluster_of(m: Machine, page: int) -> tuple[int, int]:
 def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
     """First and end of the pages to read around this one (mm/swap_state.c:swap_vma_ra_win, 6.12).
 
-    Differs: page tables begin where a workload's memory does.
+    Differs: page tables begin where a task's memory does.
     """
-    workload = workload_of(m, page)
-    info = m.readahead[workload]
-    first = wide(m.workload_first[workload])
+    task = task_of(m, page)
+    info = m.readahead[task]
+    first = wide(m.task_first[task])
     address = page - first + FIRST_ADDRESS
     before, last = wide(info.address), wide(info.window)
     max_pages = 1 << min(wide(m.control.page_cluster), SWAP_RA_ORDER_CEILING)
@@ -139,7 +139,7 @@ def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
     else:
         left = page - (pages - 1) // 2
     table = first + (page - first) // PTRS_PER_TABLE * PTRS_PER_TABLE
-    return max(left, table), min(left + pages, wide(m.workload_first[workload + 1]), table + PTRS_PER_TABLE)
+    return max(left, table), min(left + pages, wide(m.task_first[task + 1]), table + PTRS_PER_TABLE)
 
 
 @jit
@@ -180,7 +180,7 @@ def found_in_swap_cache(m: Machine, page: int) -> None:
     if m.control.rotational:
         m.control.ra_hits += ahead != 0
         return
-    workload = workload_of(m, page)
-    info = m.readahead[workload]
-    info.address = page - wide(m.workload_first[workload]) + FIRST_ADDRESS
+    task = task_of(m, page)
+    info = m.readahead[task]
+    info.address = page - wide(m.task_first[task]) + FIRST_ADDRESS
     info.hits = min(wide(info.hits) + (ahead != 0), SWAP_RA_HITS_MAX)
