@@ -22,11 +22,12 @@ BELOW = {
     "explore": ["kernel", "scenario"],
     "replay": ["kernel", "scenario"],
     "vm": ["kernel", "scenario"],
+    "study": ["replay"],
     "host": ["kernel", "scenario"],
     "doctor": ["scenario"],
     "races": ["explore", "kernel"],
     "fidelity": ["replay", "vm"],
-    "report": ["explore", "replay", "vm", "host", "doctor", "races", "fidelity"],
+    "report": ["explore", "replay", "vm", "host", "doctor", "races", "fidelity", "study"],
     "cli": ["report"],
     "__main__": ["cli"],
 }

@@ -37,6 +37,14 @@ app.command(
     "Example: `swaplab run scenarios/demo.toml --compare --set zswap.compressor=zstd`",
 )
 app.command(
+    "swaplab.cli.sweep:sweep",
+    name="sweep",
+    help="Replay a scenario under all combinations of some settings, and put them side by side.\n\n"
+    "Example: `swaplab sweep scenarios/demo.toml --vary zswap.compressor=lz4,zstd --vary "
+    "cgroup.shop.memory.max=40M..64M/8M`\n\n"
+    "What was replayed before, by a sweep that was interrupted or another one, is not replayed again.",
+)
+app.command(
     "swaplab.cli.trace:trace_app",
     name="trace",
     help="Look into page traces; convert those of other tools.\n\nExample: `swaplab trace info app.parquet`",

@@ -21,8 +21,9 @@ from swaplab.report.run import comparison, comparison_table, fault_table, headin
 from swaplab.report.vm import counter_tables, curves, kernel_heading
 from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario
-from swaplab.scenario.model import BASELINES, Baseline, Scenario, with_baseline
+from swaplab.scenario.model import BASELINES, Baseline, Scenario
 from swaplab.scenario.result import Result
+from swaplab.study.plan import Variant, of_baselines
 from swaplab.vm import (
     Kernel,
     KernelRun,
@@ -93,7 +94,7 @@ def run(
     _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
     path = scenario / "scenario.toml" if scenario.is_dir() else scenario
     plan = _plan(load_scenario(path, set), baseline, compare)
-    own = next(iter(plan.values()))
+    own = plan[0].scenario
     kernels = _kernels(kernel, modules) if "kernel" in engines else []
     if dry_run:
         _print_commands(own, kernels)
@@ -106,7 +107,7 @@ def run(
             results = [replay(at_pace(own, pace), pace.cost, baseline or "", bars("replay"))]
         elif "replay" in engines:
             costs = load_cost(cost) if cost else DEFAULT_COST
-            results = [replay(each, costs, name, bars(name or "replay")) for name, each in plan.items()]
+            results = [replay(each.scenario, costs, each.baseline, bars(each.baseline or "replay")) for each in plan]
         if kernels:
             runs = _run_on_each(own, kernels, repeat, bars, baseline or "")
     measured = [run for each in runs for run in each]
@@ -180,13 +181,11 @@ def _run_on_each(
     return [runs[i : i + repeat] for i in range(0, count, repeat)]
 
 
-def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool) -> dict[str, Scenario]:
-    """What to run, by the name of its configuration; the scenario's own, first, is nameless."""
-    own = with_baseline(scenario, baseline) if baseline else scenario
-    plan: dict[str, Scenario] = {baseline or "": own}
-    if compare:
-        plan |= {name: with_baseline(scenario, name) for name in BASELINES}
-    return plan
+def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool) -> list[Variant]:
+    """What to run, the scenario's own configuration first."""
+    own = of_baselines(scenario, [baseline]) if baseline else [Variant({}, scenario)]
+    others = [name for name in BASELINES if name != baseline] if compare else []
+    return own + of_baselines(scenario, others)
 
 
 def _print_json(replayed: list[Result], measured: list[KernelRun]) -> None:

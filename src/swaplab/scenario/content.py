@@ -156,6 +156,10 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Contents whose pages have to be found first."""
         return ()
 
+    def files(self) -> Iterable[str]:
+        """Paths that it reads, as the scenario has them."""
+        return ()
+
 
 class Zero(Content, frozen=True, forbid_unknown_fields=True):
     """Nothing but zeros, which swap stores as a bit: never in zswap."""
@@ -234,6 +238,10 @@ class File(Content, frozen=True, forbid_unknown_fields=True):
         """Read up to 4096 pages."""
         return [Component(1, file_pages(base / self.file, f"{where}.file"))]
 
+    def files(self) -> Iterable[str]:
+        """Just this."""
+        return (self.file,)
+
 
 class Profiled(Content, frozen=True, forbid_unknown_fields=True):
     """Pages sampled from a running program: zero pages are one component, the others another."""
@@ -246,6 +254,10 @@ class Profiled(Content, frozen=True, forbid_unknown_fields=True):
         zero = Component(profile.zero_weight, same_filled_page(0))
         other = Component(1 - profile.zero_weight, profile.pages)
         return [component for component in (zero, other) if component.weight]
+
+    def files(self) -> Iterable[str]:
+        """Just this."""
+        return (self.profile,)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -263,6 +275,10 @@ class Mix(Content, frozen=True, forbid_unknown_fields=True):
     def ratios(self) -> Iterable[Content]:
         """Those of the parts."""
         return (each for part in self.mix for each in part.content.ratios())
+
+    def files(self) -> Iterable[str]:
+        """Those of the parts."""
+        return (each for part in self.mix for each in part.content.files())
 
     def components(self, base: Path, where: str) -> Sequence[Component]:
         """Make the components of every part, and stop when they would take too much memory."""

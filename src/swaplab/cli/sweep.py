@@ -1,0 +1,89 @@
+"""``swaplab sweep``: a scenario under all combinations of some settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say_json, steps, tell
+from swaplab.errors import InputError
+from swaplab.replay import is_compiled
+from swaplab.report.sweep import sweep_table
+from swaplab.scenario.cost import DEFAULT_COST, load_cost
+from swaplab.study.plan import Variant, of_axes
+from swaplab.study.run import Map, in_order, on_processes, processors, summarise
+from swaplab.study.table import Outcome, Spread, Summary, spreads, write_table
+from swaplab.study.vary import parse_axis
+
+__all__ = ["sweep"]
+
+SEEDS_MAX = 1000
+
+
+def sweep(
+    scenario: Path,
+    *,
+    vary: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=SEEDS_MAX))] = 1,
+    cost: Path | None = None,
+    jobs: Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))] = None,
+    output: Output = None,
+    json: Flag = False,
+) -> None:
+    """Replay a scenario under all combinations of some settings, and put them side by side.
+
+    Parameters
+    ----------
+    scenario
+        The TOML file, or a recording's directory.
+    vary
+        `KEY=VALUE,VALUE,...` or `KEY=FIRST..LAST/STEP`, KEY as TOML has it. May be repeated.
+    set
+        Change a key for all: `KEY=VALUE`. May be repeated.
+    seeds
+        Run each combination with so many seeds; show medians and ranges.
+    cost
+        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it.
+    jobs
+        Processes; by default as many as there are processors.
+    output
+        Write all counters at the end of every variant as Parquet, a row for each cgroup.
+    json
+        Print JSON instead of a table.
+    """
+    check_output(output)
+    if not vary and seeds == 1:
+        raise InputError("sweep", "something to vary: --vary KEY=VALUE,VALUE,... or --seeds N", "nothing")
+    path = scenario / "scenario.toml" if scenario.is_dir() else scenario
+    variants = of_axes(path, set, [parse_axis(each) for each in vary], seeds)
+    task = partial(summarise, cost=load_cost(cost) if cost else DEFAULT_COST)
+    count = min(jobs or processors(), len(variants))
+    if not is_compiled():
+        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
+    with report_beside(output):
+        found = _run(variants, in_order if count == 1 else on_processes(count), task, output)
+        _print_json(found) if json else console().print(sweep_table(found, seeds))
+
+
+def _run(variants: Sequence[Variant], mapped: Map, task: partial[Summary], output: Path | None) -> list[Spread]:
+    with steps("variants", len(variants)) as step:
+        summaries = mapped(task, variants)
+        outcomes: list[Outcome] = []
+        for summary in write_table(output, variants, summaries) if output else summaries:
+            outcomes.append(summary.outcome)
+            step()
+    return spreads(variants, outcomes)
+
+
+def _print_json(found: Sequence[Spread]) -> None:
+    def rows() -> Iterator[dict[str, object]]:
+        for each in found:
+            yield {name: value if name == "settings" else value._asdict() for name, value in each._asdict().items()}
+
+    say_json(list(rows()))

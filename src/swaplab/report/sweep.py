@@ -1,0 +1,55 @@
+"""What a sweep came to, as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from swaplab.report.run import duration, numbers_table
+from swaplab.scenario.units import round_size
+from swaplab.study.table import Spread
+
+__all__ = ["sweep_table"]
+
+ROWS_MAX = 200
+NOTHING = "-"
+
+
+def sweep_table(spreads: Sequence[Spread], seeds: int) -> Table:
+    """One row for each combination of settings, in the plan's order; of several seeds, the medians.
+
+    How far seeds are apart is shown of the time, which is what settings are chosen by; the rest is in JSON.
+    """
+    title = "The machine, by what was varied" + (f"; medians of {seeds} seeds" if seeds > 1 else "")
+    headings = [*map(_heading, spreads[0].settings), "memory", "from\nmemory", "from\ndisk", "writes", "time\nlost"]
+    table = numbers_table(title, [*headings, "least..\nmost"] if seeds > 1 else headings)
+    for each in spreads[:ROWS_MAX]:
+        table.add_row(*(Text(value) for value in each.settings.values()), *_cells(each, seeds > 1))
+    if len(spreads) > ROWS_MAX:
+        table.add_row(f"{len(spreads) - ROWS_MAX:,} more in --json and -o")
+    return table
+
+
+def _heading(key: str) -> str:
+    """Return a key in two lines where it has a long owner: a table has 80 columns."""
+    owner, dot, name = key.partition(".memory.")
+    return f"{owner.removeprefix('cgroup.')}\nmemory.{name}" if dot else key.rpartition(".")[2]
+
+
+def _cells(spread: Spread, with_range: bool) -> Iterator[str]:
+    middle = spread.median
+    yield round_size(middle.memory)
+    yield from map(_count, (middle.from_memory, middle.from_disk, middle.writes))
+    yield "killed" if middle.killed else _time(middle.time_lost)
+    if with_range:
+        yield f"{_time(spread.least.time_lost)}..{_time(spread.most.time_lost)}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value else NOTHING
+
+
+def _time(value: float) -> str:
+    return duration(value) if value else NOTHING

@@ -1,0 +1,60 @@
+"""A plan: the variants of one scenario that are to be run, each whole and checked before the first one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from swaplab.scenario.load import load_scenario
+from swaplab.scenario.model import Baseline, Scenario, with_baseline
+from swaplab.study.vary import Axis, combinations
+
+__all__ = ["Variant", "of_axes", "of_baselines"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A scenario to be run.
+
+    Attributes:
+        settings: what makes it different from the others, by key.
+        seed: added to the scenario's own.
+        scenario: the whole of it.
+        baseline: the kind of compressed swap that it is run under; empty for its own.
+    """
+
+    settings: dict[str, str]
+    scenario: Scenario
+    seed: int = 0
+    baseline: Baseline | str = ""
+
+
+def of_axes(path: Path, overrides: Sequence[str], axes: Sequence[Axis], seeds: int = 1) -> list[Variant]:
+    """Return a variant for every combination of the axes' values and of seeds.
+
+    Args:
+        overrides: ``KEY=VALUE`` each, for all variants.
+        seeds: how many; each is added to ``machine.seed``.
+
+    Raises:
+        InputError: the file, a key or a value is wrong; a key is varied twice; there are too many variants.
+        OSError: the file cannot be read.
+    """
+    variants = []
+    for settings, seed in combinations(axes, seeds):
+        scenario = load_scenario(path, [*overrides, *(f"{key}={value}" for key, value in settings.items())])
+        machine = msgspec.structs.replace(scenario.machine, seed=(scenario.machine.seed + seed) % (1 << 31))
+        variants.append(Variant(settings, msgspec.structs.replace(scenario, machine=machine), seed))
+    return variants
+
+
+def of_baselines(scenario: Scenario, baselines: Sequence[Baseline]) -> list[Variant]:
+    """Return the same workloads and limits under some kinds of compressed swap.
+
+    Raises:
+        InputError: the scenario swaps to zram, and has no device that another kind could use.
+    """
+    return [Variant({}, with_baseline(scenario, name), baseline=name) for name in baselines]

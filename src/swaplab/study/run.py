@@ -1,0 +1,114 @@
+"""Running the variants of a plan: on all processors, and never again what is known already."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+import swaplab
+from swaplab.cache import cached_bytes
+from swaplab.errors import SwaplabError
+from swaplab.process import die_with_parent
+from swaplab.replay import replay
+from swaplab.scenario.cost import Cost
+from swaplab.scenario.model import Scenario
+from swaplab.scenario.result import Result
+from swaplab.study.plan import Variant
+from swaplab.study.table import Summary, outcome_of
+
+__all__ = ["Map", "in_order", "on_processes", "processors", "summarise"]
+
+Task = Callable[[Variant], Summary]
+Map = Callable[[Task, Sequence[Variant]], Iterator[Summary]]
+"""Applies a function to the variants of a plan; yields what it returns, in their order."""
+
+
+# One variant ----------------------------------------------------------------------------------------------------------
+
+
+def summarise(variant: Variant, cost: Cost) -> Summary:
+    """Replay a variant, unless that was done before with the same files, costs and code.
+
+    Raises:
+        UnsupportedError: the scenario asks for something the replay does not model.
+        InputError: a trace or a content is broken.
+        OSError: one of them cannot be read.
+    """
+
+    def measure() -> bytes:
+        return msgspec.json.encode(_summary(replay(variant.scenario, cost)))
+
+    return msgspec.json.decode(cached_bytes(f"study/{_key(variant.scenario, cost)}", measure), type=Summary)
+
+
+def _summary(result: Result) -> Summary:
+    finals = {
+        path: {name: value for name, value in result.final(path).items() if name != "cgroup"} for path in result.cgroups
+    }
+    return Summary(outcome_of(result), finals)
+
+
+@cache
+def _code() -> bytes:
+    """Hash of all source of swaplab: any of it may change a number."""
+    files = sorted(Path(swaplab.__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
+
+
+def _key(scenario: Scenario, cost: Cost) -> str:
+    digest = hashlib.sha256(_code())
+    digest.update(repr((scenario, cost)).encode(errors="surrogateescape"))
+    for name in sorted(_files(scenario)):
+        status = (scenario.base / name).stat()
+        digest.update(repr((name, status.st_ino, status.st_size, status.st_mtime_ns)).encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _files(scenario: Scenario) -> set[str]:
+    """Whatever a scenario reads, as it names it."""
+    traces = {each.trace for each in scenario.workloads if each.trace}
+    return traces.union(*(each.content.files() for each in scenario.workloads))
+
+
+# Many -----------------------------------------------------------------------------------------------------------------
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def in_order(task: Task, variants: Sequence[Variant]) -> Iterator[Summary]:
+    """Run one variant after the other."""
+    return map(task, variants)
+
+
+def on_processes(count: int) -> Map:
+    """Return what runs variants on so many processes; they end with this one, and a lost one ends the study.
+
+    Raises:
+        SwaplabError: when it is iterated, if a process was killed.
+    """
+
+    def run(task: Task, variants: Sequence[Variant]) -> Iterator[Summary]:
+        ours = os.getpid()
+        forked = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(count, forked, die_with_parent, (ours,)) as pool:
+            try:
+                yield from pool.map(task, variants)
+            except BrokenProcessPool:
+                raise SwaplabError(
+                    "a process that ran variants was killed; run it again, what is done is kept"
+                ) from None
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    return run

@@ -1,0 +1,116 @@
+"""What came out of a study, as one table: a row for each variant and cgroup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from swaplab.files import write_whole
+from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, Result
+from swaplab.study.plan import Variant
+
+__all__ = ["Outcome", "Spread", "Summary", "outcome_of", "spreads", "write_table"]
+
+COUNTERS = (*EVENTS, *LEVELS, *MACHINE)
+ROWS = 1 << 14  # held before they are written
+
+
+class Outcome(NamedTuple):
+    """What one variant comes to, for the whole machine.
+
+    Attributes:
+        memory: bytes that its workloads and the compressed pool hold, in the mean over all samples.
+        from_memory: faults that compressed memory served.
+        from_disk: pages read from the device.
+        writes: pages written to it.
+        time_lost: nanoseconds that the workloads would not have spent with memory to spare.
+        killed: workloads that were killed for lack of memory.
+    """
+
+    memory: float
+    from_memory: float
+    from_disk: float
+    writes: float
+    time_lost: float
+    killed: float
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What is kept of a run.
+
+    Attributes:
+        outcome: what it comes to.
+        finals: the last sample of each cgroup by counter; the machine's is empty.
+    """
+
+    outcome: Outcome
+    finals: dict[str, dict[str, int]]
+
+
+class Spread(NamedTuple):
+    """Outcomes of one combination of settings over seeds: the median of each number, the least and the most."""
+
+    settings: dict[str, str]
+    median: Outcome
+    least: Outcome
+    most: Outcome
+
+
+def outcome_of(result: Result) -> Outcome:
+    """Return what a run comes to."""
+    series, last = result.series(), result.final()
+    held = np.asarray(series["anon"]) + np.asarray(series["pool_total_size"])
+    return Outcome(
+        memory=float(held.mean()),
+        from_memory=last.compressed_faults,
+        from_disk=last.disk_reads,
+        writes=last.disk_writes,
+        time_lost=last.time_lost,
+        killed=last["memory.events.oom_kill"],
+    )
+
+
+def spreads(variants: Sequence[Variant], outcomes: Sequence[Outcome]) -> list[Spread]:
+    """Return what every combination of settings comes to, over its seeds, in the order of the plan."""
+    groups: dict[tuple[str, ...], tuple[dict[str, str], list[Outcome]]] = {}
+    for variant, outcome in zip(variants, outcomes, strict=True):
+        groups.setdefault(tuple(variant.settings.values()), (variant.settings, []))[1].append(outcome)
+    return [
+        Spread(settings, _each(median, outcomes), _each(min, outcomes), _each(max, outcomes))
+        for settings, outcomes in groups.values()
+    ]
+
+
+def _each(over: Callable[[Sequence[float]], float], outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(*(over(numbers) for numbers in zip(*outcomes, strict=True)))
+
+
+def write_table(path: Path, variants: Sequence[Variant], summaries: Iterable[Summary]) -> Iterator[Summary]:
+    """Write all counters at the end of every variant as Parquet, and pass the summaries on as they come.
+
+    A row for each variant and cgroup, in order (``""`` is the machine), with the variant's settings and seed. The file
+    is there once the last summary was taken.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    keys = list(dict.fromkeys(key for variant in variants for key in variant.settings))
+    fields = [*((key, pa.string()) for key in keys), ("seed", pa.int64()), ("cgroup", pa.string())]
+    schema = pa.schema([*fields, *((name, pa.int64()) for name in COUNTERS)])
+    with write_whole(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        rows: list[dict[str, object]] = []
+        for variant, summary in zip(variants, summaries, strict=True):
+            about = {**variant.settings, "seed": variant.scenario.machine.seed}
+            rows += [{**about, "cgroup": path, **values} for path, values in summary.finals.items()]
+            yield summary
+            if len(rows) >= ROWS:
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                rows = []
+        writer.write_table(pa.Table.from_pylist(rows, schema))
