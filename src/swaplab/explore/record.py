@@ -8,9 +8,9 @@ from enum import Enum
 from typing import Any
 
 from swaplab.explore.event import FREE, KIND, Event, Variable
+from swaplab.explore.parts import READER
 from swaplab.explore.program import Program
 from swaplab.explore.recorder import Recorder, Row, accesses_of, number_of
-from swaplab.explore.runtime import READER
 from swaplab.explore.strategies import Replay
 from swaplab.explore.task import origin
 from swaplab.explore.verdict import Step

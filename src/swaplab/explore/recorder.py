@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from swaplab.explore.guard import FOLDERS
 from swaplab.explore.history import LIFE, Event, Variable
 from swaplab.explore.program import Program
-from swaplab.explore.runtime import Explorer, Strategy
+from swaplab.explore.runtime import Explorer
+from swaplab.explore.scheduler import Strategy
 from swaplab.explore.task import Task
 from swaplab.kernel.sync.bugs import KernelBug, SleepInAtomic
 from swaplab.kernel.sync.locks import Lock

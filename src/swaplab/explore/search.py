@@ -10,7 +10,8 @@ from swaplab.explore.found import Findings
 from swaplab.explore.parallel import ParallelSearch
 from swaplab.explore.program import Program
 from swaplab.explore.record import record
-from swaplab.explore.runtime import Explorer, Strategy
+from swaplab.explore.runtime import Explorer
+from swaplab.explore.scheduler import Strategy
 from swaplab.explore.shortest import Order
 from swaplab.explore.verdict import Bounded, Effort, Holds, Reordering, Schedule, Unsure, Verdict, Violated, Violation
 

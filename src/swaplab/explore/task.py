@@ -12,7 +12,12 @@ from swaplab.kernel.sync.locks import Lock
 from swaplab.kernel.sync.runtime import Several
 from swaplab.kernel.sync.shared import Part, Shared
 
-__all__ = ["CHILDREN_MAX", "NOTHING", "Task", "Wait", "origin"]
+__all__ = ["CHILDREN_MAX", "NOTHING", "After", "Ready", "Task", "Wait", "origin"]
+
+Ready = Callable[[], bool]
+"""Tells whether a task can do its next operation now."""
+After = Callable[[], list[int]]
+"""Returns the events that its next operation comes after."""
 
 NOTHING: Accesses = ()
 CHILDREN_MAX = 1024
@@ -128,9 +133,9 @@ class Task:
         self.owner: Shared | None = None
         self.fails: Callable[[], bool] | None = None
         self.member = self.caller = ""
-        self.ready: Callable[[], bool] | None = None
+        self.ready: Ready | None = None
         self.lock: Lock | None = None
-        self.after: Callable[[], list[int]] | None = None
+        self.after: After | None = None
         self.told: object = None
         self.wakers: Callable[[], int] | None = None
         self.since = self.atomic = self.sections = self.children = self.made = self.making = self.ends = 0

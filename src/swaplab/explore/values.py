@@ -25,6 +25,7 @@ from types import (
 import msgspec
 import numpy as np
 
+from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.runtime import operation
 from swaplab.kernel.sync.shared import Part, Shared
 
@@ -35,6 +36,7 @@ __all__ = [
     "cells",
     "contents",
     "holds_more",
+    "insist_constant",
     "instead_of",
     "is_fine",
     "mutable_in",
@@ -137,6 +139,17 @@ def mutable_in(value: object) -> object:
             return each
         pending += inside
     return None
+
+
+def insist_constant(holder: str, value: object) -> None:
+    """Insist that nothing of a value can change without being seen.
+
+    Raises:
+        Refused: something can.
+    """
+    found = mutable_in(value)
+    if found is not None:
+        raise Refused(f"{holder} holds a {type(found).__name__}, whose changes nobody would see: {instead_of(found)}")
 
 
 def _inside(value: object) -> list[object] | None:

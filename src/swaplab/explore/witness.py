@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from swaplab.explore.canonical import canonical, name_of
 from swaplab.explore.history import LIFE, Variable
 from swaplab.explore.learned import END, Contradiction, Footprint, Learned, Operation, Place, Taken, What
+from swaplab.explore.parts import parts_of
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
 from swaplab.kernel.sync.lists import ListHead, ListNode
@@ -193,7 +194,7 @@ def looks(explorer: Explorer, task: Task) -> list[Looked]:
     """Return what the next operation of a task touches now; also the life of every object that it uses."""
     if task.wakers:
         return []  # it looks at what it has read before
-    parts = {name_of(part): part for part in explorer.parts(task)}
+    parts = {name_of(part): part for part in parts_of(task)}
     owners = [*(part.owner for part in parts.values()), task.owner]
     things = {each.__dict__["_number"]: each for each in owners if each is not None}
     found: dict[Looked, None] = {}
