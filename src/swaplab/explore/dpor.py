@@ -12,8 +12,9 @@ lock was taken: executions part there. A task that never gets the lock must be t
 change can be tried before one change only if another is left to wake it.
 
 What an operation touches may depend on the state, as a list's neighbours do. A sequence that ends with such an
-operation is run up to there, to see what it would touch if it came first. To guess too much would be wrong, too: a
-branch of the tree that takes its place for what it does not touch stands in for others that are never run.
+operation is run up to there, to see what it would touch if it came first; but if only the last write to its part
+decides, it is enough that the same was once done after the same write. To guess too much would be wrong, too: a branch
+of the tree that takes its place for what it does not touch stands in for others that are never run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 from swaplab.explore.found import Findings
-from swaplab.explore.history import Accesses, dependent
+from swaplab.explore.history import Accesses, Event, History, Variable, dependent
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
 from swaplab.explore.verdict import EVERY_TRACE
@@ -123,6 +124,7 @@ class OptimalSearch:
         self.traces: dict[int, int] = {}
         self.vain = 0
         self.reordered: set[tuple[str, str]] = set()
+        self._touched: dict[tuple[int, str, Variable], Accesses] = {}
 
     @property
     def executions(self) -> int:
@@ -165,13 +167,15 @@ class OptimalSearch:
             Whether there are more, and whether to go on.
         """
         self.slept = False
-        explorer.execute(min(self.kept, max(len(self.nodes) - 1, 0)))
+        repeated = min(self.kept, max(len(self.nodes) - 1, 0))
+        explorer.execute(repeated)
         self.kept = explorer.depth
         for node, event in zip(self.nodes, explorer.history.events, strict=False):
             node.taken.accesses = event.accesses
         goes_on = True
         if not self.slept and self._enter(explorer):
             goes_on = visit()
+            self._note_touched(explorer.history, repeated)
             self._reverse_races(explorer)
         else:
             self.vain += 1
@@ -231,7 +235,7 @@ class OptimalSearch:
             event = events[number]
             last = Step(number, event.task, event.accesses, event.before)
             sequence = [*_steps(explorer, others), last]
-            if event.moves:
+            if event.moves and not self._is_known(explorer.history, first, last, event):
                 moving.append((first, sequence, event.roams))
             else:
                 self.want(first, _settled(sequence))
@@ -269,6 +273,21 @@ class OptimalSearch:
                 if not event.wakers or self._is_woken(event.wakers, first, others):
                     yield first, number, others
 
+    def _note_touched(self, history: History, since: int) -> None:
+        """Enter what operations from event `since` on touch, if only the last write to their part decides."""
+        for number, event in enumerate(history.events[since:], since):
+            if event.moves and not event.roams:
+                self._touched[_decisive(history, number, event)] = event.accesses
+
+    def _is_known(self, history: History, first: int, last: Step, event: Event) -> bool:
+        """Enter what the last step of a sequence touches that does without event `first`; return whether it is known.
+
+        Nothing of the sequence writes to what both touch: that would depend on `first`.
+        """
+        known = None if event.roams else self._touched.get(_decisive(history, first, event))
+        last.accesses = known or last.accesses
+        return known is not None
+
     def _may_be_new(self, depth: int, sequence: list[Step]) -> bool:
         """Tell whether a sequence is new at a state, in whichever way its last step touches what it does."""
         *between, last = sequence
@@ -297,6 +316,16 @@ class OptimalSearch:
         """Have a sequence run at a state, unless that was done or will be; return whether it is new there."""
         node = self.nodes[depth]
         return not _is_covered(node.sleep, sequence) and insert(node.others, sequence)
+
+
+def _decisive(history: History, until: int, event: Event) -> tuple[int, str, Variable]:
+    """Return what decides how an operation on one part touches that: which write was the last before event `until`."""
+    variable = event.accesses[0][0]
+    for number in range(until - 1, -1, -1):
+        for touched, mode in history.events[number].accesses:
+            if touched == variable and mode & WRITE:
+                return history.hashes[number], event.what, variable
+    return 0, event.what, variable
 
 
 def _steps(explorer: Explorer, numbers: Iterable[int]) -> list[Step]:

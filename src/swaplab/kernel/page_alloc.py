@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.kernel.sync import Part, current
-from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE, operation, outside
+from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE, Several, operation, outside
 
 __all__ = ["PAGE_SIZE", "Zone"]
 
@@ -12,10 +12,10 @@ TAKEN_MAX = 8
 """Pages that anybody takes at once: those of a zspage."""
 
 
-def _take_mode(zone: Zone) -> int:
+def _by_taking(zone: Zone, _pages: int) -> tuple[tuple[Part, int], ...]:
     # Two that take pages commute if there are enough for both: so who takes leaves enough for any other, or depends on
     # all. Additions cannot bring it below that without one that does.
-    return COMMUTE if zone._free >= 2 * TAKEN_MAX else WRITE
+    return ((zone, COMMUTE if zone._free >= 2 * TAKEN_MAX else WRITE),)
 
 
 class Zone(Part):
@@ -41,7 +41,7 @@ class Zone(Part):
         """Take pages, and tell whether there were that many: mm/page_alloc.c:get_page_from_freelist, 6.12."""
         return not current.runtime.fails("alloc_page") and self._take(pages)
 
-    @operation(_take_mode, "alloc_page")
+    @operation(Several(_by_taking), "alloc_page")
     def _take(self, pages: int) -> bool:
         if self._free < pages:
             return False

@@ -86,7 +86,10 @@ class Several(NamedTuple):
 
 
 Mode = int | Conditional | Several | Callable[[Any], int]
-"""How an operation touches a part; called with it when the operation is done if that depends on then."""
+"""How an operation touches a part; called with it when the operation is done if that depends on then.
+
+What it looks at then may be changed by operations that write only; if by others, too, the mode is `Several`.
+"""
 
 
 class Runtime(Protocol):
