@@ -45,6 +45,8 @@ NO_STATE = (*FOLDERS, Path(__file__).parents[1] / "compress")
 UNSEEN = ("vars", "__dict__", "__setattr__", "__delattr__")
 """Names by which fields are reached unseen; the system's own checks only look at ``vars``."""
 CACHE = type(lru_cache(len))
+GLOBAL_CHANGES, OUTER_CHANGES = ("STORE_GLOBAL", "DELETE_GLOBAL"), ("STORE_DEREF", "DELETE_DEREF")
+GLOBALS, ATTRIBUTES = ("LOAD_GLOBAL", "LOAD_NAME"), ("LOAD_ATTR", "LOAD_METHOD")
 COMPARED = (list, tuple, dict, set, frozenset, deque, bytearray, np.ndarray)
 """What can be compared with what it was, apart from what has attributes."""
 FREE = ("typing", "swaplab.kernel.sync.rcu", "swaplab.kernel.sync.runtime")
@@ -56,6 +58,7 @@ CHANGES = (
 )
 
 
+@lru_cache(maxsize=1000)
 def _is_own(file: str | None) -> bool:
     """Tell whether a file is of the program or of the system, and not of Python, of a package or of the primitives."""
     return file is not None and not file.startswith((*FOREIGN, "<")) and Path(file).parent not in NO_STATE
@@ -184,29 +187,25 @@ class Reach:
         self._code(code, function.__globals__, frozenset(code.co_freevars))
 
     def _code(self, code: CodeType, names: dict[str, Any], outer: frozenset[str]) -> None:
-        line = code.co_firstlineno
         unseen = UNSEEN[1:] if str(names.get("__name__")).startswith("swaplab.") else UNSEEN
         module: ModuleType | None = None
-        for each in dis.get_instructions(code):
-            line = each.starts_line or line
+        for opname, name, line in _names_in(code):
             at = f"({code.co_filename}, line {line}, in {code.co_name})"
-            if each.opname in ("STORE_GLOBAL", "DELETE_GLOBAL") or (
-                each.opname in ("STORE_DEREF", "DELETE_DEREF") and each.argval in outer
-            ):
-                raise Refused(f"{each.argval} is changed by a task: it {CHANGES} {at}")
-            if isinstance(each.argval, str) and each.argval in unseen and each.opname != "LOAD_FAST":
-                raise Refused(f"{each.argval} reaches fields in a way that nobody sees: use the fields {at}")
-            if module is not None and each.opname == "STORE_ATTR":
-                raise Refused(f"{module.__name__}.{each.argval} is changed by a task: it {CHANGES} {at}")
-            if module is not None and each.opname in ("LOAD_ATTR", "LOAD_METHOD") and hasattr(module, each.argval):
-                self._named(vars(module), each.argval, module.__name__)
+            if opname in GLOBAL_CHANGES or (opname in OUTER_CHANGES and name in outer):
+                raise Refused(f"{name} is changed by a task: it {CHANGES} {at}")
+            if name in unseen and opname != "LOAD_FAST":
+                raise Refused(f"{name} reaches fields in a way that nobody sees: use the fields {at}")
+            if module is not None and opname == "STORE_ATTR":
+                raise Refused(f"{module.__name__}.{name} is changed by a task: it {CHANGES} {at}")
+            if module is not None and opname in ATTRIBUTES and hasattr(module, name):
+                self._named(vars(module), name, module.__name__)
             module = None
-            if each.opname in ("LOAD_GLOBAL", "LOAD_NAME") and each.argval in names:
-                value = names[each.argval]
+            if opname in GLOBALS and name in names:
+                value = names[name]
                 if isinstance(value, ModuleType):
                     module = value
                 else:
-                    self._named(names, each.argval, str(names.get("__name__")))
+                    self._named(names, name, str(names.get("__name__")))
         for inner in code.co_consts:
             if isinstance(inner, CodeType):
                 self._code(inner, names, outer & frozenset(inner.co_freevars))
@@ -217,6 +216,20 @@ class Reach:
             return  # each task has a context of its own, and the system takes back what it puts there
         if not isinstance(value, GenericAlias | UnionType | ModuleType) and type(value).__module__ not in FREE:
             self._pending.append((f"{module}.{name}", partial(_item, names, name)))
+
+
+@lru_cache(maxsize=10_000)
+def _names_in(code: CodeType) -> tuple[tuple[str, str, int], ...]:
+    """Return what a function does to names, in turn: operation, name and line; an empty name stands for all else."""
+    found: list[tuple[str, str, int]] = []
+    line = code.co_firstlineno
+    for each in dis.get_instructions(code):
+        line = each.starts_line or line
+        if isinstance(each.argval, str):
+            found.append((each.opname, each.argval, line))
+        elif found and found[-1][1]:
+            found.append(("", "", line))
+    return tuple(found)
 
 
 def _itself(value: object) -> object:
