@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tests.explore.enumerator.compare import outcome_of
 from tests.explore.enumerator.language import Program as Generated
@@ -10,11 +10,13 @@ from tests.explore.enumerator.language import line
 from tests.explore.enumerator.orders import Outcome, every_order
 from tests.explore.enumerator.translate import translate
 
-from swaplab.explore import EveryObservation, Program, ProgramError, Search, Verdict, Violated, explore
+from swaplab.explore import EveryObservation, Program, Search, Verdict, Violated
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.runtime import Explorer
 
 __all__ = ["Compared", "against_every_order", "against_every_trace", "findings"]
+
+S = TypeVar("S", bound=Search)
 
 
 class Compared(NamedTuple):
@@ -42,28 +44,21 @@ def findings(verdict: Verdict) -> set[tuple[str, str]]:
 
 def against_every_trace(program: Program[Any], executions_max: int | None = None) -> Compared | None:
     """Compare what breaks; None if there are more traces than that, or nothing that matters."""
-    traces = _explored(program, OptimalSearch(), executions_max)
-    if traces is not None and executions_max is not None and traces.effort.executions >= executions_max:
+    reference = _explored(program, OptimalSearch(), executions_max)
+    if len(reference.traces) == executions_max:
         return None
-    few = _explored(program, search := EveryObservation(), None)
-    if traces is None or few is None:
-        differences = [f"{program.name}: only one search says that no two tasks touch the same"]
-        return Compared(differences, 0, 0, search.before, search.reason) if traces or few else None
-    wanted, found = findings(traces), findings(few)
-    differences = [f"{program.name}: missed {wanted - found}, invented {found - wanted}"] * (wanted != found)
-    if few.complete != traces.complete:
-        differences.append(f"{program.name}: {type(few).__name__}, and {type(traces).__name__}")
-    return Compared(differences, 0, traces.effort.executions, search.before, search.reason)
+    return _compared(program.name, reference, _explored(program, EveryObservation(), None))
 
 
-def _explored(program: Program[Any], search: Search, executions_max: int | None) -> Verdict | None:
-    """Explore; None if no two tasks touch the same, which is refused."""
-    try:
-        return explore(program, search, executions_max=executions_max)
-    except ProgramError as error:
-        if "no two tasks have touched the same" in str(error):
-            return None
-        raise
+def _explored(program: Program[Any], search: S, executions_max: int | None) -> S:
+    search.run(Explorer(program, search), lambda: search.executions != executions_max)
+    return search
+
+
+def _compared(name: str, reference: OptimalSearch, search: EveryObservation) -> Compared:
+    wanted, found = reference.findings.shortest.keys(), search.findings.shortest.keys()
+    differences = [f"{name}: missed {wanted - found}, invented {found - wanted}"] * (wanted != found)
+    return Compared(differences, 0, reference.executions, search.before, search.reason)
 
 
 def against_every_order(program: Generated, states_max: int) -> Compared:
@@ -74,7 +69,8 @@ def against_every_order(program: Generated, states_max: int) -> Compared:
     """
     naming = tuple(range(len(program)))
     wanted = every_order(program, states_max).outcomes
-    explorer = Explorer(translate(program, naming), search := EveryObservation())
+    translated = translate(program, naming)
+    explorer = Explorer(translated, search := EveryObservation())
     found: set[Outcome] = set()
 
     def visit() -> bool:
@@ -83,8 +79,7 @@ def against_every_order(program: Generated, states_max: int) -> Compared:
         return True
 
     search.run(explorer, visit)
-    compared = against_every_trace(translate(program, naming))
-    compared = compared or Compared([], 0, 1, search.before, "")
+    compared = _compared(line(program), _explored(translated, OptimalSearch(), None), search)
     differences = compared.differences
     if found != wanted:
         differences.append(f"missed {len(wanted - found)} and invented {len(found - wanted)} of {len(wanted)} outcomes")
