@@ -29,6 +29,7 @@ from rich.table import Table
 from swaplab.replay import Replay
 from swaplab.replay.memory import touch_only
 from swaplab.replay.state import PTRS_PER_TABLE
+from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Ratio
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.trace import Stream, Trace, TraceWriter
@@ -87,7 +88,7 @@ def replay_once(trace: Path, capacity: int) -> tuple[float, float, Replay]:
     """Seconds of a replay that starts with every page touched, and the share of accesses that fault."""
     pages = Trace.open(trace).info.streams[0].pages
     replay = Replay(scenario(trace, capacity, pages))
-    replay.access((np.arange(pages - 1, -1, -1) << 1).astype(np.uint32))
+    replay.access(Chunk((np.arange(pages - 1, -1, -1) << 1).astype(np.uint32)))
     before = int(replay.machine.memcgs.pgmajfault.sum())
 
     def run() -> None:
@@ -110,7 +111,7 @@ def bare_seconds(trace: Path) -> float:
 
     def run() -> None:
         for chunk in replay.accesses.chunks():
-            touch_only(referenced, chunk)
+            touch_only(referenced, chunk.accesses)
 
     return seconds(run)
 
@@ -118,7 +119,7 @@ def bare_seconds(trace: Path) -> float:
 def in_memory_seconds(trace: Path) -> float:
     """Seconds of the bare loop alone, on accesses that are in memory already."""
     replay = Replay(scenario(trace, 1000, Trace.open(trace).info.streams[0].pages))
-    accesses = np.concatenate(list(replay.accesses.chunks()))
+    accesses = np.concatenate([chunk.accesses for chunk in replay.accesses.chunks()])
     referenced = np.zeros(int(replay.accesses.first[-1]), np.uint8)
     return seconds(lambda: touch_only(referenced, accesses))
 

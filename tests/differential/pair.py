@@ -49,6 +49,7 @@ from swaplab.replay.state import Machine as Arrays
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.unmap import madvise_dontneed, munmap
 from swaplab.replay.zswap import do_shrink_slab
+from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Content
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.model import Cgroup as Limits
@@ -401,7 +402,7 @@ class Pair:
         return self.samples.bytes_of(page, int(self.replay.machine.folios["version"][page]))
 
     def _access(self, page: int, write: bool) -> None:
-        self.replay.access(np.array([page << 1 | write], np.uint32))
+        self.replay.access(Chunk(np.array([page << 1 | write], np.uint32)))
 
     def _folio(self, path: str, key: int) -> Folio | None:
         """A page's folio, mapped or in the swap cache."""

@@ -124,7 +124,7 @@ def recorded(pages: int) -> Iterator[tuple[int, bool]]:
     """Accesses of a real program to the first pages that it uses, numbered as they appear, and whether each writes."""
     numbers: dict[int, int] = {}
     for chunk in Accesses(load_scenario(RECORDING)).chunks():
-        for access in chunk.tolist():
+        for access in chunk.accesses.tolist():
             key = numbers.setdefault(access >> 1, len(numbers))
             if key < pages:
                 yield key, bool(access & 1)

@@ -38,7 +38,7 @@ def misses(pages: Iterable[int], capacity: int) -> int:
 
 
 def test_it_counts_what_an_lru_cache_misses_in_each_subtree_with_a_limit() -> None:
-    pages = np.concatenate([chunk >> 1 for chunk in Accesses(SCENARIO).chunks()])
+    pages = np.concatenate([chunk.accesses >> 1 for chunk in Accesses(SCENARIO).chunks()])
     expected = {"a": misses(pages[pages < 80], 40), "a/b": misses(pages[(pages >= 50) & (pages < 80)], 10)}
     assert lru_faults(SCENARIO) == expected
     assert all(expected.values())

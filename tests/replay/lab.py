@@ -17,6 +17,7 @@ from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY
 from swaplab.replay.vmscan import prepare_scan_control, scan_target
 from swaplab.replay.zsmalloc import zs_free, zs_malloc
 from swaplab.replay.zswap import do_shrink_slab
+from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Content, SameFilled
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.model import Machine as Hardware
@@ -78,7 +79,7 @@ class Lab(Replay):
 
     def touch(self, pages: Iterable[int], write: bool = False) -> None:
         """Access pages in order."""
-        self.access(np.array([page << 1 | write for page in pages], np.uint32))
+        self.access(Chunk(np.array([page << 1 | write for page in pages], np.uint32)))
 
     def reclaim(self, pages: int, cgroup: str = "a") -> None:
         """Write to memory.reclaim."""

@@ -10,6 +10,7 @@ from tests.replay.validate import check_no_counter_went_back, counters, validate
 
 from swaplab.replay import Replay
 from swaplab.replay.unmap import is_killed, madvise_dontneed, munmap
+from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.model import Scenario
 
 __all__ = ["free_some", "make_all", "run_checked"]
@@ -21,7 +22,7 @@ def make_all(run: Replay, step: int | None = None, after: Callable[[], None] = l
     Args:
         after: called after each event and each step.
     """
-    accesses, events = np.concatenate(list(run.accesses.chunks())), run.scenario.events
+    accesses, events = np.concatenate([chunk.accesses for chunk in run.accesses.chunks()]), run.scenario.events
     end = len(accesses)
     stops = sorted({*range(0, end, step or end), *(event.at for event in events), end})
     for at, following in pairwise([*stops, end]):
@@ -29,7 +30,7 @@ def make_all(run: Replay, step: int | None = None, after: Callable[[], None] = l
             if event.at == at:
                 run.fire(event)
                 after()
-        run.access(accesses[at:following])
+        run.access(Chunk(accesses[at:following]))
         after()
 
 

@@ -10,6 +10,7 @@ import pytest
 from swaplab.replay import Replay
 from swaplab.replay.samples import NUMBERS, Samples
 from swaplab.report.run import CGROUPS_MAX, fault_table
+from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.result import LEVELS, MACHINE, Result
 
@@ -34,8 +35,8 @@ def test_a_table_has_every_sample_however_little_room_there_was(room: int) -> No
     run = Replay(parse_scenario(TEXT, "x.toml", Path()))
     run._samples = Samples(run._shown, room)
     last = []
-    for chunk in np.array_split(next(run.accesses.chunks()), 10):
-        run.access(chunk)
+    for chunk in np.array_split(next(run.accesses.chunks()).accesses, 10):
+        run.access(Chunk(chunk))
         run.sample()
         last.append(run._samples.last())
     result = run.result()

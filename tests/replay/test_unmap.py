@@ -11,6 +11,7 @@ from swaplab.replay.cgroup import memory_reclaim
 from swaplab.replay.engine import DISCARD, EXIT, UNMAP
 from swaplab.replay.state import IN_ZSWAP, NONE, PTRS_PER_TABLE, RESIDENT
 from swaplab.replay.unmap import madvise_dontneed, munmap
+from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import SameFilled
 from swaplab.scenario.device import DEVICES
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Machine, Scenario, Swap, Workload, Zswap
@@ -63,7 +64,7 @@ def test_slots_in_a_row_are_freed_past_the_cache_of_freed_slots() -> None:
         )
     )
     m = run.machine
-    run.access(np.arange(0, 128, 2, dtype=np.uint32))
+    run.access(Chunk(np.arange(0, 128, 2, dtype=np.uint32)))
     for _ in range(9):
         memory_reclaim(m, 1, 64)
     assert (np.diff(m.page_slot) == 1).all()

@@ -18,7 +18,8 @@ __all__ = ["lru_faults"]
 def lru_faults(scenario: Scenario) -> dict[str, int]:
     """Return, for each cgroup with a memory.max, how often an LRU cache of that size misses a page it had before.
 
-    It stands for ``pgmajfault``. It knows nothing of what zswap takes from the limit, of limits above, and of events.
+    It stands for ``pgmajfault``. It knows nothing of what zswap takes from the limit, of limits above, of events
+    and of memory that is freed or shared.
 
     Raises:
         SwaplabError: libcachesim is not installed.
@@ -26,7 +27,7 @@ def lru_faults(scenario: Scenario) -> dict[str, int]:
     """
     accesses = Accesses(scenario)
     limits = {path: each.memory_max for path, each in scenario.cgroups.items() if each.memory_max is not None}
-    pages = np.concatenate([chunk >> 1 for chunk in accesses.chunks()])
+    pages = np.concatenate([chunk.accesses >> 1 for chunk in accesses.chunks()])
     faults = {}
     for path, limit in limits.items():
         inside = np.zeros(int(accesses.first[-1]), bool)

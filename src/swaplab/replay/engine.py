@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from swaplab.compress.jit import is_kept
-from swaplab.errors import InputError
+from swaplab.errors import InputError, UnsupportedError
 from swaplab.replay.build import build, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.memory import run
@@ -62,8 +62,13 @@ class Replay:
 
     def access(self, chunk: Chunk) -> None:
         """Make some accesses."""
-        run(self.machine, chunk)
-        self.position += len(chunk)
+        if len(chunk.ops):
+            where = f"{self.scenario.source}: workload"
+            raise UnsupportedError(
+                f"{where}: the replay neither frees nor shares memory, as a trace or a pattern does here"
+            )
+        run(self.machine, chunk.accesses)
+        self.position += len(chunk.accesses)
         if self.machine.control.clock >= CLOCK_MAX:
             where = f"{self.scenario.source}: swap.device and the costs"
             raise InputError(
@@ -178,12 +183,12 @@ def replay(
 
 def _pieces(chunks: Iterator[Chunk], stops: list[int]) -> Iterator[Chunk | None]:
     """Yield the accesses, cut at every stop, and None when one is reached."""
-    position, rest = 0, np.empty(0, np.uint32)
+    position, rest = 0, Chunk(np.empty(0, np.uint32))
     for stop in stops:
         while position < stop:
-            if not len(rest):
+            if not len(rest.accesses):
                 rest = next(chunks)
-            piece, rest = rest[: stop - position], rest[stop - position :]
-            position += len(piece)
+            piece, rest = rest.split(stop - position)
+            position += len(piece.accesses)
             yield piece
         yield None

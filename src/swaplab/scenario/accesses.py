@@ -1,36 +1,69 @@
 """The one order in which all workloads touch their pages: what every engine consumes.
 
-Pages of all workloads are numbered through: workload ``w`` has ``first[w] .. first[w + 1] - 1``. An access is a uint32,
-``page << 1 | write``.
+A task is an address space, or shared memory that several map: a workload of a pattern is one task, a workload of a
+trace has one for each of its streams. Pages of all tasks are numbered through: task ``t`` has ``task_first[t] ..
+task_first[t + 1] - 1``. An access is a uint32, ``page << 1 | write``; operations change tasks' memory between accesses.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from queue import SimpleQueue
 from threading import Thread
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.errors import InputError, UnsupportedError
+from swaplab.errors import InputError
 from swaplab.scenario.model import PAGE_SIZE, Scenario, Workload
 from swaplab.scenario.patterns import pattern_chunks
-from swaplab.scenario.trace import Stream, Trace
+from swaplab.scenario.trace import EventKind, Stream, Trace
 from swaplab.scenario.validate import PAGES_MAX, some
 
-__all__ = ["Accesses", "Chunk"]
+__all__ = ["NO_OPS", "OPS", "Accesses", "Chunk"]
 
 CHUNK = 1 << 16
 DEFAULT_ROUNDS = 4
 LONGEST_NS = 1 << 62
 YEAR_NS = 365 * 24 * 3600 * 10**9
 TURNS = 1024
-Chunk = NDArray[np.uint32]
+OPS = np.dtype([("at", "i8"), ("op", "u1"), ("page", "u4"), ("pages", "u4"), ("other", "u4")])
+NO_OPS = np.empty(0, OPS)
+NOWHERE = np.iinfo(np.uint32).max
 Problems = Iterator[tuple[str, str, object]]
+
+
+class Chunk(NamedTuple):
+    """Accesses, and what happens between them.
+
+    Attributes:
+        accesses: uint32 of shape ``(n,)``, ``page << 1 | write``.
+        ops: `OPS` of shape ``(k,)``, in order. Each is done just before access number `at`, which is below n. `op` is
+            an `EventKind` from UNMAP to REMOVE, of `pages` pages from `page` on: all of a task's where it exits. Of a
+            fork or a share, `other` is the first page of as many in the parent or in shared memory.
+    """
+
+    accesses: NDArray[np.uint32]
+    ops: NDArray[np.void] = NO_OPS
+
+    def split(self, at: int) -> tuple[Chunk, Chunk]:
+        """Part at an access."""
+        if not len(self.ops):
+            return Chunk(self.accesses[:at]), Chunk(self.accesses[at:])
+        before, after = _parted(self.ops, at)
+        return Chunk(self.accesses[:at], before), Chunk(self.accesses[at:], after)
+
+
+def _parted(ops: NDArray[np.void], at: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Part operations at an access, from which the later ones count."""
+    number = int(np.searchsorted(ops["at"], at))
+    later = ops[number:].copy()
+    later["at"] -= at
+    return ops[:number], later
 
 
 class Accesses:
@@ -38,6 +71,10 @@ class Accesses:
 
     Attributes:
         first: int64 of shape (workloads + 1,), the first page of each workload and the number of pages.
+        task_first: int64 of shape (tasks + 1,), the first page of each task and the number of pages. A workload's tasks
+            follow one another.
+        task_workload: int32 of shape (tasks,).
+        task_shared: bool of shape (tasks,), whether it is shared memory and no process.
         total: accesses in all.
 
     Raises:
@@ -49,8 +86,8 @@ class Accesses:
         self._scenario = scenario
         self._traces = {name: self._open(name) for name in self._trace_names}
         self._streams = [self._stream_ids(i, each) for i, each in enumerate(scenario.workloads)]
-        pages = [self._pages(i, each) for i, each in enumerate(scenario.workloads)]
-        self.first = np.concatenate(([0], np.cumsum(pages, dtype=np.int64)))
+        self._add_shared_memory()
+        self._number_tasks()
         self.counts = [self._count(i, each) for i, each in enumerate(scenario.workloads)]
         self.total = sum(self.counts)
         self._check()
@@ -61,10 +98,7 @@ class Accesses:
 
     def _open(self, name: str) -> Trace:
         try:
-            trace = Trace.open(self._scenario.base / name)
-            if trace.has_events:
-                raise UnsupportedError(f"{trace.path}: it has events, which no engine takes yet")
-            return trace
+            return Trace.open(self._scenario.base / name)
         except OSError as error:
             i = [each.trace for each in self._scenario.workloads].index(name)
             place = f"{self._scenario.source}: workload[{i}].trace"
@@ -82,16 +116,33 @@ class Accesses:
                 raise InputError(f"{self._scenario.source}: workload[{i}].streams", expected, repr(name))
         return sorted({names[name] for name in workload.streams or names})
 
+    def _add_shared_memory(self) -> None:
+        """Give shared memory that no workload names to the first workload of its trace."""
+        for name, trace in self._traces.items():
+            users = [i for i, each in enumerate(self._scenario.workloads) if each.trace == name]
+            named = {number for i in users for number in self._streams[i]}
+            shared = {number for number, stream in enumerate(trace.info.streams) if stream.kind == "shared"}
+            self._streams[users[0]] = sorted({*self._streams[users[0]], *(shared - named)})
+
+    def _number_tasks(self) -> None:
+        workloads = self._scenario.workloads
+        tasks = [self._own(i, each) or [Stream(each.name, each.pages or 0)] for i, each in enumerate(workloads)]
+        pages = [stream.pages for own in tasks for stream in own]
+        self.task_first = np.concatenate(([0], np.cumsum(pages, dtype=np.int64)))
+        self.task_workload = np.repeat(np.arange(len(tasks), dtype=np.int32), [len(own) for own in tasks])
+        self.task_shared = np.array([stream.kind == "shared" for own in tasks for stream in own])
+        self.first = self.task_first[np.searchsorted(self.task_workload, np.arange(len(tasks) + 1))]
+
     def _own(self, i: int, workload: Workload) -> list[Stream]:
         streams = self._traces[workload.trace].info.streams if workload.trace is not None else []
         return [streams[number] for number in self._streams[i]]
 
-    def _pages(self, i: int, workload: Workload) -> int:
-        return workload.pages or sum(stream.pages for stream in self._own(i, workload))
+    def _pages(self, i: int) -> int:
+        return int(self.first[i + 1] - self.first[i])
 
     def _count(self, i: int, workload: Workload) -> int:
         if workload.trace is None:
-            return workload.accesses or DEFAULT_ROUNDS * self._pages(i, workload)
+            return workload.accesses or DEFAULT_ROUNDS * self._pages(i)
         recorded = sum(stream.accesses for stream in self._own(i, workload))
         return min(recorded, workload.accesses or recorded)
 
@@ -165,9 +216,9 @@ class Accesses:
     def _limited(self, i: int) -> Iterator[Chunk]:
         """Yield one workload's accesses."""
         left = self.counts[i]
-        for chunk in self._source(i):
-            yield chunk[:left]
-            left -= len(chunk)
+        for chunk in _ops_first(self._source(i)):
+            yield chunk if len(chunk.accesses) <= left else chunk.split(left)[0]
+            left -= len(chunk.accesses)
             if left <= 0:
                 return
 
@@ -177,25 +228,72 @@ class Accesses:
             yield from self._trace_chunks(workload.trace, dict.fromkeys(self._streams[i], i))
             return
         key = self._scenario.machine.seed << 32 | i << 1
-        for page, write in pattern_chunks(workload.pattern, self._pages(i, workload), workload.write_fraction, key):
-            yield _encode(page + self.first[i], write)
+        for page, write, frees in pattern_chunks(workload.pattern, self._pages(i), workload.write_fraction, key):
+            yield Chunk(_encode(page + self.first[i], write), self._unmaps(i, frees) if len(frees) else NO_OPS)
 
-    def _trace_chunks(self, name: str, owners: dict[int, int]) -> Iterator[Chunk]:
-        """Yield the accesses of the streams in `owners`, each stream's pages behind those of its workload before it."""
+    def _unmaps(self, i: int, frees: NDArray[np.int64]) -> NDArray[np.void]:
+        ops = np.zeros(len(frees), OPS)
+        ops["at"], ops["op"], ops["pages"] = frees[:, 0], EventKind.UNMAP, frees[:, 2]
+        ops["page"] = frees[:, 1] + self.first[i]
+        return ops
+
+    def _trace_chunks(self, name: str, owners: Mapping[int, int]) -> Iterator[Chunk]:
+        """Yield accesses and operations of the streams in `owners`, as tasks of the workloads that they map to."""
         trace = self._traces[name]
-        offsets = np.zeros(len(trace.info.streams), np.uint32)
-        used = {i: int(self.first[i]) for i in owners.values()}
-        for stream, i in sorted(owners.items()):
-            offsets[stream] = used[i]
-            used[i] += trace.info.streams[stream].pages
+        offsets = self._offsets(name, owners)
         wanted = None if len(owners) == len(offsets) else sorted(owners)
         for chunk in trace.chunks(CHUNK, wanted):
             page = chunk.page + offsets[0] if len(offsets) == 1 else chunk.page + offsets[chunk.stream]
-            yield _encode(page, chunk.write)
+            ops = self._ops(trace, chunk.events, offsets) if len(chunk.events) else NO_OPS
+            yield Chunk(_encode(page, chunk.write), ops)
+
+    def _offsets(self, name: str, owners: Mapping[int, int]) -> NDArray[np.uint32]:
+        """First page of each stream's task: of its owner, or else of the first workload that has it, if any."""
+        offsets = np.full(len(self._traces[name].info.streams), NOWHERE, np.uint32)
+        for i in reversed(range(len(self._streams))):
+            if self._scenario.workloads[i].trace == name:
+                offsets[self._streams[i]] = self._task_pages(i)
+        for i in set(owners.values()):
+            own = [owners.get(number) == i for number in self._streams[i]]
+            offsets[np.array(self._streams[i])[own]] = self._task_pages(i)[own]
+        return offsets
+
+    def _task_pages(self, i: int) -> NDArray[np.int64]:
+        """First page of each of a workload's tasks."""
+        pages: NDArray[np.int64] = self.task_first[:-1][self.task_workload == i]
+        return pages
+
+    def _ops(self, trace: Trace, events: NDArray[np.void], offsets: NDArray[np.uint32]) -> NDArray[np.void]:
+        """What `events` do to tasks that have pages; nothing is forked from, or shared with, what is not there."""
+        pages = np.array([stream.pages for stream in trace.info.streams], np.uint32)
+        kind = events["event"]
+        of_two = np.isin(kind, (EventKind.FORK, EventKind.SHARE))
+        other = np.where(of_two, events["other"], events["stream"])
+        kept = (kind <= EventKind.REMOVE) & (pages[events["stream"]] > 0) & (offsets[other] != NOWHERE)
+        events, other, of_two = events[kept], other[kept], of_two[kept]
+        ops = np.empty(len(events), OPS)
+        ops["at"], ops["op"] = events["at"], events["event"]
+        ops["page"] = events["page"] + offsets[events["stream"]]
+        ops["pages"] = np.where(events["event"] == EventKind.EXIT, pages[events["stream"]], events["pages"])
+        ops["other"] = np.where(of_two, events["other_page"] + offsets[other], 0)
+        return ops
 
     def _in_trace_order(self) -> Iterator[Chunk]:
         owners = {k: i for i in range(len(self._streams)) for k in self._streams[i]}
-        yield from self._trace_chunks(self._trace_names[0], owners)
+        yield from _ops_first(self._trace_chunks(self._trace_names[0], owners))
+
+
+def _ops_first(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Let operations after a chunk's last access wait for the next access; after the last of all there is none."""
+    waiting = NO_OPS
+    for chunk in chunks:
+        accesses, ops = chunk
+        if len(waiting):
+            ops = np.concatenate([waiting, ops])
+        if len(ops):
+            ops, waiting = _parted(ops, len(accesses))
+        if len(accesses):
+            yield Chunk(accesses, ops)
 
 
 def _read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
@@ -227,7 +325,7 @@ def _read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         thread.join()
 
 
-def _encode(page: NDArray[np.integer], write: NDArray[np.bool_]) -> Chunk:
+def _encode(page: NDArray[np.integer], write: NDArray[np.bool_]) -> NDArray[np.uint32]:
     access = page.astype(np.uint32)
     access <<= 1
     access |= write
@@ -239,17 +337,26 @@ class _Reader:
 
     def __init__(self, chunks: Iterator[Chunk]) -> None:
         self._chunks = chunks
-        self._rest: Chunk = np.empty(0, np.uint32)
+        self._rest = Chunk(np.empty(0, np.uint32))
 
     def take(self, count: int) -> Chunk:
         """Return the next `count` accesses, fewer at the end."""
-        parts, have = [self._rest], len(self._rest)
+        parts, have = [self._rest], len(self._rest.accesses)
         while have < count and (chunk := next(self._chunks, None)) is not None:
             parts.append(chunk)
-            have += len(chunk)
-        joined = np.concatenate(parts) if len(parts) > 1 else self._rest
-        self._rest = joined[count:]
-        return joined[:count]
+            have += len(chunk.accesses)
+        taken, self._rest = (_joined(parts) if len(parts) > 1 else self._rest).split(count)
+        return taken
+
+
+def _joined(parts: Sequence[Chunk]) -> Chunk:
+    accesses = np.concatenate([part.accesses for part in parts])
+    if not any(len(part.ops) for part in parts):
+        return Chunk(accesses)
+    ops = np.concatenate([part.ops for part in parts])
+    starts = np.cumsum([0, *(len(part.accesses) for part in parts[:-1])])
+    ops["at"] += np.repeat(starts, [len(part.ops) for part in parts])
+    return Chunk(accesses, ops)
 
 
 def _round_robin(readers: Sequence[_Reader], quantum: int) -> Iterator[Chunk]:
@@ -261,9 +368,9 @@ def _long_turns(readers: Sequence[_Reader], quantum: int) -> Iterator[Chunk]:
     active = deque(readers)
     while active:
         reader, left = active.popleft(), quantum
-        while left and len(piece := reader.take(min(left, CHUNK))):
+        while left and len((piece := reader.take(min(left, CHUNK))).accesses):
             yield piece
-            left -= len(piece)
+            left -= len(piece.accesses)
         if not left:
             active.append(reader)
 
@@ -274,11 +381,13 @@ def _short_turns(readers: Sequence[_Reader], quantum: int) -> Iterator[Chunk]:
     active = list(readers)
     while active:
         blocks = [reader.take(rounds * quantum) for reader in active]
-        yield from _interleave(blocks, quantum, rounds)
-        active = [reader for reader, block in zip(active, blocks, strict=True) if len(block) == rounds * quantum]
+        lengths = np.array([len(block.accesses) for block in blocks])
+        pieces = _interleave([block.accesses for block in blocks], quantum, rounds)
+        yield from _with_ops(pieces, _interleaved_ops(blocks, lengths, quantum))
+        active = [reader for reader, length in zip(active, lengths, strict=True) if length == rounds * quantum]
 
 
-def _interleave(blocks: list[Chunk], quantum: int, rounds: int) -> Iterator[Chunk]:
+def _interleave(blocks: list[NDArray[np.uint32]], quantum: int, rounds: int) -> Iterator[NDArray[np.uint32]]:
     if all(len(block) == rounds * quantum for block in blocks):
         yield np.concatenate([block.reshape(rounds, quantum) for block in blocks], axis=1).ravel()
         return
@@ -286,3 +395,24 @@ def _interleave(blocks: list[Chunk], quantum: int, rounds: int) -> Iterator[Chun
     while batch := list(islice(turns, TURNS)):
         if any(map(len, batch)):
             yield np.concatenate(batch)
+
+
+def _interleaved_ops(blocks: list[Chunk], lengths: NDArray[np.int64], quantum: int) -> NDArray[np.void]:
+    """Operations of all blocks, each at the place of its access among the accesses of all."""
+    placed = [NO_OPS]
+    for number, block in enumerate(blocks):
+        if len(block.ops):
+            ops = block.ops.copy()
+            turn = ops["at"] // quantum
+            earlier = np.minimum(lengths[:number, None], (turn + 1) * quantum).sum(axis=0)
+            later = np.minimum(lengths[number + 1 :, None], turn * quantum).sum(axis=0)
+            ops["at"] += earlier + later
+            placed.append(ops)
+    ops = np.concatenate(placed)
+    return ops[np.argsort(ops["at"], kind="stable")]
+
+
+def _with_ops(pieces: Iterable[NDArray[np.uint32]], ops: NDArray[np.void]) -> Iterator[Chunk]:
+    for piece in pieces:
+        own, ops = _parted(ops, len(piece)) if len(ops) else (NO_OPS, ops)
+        yield Chunk(piece, own)

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.errors import UnsupportedError
 from swaplab.files import scratch_directory
 from swaplab.process import Ended
 from swaplab.scenario.accesses import Accesses
@@ -138,10 +139,12 @@ def _write_trace(path: Path, accesses: Accesses, is_ended: Callable[[], bool]) -
         for chunk in accesses.chunks():
             if is_ended():
                 break
-            file.write(chunk.tobytes())
-            pages = chunk >> 1
+            if len(chunk.ops):
+                raise UnsupportedError("the guest neither frees nor shares memory, as a trace or a pattern does here")
+            file.write(chunk.accesses.tobytes())
+            pages = chunk.accesses >> 1
             versions[pages] = np.maximum(versions[pages], 0)
-            np.add.at(versions, pages[(chunk & 1) == 1], 1)
+            np.add.at(versions, pages[(chunk.accesses & 1) == 1], 1)
         file.write(bytes(-file.tell() % PAGE_SIZE))
     return versions
 
@@ -355,7 +358,7 @@ def fingerprint(scenario: Scenario) -> str:
         yield contents.samples.tobytes()
         yield contents.kinds.tobytes()
         yield contents.components
-        yield from (chunk.tobytes() for chunk in accesses.chunks())
+        yield from (chunk.accesses.tobytes() for chunk in accesses.chunks())
 
     digest = hashlib.sha256()
     for part in parts():
