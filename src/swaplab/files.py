@@ -24,6 +24,7 @@ __all__ = [
     "check_new_directory",
     "check_writable",
     "is_standard_output",
+    "naming",
     "scratch_beside",
     "scratch_directory",
     "write_whole",
@@ -33,8 +34,8 @@ __all__ = [
 PREFIX = ".swaplab-"
 STANDARD_OUTPUT = Path("-")
 LINKS_MAX = 40  # as Linux has it
-# Of these, the errors that come without the name of a file.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What writing fails with, which comes without the name of a file.
+NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 # Where an output goes ------------------------------------------------------------------------------------------------
@@ -109,10 +110,16 @@ def _is_file(target: Path | int) -> TypeGuard[Path]:
     return isinstance(target, Path) and (_mode(target) is None or target.is_file())
 
 
-def scratch_beside(path: Path) -> Path:
-    """A directory for what is needed while `path` is written: beside it, if that is on a disk."""
+@contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """Yield a directory for nameless files that are needed while `path` is written: beside it, if that is on a disk.
+
+    Raises:
+        OSError: the disk is full; it names `path`.
+    """
     target = _follow(path)
-    return target.parent if _is_file(target) else Path(tempfile.gettempdir())
+    with naming(path):
+        yield target.parent if _is_file(target) else Path(tempfile.gettempdir())
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
@@ -132,7 +139,7 @@ def write_whole(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """
     check_writable(path)
     target = _follow(path)
-    with _naming(path):
+    with naming(path):
         if _is_file(target):
             with _new_file(target, mode) as partial:
                 yield partial
@@ -143,13 +150,13 @@ def write_whole(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Have errors of writing name the file that the user did."""
+def naming(path: Path) -> Iterator[None]:
+    """Have errors of writing name the file or directory that the user did."""
     try:
         yield
     except OSError as error:
         hidden = "/proc/self/fd/" in str(error.filename) or PREFIX in str(error.filename)
-        if hidden or (error.filename is None and error.errno in FULL):
+        if hidden or (error.filename is None and error.errno in NAMELESS):
             raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
         raise
 
@@ -232,7 +239,7 @@ def write_whole_directory(path: Path) -> Iterator[Path]:
         OSError: the parent is missing or not writable, or the disk is full; it names `path`.
     """
     check_new_directory(path)
-    with _naming(path), scratch_directory(path.parent) as partial:
+    with naming(path), _scratch(path.parent) as partial:
         yield partial
         mask = os.umask(0o077)
         os.umask(mask)
@@ -259,9 +266,15 @@ def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
         parent: where it is made; the directory for temporary files if not given.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or the disk is full; it names `parent`.
     """
     parent = parent or Path(tempfile.gettempdir())
+    with naming(parent), _scratch(parent) as directory:
+        yield directory
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
     _sweep(parent)
     directory, descriptor = _locked_directory(parent)
     try:

@@ -6,7 +6,6 @@ Run it with ``make quality``. The N-th kill is the same every time, as far as th
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import random
 import signal
@@ -18,21 +17,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from swaplab.scenario.result import Result
-from swaplab.scenario.trace import Trace
+from tests.quality.writers import MARK, WRITERS, clear, left, prepare, started
 
-ROOT = Path(__file__).parents[2]
-MAIN = "from swaplab.__main__ import main; main()"
-MARK = "SWAPLAB_TESTED"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 GONE_SECONDS = 5.0
-LONGEST = 120.0
-COMMANDS = {
-    "trace convert": ["trace", "convert", "in.csv", "out/t.parquet", "--window", "16"],
-    "run -o": ["run", str(ROOT / "tests/warm_up.toml"), "-o", "out/r.parquet"],
-    "calibrate -o": ["calibrate", "-o", "out/c.toml"],
-    "record": ["record", "-o", "out/rec", "--", "sh", "-c", "sleep 0.2 & seq 30000 | sort | tail -1; wait"],
-}
+LONGEST = 300.0
 
 
 def processes(mark: str) -> Iterator[int]:
@@ -46,17 +35,16 @@ def processes(mark: str) -> Iterator[int]:
                 pass
 
 
-def started(name: str, directory: Path, mark: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {MARK: mark, "TMPDIR": str(directory / "tmp")}
-    return subprocess.Popen(  # noqa: S603 - own code
-        [sys.executable, "-c", MAIN, *COMMANDS[name]],
-        cwd=directory,
-        env=environment,
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def staying(mark: str) -> int:
+    """Wait for processes to end; kill, and count, those that do not."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while alive := list(processes(mark)):
+        if time.monotonic() > deadline:
+            for pid in alive:
+                os.kill(pid, signal.SIGKILL)
+            return len(alive)
+        time.sleep(0.02)
+    return 0
 
 
 def wait_for_main(process: subprocess.Popen[bytes]) -> None:
@@ -67,27 +55,6 @@ def wait_for_main(process: subprocess.Popen[bytes]) -> None:
         caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
         was_caught, is_caught = was_caught or is_caught, bool(caught >> (signal.SIGINT - 1) & 1)
         time.sleep(0.002)
-
-
-def left(directory: Path) -> list[str]:
-    """What is there that is not whole, or not an output."""
-    found = [str(path) for path in (directory / "tmp").iterdir()]
-    for path in (directory / "out").iterdir():
-        try:
-            match path.suffix:
-                case ".parquet" if path.name == "t.parquet":
-                    sum(len(chunk.page) for chunk in Trace.open(path).chunks())
-                case ".parquet":
-                    Result.read(path)
-                case ".toml":
-                    path.read_text().index("[decompress_ns]")
-                case _ if path.name == "rec":
-                    Trace.open(path / "trace.parquet")
-                case _:
-                    found.append(str(path))
-        except Exception as error:
-            found.append(f"{path}: {error!r}")
-    return found
 
 
 def kill(name: str, number: int, seconds: float, directory: Path) -> str:
@@ -104,59 +71,55 @@ def kill(name: str, number: int, seconds: float, directory: Path) -> str:
     how = f"{which.name} to {'the group' if group else 'it'}"
     if b"Traceback" in said:
         return f"{how}: {said.decode().strip().splitlines()[-1]}"
-    deadline = time.monotonic() + GONE_SECONDS
-    while alive := list(processes(mark)):
-        if time.monotonic() > deadline:
-            for pid in alive:
-                os.kill(pid, signal.SIGKILL)
-            return f"{how}: {len(alive)} processes stay"
-        time.sleep(0.02)
-    hidden = [each for each in left(directory) if which != signal.SIGKILL or "/.swaplab-" not in each]
+    if stay := staying(mark):
+        return f"{how}: {stay} processes stay"
+    hidden = [each for each in left(name, directory) if which != signal.SIGKILL or "/.swaplab-" not in each]
     return f"{how}: {hidden} stays" if hidden else ""
 
 
 def main() -> None:
     """Kill all commands, and exit with status 1 if anything stays."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=40, help="of each command")
+    parser.add_argument("--kills", type=int, default=40, help="of each command; of those that take long, fewer")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--writers", default="", help="some of them, with commas; all if not given")
     arguments = parser.parse_args()
     wrong = 0
-    for name in COMMANDS:
+    for name in arguments.writers.split(",") if arguments.writers else WRITERS:
         with tempfile.TemporaryDirectory() as scratch:
-            wrong += _try(name, Path(scratch), arguments.first, arguments.kills)
+            kills = round(arguments.kills * WRITERS[name].share)
+            wrong += _try(name, Path(scratch), arguments.first, kills)
     sys.exit(bool(wrong))
 
 
 def _whole_run(name: str, directory: Path) -> tuple[float, list[str]]:
     """Seconds of a run to its end, and what is wrong after it."""
-    for path in (directory / "out").iterdir():
-        subprocess.run(["rm", "-r", str(path)], check=True)  # noqa: S603, S607
+    clear(name, directory)
     began = time.monotonic()
-    process = started(name, directory, "whole")
+    process = started(name, directory, mark := f"{os.getpid()}-whole")
     _, said = process.communicate(timeout=LONGEST)
     problems = [said.decode()[-300:]] if process.returncode else []
-    return time.monotonic() - began, problems + left(directory)
+    if not (directory / WRITERS[name].output).exists():
+        problems.append("no output")
+    if stay := staying(mark):
+        problems.append(f"{stay} processes stay")
+    return time.monotonic() - began, problems + left(name, directory)
 
 
 def _try(name: str, directory: Path, first: int, kills: int) -> int:
-    for each in ("out", "tmp"):
-        (directory / each).mkdir()
-    rows = itertools.chain(["time,page"], (f"{i},{i * i % 9973}" for i in range(400_000)))
-    (directory / "in.csv").write_text("\n".join(rows) + "\n")
+    prepare(name, directory)
     seconds, problems = _whole_run(name, directory)
     counts = Counter[str]()
     for number in range(first, first + kills):
+        clear(name, directory)
         if found := kill(name, number, seconds, directory):
             print(f"{name}, kill {number}: {found}")  # noqa: T201
         counts[SIGNALS[number % len(SIGNALS)].name + (" wrong" if found else "")] += 1
-        for path in (directory / "out").glob("rec"):
-            subprocess.run(["rm", "-r", str(path)], check=True)  # noqa: S603, S607
     problems += _whole_run(name, directory)[1]
     for each in problems:
         print(f"{name}, a whole run: {each}")  # noqa: T201
     wrong = len(problems) + sum(count for each, count in counts.items() if each.endswith("wrong"))
-    print(f"{name}: {kills} kills from number {first}, {dict(counts)}: {wrong} wrong")  # noqa: T201
+    print(f"{name}: {kills} kills from number {first}, {dict(counts)}: {wrong} wrong", flush=True)  # noqa: T201
     return wrong
 
 

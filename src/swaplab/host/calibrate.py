@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from swaplab import __version__
 from swaplab.compress import COMPRESSORS
+from swaplab.files import naming
 from swaplab.host.draw import draw
 from swaplab.host.processes import PROC, Process
 from swaplab.host.timing import compressor_times, median_ns
@@ -81,7 +82,7 @@ def _anonymous(pages: int, repetitions: int) -> tuple[int, int, int]:
 
 def _file_fault(pages: int, repetitions: int) -> int:
     """Nanoseconds of a fault on a file's page that is in the page cache."""
-    with tempfile.TemporaryFile() as file:
+    with naming(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
         file.write(b"\1" * (pages * PAGE_SIZE))
         file.flush()
         mapping, memory = _region(pages, file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import statistics
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swaplab.errors import InputError
+from swaplab.files import naming
 from swaplab.scenario.device import Device
 
 __all__ = ["DISK_STEPS", "Times", "device_of", "measure_device"]
@@ -62,7 +64,11 @@ def measure_device(
     """
     if not directory.is_dir():
         raise InputError(f"--device {directory}", "a directory on the device", "none")
-    with tempfile.TemporaryFile(dir=directory) as file, _direct(file.fileno(), directory) as descriptor:
+    with (
+        naming(directory),
+        tempfile.TemporaryFile(dir=directory) as file,
+        _direct(file.fileno(), directory) as descriptor,
+    ):
         rotational = _is_rotational(os.fstat(descriptor).st_dev)
         return device_of(_measure(descriptor, size, seconds, step), rotational=rotational)
 
@@ -113,7 +119,8 @@ def _time(
         start = time.perf_counter_ns()
         if times and start > end:
             break
-        transfer(descriptor, [buffer], offset)
+        if transfer(descriptor, [buffer], offset) < len(buffer):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         times.append(time.perf_counter_ns() - start)
     return len(times), statistics.median(times), (time.thread_time_ns() - processor) / len(times)
 

@@ -74,5 +74,6 @@ def run_command(*command: str, directory: Path | None = None) -> str:
 def _checked(command: Sequence[str], directory: Path | None) -> str:
     done = run(command, directory)
     if done.returncode:
-        raise SwaplabError(f"{' '.join(command)} failed: {done.stderr.strip()[-1000:]}")
+        where = f" in {directory}" if directory else ""
+        raise SwaplabError(f"{' '.join(command)} failed{where}: {' '.join(done.stderr.split())[-1000:]}")
     return done.stdout

@@ -57,5 +57,6 @@ def _compile(flags: Sequence[str], sources: Sequence[Path], what: str) -> bytes:
         command = [compiler, "-static", *flags, "-o", str(program), *(str(each.absolute()) for each in sources)]
         done = run(command, directory)
         if done.returncode:
-            raise SwaplabError(f"{what} does not compile: {done.stderr.strip()[-2000:]}")
+            said = " ".join(done.stderr.split())[-2000:]
+            raise SwaplabError(f"{what} does not compile in {directory}: {said}")
         return program.read_bytes()

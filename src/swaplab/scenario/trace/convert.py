@@ -85,7 +85,7 @@ def convert(
     told = parse_columns(columns)
     with Input(path) as data:
         source = _open(data, kind, told)
-        with RawTraceWriter(scratch_beside(out), source.with_time, where=path) as raw:
+        with scratch_beside(out) as scratch, RawTraceWriter(scratch, source.with_time, where=path) as raw:
             for batch in _chosen(source.batches, window, limit):
                 raw.append(*batch)
                 if progress:
