@@ -14,7 +14,7 @@ from swaplab.replay import replay
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.study import run
 from swaplab.study.plan import Variant, of_axes, of_baselines
-from swaplab.study.run import in_order, on_processes, summarise
+from swaplab.study.run import processes, summarise
 from swaplab.study.table import Outcome, Summary, spreads, write_table
 from swaplab.study.vary import parse_axis
 
@@ -66,7 +66,8 @@ def test_a_summary_is_that_of_the_replay(plan: list[Variant]) -> None:
 
 
 def test_any_number_of_processes_gives_the_same(plan: list[Variant]) -> None:
-    assert list(on_processes(2)(TASK, plan)) == list(in_order(TASK, plan))
+    with processes(1) as one, processes(2) as two:
+        assert list(two(TASK, plan)) == list(one(TASK, plan))
 
 
 def die(_variant: Variant) -> Summary:
@@ -75,8 +76,8 @@ def die(_variant: Variant) -> Summary:
 
 
 def test_a_process_that_is_killed_ends_the_study(plan: list[Variant]) -> None:
-    with pytest.raises(SwaplabError, match="was killed"):
-        list(on_processes(2)(die, plan))
+    with pytest.raises(SwaplabError, match="was killed"), processes(2) as two:
+        list(two(die, plan))
 
 
 def test_what_is_known_is_not_run_again(plan: list[Variant], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +100,7 @@ def test_what_is_known_is_not_run_again(plan: list[Variant], monkeypatch: pytest
 
 def test_the_table_has_a_row_for_each_variant_and_cgroup(plan: list[Variant], tmp_path: Path) -> None:
     path = tmp_path / "out.parquet"
-    summaries = list(write_table(path, plan, in_order(TASK, plan)))
+    summaries = list(write_table(path, plan, map(TASK, plan)))
     rows = pq.read_table(path).to_pylist()
     assert [(row["cgroup.app.memory.max"], row["seed"], row["cgroup"]) for row in rows[:4]] == [
         ("256K", 0, ""),

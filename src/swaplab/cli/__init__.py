@@ -45,6 +45,12 @@ app.command(
     "What was replayed before, by a sweep that was interrupted or another one, is not replayed again.",
 )
 app.command(
+    "swaplab.cli.tune:tune",
+    name="tune",
+    help="Say what to set for a workload, by replaying it under every kind of compressed swap. It changes nothing.\n\n"
+    'Example: `swaplab tune scenarios/demo.toml --save memory --within "stall<=1s"`',
+)
+app.command(
     "swaplab.cli.trace:trace_app",
     name="trace",
     help="Look into page traces; convert those of other tools.\n\nExample: `swaplab trace info app.parquet`",

@@ -16,7 +16,7 @@ from swaplab.replay import is_compiled
 from swaplab.report.sweep import sweep_table
 from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.study.plan import Variant, of_axes
-from swaplab.study.run import Map, in_order, on_processes, processors, summarise
+from swaplab.study.run import processes, processors, summarise
 from swaplab.study.table import Outcome, Spread, Summary, spreads, write_table
 from swaplab.study.vary import parse_axis
 
@@ -67,12 +67,12 @@ def sweep(
     if not is_compiled():
         tell("swaplab: compiling the replay; this happens once and takes about half a minute")
     with report_beside(output):
-        found = _run(variants, in_order if count == 1 else on_processes(count), task, output)
+        found = _run(variants, count, task, output)
         _print_json(found) if json else console().print(sweep_table(found, seeds))
 
 
-def _run(variants: Sequence[Variant], mapped: Map, task: partial[Summary], output: Path | None) -> list[Spread]:
-    with steps("variants", len(variants)) as step:
+def _run(variants: Sequence[Variant], count: int, task: partial[Summary], output: Path | None) -> list[Spread]:
+    with steps("variants", len(variants)) as step, processes(count) as mapped:
         summaries = mapped(task, variants)
         outcomes: list[Outcome] = []
         for summary in write_table(output, variants, summaries) if output else summaries:

@@ -12,7 +12,7 @@ from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Baseline, Scenario, with_baseline
 from swaplab.study.vary import Axis, combinations
 
-__all__ = ["Variant", "of_axes", "of_baselines"]
+__all__ = ["Variant", "of_axes", "of_baselines", "with_seed"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,14 @@ def of_axes(path: Path, overrides: Sequence[str], axes: Sequence[Axis], seeds: i
     variants = []
     for settings, seed in combinations(axes, seeds):
         scenario = load_scenario(path, [*overrides, *(f"{key}={value}" for key, value in settings.items())])
-        machine = msgspec.structs.replace(scenario.machine, seed=(scenario.machine.seed + seed) % (1 << 31))
-        variants.append(Variant(settings, msgspec.structs.replace(scenario, machine=machine), seed))
+        variants.append(Variant(settings, with_seed(scenario, seed), seed))
     return variants
+
+
+def with_seed(scenario: Scenario, seed: int) -> Scenario:
+    """Return a scenario with a number added to its seed."""
+    machine = msgspec.structs.replace(scenario.machine, seed=(scenario.machine.seed + seed) % (1 << 31))
+    return msgspec.structs.replace(scenario, machine=machine)
 
 
 def of_baselines(scenario: Scenario, baselines: Sequence[Baseline]) -> list[Variant]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from swaplab.scenario.result import Result
 from swaplab.study.plan import Variant
 from swaplab.study.table import Summary, outcome_of
 
-__all__ = ["Map", "in_order", "on_processes", "processors", "summarise"]
+__all__ = ["Map", "Task", "processes", "processors", "summarise"]
 
 Task = Callable[[Variant], Summary]
 Map = Callable[[Task, Sequence[Variant]], Iterator[Summary]]
@@ -86,29 +87,21 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def in_order(task: Task, variants: Sequence[Variant]) -> Iterator[Summary]:
-    """Run one variant after the other."""
-    return map(task, variants)
-
-
-def on_processes(count: int) -> Map:
-    """Return what runs variants on so many processes; they end with this one, and a lost one ends the study.
+@contextmanager
+def processes(count: int) -> Iterator[Map]:
+    """Yield what runs variants on so many processes, in this one if it is one; the others end with it.
 
     Raises:
-        SwaplabError: when it is iterated, if a process was killed.
+        SwaplabError: when a map is iterated, if a process was killed.
     """
-
-    def run(task: Task, variants: Sequence[Variant]) -> Iterator[Summary]:
-        ours = os.getpid()
-        forked = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(count, forked, die_with_parent, (ours,)) as pool:
-            try:
-                yield from pool.map(task, variants)
-            except BrokenProcessPool:
-                raise SwaplabError(
-                    "a process that ran variants was killed; run it again, what is done is kept"
-                ) from None
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    return run
+    if count == 1:
+        yield map
+        return
+    forked = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(count, forked, die_with_parent, (os.getpid(),)) as pool:
+        try:
+            yield pool.map
+        except BrokenProcessPool:
+            raise SwaplabError("a process that ran variants was killed; run it again, what is done is kept") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

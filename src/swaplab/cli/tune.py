@@ -1,0 +1,100 @@
+"""``swaplab tune``: what to set for a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from swaplab.cli.common import Flag, console, say, say_json, steps, tell
+from swaplab.replay import is_compiled
+from swaplab.report.tune import kinds_table, settings, verdict
+from swaplab.scenario.cost import DEFAULT_COST, load_cost
+from swaplab.scenario.load import load_scenario
+from swaplab.study.plan import Variant
+from swaplab.study.run import Task, processes, processors, summarise
+from swaplab.study.table import Summary
+from swaplab.study.tune import STEPS, Point, Tuning, front, kinds, parse_constraint
+from swaplab.study.tune import tune as find
+
+__all__ = ["tune"]
+
+ROUNDS = 6  # of a bisection of `STEPS`
+
+
+def tune(
+    scenario: Path,
+    *,
+    save: Literal["memory", "stall", "refaults", "writes"] = "memory",
+    within: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=100))] = 1,
+    cost: Path | None = None,
+    jobs: Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))] = None,
+    json: Flag = False,
+) -> None:
+    """Say what to set for a workload, by replaying it under every kind of compressed swap. It changes nothing.
+
+    Parameters
+    ----------
+    scenario
+        The TOML file, or a recording's directory.
+    save
+        What is to be least. For memory, limits are lowered as far as the constraints allow.
+    within
+        A constraint: `stall<=500ms`, `writes<=100M`, `refaults<=10000`, `memory<=1G`. May be repeated.
+    set
+        Change a key of the file: `KEY=VALUE`. May be repeated.
+    seeds
+        Replay each point with so many seeds: the worst has to keep the constraints, and what they do not tell apart is
+        said to be equal.
+    cost
+        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it.
+    jobs
+        Processes; by default as many as there are processors.
+    json
+        Print JSON instead of tables.
+    """
+    path = scenario / "scenario.toml" if scenario.is_dir() else scenario
+    loaded = load_scenario(path, set)
+    constraints = [parse_constraint(each) for each in within]
+    task = partial(summarise, cost=load_cost(cost) if cost else DEFAULT_COST)
+    if not is_compiled():
+        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
+    with steps("variants", len(kinds()) * ROUNDS * seeds) as step, processes(jobs or processors()) as mapped:
+
+        def told(given: Task, variants: Sequence[Variant]) -> Iterator[Summary]:
+            for summary in mapped(given, variants):
+                step()
+                yield summary
+
+        found = find(loaded, save, constraints, told, task, seeds)
+    _print_json(found) if json else _print(found, save)
+    raise SystemExit(0 if found.best else 1)
+
+
+def _print(found: Tuning, objective: str) -> None:
+    console().print(kinds_table(found), "", verdict(found, objective), sep="\n")
+    for line in ("", *settings(found.best[0])) if found.best else ():
+        say(line)
+
+
+def _print_json(found: Tuning) -> None:
+    say_json(
+        {
+            "present": _point(found.present),
+            "best": [_point(point) for point in found.best],
+            "front": [_point(point) for point in front(found.points)],
+            "costs": [{"without": constraint.name, **_point(point)} for constraint, point in found.costs],
+            "settings": [line for point in found.best[:1] for line in settings(point)],
+        }
+    )
+
+
+def _point(point: Point) -> dict[str, object]:
+    ranges = {name: getattr(point, name)._asdict() for name in ("outcome", "least", "most")}
+    return {"kind": point.kind.name, "limits": point.share / STEPS, **ranges}

@@ -1,0 +1,102 @@
+"""What to set, as tables and as the lines that set it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from swaplab.report.run import duration, numbers_table
+from swaplab.scenario.model import PAGE_SIZE, Scenario
+from swaplab.scenario.units import round_size
+from swaplab.study.table import Outcome
+from swaplab.study.tune import STEPS, Constraint, Point, Tuning
+
+__all__ = ["kinds_table", "settings", "verdict"]
+
+KINDS_MAX = 10
+
+
+def kinds_table(found: Tuning) -> Table:
+    """One row for each kind at its best, the present settings first; kinds that come to the same share a row."""
+    table = numbers_table("The best of each kind", ["kind", "limits", "memory", "stall", "refaults", "writes"])
+    rows: dict[tuple[int, Outcome], list[Point]] = {}
+    for point in (found.present, *found.best):
+        rows.setdefault((point.share, point.outcome), []).append(point)
+    for (_, outcome), points in list(rows.items())[:KINDS_MAX]:
+        names = [point.kind.name for point in points]
+        table.add_row("\nor ".join(names), _share(points[0]), *_cells(outcome))
+    return table
+
+
+def _share(point: Point) -> str:
+    return f"{point.share / STEPS:.0%}"
+
+
+def _cells(outcome: Outcome) -> Iterator[str]:
+    yield round_size(outcome.memory)
+    yield duration(outcome.time_lost)
+    yield f"{outcome.from_memory + outcome.from_disk:,.0f}"
+    yield round_size(outcome.writes * PAGE_SIZE)
+
+
+def verdict(found: Tuning, objective: str) -> str:
+    """Say what is best, what that saves, and what each constraint costs."""
+    if not found.best:
+        return "Nothing that was tried keeps the constraints."
+    best = found.best[0]
+    sentences = [f"Best for {objective}: {best.kind.name}, limits at {_share(best)} of the present ones."]
+    saved = found.present.outcome.memory - best.outcome.memory
+    sentences.append(
+        f"It holds {round_size(best.outcome.memory)} where the present settings hold "
+        f"{round_size(found.present.outcome.memory)}, {round_size(abs(saved))} {'less' if saved >= 0 else 'more'}."
+    )
+    equal = [point.kind.name for point in found.best[1:] if point.is_like(best, objective)]
+    if equal:
+        sentences.append(f"By {objective} it cannot be told from {'; '.join(equal)}.")
+    return " ".join([*sentences, *(_cost(constraint, best, point) for constraint, point in found.costs)])
+
+
+def _cost(constraint: Constraint, best: Point, without: Point) -> str:
+    more = best.outcome.memory - without.outcome.memory
+    if more <= 0:
+        return f"The limit on {constraint.name} costs nothing."
+    return (
+        f"Without the limit on {constraint.name} it would hold {round_size(more)} less, with a stall of "
+        f"{duration(without.outcome.time_lost)}."
+    )
+
+
+def settings(point: Point) -> Iterator[str]:
+    """Yield the lines that set it, by where they go."""
+    scenario = point.scenario
+    if scenario.swap.device == "zram":
+        yield "/etc/systemd/zram-generator.conf:"
+        yield from ("  [zram0]", f"  zram-size = {scenario.swap.size >> 20}")
+        yield f"  compression-algorithm = {scenario.zswap.compressor}"
+    yield "kernel command line:"
+    yield f"  {_command_line(scenario)}"
+    yield "now, until the next boot:"
+    yield from (f"  echo {value} > /sys/module/zswap/parameters/{name}" for name, value in _parameters(scenario))
+    for path, cgroup in scenario.cgroups.items():
+        properties = [
+            f"MemoryMax={cgroup.memory_max}" if cgroup.memory_max is not None else "",
+            f"MemoryHigh={cgroup.memory_high}" if cgroup.memory_high is not None else "",
+            "" if cgroup.memory_zswap_writeback else "MemoryZSwapWriteback=no",
+        ]
+        if any(properties):
+            yield f"systemd unit of {path or 'the root'}:"
+            yield from (f"  {each}" for each in properties if each)
+
+
+def _parameters(scenario: Scenario) -> Iterator[tuple[str, object]]:
+    zswap = scenario.zswap
+    yield "enabled", "Y" if zswap.enabled else "N"
+    if zswap.enabled:
+        yield "compressor", zswap.compressor
+        yield "max_pool_percent", zswap.max_pool_percent
+        yield "shrinker_enabled", "Y" if zswap.shrinker_enabled else "N"
+
+
+def _command_line(scenario: Scenario) -> str:
+    return " ".join(f"zswap.{name}={value}" for name, value in _parameters(scenario))
