@@ -109,3 +109,12 @@ def test_a_damaged_directory_is_made_anew(damage: object, cache: Path) -> None:
 def test_a_whole_directory_is_taken_as_it_is(cache: Path) -> None:
     cached_directory("kernel", fill)
     cached_directory("kernel", lambda _: pytest.fail("it is there"))
+
+
+def test_a_directory_that_another_run_made_meanwhile_is_taken(cache: Path) -> None:
+    def slowly(directory: Path) -> None:
+        (directory / "ours").touch()
+        cached_directory("kernel", fill)
+
+    assert (cached_directory("kernel", slowly) / "boot/vmlinuz").exists()
+    assert [path.name for path in cache.iterdir()] == ["kernel"]

@@ -39,12 +39,14 @@ cgroup = "a"
 pages = 400
 accesses = 2000
 """
-KERNEL = ("compiled", "lengths", "linux-image-*", "runner-*")
+KERNEL = ("compiled", "lengths", "kernels.json", "linux-image-*", "runner-*")
 PACKAGE = "linux-image-6.12.1-amd64-unsigned"
-# Stands for apt-cache and apt-get: a package with 8 MB of a kernel, made in no time.
+CONTROL = f"Package: {PACKAGE}\nVersion: 6.12.1-1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
+# Stands for apt-get: a mirror whose suites have one package, with 8 MB of a kernel, made in no time.
 APT = f"""#!/bin/sh
 case "$*" in
-*search*) echo "{PACKAGE} - a kernel" ;;
+*--print-uris*) echo "'file:/mirror/dists/stable/InRelease' InRelease 0" ;;
+*update*) (cat {{tree}}/DEBIAN/control; echo "Size: 1") >lists/x_Packages ;;
 *) dpkg-deb --build -Znone {{tree}} {PACKAGE}.deb >/dev/null ;;
 esac
 """
@@ -73,7 +75,7 @@ def _trace(path: Path) -> int:
 
 
 def _has_kernel(path: Path) -> bytes:
-    return b"".join((package / "SHA256SUMS").read_bytes() for package in path.glob("*unsigned"))
+    return b"".join((package / "SHA256SUMS").read_bytes() for package in path.glob("linux-image-*"))
 
 
 WRITERS = {
@@ -132,11 +134,10 @@ def prepare(name: str, directory: Path) -> None:
 def _make_apt(directory: Path) -> None:
     tree = directory / "tree"
     (tree / "boot/vmlinuz-6.12.1").write_bytes(bytes(0x202) + b"HdrS" + bytes(8 << 20))
-    control = f"Package: {PACKAGE}\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
-    (tree / "DEBIAN/control").write_text(control)
-    for each in ("apt-cache", "apt-get"):
-        (directory / "bin" / each).write_text(APT.format(tree=tree))
-        (directory / "bin" / each).chmod(0o755)
+    (tree / "DEBIAN/control").write_text(CONTROL)
+    script = directory / "bin/apt-get"
+    script.write_text(APT.format(tree=tree))
+    script.chmod(0o755)
 
 
 def clear(name: str, directory: Path) -> None:

@@ -1,33 +1,14 @@
-"""Which kernel is taken, and that it is fetched once, whole or not at all. Apt is a script here."""
+"""Which kernel is taken where a command line names one."""
 
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 import pytest
 
-from swaplab.cache import cache_dir
-from swaplab.errors import InputError, SwaplabError
-from swaplab.vm.kernel import debian_kernel, newest_package, own_kernel
-
-PACKAGE = "linux-image-6.12.111+deb12-amd64-unsigned"
-LISTING = f"""\
-linux-image-6.12.99+deb12-amd64-unsigned - Linux 6.12 for 64-bit PCs
-{PACKAGE} - Linux 6.12 for 64-bit PCs
-linux-image-6.12.117+deb12-cloud-amd64-unsigned - Linux 6.12 for x86-64 cloud
-linux-image-6.12.117+deb12-rt-amd64-unsigned - Linux 6.12 for 64-bit PCs, PREEMPT_RT
-"""
-
-
-def test_the_newest_of_the_right_flavour() -> None:
-    assert newest_package(LISTING) == PACKAGE
-
-
-def test_no_package_is_said() -> None:
-    with pytest.raises(SwaplabError, match="apt-get update"):
-        newest_package("linux-image-6.1.0-9-amd64-unsigned - Linux 6.1\n")
+from swaplab.errors import InputError
+from swaplab.vm import Kernel
+from swaplab.vm.kernel import find_kernels, own_kernel
 
 
 def test_an_own_kernel_is_a_kernel(tmp_path: Path) -> None:
@@ -43,67 +24,26 @@ def test_an_own_kernel_is_a_kernel(tmp_path: Path) -> None:
     assert own_kernel(image, tmp_path) == (image, {"a": tmp_path / "a.ko"})
 
 
-def script(path: Path, text: str) -> None:
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-
-
 @pytest.fixture
-def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of commands: apt has one package, and counts how often it is fetched."""
-    (tmp_path / "listing").write_text(LISTING)
-    with tarfile.open(tmp_path / "package.tar", "w") as archive:
-        modules = "lib/modules/6.12/kernel"
-        for name in (
-            "boot/vmlinuz-6.12",
-            f"{modules}/crypto/lz4.ko.xz",
-            f"{modules}/lib/../../../../../x.ko",
-            f"{modules}/sound/a.ko",
-            "x",
-        ):
-            member = tarfile.TarInfo(f"./{name}")
-            member.size = 3
-            archive.addfile(member, io.BytesIO(b"abc"))
-    script(tmp_path / "apt-cache", f"cat {tmp_path}/listing")
-    script(tmp_path / "apt-get", f'echo "$*" >>{tmp_path}/fetched; cp {tmp_path}/package.tar ./x.deb')
-    script(tmp_path / "dpkg-deb", 'cat "$2"')
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bzImage with modules beside it; Debian's kernels are named by what was asked for."""
+    for name in ("7.2", "bzImage"):
+        (tmp_path / name).write_bytes(bytes(0x202) + b"HdrS" + bytes(2000))
+    (tmp_path / "a.ko").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("swaplab.vm.kernel.debian_kernel", lambda version, _bars: Kernel(Path(f"debian {version}"), {}))
+    return "bzImage"
 
 
-def test_debians_kernel_is_fetched_once(apt: Path) -> None:
-    for _ in range(2):
-        kernel = debian_kernel()
-        assert kernel.image == cache_dir() / PACKAGE / "boot/vmlinuz-6.12"
-        assert list(kernel.modules) == ["lz4"]
-    assert (apt / "fetched").read_text() == f"-q download {PACKAGE}\n"
-    assert [path.name for path in cache_dir().iterdir()] == [PACKAGE]
+def test_a_version_names_one_of_debians_and_anything_else_a_file(image: str) -> None:
+    found = find_kernels(["7.2", image, "6.12.117", "./7.2"], [])
+    assert [str(each.image) for each in found] == ["debian 7.2", image, "debian 6.12.117", "7.2"]
+    assert [str(each.image) for each in find_kernels([], [])] == ["debian 6.12"]
 
 
-def test_a_damaged_kernel_is_fetched_again(apt: Path) -> None:
-    debian_kernel().image.write_bytes(b"abd")
-    assert debian_kernel().image.read_bytes() == b"abc"
-    assert (apt / "fetched").read_text().count("download") == 2
-
-
-def test_a_kernel_that_another_run_fetched_meanwhile_is_taken(apt: Path) -> None:
-    target = apt / f"cache/swaplab/{PACKAGE}"
-    other = f"mkdir -p {target}/boot; cd {target}; echo kernel >boot/vmlinuz-other; sha256sum boot/* >SHA256SUMS"
-    script(apt / "apt-get", f"cp {apt}/package.tar ./x.deb; {other}")
-    assert debian_kernel().image.name == "vmlinuz-other"
-    assert [path.name for path in cache_dir().iterdir()] == [PACKAGE]
-
-
-@pytest.mark.parametrize(
-    ("command", "text", "said"),
-    [
-        ("apt-get", "echo no network >&2; exit 100", "no network"),
-        ("dpkg-deb", 'cat "$2"; exit 2', "dpkg-deb cannot unpack x.deb"),
-    ],
-)
-def test_nothing_is_kept_of_a_kernel_that_cannot_be_fetched(command: str, text: str, said: str, apt: Path) -> None:
-    script(apt / command, text)
-    with pytest.raises(SwaplabError, match=said):
-        debian_kernel()
-    assert not list(cache_dir().iterdir())
+def test_modules_belong_to_a_bzimage(image: str) -> None:
+    debian, own = find_kernels(["7.2", image], [Path()])
+    assert (debian.modules, own.modules) == ({}, {"a": Path("a.ko")})
+    for named in (["7.2"], [], [image, "./7.2"]):
+        with pytest.raises(InputError, match="--modules: expected the bzImage that they belong to, for each, found"):
+            find_kernels(named, [Path()])

@@ -159,10 +159,10 @@ def test_samples_are_written(tiny: Path) -> None:
         (["--dry-run"], "--dry-run: expected --on kernel beside it"),
         (["--repeat", "2"], "--repeat: expected --on kernel beside it"),
         (["--on", "kernel", "--repeat", "0"], "--repeat: expected a number from 1 to 1000, found 0"),
-        (["--on", "kernel", "--modules", "."], "--modules: expected the --kernel"),
+        (["--on", "kernel", "--modules", "."], "--modules: expected the bzImage"),
         (
             ["--on", "kernel", *("--kernel", "bzImage") * 2, "--modules", "."],
-            "--modules: expected the --kernel that they belong to, for each, found 2 for 1",
+            "--modules: expected the bzImage that they belong to, for each, found 2 for 1",
         ),
         (["--on", "kernel", *("--kernel", "bzImage") * 2, "-o", "x"], "-o: expected one run, so no second --kernel"),
         (["--on", "kernel", "--compare"], "--compare: expected --on replay"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,7 @@ __all__ = [
     "Flag",
     "Output",
     "Steps",
+    "bars",
     "check_output",
     "console",
     "printing_beside",
@@ -131,6 +132,19 @@ class Steps:
         """Say what is being done."""
         if not self._bars.disable:
             self._bars.update(self._task, description=what)
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Yield what makes a progress bar, to be told what is done and what there is in all; on a terminal only."""
+    shown_on = console(stderr=True)
+    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as shown:
+
+        def bar(description: str) -> Callable[[int, int], None]:
+            task = shown.add_task(description, total=None)
+            return lambda done, total: shown.update(task, completed=done, total=total)
+
+        yield bar
 
 
 @contextmanager

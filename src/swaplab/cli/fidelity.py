@@ -12,14 +12,14 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import Progress
 
-from swaplab.cli.common import Flag, console, say_json, steps
+from swaplab.cli.common import Flag, bars, console, say_json, steps
 from swaplab.errors import InputError
 from swaplab.fidelity.suite import Judged, judge, measured_truth, recorded_path, recorded_truth, scenario_files
 from swaplab.fidelity.truth import Truth, write_truth
 from swaplab.report.fidelity import counters_of, fidelity_report
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Scenario
-from swaplab.vm import Kernel, debian_kernel, own_kernel
+from swaplab.vm import Kernel, find_kernels
 
 __all__ = ["fidelity"]
 
@@ -34,7 +34,7 @@ def fidelity(
     record: Flag = False,
     repeat: int = 3,
     counters: Flag = False,
-    kernel: Path | None = None,
+    kernel: str | None = None,
     modules: Path | None = None,
     json: Flag = False,
 ) -> None:
@@ -57,9 +57,9 @@ def fidelity(
     counters
         Show all counters of each scenario.
     kernel
-        A bzImage to run on; by default Debian's newest 6.12, fetched with apt.
+        What to run on: Debian's newest kernel of a series, fetched with apt (by default 6.12), or a bzImage.
     modules
-        Directory with that kernel's modules.
+        Directory with a bzImage's modules.
     json
         Print all errors as JSON instead of tables.
     """
@@ -71,7 +71,9 @@ def fidelity(
     if recorded:
         truths = {file: recorded_truth(file, scenario) for file, scenario in suite.items()}
     else:
-        truths = _measure(suite, own_kernel(kernel, modules) if kernel else debian_kernel(), repeat, record)
+        with bars() as bar:
+            (found,) = find_kernels([kernel] if kernel else [], [modules] if modules else [], bar)
+        truths = _measure(suite, found, repeat, record)
     _show(_judge(suite, truths), counters, json)
 
 

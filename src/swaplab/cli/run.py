@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import zip_longest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 from rich.console import RenderableType
-from rich.progress import Progress
 
-from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say, say_json, tell
+from swaplab.cli.common import Flag, Output, bars, check_output, console, report_beside, say, say_json, tell
 from swaplab.errors import InputError
 from swaplab.replay import is_compiled, replay
 from swaplab.report.run import comparison, comparison_table, fault_table, heading, killed, memory_table
@@ -28,10 +25,9 @@ from swaplab.vm import (
     Kernel,
     KernelRun,
     at_pace,
-    debian_kernel,
     dry_run,
+    find_kernels,
     guest_pace,
-    own_kernel,
     run_on_kernel,
 )
 
@@ -51,7 +47,7 @@ def run(
     baseline: Baseline | None = None,
     compare: Flag = False,
     cost: Path | None = None,
-    kernel: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
+    kernel: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     modules: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
     repeat: int = 1,
     dry_run: Flag = False,
@@ -78,9 +74,10 @@ def run(
         What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it; beside a kernel, what they
         cost in its guest, if nothing else is said.
     kernel
-        A bzImage to run on; by default Debian's newest 6.12, fetched with apt. Several stand side by side.
+        What to run on: Debian's newest kernel of a series, such as 7.2, fetched with apt (by default 6.12), or a
+        bzImage. Several stand side by side.
     modules
-        Directory with that kernel's modules; of several, in their order.
+        Directory with a bzImage's modules; of several, in their order.
     repeat
         Run so many times on each kernel, and say how far the runs are apart.
     dry_run
@@ -101,15 +98,17 @@ def run(
         return
     results: list[Result] = []
     runs: list[list[KernelRun]] = []
-    with _progress("replay" in engines) as bars:
+    if "replay" in engines and not is_compiled():
+        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
+    with bars() as bar:
         if "replay" in engines and kernels and not cost:
-            pace = guest_pace(kernels[0], own.zswap.compressor, bars("pace of the guest"))
-            results = [replay(at_pace(own, pace), pace.cost, baseline or "", bars("replay"))]
+            pace = guest_pace(kernels[0], own.zswap.compressor, bar("pace of the guest"))
+            results = [replay(at_pace(own, pace), pace.cost, baseline or "", bar("replay"))]
         elif "replay" in engines:
             costs = load_cost(cost) if cost else DEFAULT_COST
-            results = [replay(each.scenario, costs, each.baseline, bars(each.baseline or "replay")) for each in plan]
+            results = [replay(each.scenario, costs, each.baseline, bar(each.baseline or "replay")) for each in plan]
         if kernels:
-            runs = _run_on_each(own, kernels, repeat, bars, baseline or "")
+            runs = _run_on_each(own, kernels, repeat, bar, baseline or "")
     measured = [run for each in runs for run in each]
     if output:
         [*results, *(each.result for each in measured)][0].write(output)
@@ -133,7 +132,7 @@ def _check_options(
     engines: list[str],
     output: Path | None,
     compare: bool,
-    kernel: tuple[Path, ...],
+    kernel: tuple[str, ...],
     modules: tuple[Path, ...],
     dry_run: bool,
     repeat: int,
@@ -155,14 +154,12 @@ def _check_options(
         raise InputError(given[0], "--on kernel beside it", "none")
     if compare and "kernel" in engines:
         raise InputError("--compare", "--on replay: it compares times, which the kernel does not count", "kernel")
-    if modules and len(modules) != len(kernel):
-        raise InputError("--modules", "the --kernel that they belong to, for each", f"{len(kernel)} for {len(modules)}")
     check_output(output)
 
 
-def _kernels(images: tuple[Path, ...], modules: tuple[Path, ...]) -> list[Kernel]:
-    owned = [own_kernel(*each) for each in zip_longest(images, modules)]
-    return owned or [debian_kernel()]
+def _kernels(wanted: tuple[str, ...], modules: tuple[Path, ...]) -> list[Kernel]:
+    with bars() as bar:
+        return find_kernels(wanted, modules, bar)
 
 
 def _print_commands(scenario: Scenario, kernels: list[Kernel]) -> None:
@@ -171,11 +168,11 @@ def _print_commands(scenario: Scenario, kernels: list[Kernel]) -> None:
 
 
 def _run_on_each(
-    scenario: Scenario, kernels: list[Kernel], repeat: int, bars: Callable[[str], _Progress], configuration: str
+    scenario: Scenario, kernels: list[Kernel], repeat: int, bar: Callable[[str], _Progress], configuration: str
 ) -> list[list[KernelRun]]:
     """Run it `repeat` times on every kernel, all in one go, so that no processor waits for the last of a kernel's."""
     count = repeat * len(kernels)
-    told = [bars(f"kernel {i + 1}" if count > 1 else "kernel") for i in range(count)]
+    told = [bar(f"kernel {i + 1}" if count > 1 else "kernel") for i in range(count)]
     booted = [kernel for kernel in kernels for _ in range(repeat)]
     runs = run_on_kernel([scenario] * count, booted, told, configuration)
     return [runs[i : i + repeat] for i in range(0, count, repeat)]
@@ -225,18 +222,3 @@ def _print(parts: list[RenderableType]) -> None:
         if i:
             printed.print()
         printed.print(part)
-
-
-@contextmanager
-def _progress(replays: bool) -> Iterator[Callable[[str], _Progress]]:
-    """Yield what makes a bar for one run; there are none where standard error is no terminal."""
-    if replays and not is_compiled():
-        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
-    shown_on = console(stderr=True)
-    with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as bars:
-
-        def bar(description: str) -> _Progress:
-            task = bars.add_task(description, total=None)
-            return lambda done, total: bars.update(task, completed=done, total=total)
-
-        yield bar

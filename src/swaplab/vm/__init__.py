@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplab.vm.calibrate import Pace, at_pace, guest_pace
 from swaplab.vm.engine import KernelRun, dry_run, fingerprint, run_on_kernel
 from swaplab.vm.guest import LostGuestError
-from swaplab.vm.kernel import Kernel, debian_kernel, digest, own_kernel
+from swaplab.vm.kernel import Kernel, debian_kernel, digest, find_kernels, own_kernel
 
 __all__ = [
     "Kernel",
@@ -16,6 +16,7 @@ __all__ = [
     "debian_kernel",
     "digest",
     "dry_run",
+    "find_kernels",
     "fingerprint",
     "guest_pace",
     "own_kernel",

@@ -1,28 +1,24 @@
-"""Which kernel: one's own build, or Debian's newest 6.12, fetched with apt and unpacked, never installed."""
+"""Which kernel: one's own build, or one of Debian's, fetched with apt and unpacked, never installed."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from swaplab.errors import InputError, SwaplabError
 from swaplab.scenario.regular import open_regular, read_regular
+from swaplab.vm.apt import Bars, silent
+from swaplab.vm.debian import Package, fetch_kernel, kept_kernels, known_kernels, update_kernels, version_key
 from swaplab.vm.modules import find_modules
-from swaplab.vm.package import fetch, run_command
 
-__all__ = ["Kernel", "debian_kernel", "digest", "newest_package", "own_kernel"]
+__all__ = ["DEFAULT", "Kernel", "debian_kernel", "digest", "find_kernels", "newest", "own_kernel"]
 
-# Not the cloud flavour, which has no zswap, nor the one for PREEMPT_RT.
-PACKAGES = r"^linux-image-6\.12\.[^ ]*-amd64-unsigned$"
-PACKAGE = re.compile(r"linux-image-(6\.12\.(?!.*-(?:cloud|rt)-)\S*)-amd64-unsigned")
-# Of more than 4000 modules, those directories that may have what a guest takes.
-UNPACKED = re.compile(
-    r"\./(boot/vmlinuz-|(usr/)?lib/modules/[^/]+/kernel/"
-    r"(arch/x86/crypto|crypto|lib|mm|drivers/(virtio|block|char))/.*\.ko)"
-)
+DEFAULT: Final = "6.12"
+VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 IMAGE_BYTES_MAX = 1 << 30
 BOOT_MAGIC = (0x202, b"HdrS")  # Documentation/arch/x86/boot.rst
 
@@ -57,29 +53,62 @@ def own_kernel(image: Path, modules: Path | None) -> Kernel:
     return Kernel(image, found)
 
 
-def debian_kernel() -> Kernel:
-    """Return Debian's newest 6.12 kernel from the cache; the first time it is fetched (100 MB).
+def find_kernels(wanted: Sequence[str], modules: Sequence[Path], bars: Bars = silent) -> list[Kernel]:
+    """Return the kernels that a command line names, or the default: by a version of Debian's, or the path of a bzImage.
+
+    Args:
+        modules: directories with the modules of each bzImage, in their order.
+        bars: returns what is told of the progress of something.
 
     Raises:
-        SwaplabError: apt does not know one, or cannot fetch it.
+        InputError: modules without a bzImage that they could belong to; and as `own_kernel`.
+        SwaplabError, OSError: as `debian_kernel`.
+    """
+    own = [each for each in wanted if not VERSION.fullmatch(each)]
+    if modules and len(modules) != len(own):
+        raise InputError("--modules", "the bzImage that they belong to, for each", f"{len(own)} for {len(modules)}")
+    left = iter(modules)
+    return [
+        own_kernel(Path(each), next(left, None)) if each in own else debian_kernel(each, bars)
+        for each in wanted or [DEFAULT]
+    ]
+
+
+def debian_kernel(version: str = DEFAULT, bars: Bars = silent) -> Kernel:
+    """Return Debian's newest kernel of a series (6.12), or of a version (6.12.117), from the cache.
+
+    The first time it is fetched (70 to 170 MB), and before that the lists of what there is, unless they were before
+    and have one. Without a network, what is in the cache can be had.
+
+    Raises:
+        SwaplabError: Debian has none, or it cannot be fetched.
         OSError: the cache is not writable or full.
     """
-    directory = fetch(newest_package(run_command("apt-cache", "search", "--names-only", PACKAGES)), UNPACKED)
-    images = sorted(directory.glob("boot/vmlinuz-*"))
+    package = newest([*known_kernels(), *kept_kernels()], version)
+    if package is None:
+        package = newest(update_kernels(bars("lists of Debian's kernels")), version)
+    if package is None:
+        series = ", ".join(dict.fromkeys(each.series for each in known_kernels()))
+        raise SwaplabError(
+            f"no kernel {version} on the mirrors of Debian that apt knows, which have {series}; "
+            "--kernel takes a bzImage of your own"
+        )
+    return _unpacked(package, bars)
+
+
+def newest(packages: Iterable[Package], version: str) -> Package | None:
+    """Return the newest of a series or version, if there is one."""
+    return max((each for each in packages if each.has_version(version)), key=version_key, default=None)
+
+
+def _unpacked(package: Package, bars: Bars) -> Kernel:
+    try:
+        directory = fetch_kernel(package, bars)
+    except SwaplabError as error:
+        kept = ", ".join(each.linux for each in kept_kernels() if each.series == package.series)
+        advice = "`swaplab vm kernels --update` looks what there is now"
+        raise SwaplabError(f"{error}; {advice}" + (f", and --kernel has {kept} here" if kept else "")) from None
+    images = sorted(directory.glob("**/vmlinuz*"))
     if not images:
         raise SwaplabError(f"{directory} has no kernel; remove it, and it will be fetched again")
     return Kernel(images[0], find_modules(directory))
-
-
-def newest_package(listing: str) -> str:
-    """Return the package with the highest version in what ``apt-cache search`` printed.
-
-    Raises:
-        SwaplabError: there is none.
-    """
-    found = [match for line in listing.splitlines() if (match := PACKAGE.match(line))]
-    if not found:
-        advice = "apt-get update may help where Debian has one; --kernel takes any other"
-        raise SwaplabError(f"apt knows no package linux-image-6.12.*-amd64-unsigned: {advice}")
-    newest = max(found, key=lambda match: [int(number) for number in re.findall(r"\d+", match[1])])
-    return newest[0]

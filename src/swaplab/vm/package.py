@@ -6,15 +6,15 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from swaplab.cache import cached_directory
 from swaplab.errors import SwaplabError
 from swaplab.files import scratch_directory
-from swaplab.process import run, with_parent
+from swaplab.process import with_parent
+from swaplab.vm.apt import run_command
 
-__all__ = ["download", "fetch", "run_command", "unpack"]
+__all__ = ["download", "fetch", "unpack", "unpack_package"]
 
 
 def fetch(package: str, wanted: re.Pattern[str]) -> Path:
@@ -35,10 +35,16 @@ def download(package: str, wanted: re.Pattern[str], directory: Path) -> None:
     """Fetch a package, and unpack some of its files below a directory; see `fetch`."""
     with scratch_directory(directory) as scratch:
         run_command("apt-get", "-q", "download", package, directory=scratch)
-        _unpack_package(next(scratch.glob("*.deb")), wanted, directory)
+        unpack_package(next(scratch.glob("*.deb")), wanted, directory)
 
 
-def _unpack_package(package: Path, wanted: re.Pattern[str], directory: Path) -> None:
+def unpack_package(package: Path, wanted: re.Pattern[str], directory: Path) -> None:
+    """Write those files of a package whose paths begin as `wanted`, at these paths below a directory.
+
+    Raises:
+        SwaplabError: it is damaged.
+        OSError: the disk is full.
+    """
     command = ["dpkg-deb", "--fsys-tarfile", str(package)]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=with_parent()) as process,  # noqa: PLW1509, S603
@@ -58,22 +64,3 @@ def unpack(archive: tarfile.TarFile, wanted: re.Pattern[str], directory: Path) -
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 shutil.copyfileobj(data, file)
-
-
-def run_command(*command: str, directory: Path | None = None) -> str:
-    """Run a command of Debian's, in a directory; return what it printed.
-
-    Raises:
-        SwaplabError: it is missing, or fails.
-    """
-    if shutil.which(command[0]) is None:
-        raise SwaplabError(f"fetching packages of Debian needs {command[0]}; --kernel takes a kernel of your own")
-    return _checked(command, directory)
-
-
-def _checked(command: Sequence[str], directory: Path | None) -> str:
-    done = run(command, directory)
-    if done.returncode:
-        where = f" in {directory}" if directory else ""
-        raise SwaplabError(f"{' '.join(command)} failed{where}: {' '.join(done.stderr.split())[-1000:]}")
-    return done.stdout
