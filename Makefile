@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
+VALGRIND := "test -e /usr/lib/x86_64-linux-gnu/valgrind/libvex-amd64-linux.a" valgrind
 
 .PHONY: help demo test quality check format bench fidelity kernel readme clean
 .DELETE_ON_ERROR:
@@ -20,14 +21,14 @@ help:
 	@echo "make readme   show in README.md what the demo prints now"
 	@echo "make clean    remove what the above have made"
 
-# Only recording a program takes the emulator, so a machine where it cannot be installed still gets its demo.
+# Only recording a program takes valgrind, so a machine where it cannot be installed still gets its demo.
 demo: .venv/.demo
-	@tools/need "command -v qemu-x86_64" qemu-user || echo "going on: only 'swaplab record' needs it"
+	@tools/need "valgrind, to record programs" $(VALGRIND) || echo "going on: only 'swaplab record' needs it"
 	@echo "swaplab run scenarios/demo.toml --compare"
 	@$(BIN)/swaplab run scenarios/demo.toml --compare
 
 test: .venv/.test
-	@tools/need "command -v qemu-x86_64" qemu-user
+	@tools/need "valgrind, to record programs" $(VALGRIND)
 	@$(MAKE) kernel check
 	@# Before there are several processes that would all compile the same thing.
 	@$(BIN)/swaplab run tests/warm_up.toml --json >/dev/null
@@ -47,8 +48,9 @@ quality: .venv/.test
 
 # What runs a kernel, and the lists from which it is fetched.
 kernel:
-	@tools/need "command -v qemu-system-x86_64" qemu-system-x86
-	@tools/need "apt-cache search --names-only '^linux-image-6[.]12.*-amd64-unsigned' | grep -q ."
+	@tools/need "QEMU, to run a kernel" "command -v qemu-system-x86_64" qemu-system-x86
+	@tools/need "a kernel 6.12 in apt's lists (on Debian 12 from its security suite)" \
+		"apt-cache search --names-only '^linux-image-6[.]12.*-amd64-unsigned' | grep -q ."
 
 check: .venv/.test
 	@echo "ruff, mypy"
@@ -78,7 +80,7 @@ clean:
 .venv/.made:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 		{ echo "swaplab needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
-	@tools/need "$(PYTHON) -c 'import ensurepip'" python3-venv
+	@tools/need "Python's venv" "$(PYTHON) -c 'import ensurepip'" python3-venv
 	@$(PYTHON) -m venv .venv
 	@touch $@
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from swaplab.process import end_on_signals, guarded, kill_all
+from swaplab.process import end_on_signals, guarded
 
 PARENT = """
 import os, subprocess, sys
@@ -84,13 +84,6 @@ def test_a_guard_does_nothing_in_the_end(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="of the block"), guarded(tmp_path.rmdir):
         raise RuntimeError("of the block")
     assert tmp_path.exists()
-
-
-def test_processes_are_known_by_a_word() -> None:
-    with subprocess.Popen(["sh", "-c", "read line # a-word-of-its-own"], stdin=subprocess.PIPE) as process:  # noqa: S607
-        time.sleep(0.05)
-        kill_all("a-word-of-its-own")
-        assert process.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -1,4 +1,4 @@
-"""Make the recordings again: `python record.py` in this directory (Debian 12: qemu-user, gcc, sqlite3, python3)."""
+"""Make the recordings again: `python record.py` in this directory (Debian 12: valgrind, gcc, sqlite3, python3)."""
 
 from __future__ import annotations
 

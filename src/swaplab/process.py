@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,7 +18,6 @@ __all__ = [
     "die_with_parent",
     "end_on_signals",
     "guarded",
-    "kill_all",
     "run",
     "signal_of",
     "with_parent",
@@ -137,21 +135,3 @@ def _guard(end: int, begins: int, clean_up: Callable[[], None]) -> None:
             clean_up()
     finally:
         os._exit(0)
-
-
-def kill_all(word: str, seconds: float = 5.0) -> None:
-    """Kill all processes that have a word in their command lines, until there are none or the time is over."""
-    deadline = time.monotonic() + seconds
-    while (found := [*_with_word(os.fsencode(word))]) and time.monotonic() < deadline:
-        for pid in found:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
-
-
-def _with_word(word: bytes) -> Iterator[int]:
-    for directory in Path("/proc").iterdir():
-        if directory.name.isdecimal() and int(directory.name) != os.getpid():
-            with suppress(OSError):
-                if word in (directory / "cmdline").read_bytes():
-                    yield int(directory.name)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -75,19 +76,33 @@ def test_ctrl_c_ends_the_program_and_keeps_the_recording(tmp_path: Path) -> None
     with start(tmp_path) as process:
         assert process.stdout
         process.stdout.readline()
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # what a terminal sends
         _, err = process.communicate()
     assert (process.returncode, "ended by SIGINT" in err) == (0, True)
     assert (tmp_path / "out" / "trace.parquet").exists()
 
 
-def test_a_kill_ends_the_program_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_ends_swaplab_ends_the_program_and_keeps_the_recording(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path) as process:
         assert process.stdout
         program = int(process.stdout.readline())
-        process.terminate()
-        process.communicate()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert not list(tmp_path.iterdir())
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert (process.returncode, f"ended by {number.name}; what was recorded until then is kept" in err) == (0, True)
+    assert (tmp_path / "out" / "trace.parquet").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(program, 0)
+
+
+def test_a_kill_of_swaplab_leaves_nothing(tmp_path: Path) -> None:
+    with start(tmp_path) as process:
+        assert process.stdout
+        program = int(process.stdout.readline())
+        process.kill()
+        process.communicate()
+    deadline = time.monotonic() + 20
+    while (list(tmp_path.iterdir()) or Path(f"/proc/{program}").exists()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not list(tmp_path.iterdir())
+    assert not Path(f"/proc/{program}").exists()

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -22,7 +23,8 @@ static void map(int pages, int flags, int fd) {
 
 static void anonymous(int pages) { map(pages, MAP_PRIVATE | MAP_ANONYMOUS, -1); }
 static void put(int page) { region[page * (size_t)PAGE + 8] = 1; }
-static void get(int page) { (void)region[page * (size_t)PAGE + 8]; }
+static volatile char got; // a load whose value is not used may never be made
+static void get(int page) { got = region[page * (size_t)PAGE + 8]; }
 
 static int walk(char **arguments) { // each argument is r or w and a page
     anonymous(1000);
@@ -142,11 +144,98 @@ static int sleeps(char **arguments) {
     for (;;) pause();
 }
 
+static int frees(char **arguments) { // pages 0 to 9; 2 to 4 are unmapped and mapped again, 6 and 7 discarded
+    anonymous(10);
+    for (int i = 0; i < 10; i++) put(i);
+    munmap((void *)(region + 2 * PAGE), 3 * PAGE);
+    mmap((void *)(region + 2 * PAGE), 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    put(3);
+    madvise((void *)(region + 6 * PAGE), 2 * PAGE, MADV_DONTNEED);
+    put(6);
+    return 0;
+}
+
+static int shares(char **arguments) { // pages 0 to 3 of memory that the child has too; how: "anonymous", or a memfd
+    int fd = strcmp(arguments[0], "anonymous") ? memfd_create("pages", 0) : -1;
+    if (fd >= 0 && ftruncate(fd, 4 * PAGE)) return 93;
+    map(4, fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED, fd);
+    put(0), put(1);
+    if (fd >= 0) close(fd);
+    if (!fork()) {
+        put(1), put(2);
+        _exit(0);
+    }
+    wait(NULL);
+    get(2);
+    munmap((void *)region, 4 * PAGE);
+    return 0;
+}
+
+static int moves(char **arguments) { // pages 0 to 3 to 10 to 13, and back; then what is mapped in their place is new
+    anonymous(4);
+    for (int i = 0; i < 4; i++) put(i);
+    void *to = (void *)(region + 10 * PAGE);
+    if (mremap((void *)region, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to) return 92;
+    get(12);
+    anonymous(4);
+    put(2);
+    return 0;
+}
+
+static int borrows(char **arguments) { // a child of vfork writes to its parent's page 0, then executes `walk w1`
+    anonymous(2);
+    put(1);
+    if (!vfork()) {
+        put(0);
+        execl("/proc/self/exe", "programs", "walk", "w1", NULL);
+        _exit(91);
+    }
+    wait(NULL);
+    get(0);
+    return 0;
+}
+
+static int drops(char **arguments) { // its rights and its root, then forks
+    anonymous(2);
+    put(0);
+    if (chroot("/var") || setgid(65534) || setuid(65534)) return 90;
+    if (!fork()) {
+        put(1);
+        _exit(0);
+    }
+    wait(NULL);
+    return 0;
+}
+
+static int daemonizes(char **arguments) { // ends at once; what stays touches page 1 a while later
+    anonymous(2);
+    put(0);
+    if (fork()) _exit(0);
+    setsid();
+    if (fork()) _exit(0);
+    for (int i = 0; i < 3; i++) close(i);
+    usleep(600000);
+    put(1);
+    return 0;
+}
+
+static sigjmp_buf back;
+static void faulted(int number) { siglongjmp(back, 1); }
+
+static int faults(char **arguments) { // touches page 1, which it may not, and lives
+    anonymous(1);
+    signal(SIGSEGV, faulted);
+    if (!sigsetjmp(back, 1)) put(1);
+    put(0);
+    return 0;
+}
+
 int main(int count, char **arguments) {
     static const struct { const char *name; int (*run)(char **); } programs[] = {
         {"walk", walk}, {"straddle", straddle}, {"add", add}, {"again", again}, {"spin", spin}, {"threads", threads},
         {"forks", forks}, {"spawns", spawns}, {"files", files}, {"kernel", kernel}, {"fill", fill},
-        {"closes", closes}, {"sleeps", sleeps},
+        {"closes", closes}, {"sleeps", sleeps}, {"frees", frees}, {"shares", shares}, {"moves", moves},
+        {"borrows", borrows}, {"drops", drops}, {"daemonizes", daemonizes}, {"faults", faults},
     };
     for (size_t i = 0; count > 1 && i < sizeof programs / sizeof *programs; i++)
         if (!strcmp(arguments[1], programs[i].name)) return programs[i].run(arguments + 2);

@@ -1,4 +1,4 @@
-"""Merging blocks of the recorder, made by hand."""
+"""Files of the recorder, made by hand: decoded, and merged."""
 
 from __future__ import annotations
 
@@ -11,110 +11,132 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from swaplab.host import raw
+from swaplab.host.raw import What
 
-MARK, RANGE, LENGTH = 1 << 62, 2 << 62, 3 << 62
-PRIVATE_FILE = 1 << 56
-SECOND = 10**9
+MARK, EVENT, ARGUMENT = 1 << 62, 2 << 62, 3 << 62
+SECOND = 1 << 30
 
 
 def access(ticks: int, page: int, write: bool = True) -> int:
-    return ticks << 36 | page << 1 | write
+    return ticks << 37 | page << 1 | write
 
 
-def directory_of(path: Path, *blocks: tuple[int, list[int]]) -> Path:
-    """Blocks of ``(process, words)``."""
-    array = np.zeros(len(blocks), raw.BLOCK)
-    for block, (process, words) in zip(array, blocks, strict=True):
-        block["process"], block["parent"], block["accesses"] = process, 0xFFFFFFFF, len(words)
-        block["words"][: len(words)] = words
-    header = np.zeros(raw.PAGE // 8, "<u8")
-    header[:2] = len(blocks), 1 + max((process for process, _ in blocks), default=-1)
-    (path / "blocks").write_bytes(header.tobytes() + array.tobytes())
-    return path
+def event(time: int, what: What, value: int, *arguments: int) -> list[int]:
+    return [MARK | time, EVENT | what << 56 | value, *(ARGUMENT | argument for argument in arguments)]
 
 
-def merged(directory: Path) -> list[tuple[int, int, bool]]:
+def text(value: str) -> list[int]:
+    data = value.encode()
+    return [int.from_bytes(data[at : at + 7], "little") for at in range(0, len(data), 7)]
+
+
+def write(path: Path, process: int, time: int, *words: int, parent: int = 0) -> None:
+    start = event(time, What.START, parent, 0, 1, 0, *text("/bin/some program"))
+    np.array([*start, *words, *[0] * 70], "<u8").tofile(path / f"{process}.0")
+
+
+def read(path: Path) -> list[tuple[int, int, What, int, list[int]]]:
     return [
-        access
-        for batch in raw.accesses(directory)
-        for access in zip(batch.process.tolist(), batch.page.tolist(), batch.write.tolist(), strict=True)
+        (
+            int(words.time[row]),
+            int(words.source[row]),
+            What(words.what[row]),
+            int(words.value[row]),
+            words.arguments[words.first[row] : words.first[row] + words.arity[row]].tolist(),
+        )
+        for words in raw.merged(raw.sources(path))
+        for row in range(len(words.time))
     ]
 
 
-def test_a_mark_sets_the_time_of_what_follows(tmp_path: Path) -> None:
+def accesses(path: Path) -> list[tuple[int, int]]:
+    return [(source, value >> 1) for _, source, what, value, _ in read(path) if what == What.ACCESS]
+
+
+def test_a_file_says_what_it_is_about(tmp_path: Path) -> None:
+    write(tmp_path, 7, SECOND)
+    write(tmp_path, 9, 2 * SECOND, parent=7)
+    np.array([MARK | SECOND], "<u8").tofile(tmp_path / "8.0")  # its process was killed at once
+    (tmp_path / "log").touch()
+    first, second = raw.sources(tmp_path)
+    assert (first.key, first.parent, first.program) == ((7, 0), None, "some program")
+    assert (second.parent, second.forks, second.shares_memory) == ((7, 0), 1, False)
+
+
+def test_a_mark_sets_the_time_of_what_follows_and_files_are_merged_by_time(tmp_path: Path) -> None:
     late = [MARK | 3 * SECOND, access(0, 1), MARK | 5 * SECOND, access(0, 2)]
     early = [
-        MARK | SECOND,
+        MARK | SECOND + 1,
         access(1, 3, False),
         MARK | 4 * SECOND,
-        access(62_500_000, 4),
-        access(62_500_001, 5),
+        access(SECOND // 64 + 1, 4),
+        access(SECOND // 64 + 2, 5),
     ]
-    directory = directory_of(tmp_path, (0, late), (1, early))
-    assert merged(directory) == [(1, 3, False), (0, 1, True), (1, 4, True), (0, 2, True), (1, 5, True)]
+    write(tmp_path, 1, SECOND, *early)
+    write(tmp_path, 2, 2 * SECOND, *late)
+    assert accesses(tmp_path) == [(0, 3), (1, 1), (1, 2), (0, 4), (0, 5)]
 
 
-def test_what_is_equally_old_is_in_order_of_blocks_that_begin_together(tmp_path: Path) -> None:
-    directory = directory_of(tmp_path, *((process, [MARK | SECOND, access(0, process)]) for process in (2, 0, 1)))
-    assert [process for process, _, _ in merged(directory)] == [2, 0, 1]
+def test_events_have_their_arguments(tmp_path: Path) -> None:
+    words = [*event(2 * SECOND, What.UNMAP, 8, 3), access(1, 8), *event(3 * SECOND, What.FILE, 1, 9, *text("a file"))]
+    write(tmp_path, 1, SECOND, *words)
+    _, unmap, touch, file, end = read(tmp_path)
+    assert unmap[2:] == (What.UNMAP, 8, [3])
+    assert touch[2:4] == (What.ACCESS, 17)
+    assert file[2:4] == (What.FILE, 1)
+    assert (file[4][0], raw.text_of(np.array(file[4][1:], np.uint64))) == (9, "a file")
+    assert end[2] == What.END
 
 
-def test_a_range_changes_what_follows_it(tmp_path: Path) -> None:
-    words = [
-        MARK | SECOND,
-        access(0, 8, False),
-        MARK | 2 * SECOND,
-        RANGE | PRIVATE_FILE | 8,
-        LENGTH | 2,
-        access(1, 8, False),
-        access(2, 9, True),
-        access(3, 9, False),
-    ]
-    directory = directory_of(tmp_path, (0, words), (1, [MARK | 3 * SECOND, access(0, 8, False)]))
-    assert merged(directory) == [(0, 8, False), (0, 9, True), (0, 9, False), (1, 8, False)]
-    assert sum(batch.dropped for batch in raw.accesses(directory)) == 1
-
-
-def test_words_that_were_never_written_do_not_count(tmp_path: Path) -> None:
-    torn = [MARK | SECOND, access(0, 1), MARK | SECOND, RANGE | PRIVATE_FILE | 1]
-    directory = directory_of(tmp_path, (0, torn), (0, []), (0, [MARK | SECOND, access(9, 1)]))
-    assert merged(directory) == [(0, 1, True), (0, 1, True)]
-
-
-def test_nothing_is_no_accesses(tmp_path: Path) -> None:
-    assert merged(directory_of(tmp_path)) == []
-    assert raw.total_accesses(tmp_path) == 0
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        ([access(1, 1)], "the end of all"),
+        (event(2 * SECOND, What.EXECUTE, 0), "at once"),
+        (event(2 * SECOND, What.EXECUTE, 1), "the end of all"),
+        ([*event(2 * SECOND, What.EXECUTE, 0), access(1, 1)], "the end of all"),
+        (event(2 * SECOND, What.EXIT, 0), "none"),
+    ],
+)
+def test_what_does_not_say_that_it_exits_ends_with_the_recording(tmp_path: Path, words: list[int], last: str) -> None:
+    write(tmp_path, 1, SECOND, *words)
+    write(tmp_path, 2, 3 * SECOND, *event(4 * SECOND, What.EXIT, 0))
+    ends = [number for number, row in enumerate(read(tmp_path)) if row[2] == What.END]
+    exits = [number for number, row in enumerate(read(tmp_path)) if row[:3] == (4 * SECOND, 1, What.EXIT)]
+    assert {"none": not ends, "at once": ends < exits, "the end of all": ends > exits}[last]
 
 
 @settings(max_examples=30)
-@given(st.lists(st.lists(st.integers(0, 200), min_size=1, max_size=6), max_size=12), st.integers(1, 3))
-def test_batches_do_not_show(
-    tmp_path_factory: pytest.TempPathFactory, starts: list[list[int]], batch_blocks: int
-) -> None:
-    blocks = [
-        (
-            number,
-            [MARK | SECOND + min(times) * 16] + [access(time - min(times), time + 1) for time in sorted(times)],
-        )
-        for number, times in enumerate(starts)
-    ]
-    directory = directory_of(tmp_path_factory.mktemp("raw"), *blocks)
+@given(st.lists(st.lists(st.integers(1, 200), max_size=12), min_size=1, max_size=6), st.integers(12, 20))
+def test_pieces_do_not_show(tmp_path_factory: pytest.TempPathFactory, times: list[list[int]], least: int) -> None:
+    directory = tmp_path_factory.mktemp("raw")
+    for number, some in enumerate(times):
+        words = [
+            word
+            for time in sorted(some)
+            for word in (
+                event(SECOND + time * 64, What.UNMAP, time, 1, 2, 3) if time % 3 == 0 else [access(time, time + 1)]
+            )
+        ]
+        marked = [part for time in words for part in ([MARK | SECOND, time] if time >> 62 == 0 else [time])]
+        write(directory, number + 1, SECOND, *marked)
+    whole = read(directory)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(raw, "BATCH_BLOCKS", batch_blocks)
-        pages = [page for _, page, _ in merged(directory)]
-    assert pages == sorted(time + 1 for times in starts for time in times)
+        patch.setattr(raw, "WORDS_LEAST", least)
+        patch.setattr(raw, "WORDS_AT_ONCE", 2 * least)
+        assert sorted(read(directory)) == sorted(whole)
+        assert [row[0] for row in read(directory)] == sorted(row[0] for row in whole)
+        for source in range(len(times)):
+            assert [row for row in read(directory) if row[1] == source] == [row for row in whole if row[1] == source]
 
 
 def test_samples_without_a_page_are_holes(tmp_path: Path) -> None:
+    write(tmp_path, 1, SECOND)
+    write(tmp_path, 2, SECOND)
     slots: NDArray[np.void] = np.zeros(5, raw.SAMPLE)
     slots[3] = (np.full(raw.PAGE, 7), 99)
-    (tmp_path / "samples.0").write_bytes(slots.tobytes()[:-100])  # a torn last slot
-    sample = raw.read_samples(tmp_path, 0)
+    (tmp_path / "1.0.samples").write_bytes(slots.tobytes()[:-100])  # a torn last slot
+    first, second = raw.sources(tmp_path)
+    sample = raw.read_samples(first)
     assert (sample.page.tolist(), sample.bucket.tolist(), sample.data.mean()) == ([99], [3], 7)
-    assert len(raw.read_samples(tmp_path, 1).page) == 0
-
-
-def test_a_process_is_named_after_its_program(tmp_path: Path) -> None:
-    directory_of(tmp_path, (0, []), (1, []))
-    (tmp_path / "command.0").write_bytes(b"qemu\0-plugin\0p.so,dir=x\0-0\0sh\0/bin/dash\0-c\0")
-    assert raw.process_names(tmp_path) == ["dash:0", "?:1"]
+    assert len(raw.read_samples(second).page) == 0

@@ -7,10 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from swaplab.host import raw
+from swaplab.host.raw import Source
 from swaplab.host.sample import choose, page_hash
 from swaplab.scenario.trace import Stream
 
 BUCKETS = 8
+
+
+def source(directory: Path, process: int) -> Source:
+    return Source(directory / f"{process}.0", (process, 0), 0, None, 0, False, "p")
 
 
 def write_samples(directory: Path, process: int, pages: list[int]) -> None:
@@ -20,7 +25,7 @@ def write_samples(directory: Path, process: int, pages: list[int]) -> None:
             np.full(raw.PAGE, process + 1),
             page,
         )
-    (directory / f"samples.{process}").write_bytes(slots.tobytes())
+    (directory / f"{process}.0.samples").write_bytes(slots.tobytes())
 
 
 def stream(process: int, pages: int) -> Stream:
@@ -34,7 +39,7 @@ def test_the_hash_is_the_finalizer_of_splitmix64() -> None:
 
 def test_weights_add_up_to_all_pages(tmp_path: Path) -> None:
     write_samples(tmp_path, 0, list(range(1000, 1100)))
-    chosen = choose(tmp_path, [stream(0, 100)], BUCKETS)
+    chosen = choose([(source(tmp_path, 0), stream(0, 100))], BUCKETS)
     assert (len(chosen.data), chosen.weight.sum()) == (BUCKETS, 100)
 
 
@@ -42,15 +47,16 @@ def test_processes_win_in_proportion_to_their_pages(tmp_path: Path) -> None:
     for process in range(40):
         write_samples(tmp_path, process, list(range(1000, 1010)))
     write_samples(tmp_path, 40, list(range(1000, 1400)))
-    chosen = choose(tmp_path, [stream(process, 10 if process < 40 else 400) for process in range(41)], BUCKETS)
+    streams = [(source(tmp_path, process), stream(process, 10 if process < 40 else 400)) for process in range(41)]
+    chosen = choose(streams, BUCKETS)
     assert 0 < np.count_nonzero(chosen.data[:, 0] == 41) < BUCKETS
     assert chosen.weight.sum() == 800
 
 
 def test_pages_outside_the_trace_are_not_chosen(tmp_path: Path) -> None:
     write_samples(tmp_path, 0, [5])
-    assert len(choose(tmp_path, [stream(0, 10)], BUCKETS).weight) == 0
+    assert len(choose([(source(tmp_path, 0), stream(0, 10))], BUCKETS).weight) == 0
 
 
 def test_no_sample_is_asked_for(tmp_path: Path) -> None:
-    assert len(choose(tmp_path, [stream(0, 10)], 0).weight) == 0
+    assert len(choose([(source(tmp_path, 0), stream(0, 10))], 0).weight) == 0

@@ -1,9 +1,10 @@
-"""Find the program that a command runs, and check that the emulator can run it."""
+"""Whether the program that a command runs can be recorded."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from swaplab.errors import InputError
 from swaplab.scenario.regular import open_regular
 
-__all__ = ["find_program"]
+__all__ = ["check_program"]
 
 _SCRIPTS_MAX: Final = 4  # interpreters of interpreters, fs/exec.c:exec_binprm
 _X86_64: Final = 62
@@ -26,29 +27,26 @@ _MACHINES: Final = {
 }
 
 
-def find_program(command: Sequence[str]) -> list[str]:
-    """Search ``PATH`` as a shell does and put interpreters in front of scripts as the kernel does.
-
-    Returns:
-        What the program gets to see as its name, the absolute path of the program, then its arguments.
+def check_program(command: Sequence[str]) -> None:
+    """Look at the program that a shell would find, and at the interpreters that the kernel would run.
 
     Raises:
-        InputError: there is no such program, or it (or its interpreter) is not an ELF program for x86-64.
+        InputError: there is no such program, or it (or its interpreter) is not an ELF program for x86-64, or would get
+            rights that it loses when it is recorded.
     """
     if not command:
         raise InputError("command", "a program to run", "nothing")
     found = shutil.which(command[0])
     if found is None:
         raise InputError("command", "a program (on PATH or by path) that may be executed", repr(command[0]))
-    program, arguments = Path(found).absolute(), list(command)
+    program = Path(found).absolute()
     for _ in range(_SCRIPTS_MAX + 1):
         head = _head(program)
         if not head.startswith(b"#!"):
             _check_elf(program, head)
-            return [arguments[0], str(program), *arguments[1:]]
-        before = _interpreter(program, head)
-        arguments = [*before, str(program), *arguments[1:]]
-        program = Path(before[0])
+            _check_rights(program)
+            return
+        program = Path(_interpreter(program, head))
     raise InputError(found, f"at most {_SCRIPTS_MAX} interpreters in a row", "more")
 
 
@@ -60,12 +58,11 @@ def _head(path: Path) -> bytes:
         raise InputError("command", "a program that exists", path) from None
 
 
-def _interpreter(script: Path, head: bytes) -> list[str]:
-    """Return the interpreter and, if there is one, its only argument."""
-    words = os.fsdecode(head[2:].split(b"\n")[0].strip()).split(maxsplit=1)
+def _interpreter(script: Path, head: bytes) -> str:
+    words = os.fsdecode(head[2:].split(b"\n")[0]).split()
     if not words:
         raise InputError(script, 'an interpreter behind "#!"', "none")
-    return words
+    return words[0]
 
 
 def _check_elf(path: Path, head: bytes) -> None:
@@ -76,3 +73,11 @@ def _check_elf(path: Path, head: bytes) -> None:
     if (bits, machine) != (64, _X86_64):
         name = _MACHINES.get(machine, f"ELF machine {machine}")
         raise InputError(path, "a 64-bit program for x86-64", f"a {bits}-bit one for {name}")
+
+
+def _check_rights(path: Path) -> None:
+    status = path.stat()
+    user = status.st_mode & stat.S_ISUID and status.st_uid != os.geteuid()
+    group = status.st_mode & stat.S_ISGID and status.st_mode & stat.S_IXGRP and status.st_gid != os.getegid()
+    if user or group:
+        raise InputError(path, "a program that runs with your rights", "setuid" if user else "setgid")

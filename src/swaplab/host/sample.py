@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.host.raw import PAGE, Sample, read_samples
+from swaplab.host.raw import PAGE, Sample, Source, read_samples
 from swaplab.scenario.trace import Stream
 
 __all__ = ["Chosen", "choose", "page_hash"]
@@ -24,13 +23,13 @@ class Chosen(NamedTuple):
 
 
 def page_hash(page: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """`hash` of ``plugin/store.c``: the finalizer of splitmix64."""
+    """`hash` of ``valgrind/pages.c``: the finalizer of splitmix64."""
     mixed = (page ^ (page >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def choose(directory: Path, streams: list[Stream], buckets: int) -> Chosen:
+def choose(streams: list[tuple[Source, Stream]], buckets: int) -> Chosen:
     """Choose at most one page for each bucket; it stands for all pages of that bucket, of all processes.
 
     Each process wins with a chance in proportion to its pages in the bucket. A stream whose pages are too scattered
@@ -39,11 +38,11 @@ def choose(directory: Path, streams: list[Stream], buckets: int) -> Chosen:
     best = np.full(buckets, -1.0)
     data = np.zeros((buckets, PAGE), np.uint8)
     weight = np.zeros(buckets, np.int64)
-    for process, stream in enumerate(streams):
+    for process, (source, stream) in enumerate(streams):
         footprint = _footprint(stream)
         count = np.bincount((page_hash(footprint) % np.uint64(buckets or 1)).astype(np.int64), minlength=buckets)
         weight += count[:buckets]
-        sample = _inside(read_samples(directory, process), footprint)
+        sample = _inside(read_samples(source), footprint)
         draw = _draws(sample.page, process) ** (1 / count[sample.bucket])
         wins = draw > best[sample.bucket]
         chosen = sample.bucket[wins]
