@@ -19,6 +19,7 @@ from tests.host.conftest import SOURCE, Recorded
 from swaplab.errors import InputError, SwaplabError
 from swaplab.host.footprint import footprint
 from swaplab.host.record import NotRecorded, record
+from swaplab.host.settings import machine_settings
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.profile import read_profile
 from swaplab.scenario.trace import EventKind, Trace
@@ -150,7 +151,9 @@ def test_the_sample_stands_for_all_pages(recorded: Record) -> None:
 def test_a_recording_is_a_scenario_that_loads(recorded: Record) -> None:
     result = recorded("fill", "500")
     scenario = load_scenario(result.directory / "scenario.toml")
-    assert scenario.cgroups["app"].memory_max == result.summary.pages * 3 // 4 * 4096
+    peak = result.summary.peak
+    assert scenario.cgroups["app"].memory_max == (peak.anonymous + peak.shared) * 3 // 4 * 4096
+    assert scenario.machine == machine_settings().machine
     assert sorted(path.name for path in result.directory.iterdir()) == [
         "content.parquet",
         "scenario.toml",

@@ -8,12 +8,14 @@ directory: a trace, a profile of what the pages hold, and a scenario that replay
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -29,6 +31,7 @@ from swaplab.host.history import History
 from swaplab.host.program import check_program
 from swaplab.host.run import running as start
 from swaplab.host.sample import choose
+from swaplab.host.settings import machine_settings
 from swaplab.host.starter import scenario_text
 from swaplab.host.tool import TOOL, find_tool, find_valgrind
 from swaplab.process import guarded
@@ -309,7 +312,9 @@ def _write(run: _Run, partial: Path, out: Path, merging: Callable[[str, int, int
         write_profile(partial / "content.parquet", chosen.data, chosen.weight, _source(run))
     peak = footprint(Trace.open(partial / "trace.parquet"))
     with write_whole(partial / "scenario.toml", 0o600) as file:  # it has the command line
-        file.write_text(scenario_text(info, run.command, len(chosen.weight)), encoding="utf-8")
+        most, settings = peak.anonymous + peak.shared, machine_settings()
+        text = scenario_text(info, run.command, most, len(chosen.weight), settings, _when(run))
+        file.write_text(text, encoding="utf-8")
     return Recording(
         directory=str(out),
         command=run.command,
@@ -376,6 +381,14 @@ def _write_trace(
             },
             progress=told("writing the trace"),
         )
+
+
+def _when(run: _Run) -> str:
+    accesses = raw.counters(run.raw).accesses
+    today = datetime.now(UTC)
+    return (
+        f"{today:%Y-%m-%d} on Linux {platform.release()}: {accesses:,} accesses, {run.seconds:.1f} s with the recorder."
+    )
 
 
 def _source(run: _Run) -> str:

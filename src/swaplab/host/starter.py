@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Final
 
+from swaplab.host.settings import Settings
 from swaplab.scenario.trace import TraceInfo
-from swaplab.scenario.units import round_size
+from swaplab.scenario.units import format_size, round_size
 from swaplab.text import shown
 
 __all__ = ["scenario_text"]
@@ -18,24 +19,30 @@ STREAMS_SHOWN: Final = 20
 
 _TEXT: Final = """\
 # Made by `swaplab record`. Run it with `swaplab run scenario.toml --compare`, then change what you like.
+# Recorded {recorded}
 name = {name}
 description = {description}
 
+# As the machine was set that the recording was made on.
 [machine]
-memory = "{machine}M"  # never short: what is scarce is the cgroup's memory.max
+memory = "{memory}"
+lru = "{machine.lru}"
+page_cluster = {machine.page_cluster}
+swappiness = {machine.swappiness}
 
 [zswap]
-enabled = true
-compressor = "lz4"  # or lzo, lzo-rle, zstd, deflate
-max_pool_percent = 20  # of the machine's memory
-shrinker_enabled = false  # true: memory pressure writes cold pages back to the device
+enabled = true{was_enabled}
+compressor = "{zswap.compressor}"  # lzo, lzo-rle, lz4, zstd or deflate
+max_pool_percent = {zswap.max_pool_percent}  # of the machine's memory
+accept_threshold_percent = {zswap.accept_threshold_percent}
+shrinker_enabled = {shrinker}  # true: memory pressure writes cold pages back to the device
 
 [swap]
 size = "{swap}M"  # twice the footprint
 device = "nvme"
 
 [cgroup."app"]
-# Three quarters of the {footprint} that the program touched. What zswap stores is charged too: if it compresses to
+# Three quarters of the {footprint} that there was at most. What zswap stores is charged too: if it compresses to
 # half, half of the pages stay resident. Below half of the footprint there is next to no room left for them.
 memory.max = "{limit}K"
 
@@ -50,16 +57,32 @@ content = {content}
 """
 
 
-def scenario_text(info: TraceInfo, command: Sequence[str], sampled: int) -> str:
-    """TOML for the recording `info` of `command`, of which `sampled` pages' contents are known."""
-    mebibytes = -(-info.pages * PAGE // MIB)
+def scenario_text(
+    info: TraceInfo, command: Sequence[str], peak: int, sampled: int, settings: Settings, recorded: str
+) -> str:
+    """TOML for a recording.
+
+    Args:
+        info: of its trace.
+        command: the program.
+        peak: pages that there were at most.
+        sampled: pages whose contents are known.
+        settings: of the machine.
+        recorded: when, and how long it took, for people.
+    """
+    machine, zswap = settings
     return _TEXT.format(
+        recorded=recorded,
         name=_quoted(command[0].rpartition("/")[2]),
         description=_quoted(shlex.join(command)),
-        machine=max(256, 4 * mebibytes),
-        swap=max(64, 2 * mebibytes),
-        limit=max(1, info.pages * 3 // 4) * PAGE // 1024,
-        footprint=round_size(info.pages * PAGE),
+        machine=machine,
+        memory=format_size(machine.memory),
+        zswap=zswap,
+        was_enabled="" if zswap.enabled else "  # it was not",
+        shrinker="true" if zswap.shrinker_enabled else "false",
+        swap=max(64, -(-2 * peak * PAGE // MIB)),
+        limit=max(1, peak * 3 // 4) * PAGE // 1024,
+        footprint=round_size(peak * PAGE),
         streams=_streams(info),
         content='{ profile = "content.parquet" }' if sampled else '"random"  # no contents were sampled',
     )
