@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from swaplab.process import end_on_signals, guarded
+from swaplab.process import apart, end_on_signals, guarded
 
 PARENT = """
 import os, subprocess, sys
@@ -24,6 +25,7 @@ sys.stdin.read()
 GUARDED = """
 import os, sys
 from pathlib import Path
+from typing import Any
 from swaplab.process import guarded
 with guarded(Path(sys.argv[1]).rmdir):
     print("ready", flush=True)
@@ -98,3 +100,37 @@ def test_signals_end_a_process_as_ctrl_c_does(number: int) -> None:
         os.kill(os.getpid(), number)
     finally:
         signal.signal(number, before)
+
+
+APART = """
+import os, sys, time
+from swaplab.process import apart, end_on_signals
+def work():
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+    return 0
+end_on_signals()
+apart(work)
+"""
+
+
+def test_what_is_done_apart_has_a_status_of_its_own() -> None:
+    assert apart(lambda: 0) == 0
+    assert apart(lambda: 3) == 3
+    ends: dict[str, Callable[[], Any]] = {
+        "with status 0": lambda: os._exit(0),
+        "by SIGKILL": lambda: signal.raise_signal(signal.SIGKILL),
+    }
+    for how, end in ends.items():
+        with pytest.raises(ChildProcessError, match=f"ended {how}"):
+            apart(end)
+    with pytest.raises(ChildProcessError, match="ended with status 0"):
+        apart(lambda: os.execv("/bin/true", ["true"]))  # noqa: S606
+
+
+def test_signals_reach_what_is_done_apart() -> None:
+    process, child = started(APART)
+    with process:
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=20) != 0
+    assert not Path("/proc", child).exists()

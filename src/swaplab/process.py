@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -15,6 +16,7 @@ from types import FrameType
 
 __all__ = [
     "Ended",
+    "apart",
     "die_with_parent",
     "end_on_signals",
     "guarded",
@@ -24,6 +26,8 @@ __all__ = [
 ]
 
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h, 6.12
+OF_A_TERMINAL = 1.0
+"""Seconds after which what has interrupted this process has not come from a terminal, which interrupts its group."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -66,6 +70,50 @@ def die_with_parent(parent: int) -> None:
 def with_parent() -> Callable[[], None]:
     """Return what a child of this process runs first (``preexec_fn``), so that it does not outlive it."""
     return partial(die_with_parent, os.getpid())
+
+
+def apart(work: Callable[[], int]) -> int:
+    """Return the status that some work returns, which is done in a process of its own.
+
+    Whatever ends that process meanwhile, nobody takes it for the end of the work. Signals that end this process are
+    passed on. Nothing that the work has left for the end of a process is done.
+
+    Raises:
+        ChildProcessError: the process was ended before the work was.
+    """
+    told, tells = os.pipe()
+    parent = os.getpid()
+    child = os.fork()
+    if not child:
+        die_with_parent(parent)
+        status = work()
+        os.write(tells, bytes([status]))
+        os._exit(status)
+    os.close(tells)
+    try:
+        code = os.waitstatus_to_exitcode(_wait(child))
+        os.set_blocking(told, False)  # somebody else may have it open
+        with suppress(BlockingIOError):
+            if said := os.read(told, 1):
+                return said[0]
+    finally:
+        os.close(told)
+    raise ChildProcessError(f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}")
+
+
+def _wait(child: int) -> int:
+    """Wait for a process to end, and return how it did; what interrupts this process is to interrupt that."""
+    try:
+        return os.waitpid(child, 0)[1]
+    except KeyboardInterrupt as interrupt:
+        deadline = time.monotonic() + OF_A_TERMINAL
+        while time.monotonic() < deadline:
+            found, status = os.waitpid(child, os.WNOHANG)
+            if found:
+                return status
+            time.sleep(OF_A_TERMINAL / 100)
+        os.kill(child, signal_of(interrupt))
+        return _wait(child)
 
 
 def run(

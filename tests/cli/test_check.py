@@ -287,15 +287,44 @@ def test_no_status_without_a_verdict(tmp_path: Path, exit: str, where: str) -> N
     assert len(found.stderr.splitlines()) == 1
 
 
+GONE = f"""{RACE}
+
+
+def gone(counter):
+    import faulthandler
+    with_lock(counter)
+    faulthandler._sigabrt()
+
+
+one, other, third = program(gone), program(with_lock), program(without_lock)
+"""
+
+
 def test_a_process_that_explores_and_is_no_more(tmp_path: Path) -> None:
-    (tmp_path / "gone.py").write_text(
-        f"{RACE}\nimport ctypes\n\n\ndef gone(_):\n    ctypes.CDLL(None)._exit(0)\n\n\n"
-        "they = [Program(name, Counter, {'A': gone, 'B': with_lock}) for name in ('one', 'other')]\n"
-    )
+    (tmp_path / "gone.py").write_text(GONE)
     found = swaplab("gone.py", "-j", "2", directory=tmp_path)
-    assert (found.returncode, found.stdout) == (2, "")
-    assert "one" in found.stderr
+    assert found.returncode == 2
+    assert found.stderr == "swaplab: gone: the process that explored it was ended, by the program or from outside\n"
+    assert "with_lock: holds, complete" in found.stdout
+    assert "without_lock: VIOLATED" in found.stdout
+    found = swaplab("gone.py", "-j", "1", directory=tmp_path)
+    said = (
+        "swaplab: the process that explores was ended by SIGABRT, before all was said: by a program, or from outside\n"
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_others_have_a_verdict_beside_a_mistake(tmp_path: Path, jobs: str) -> None:
+    mistakes = "def leave(counter):\n    with_lock(counter)\n    raise ValueError('mine')\n"
+    several = "one, other, third = program(leave), program(with_lock), program(without_lock)\n"
+    (tmp_path / "several.py").write_text(f"{RACE}\n\n{mistakes}\n\n{several}")
+    found = swaplab("several.py", "-j", jobs, "--json", directory=tmp_path)
+    assert found.returncode == 2
+    assert "swaplab: leave: ValueError in the program itself: mine" in found.stderr
     assert len(found.stderr.splitlines()) == 1
+    verdicts = {each["label"]: each["verdict"]["type"] for each in json.loads(found.stdout)}
+    assert verdicts == {"with_lock": "holds", "without_lock": "violated"}
 
 
 def test_assertions_have_to_be_there(race: Path) -> None:

@@ -162,7 +162,7 @@ CHANGING: dict[str, tuple[Callable[..., object], str]] = {
     "default": (default, r"a default of default, a list, was changed by a task"),
     "closure": (around(), r"seen, a variable around <lambda>, a list, was changed by a task"),
     "nonlocal": (nonlocal_(), r"seen is changed by a task: .*in run"),
-    "exit": (lambda _: EXIT(0), r"EXIT ends the process"),
+    "exit": (lambda _: EXIT(0), r"EXIT is os._exit: a program that uses it ends the process"),
     "attribute of a function": (lambda _: setattr(write, "n", 1), "write is given attributes by a task"),
     "instance as a task": (CALLABLE, "CPU0|a variable around run, a Counting, was changed by a task"),
     "slots": (lambda _: setattr(SLOTTED, "n", SLOTTED.n + 1), "SLOTTED, a Slotted, was changed by a task"),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import _thread
+import atexit
+import ctypes
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -91,15 +98,71 @@ def test_an_interrupt_is_passed_on() -> None:
         explore(Program("mine", System, {"CPU0": ending(KeyboardInterrupt)}))
 
 
-@pytest.mark.parametrize("task", [lambda system: os._exit(0), caught(vanish)])
-def test_the_process_does_not_end(task: Any) -> None:
-    refused(r"mine: the program ends the process by os._exit.*test_refused.py, line", write, task)
+def link(system: System) -> None:
+    ctypes.CDLL(None).getpid()
 
 
-def test_nothing_runs_beside_the_tasks() -> None:
-    refused(r"mine: the program starts a thread.*in start\)", write, start)
-    refused(r"mine: the program starts a thread.*in start\)", write, setup=lambda: start(System()))
-    refused(r"mine: the program forks.*test_refused.py, line", write, lambda system: os.fork())
+def touch(system: System) -> None:
+    Path(__file__).touch()
+
+
+def spawn(system: System) -> None:
+    from multiprocessing import get_context
+
+    get_context("spawn").Process(target=vanish).start()
+
+
+LEAVING: dict[str, tuple[Callable[[Any], object], str]] = {
+    "_exit": (lambda _: os._exit(0), "ends the process by os._exit"),
+    "abort": (lambda _: os.abort(), "ends the process by os.abort"),
+    "exec": (lambda _: os.execv("/bin/true", ["true"]), "replaces the process by os.exec"),  # noqa: S606
+    "fork": (lambda _: os.fork(), "forks"),
+    "forkpty": (lambda _: os.forkpty(), "forks"),
+    "posix_spawn": (lambda _: os.posix_spawn("/bin/true", ["true"], {}), "starts a process by os.posix_spawn"),
+    "spawn": (spawn, "starts a process by _posixsubprocess.fork_exec|uses files"),
+    "run": (lambda _: subprocess.run(["true"], check=False), "starts a process by subprocess.Popen"),  # noqa: S607
+    "system": (lambda _: os.system("true"), "starts a process by os.system"),  # noqa: S605, S607
+    "kill": (lambda _: os.kill(os.getpid(), 9), "uses signals, by os.kill"),
+    "killpg": (lambda _: os.killpg(0, 9), "uses signals, by os.killpg"),
+    "raise_signal": (lambda _: signal.raise_signal(9), "uses signals, by signal.raise_signal"),
+    "pthread_kill": (lambda _: signal.pthread_kill(get_ident(), 9), "uses signals, by signal.pthread_kill"),
+    "signal": (lambda _: signal.signal(signal.SIGTERM, signal.SIG_IGN), "uses signals, by signal.signal"),
+    "alarm": (lambda _: signal.alarm(1), "uses signals, by signal.alarm"),
+    "atexit": (lambda _: atexit.register(vanish), "leaves something to do for the end of the process"),
+    "thread": (start, "starts a thread"),
+    "bare thread": (lambda _: _thread.start_new_thread(vanish, ()), "starts a thread"),
+    "C": (link, "calls C by ctypes"),
+    "socket": (lambda _: socket.socket(), "uses what others change, by socket"),
+    "read": (lambda _: Path(__file__).read_bytes(), "uses files, by open"),
+    "open": (lambda _: os.open(__file__, os.O_RDONLY), "uses files, by open"),
+    "touch": (touch, "uses files, by os.utime"),
+    "list": (lambda _: [*Path().iterdir()], "uses files, by os.listdir"),
+    "environment": (lambda _: os.putenv("swaplab", "1"), "changes the environment, by os.putenv"),
+}
+
+
+@pytest.mark.parametrize("way", LEAVING)
+def test_nothing_leaves_an_execution(way: str) -> None:
+    leave, sentence = LEAVING[way]
+    match = rf"mine: the program ({sentence}).*test_refused.py, line"
+    refused(match, write, leave)
+    refused(match, write, write, setup=lambda: leave(System()))
+    refused(match, write, write, invariants={"never": leave})
+
+
+def test_what_is_refused_stays_refused() -> None:
+    refused(r"mine: the program ends the process by os._exit.*test_refused.py, line", write, caught(vanish))
+
+
+def test_modules_may_be_imported_by_tasks() -> None:
+    sys.modules.pop("wave", None)
+
+    def task(system: System) -> None:
+        import wave  # noqa: F401
+
+        write(system)
+
+    assert explore(Program("mine", System, {"CPU0": task, "CPU1": write})).complete
 
 
 def test_threads_and_exits_are_free_again() -> None:

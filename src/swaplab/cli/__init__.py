@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import NoReturn
 
 import cyclopts
 
 from swaplab import __version__
-from swaplab.cli.common import console
-from swaplab.errors import SwaplabError
-from swaplab.process import end_on_signals, signal_of
-from swaplab.text import FALLBACK, shown_lines
+from swaplab.cli.common import conclude, console
+from swaplab.process import end_on_signals
+from swaplab.text import FALLBACK
 
 __all__ = ["app", "main"]
 
@@ -102,24 +97,15 @@ app.command(
 
 
 def main() -> None:
-    """Run the command line: status 2 on what the user can mend, 141 when nobody reads on, 128 + n on signal n."""
+    """Run the command line, and end with its status."""
     _open_streams()
-    try:
-        end_on_signals()
-        _run(sys.argv[1:])
-    except BrokenPipeError:
-        _leave(128 + signal.SIGPIPE)
-    except (SwaplabError, OSError) as error:
-        _leave(2, f"swaplab: {error}")
-    except KeyboardInterrupt as error:
-        _leave(128 + signal_of(error))
+    if status := conclude(_run):
+        raise SystemExit(status)
 
 
-def _run(arguments: Sequence[str]) -> None:
-    try:
-        app(arguments)
-    finally:
-        sys.stdout.flush()
+def _run() -> None:
+    end_on_signals()
+    app(sys.argv[1:])
 
 
 def _open_streams() -> None:
@@ -134,16 +120,3 @@ def _open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=FALLBACK)
-
-
-def _leave(status: int, message: str = "") -> NoReturn:
-    """End with a status; standard output may be what failed, and would fail again with what is still to be written."""
-    with suppress(BrokenPipeError):
-        if message:
-            sys.stderr.write(shown_lines(message) + "\n")
-            sys.stderr.flush()
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    raise SystemExit(status) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated
@@ -14,6 +15,7 @@ from swaplab.cli.common import (
     Flag,
     Output,
     check_output,
+    conclude,
     console,
     printing_beside,
     report_beside,
@@ -23,9 +25,10 @@ from swaplab.cli.common import (
     tell,
 )
 from swaplab.errors import InputError
-from swaplab.explore import Bounded, Step, Violated
+from swaplab.explore import Bounded, ProgramError, Step, Violated
 from swaplab.files import write_whole
-from swaplab.races.cases import How, Judgement, cases, fingerprint, judge_all
+from swaplab.process import apart
+from swaplab.races.cases import How, Judged, Judgement, cases, fingerprint, judge_all
 from swaplab.races.museum import exhibits
 from swaplab.races.schedules import encode, load
 from swaplab.races.schedules import replay as run_again
@@ -105,23 +108,51 @@ def check(
     if not wanted:
         raise InputError("targets", "at least one, or --all", "none")
     if replay:
-        _replay(replay, wanted, only, json)
+        _apart(lambda: _replay(replay, wanted, only, json))
         return
     if jobs is not None and not 1 <= jobs <= JOBS_MAX:
         raise InputError("-j", f"1 to {JOBS_MAX}", jobs)
     if executions is not None and executions < 1:
         raise InputError("--executions", "at least 1", executions)
+    how = How(executions, first, every_observation)
+    _apart(lambda: _check(wanted, only, how, jobs or os.cpu_count() or 1, output, json, all))
+
+
+def _apart(work: Callable[[], None]) -> None:
+    """Do what runs programs of the user's in another process: whatever they do to that, there is a verdict or none.
+
+    Raises:
+        ProgramError: that process was ended before all was said.
+        SystemExit: with the status of the work.
+    """
+    try:
+        status = apart(lambda: conclude(work))
+    except ChildProcessError as error:
+        what = f"the process that explores was {error}, before all was said: by a program, or from outside"
+        raise ProgramError(what) from None
+    if status:
+        raise SystemExit(status)
+
+
+def _check(
+    targets: list[str], only: str, how: How, jobs: int, output: Path | None, json: bool, is_museum: bool
+) -> None:
     with printing_beside():
-        judged = _judged(wanted, only, How(executions, first, every_observation), jobs or os.cpu_count() or 1)
-    with report_beside(output):
-        _show(judged, json, all)
+        judged, mistakes = _judged(targets, only, how, jobs)
+    if judged or not mistakes:
+        with report_beside(output):
+            _show(judged, json, is_museum)
     if output:
         _write(output, judged)
+    for mistake in mistakes[:-1]:
+        tell(f"swaplab: {mistake}")
+    if mistakes:
+        raise mistakes[-1]
     if status := _status(judged):
         raise SystemExit(status)
 
 
-def _judged(targets: list[str], only: str, how: How, jobs: int) -> list[Judgement]:
+def _judged(targets: list[str], only: str, how: How, jobs: int) -> Judged:
     chosen = [(target, n) for target in targets for n, case in enumerate(cases(target)) if only in case.label]
     if not chosen:
         raise InputError("--only", "a part of a program's name", only)

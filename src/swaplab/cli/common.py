@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.segment import Segment
 
-from swaplab.errors import InputError
+from swaplab.errors import InputError, SwaplabError
 from swaplab.files import check_writable, is_standard_output
+from swaplab.process import signal_of
 from swaplab.text import shown_lines, to_json
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Steps",
     "bars",
     "check_output",
+    "conclude",
     "console",
     "printing_beside",
     "report_beside",
@@ -75,6 +78,40 @@ def tell(text: str) -> None:
 def say_json(value: object) -> None:
     """Print a value as one line of JSON."""
     sys.stdout.write(to_json(value) + "\n")
+
+
+def conclude(work: Callable[[], object]) -> int:
+    """Do some work, and return its status: 2 on what the user can mend, 141 when nobody reads on, 128 + n on signal n.
+
+    What the user can mend is said in a line on standard error.
+    """
+    try:
+        try:
+            work()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _failed(128 + signal.SIGPIPE)
+    except (SwaplabError, OSError) as error:
+        return _failed(2, f"swaplab: {error}")
+    except KeyboardInterrupt as error:
+        return _failed(128 + signal_of(error))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _failed(status: int, message: str = "") -> int:
+    """Say why; standard output may be what failed, and would fail again with what is still to be written."""
+    with suppress(BrokenPipeError):
+        if message:
+            sys.stderr.write(shown_lines(message) + "\n")
+            sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return status
 
 
 def check_output(output: Path | None, what: str = "-o") -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dis
 import gc
 import sys
-import sysconfig
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -31,15 +30,13 @@ from typing import Any
 
 import numpy as np
 
-from swaplab.explore.guard import FOLDERS
+from swaplab.explore.guard import FOLDERS, FOREIGN, insist_seen
 from swaplab.explore.values import attributes, cell_contents, mutable_in
 from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Reach"]
 
-FOREIGN = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-"""Where modules are that are no program's."""
 NO_STATE = (*FOLDERS, Path(__file__).parents[1] / "compress")
 """Of the primitives, and of functions of bytes, which keep what they compress with."""
 UNSEEN = ("vars", "__dict__", "__setattr__", "__delattr__")
@@ -126,9 +123,9 @@ class Reach:
             self._value(name, value, get)
 
     def _bound(self, name: str, method: MethodType | BuiltinFunctionType) -> None:
-        if method.__name__ == "_exit":
-            raise Refused(f"{name} ends the process, with whatever is not said yet")
-        if isinstance(method, MethodType):
+        if isinstance(method, BuiltinFunctionType):
+            insist_seen(name, method)
+        else:
             self._pending.append((name, partial(_itself, method.__func__)))
         if not isinstance(method.__self__, ModuleType | type | None):
             self._pending.append((f"{name}.__self__", partial(_itself, method.__self__)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from hashlib import sha256
 from multiprocessing import get_context
@@ -22,7 +22,7 @@ from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
 from swaplab.races.program_file import programs_of, sources_of
 
-__all__ = ["Case", "How", "Judgement", "cases", "fingerprint", "judge", "judge_all"]
+__all__ = ["Case", "How", "Judged", "Judgement", "cases", "fingerprint", "judge", "judge_all"]
 
 OFFLINE = "offline"
 SAID = 100
@@ -81,6 +81,18 @@ class Judgement(msgspec.Struct, frozen=True):
     group: str
     verdict: Verdict
     seconds: float
+
+
+class Judged(NamedTuple):
+    """What was asked of several programs.
+
+    Attributes:
+        judgements: on those that could be explored.
+        mistakes: what is wrong with the others.
+    """
+
+    judgements: list[Judgement]
+    mistakes: list[ProgramError]
 
 
 def cases(target: str) -> list[Case]:
@@ -166,29 +178,51 @@ def judge_all(
     workers: int,
     step: Callable[[], None],
     say: Callable[[str], None],
-) -> list[Judgement]:
+) -> Judged:
     """Explore programs, given by target and number, several at once, or one by all; up to a limit, if there is one.
 
     `step` is called after each, and `say` is told what is being done, as far as that is known.
     """
+    found: list[Judgement | ProgramError] = []
     if workers == 1 or len(wanted) == 1:
-        found = []
         for target, index in wanted:
-            found.append(judge(target, index, how, workers, say))
+            found.append(_tried(target, index, how, workers, say))
             step()
-        return found
-    with ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent, (os.getpid(),)) as pool:
-        futures = [pool.submit(judge, target, index, how) for target, index in wanted]
-        for future in futures:
-            future.add_done_callback(lambda _: step())
+    else:
+        with _pool(workers) as pool:
+            futures = [pool.submit(_tried, target, index, how) for target, index in wanted]
+            for future in futures:
+                future.add_done_callback(lambda _: step())
+            found += [_result(future, *which, how) for future, which in zip(futures, wanted, strict=True)]
+    return Judged(
+        [each for each in found if isinstance(each, Judgement)],
+        [each for each in found if isinstance(each, ProgramError)],
+    )
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent, (os.getpid(),))
+
+
+def _tried(
+    target: str, index: int, how: How, processes: int = 1, say: Callable[[str], None] = lambda what: None
+) -> Judgement | ProgramError:
+    """Explore a program; if it cannot be, return what is wrong with it, so that others still are."""
+    try:
+        return judge(target, index, how, processes, say)
+    except ProgramError as error:
+        return error
+
+
+def _result(future: Future[Judgement | ProgramError], target: str, index: int, how: How) -> Judgement | ProgramError:
+    """Return what came of a program; if a process was ended, which ends all of a pool, by exploring it alone."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        pass
+    with _pool(1) as pool:
         try:
-            return [future.result() for future in futures]
+            return pool.submit(_tried, target, index, how).result()
         except BrokenProcessPool:
-            names = ", ".join(
-                cases(target)[index].label
-                for (target, index), future in zip(wanted, futures, strict=True)
-                if isinstance(future.exception(), BrokenProcessPool)
-            )
-            raise ProgramError(
-                f"a process that explores was ended by one of these programs, or killed: {names}"
-            ) from None
+            label = cases(target)[index].label
+            return ProgramError(f"{label}: the process that explored it was ended, by the program or from outside")

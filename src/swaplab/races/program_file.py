@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 from swaplab.errors import InputError, SwaplabError
 from swaplab.explore import Program, ProgramError
-from swaplab.explore.guard import refusing_exit
+from swaplab.explore.guard import loading
 from swaplab.explore.program import noting
-from swaplab.explore.stay import insist_to_stay
 
 __all__ = ["programs_of", "sources_of"]
 
@@ -92,10 +91,9 @@ def sources_of(path: Path) -> list[Path]:
 
 
 def _run(path: Path) -> dict[str, Any]:
-    insist_to_stay()
     _begin(path.resolve().parent)
     try:
-        with refusing_exit():
+        with loading():
             return runpy.run_path(str(path))
     except KeyboardInterrupt:
         raise
