@@ -42,6 +42,7 @@ quality: .venv/.test
 	@$(BIN)/python -m tests.quality.explorer --programs $(PROGRAMS) --first $(FIRST) --workers $(WORKERS)
 	@$(BIN)/python -m tests.quality.kernel --workers $(WORKERS)
 	@$(BIN)/python -m tests.quality.readers
+	@$(BIN)/python -m tests.quality.programs
 	@$(BIN)/python -m tests.quality.kills
 	@$(BIN)/python -m tests.quality.disks
 	@$(BIN)/python -m tests.quality.observations --programs $(PROGRAMS) --first $(FIRST) --workers $(WORKERS)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-__all__ = ["FALLBACK", "from_json", "shown", "shown_lines", "to_json"]
+__all__ = ["FALLBACK", "from_json", "shown", "shown_lines", "text_of", "to_json"]
 
 # What JSON leaves as it is and a terminal may obey: DEL, the controls of Latin-1, and those that turn text around.
 _OBEYED = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 _BYTE = range(0xDC80, 0xDD00)
+TEXT_MAX = 500
 FALLBACK = "swaplab"
 """Error handler for a stream that is not UTF-8."""
 _LOOK_ALIKE = {**dict(zip("▁▂▃▄▅▆▇█", "_.-:=+*#", strict=True)), "─": "-", "━": "-", "…": "...", "→": "->", "’": "'"}
@@ -39,6 +41,17 @@ def _shown(character: str) -> str:
     if ord(character) in _BYTE:
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def text_of(value: object, write: Callable[[object], str] = str) -> str:
+    """Write a value of a user's program, whose own methods may fail, or write without end: `TEXT_MAX` characters."""
+    try:
+        text = write(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        text = f"something of the type {type(value).__name__} that cannot be shown"
+    return text if len(text) <= TEXT_MAX else f"{text[: TEXT_MAX - 3]}..."
 
 
 def to_json(value: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import copy
 import gzip
 import json
 import os
@@ -29,6 +30,10 @@ import numpy as np
 
 from swaplab.errors import SwaplabError
 from swaplab.fidelity.truth import read_truth
+from swaplab.races.cases import How, cases, fingerprint, judge
+from swaplab.races.schedules import encode
+from swaplab.races.schedules import load as load_schedules
+from swaplab.races.schedules import replay as run_again
 from swaplab.replay import replay
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import DEFAULT_COST, load_cost
@@ -44,6 +49,7 @@ from swaplab.vm.readings import table
 from swaplab.vm.script import watched_files
 
 ROOT = Path(__file__).parents[2]
+RACE = "xarray-cleared-before-drain"
 GUEST = "samples = 1\n[[workload]]\npages = 9\n"
 SECONDS = 20
 ACCESSES = 20_000  # a scenario that asks for more is only read
@@ -69,6 +75,7 @@ class Reader(NamedTuple):
     read: Callable[[Path], object]
     seeds: list[bytes]
     name: str
+    mutate: Callable[[list[bytes], random.Random], bytes] | None = None
 
 
 class TooLongError(Exception):
@@ -91,6 +98,41 @@ def _convert(format: Format | None) -> Callable[[Path], object]:
 def _read_trace(path: Path) -> None:
     for chunk in Trace.open(path).chunks(with_time=False):
         assert len(chunk.page) + len(chunk.events)
+
+
+def _schedules() -> bytes:
+    """A file of schedules of an exhibit."""
+    return encode([judge(RACE, index, How(None, False, False)) for index in range(len(cases(RACE)))])
+
+
+def _run_again(path: Path) -> None:
+    for each in load_schedules(path):
+        run_again(path, each, {RACE: fingerprint(RACE)}).recording.steps()
+
+
+def _mutated_schedules(seeds: list[bytes], choose: random.Random) -> bytes:
+    """Half of them are still JSON, but for other schedules: else nearly all would be refused before any is run."""
+    if choose.randrange(2):
+        return mutated(seeds, choose)
+    found = json.loads(choose.choice(seeds))
+    for _ in range(choose.choice([1, 1, 2, 5])):
+        breaking = choose.choice(found)
+        if not isinstance(breaking.get("schedule"), dict) or "choices" not in breaking["schedule"]:
+            continue
+        choices = breaking["schedule"]["choices"]
+        at = choose.randrange(len(choices) + 1)
+        match choose.randrange(5):
+            case 0:
+                choices[at:at] = [choose.choice([0, 1, 2, -1, 7, 1 << 20, 1 << 70])] * choose.choice([1, 3, 500])
+            case 1:
+                del choices[at : at + choose.choice([1, 5])]
+            case 2:
+                choices[:] = [choose.randrange(4) for _ in range(choose.randrange(60))]
+            case 3:
+                found += [copy.deepcopy(breaking) for _ in range(choose.choice([1, 20]))]
+            case _:
+                breaking[choose.choice([*breaking])] = choose.choice(["", "x", None, 1, [], {}, "\ud800", "\n"])
+    return json.dumps(found).encode()
 
 
 def _listen(path: Path) -> None:
@@ -140,6 +182,7 @@ def readers(scratch: Path) -> dict[str, Reader]:
         "truth": Reader(read_truth, [path.read_bytes() for path in truths], "x.json"),
         "kernel": Reader(lambda path: own_kernel(path, None), [bytes(0x202) + b"HdrS" + bytes(2000)], "x"),
         "module": Reader(module_bytes, hostile["module"], "x.ko.xz"),
+        "schedules": Reader(_run_again, [_schedules()], "x.json", _mutated_schedules),
         "guest": Reader(_listen, [said], ""),
     }
 
@@ -226,7 +269,8 @@ def _try(name: str, reader: Reader, first: int, inputs: int) -> int:
     count = inputs // 20 if name == "guest" else inputs  # which takes a process each
     path = Path(reader.name or "x")
     for number in range(first, first + count):
-        path.write_bytes(mutated(reader.seeds, random.Random(f"{name} {number}")))  # noqa: S311 - for the same every time
+        choose = random.Random(f"{name} {number}")  # noqa: S311 - for the same every time
+        path.write_bytes((reader.mutate or mutated)(reader.seeds, choose))
         at = time.monotonic()
         found = outcome(reader, path)
         slowest = max(slowest, time.monotonic() - at)

@@ -24,6 +24,7 @@ from swaplab.explore.watchdog import limit, watchdog
 from swaplab.kernel.sync.bugs import Broken, KernelBug, Refused, noted_in
 from swaplab.kernel.sync.runtime import install
 from swaplab.kernel.sync.shared import watched_by
+from swaplab.text import text_of
 
 __all__ = ["Explorer"]
 
@@ -163,8 +164,8 @@ class Explorer(Deferring):
                     self._find(Broken(sentence))
                 elif found is not True:
                     self.error = ProgramError(
-                        f'{self.program.name}: the invariant "{sentence}" returns {found!r}: it has to return True or'
-                        " False"
+                        f'{self.program.name}: the invariant "{sentence}" returns {text_of(found, repr)}:'
+                        " it has to return True or False"
                     )
                     return
             except AssertionError as error:
@@ -210,7 +211,7 @@ class Explorer(Deferring):
         elif isinstance(error, KernelBug):
             what = f"{error.title} before any task runs: {error}"
         else:
-            what = f"{type(error).__name__} in the program itself: {error}"
+            what = f"{type(error).__name__} in the program itself: {text_of(error)}"
         return ProgramError(f"{self.program.name}: {what} ({where(error, self.program.setup)})")
 
 

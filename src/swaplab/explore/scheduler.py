@@ -28,6 +28,7 @@ from swaplab.explore.task import CHILDREN_MAX, NOTHING, After, Ready, Task, Wait
 from swaplab.kernel.sync.bugs import Broken, KernelBug, LockMisuse, Noted, NullDereference, Refused
 from swaplab.kernel.sync.runtime import Several
 from swaplab.kernel.sync.shared import Shared
+from swaplab.text import text_of
 
 __all__ = ["END", "STEPS_MAX", "Scheduler", "Strategy", "message_of"]
 
@@ -400,4 +401,4 @@ class Scheduler:
 
 def message_of(error: AssertionError) -> str:
     """Return what an assertion says, the same in every execution: pytest adds lines with addresses of objects."""
-    return re.sub(" at 0x[0-9a-f]+", "", str(error).partition("\n")[0])
+    return re.sub(" at 0x[0-9a-f]+", "", text_of(error).partition("\n")[0])

@@ -154,14 +154,17 @@ def judge(
 
     say(case.label)
     before = time.perf_counter()
-    verdict = explore(
-        case.program,
-        EveryObservation() if how.every_observation else None,
-        first=how.first,
-        executions_max=how.executions_max,
-        processes=processes,
-        progress=progress,
-    )
+    try:
+        verdict = explore(
+            case.program,
+            EveryObservation() if how.every_observation else None,
+            first=how.first,
+            executions_max=how.executions_max,
+            processes=processes,
+            progress=progress,
+        )
+    except ProgramError as error:
+        raise ProgramError(f"{target}: {error}") from error
     seconds = time.perf_counter() - before
     return Judgement(target, case.label, case.holds, _is_expected(case, verdict), case.group, verdict, seconds)
 

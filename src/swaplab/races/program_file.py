@@ -16,6 +16,7 @@ from swaplab.errors import InputError, SwaplabError
 from swaplab.explore import Program, ProgramError
 from swaplab.explore.guard import loading
 from swaplab.explore.program import noting
+from swaplab.text import text_of
 
 __all__ = ["programs_of", "sources_of"]
 
@@ -102,15 +103,7 @@ def _run(path: Path) -> dict[str, Any]:
         where = f"{path}, line {line[-1]}" if line else path
         if isinstance(error, SwaplabError):
             raise ProgramError(f"{where}: {error}") from error
-        raise InputError(where, "Python that runs", _said(error)) from error
-
-
-def _said(error: BaseException) -> str:
-    """Return what an exception says, which may be one of the user's that fails to."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
+        raise InputError(where, "Python that runs", f"{type(error).__name__}: {text_of(error)}") from error
 
 
 def _begin(folder: Path) -> None:
