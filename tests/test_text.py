@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swaplab.cli.common import console
-from swaplab.text import FALLBACK, from_json, shown, shown_lines, to_json
+from swaplab.text import FALLBACK, from_json, shown, shown_lines, text_of, to_json
 
 NASTY = "\x1b]0;title\x07 \x9b31m \u202etxt \ud800 \udcff \x7f\r\n"
 
@@ -54,3 +54,14 @@ def test_a_console_obeys_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_an_encoding_lacks_is_told_with_what_it_has() -> None:
     assert "▁█─ … é \u4e00".encode("ascii", FALLBACK) == rb"_#- ... \xe9 \u4e00"
+
+
+class Silent:
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+def test_what_cannot_be_written_is_said_to_be_so() -> None:
+    assert text_of(Silent()) == "something of the type Silent that cannot be shown"
+    assert text_of("x" * 10**6).endswith("x...")
+    assert text_of(10**5000, repr) == "something of the type int that cannot be shown"

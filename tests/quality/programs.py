@@ -25,6 +25,7 @@ from swaplab.cli import check, main
 SECONDS = 90
 MEMORY = 4 << 30
 STATUSES = (0, 1, 2, 3)
+REFUSED = 2
 # Ends of the process that is asked for: nothing could be said after them, and nothing is lost.
 ENDS = {"SIGKILL": -signal.SIGKILL, "abort": -signal.SIGABRT, "KeyboardInterrupt": 128 + signal.SIGINT}
 
@@ -81,30 +82,32 @@ USUAL = {
     "end": "pass",
 }
 VALUES = [
-    "None", "0", "-1", "10**5000", "float('nan')", "''", "'\\x1b]0;x'", "'a\\nb'", "'\\ud800'", "b'x'", "[]", "{}", "()", "...",
-    "object()", "object", "int", "Odd", "Odd()", "Counter", "Counter()", "add", "lambda *a: a", "lambda: 1", "print", "sys",
-    "{1: add}", "{'': add}", "{'a': 1}", "{'a': None}", "[add]", "{'a': add, 'b': Odd}", "{'a\\nb': add}", "{'\\ud800': add}",
-    "type('T', (), {'__call__': 1})()", "(x for x in ())", "add.__get__(1)", "asyncio.sleep", "is_sum", "threading.Lock()",
-    "{str(n): add for n in range(300)}", "'x' * 10**6", "Program('c', Counter, {'a': add})", "one", "globals()", "SpinLock",
-    "SpinLock(None, 'x')", "Shared()", "iter(())", "range(10**12)", "{'a': lambda c: (yield)}", "True", "1j",
+    "None", "0", "-1", "10**5000", "float('nan')", "''", "'\\x1b]0;x'", "'a\\nb'", "'\\ud800'", "b'x'", "[]", "{}",
+    "()", "...", "object()", "object", "int", "Odd", "Odd()", "Counter", "Counter()", "add", "lambda *a: a",
+    "lambda: 1", "print", "sys", "{1: add}", "{'': add}", "{'a': 1}", "{'a': None}", "[add]", "{'a': add, 'b': Odd}",
+    "{'a\\nb': add}", "{'\\ud800': add}", "type('T', (), {'__call__': 1})()", "(x for x in ())", "add.__get__(1)",
+    "asyncio.sleep", "is_sum", "threading.Lock()", "{str(n): add for n in range(300)}", "'x' * 10**6",
+    "Program('c', Counter, {'a': add})", "one", "globals()", "SpinLock", "SpinLock(None, 'x')", "Shared()",
+    "iter(())", "range(10**12)", "{'a': lambda c: (yield)}", "True", "1j",
 ]  # fmt: skip
 STATEMENTS = [
-    "raise SystemExit", "raise SystemExit('x')", "raise KeyboardInterrupt", "raise GeneratorExit", "raise Base('x\\ny')",
-    "raise Odd", "raise StopIteration", "raise MemoryError", "raise RecursionError", "raise ExceptionGroup('x', [Odd()])",
-    "os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)", "os.abort()", "os.fork()", "sys.exit(7)", "quit()",
-    "threading.Thread(target=print).start()", "os.execv('/bin/true', ['true'])", "add(None)", "is_sum(is_sum)",
-    "print('\\x1b]0;x', '\\ud800')", "sys.stdout.close()", "os.close(1)", "os.close(2)", "sys.stdout = None", "sys.stderr = None",
-    "signal.signal(signal.SIGINT, signal.SIG_IGN)", "signal.alarm(0)", "[0] * 10**12", "sys.setrecursionlimit(40)",
-    "sys.path.clear()", "counter.value = object()", "del counter.value",
-    "counter.__class__ = int", "counter.lock = None", "counter.lock.acquire()", "counter.lock.release()", "counter.other = 1",
-    "vars(counter).clear()", "self.lock = 1", "self.value = Odd()", "del self.lock", "return 1", "yield 1", "return Odd()",
-    "sys.settrace(None)", "sys.setprofile(print)", "import gc; gc.collect()", "assert False, Odd()", "assert 0, 'a\\nb'", "1 / 0",
-    "while True: counter.value", "value = property(lambda s: 1)", "__slots__ = ()", "__eq__ = None", "__hash__ = None",
+    "raise SystemExit", "raise SystemExit('x')", "raise KeyboardInterrupt", "raise GeneratorExit",
+    "raise Base('x\\ny')", "raise Odd", "raise StopIteration", "raise MemoryError", "raise RecursionError",
+    "raise ExceptionGroup('x', [Odd()])", "os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)", "os.abort()",
+    "os.fork()", "sys.exit(7)", "quit()", "threading.Thread(target=print).start()", "os.execv('/bin/true', ['true'])",
+    "add(None)", "is_sum(is_sum)", "print('\\x1b]0;x', '\\ud800')", "sys.stdout.close()", "os.close(1)",
+    "os.close(2)", "sys.stdout = None", "sys.stderr = None", "signal.signal(signal.SIGINT, signal.SIG_IGN)",
+    "signal.alarm(0)", "[0] * 10**12", "sys.setrecursionlimit(40)", "sys.path.clear()", "counter.value = object()",
+    "del counter.value", "counter.__class__ = int", "counter.lock = None", "counter.lock.acquire()",
+    "counter.lock.release()", "counter.other = 1", "vars(counter).clear()", "self.lock = 1", "self.value = Odd()",
+    "del self.lock", "return 1", "yield 1", "return Odd()", "sys.settrace(None)", "sys.setprofile(print)",
+    "import gc; gc.collect()", "assert False, Odd()", "assert 0, 'a\\nb'", "1 / 0", "while True: counter.value",
+    "value = property(lambda s: 1)", "__slots__ = ()", "__eq__ = None", "__hash__ = None",
     "def __getattribute__(s, n): raise Odd", "def __setattr__(s, n, v): raise Base", "def __repr__(s): raise Odd",
-    "def __del__(s): raise Odd", "def __init_subclass__(c): raise Odd", "__module__ = 7",
-    "Program = None", "Counter.value = 3", "one = two = 1",
-    "global Counter; Counter = None", "from nowhere import x", "import x", "exec('x = (')", "sys.argv.clear()", "os.chdir('/')",
-    "os.environ.clear()", "__name__ = '__main__'", "breakpoint = 1; input()", "raise", "async def f(): pass",
+    "def __del__(s): raise Odd", "def __init_subclass__(c): raise Odd", "__module__ = 7", "Program = None",
+    "Counter.value = 3", "one = two = 1", "global Counter; Counter = None", "from nowhere import x", "import x",
+    "exec('x = (')", "sys.argv.clear()", "os.chdir('/')", "os.environ.clear()", "__name__ = '__main__'",
+    "breakpoint = 1; input()", "raise", "async def f(): pass",
 ]  # fmt: skip
 
 
@@ -127,25 +130,20 @@ def outcome(path: Path, text: str, jobs: int) -> str:
         status = _status(pid)
         said.seek(0)
         lines = said.read().decode(errors="replace").splitlines()
-    if status is None:
-        return f"more than {SECONDS} seconds"
     if any("Traceback" in line for line in lines):
         return f"traceback: {' | '.join(lines[-6:])[:800]}"
     if any(word in text and status == end for word, end in ENDS.items()):
         return "ended by itself"
     if status not in STATUSES:
-        return f"status {status}: {lines[-1:]}"
-    if any("\x1b" in line for line in lines if line.startswith("swaplab")):
-        return "an escape is shown"
-    if status != 2:
-        return "a verdict"
-    closes = "os.close(2)" in text or "sys.stderr" in text
+        return f"more than {SECONDS} seconds" if status is None else f"status {status}: {lines[-1:]}"
+    return "a verdict" if status != REFUSED else _refused(path, text, lines)
+
+
+def _refused(path: Path, text: str, lines: list[str]) -> str:
     told = [line for line in lines if line.startswith("swaplab: ")]
-    return (
-        "refused"
-        if closes or (len(told) == 1 and path.name in told[0])
-        else f"what file? {(told or lines[-2:])!r:.300}"
-    )
+    is_named = len(told) == 1 and path.name in told[0] and "\x1b" not in told[0]
+    closes = "os.close(2)" in text or "sys.stderr" in text
+    return "refused" if is_named or closes else f"what file? {(told or lines[-2:])!r:.300}"
 
 
 def _child(path: Path, said: int, jobs: int) -> None:
