@@ -10,7 +10,7 @@ import pytest
 
 from swaplab.errors import InputError
 from swaplab.replay import replay
-from swaplab.replay.build import build
+from swaplab.replay.build import build, compressed_contents
 from swaplab.replay.state import CLOCK_MAX, FOLIO
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.content import Content, Mix, Part, SameFilled
@@ -55,7 +55,7 @@ def test_any_number_of_components_is_told_apart(contents: list[Content]) -> None
     """In the replay and in the guest: the samples of a page are those of its own content."""
     scenario = Scenario(workloads=tuple(Workload(pages=50, content=each) for each in contents))
     accesses = Accesses(scenario)
-    machine = build(scenario, accesses, DEFAULT_COST)
+    machine = build(scenario, accesses, DEFAULT_COST, compressed_contents(scenario, accesses))
     guest = contents_of(scenario, accesses)
     for i, workload in enumerate(scenario.workloads):
         samples = workload.content.resolve(scenario.machine.seed, scenario.base)

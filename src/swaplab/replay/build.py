@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Scenario
 from swaplab.scenario.tree import leaves, parent_of, pre_order
 
-__all__ = ["build", "pages_of", "refuse", "tree_of"]
+__all__ = ["CompressedContents", "build", "compressed_contents", "pages_of", "refuse", "tree_of"]
 
 ZSPAGE_LISTS = GROUPS * len(SIZE_CLASSES)
 FIRST_HITS = 4  # before the first readahead, mm/swap_state.c, 6.12
@@ -70,17 +70,31 @@ def tree_of(scenario: Scenario) -> list[str]:
     return pre_order([*scenario.cgroups, *leaves(scenario).values()])
 
 
-def build(scenario: Scenario, accesses: Accesses, cost: Cost) -> Machine:
+class CompressedContents(NamedTuple):
+    """What all pages hold, and what that compresses to.
+
+    Attributes:
+        kind: component of every page.
+        first: first sample of every component, over all workloads' contents; `samples`: how many it has.
+        lengths: compressed bytes of every sample.
+    """
+
+    kind: NDArray[np.int32]
+    first: NDArray[np.int32]
+    samples: NDArray[np.int32]
+    lengths: NDArray[np.int16]
+
+
+def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: CompressedContents) -> Machine:
     """Return a machine on which nothing has happened yet.
 
     Raises:
         UnsupportedError: the scenario asks for something that is not modelled.
-        InputError: contents cannot be made.
     """
     refuse(scenario)
     order, leaf = tree_of(scenario), leaves(scenario)
     nr_pages = int(accesses.first[-1])
-    kind, first, count, lengths = _contents(scenario, accesses)
+    kind, first, count, lengths = contents
     classes = _size_classes()
     memcgs = _memcgs(scenario, order)
     control = _control(scenario, nr_pages, memcgs, cost)
@@ -195,10 +209,12 @@ def _size_classes() -> dict[str, NDArray[Any]]:
     return {"class_pages": pages, "list_of": heads.ravel()}
 
 
-def _contents(
-    scenario: Scenario, accesses: Accesses
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
-    """Component of every page, and first sample, samples and compressed lengths over all workloads' contents."""
+def compressed_contents(scenario: Scenario, accesses: Accesses) -> CompressedContents:
+    """Make what all pages of a scenario hold.
+
+    Raises:
+        InputError: contents cannot be made.
+    """
     kind = np.zeros(int(accesses.first[-1]), np.int32)
     firsts: list[int] = []
     counts: list[int] = []
@@ -216,7 +232,7 @@ def _contents(
             lengths.append(_lengths(scenario.zswap.compressor, samples.pages))
             samples_before += len(samples.pages)
         kind[begin:end] = samples.component_of(np.arange(begin, end)).astype(np.int32) + known[workload.content]
-    return kind, np.array(firsts, np.int32), np.array(counts, np.int32), np.concatenate(lengths)
+    return CompressedContents(kind, np.array(firsts, np.int32), np.array(counts, np.int32), np.concatenate(lengths))
 
 
 def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from swaplab.compress.jit import is_kept
 from swaplab.errors import InputError, UnsupportedError
-from swaplab.replay.build import build, pages_of, tree_of
+from swaplab.replay.build import CompressedContents, build, compressed_contents, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.memory import run
 from swaplab.replay.samples import Samples
@@ -21,7 +22,7 @@ from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
 from swaplab.scenario.result import Result, RunInfo
 from swaplab.scenario.tree import leaves, parent_of
 
-__all__ = ["Replay", "is_compiled", "replay"]
+__all__ = ["Prepared", "Replay", "is_compiled", "prepare", "replay"]
 
 UNMAP, DISCARD, EXIT = 1, 2, 3
 """What happens to memory: codes of a trace's events."""
@@ -34,8 +35,28 @@ def is_compiled() -> bool:
     return is_kept(run)
 
 
+class Prepared(NamedTuple):
+    """What of a scenario takes time to make, and may be shared by replays that differ in other things."""
+
+    accesses: Accesses
+    contents: CompressedContents
+
+
+def prepare(scenario: Scenario) -> Prepared:
+    """Open its traces, make its pages' contents and compress them.
+
+    Raises:
+        InputError: a trace or a content is broken.
+    """
+    accesses = Accesses(scenario)
+    return Prepared(accesses, compressed_contents(scenario, accesses))
+
+
 class Replay:
     """One run, step by step.
+
+    Args:
+        prepared: what was made for a scenario with the same accesses and contents.
 
     Attributes:
         scenario: what is run.
@@ -49,11 +70,11 @@ class Replay:
         InputError: a trace or a content is broken.
     """
 
-    def __init__(self, scenario: Scenario, cost: Cost = DEFAULT_COST) -> None:
+    def __init__(self, scenario: Scenario, cost: Cost = DEFAULT_COST, prepared: Prepared | None = None) -> None:
         self.scenario = scenario
         self.cost = cost
-        self.accesses = Accesses(scenario)
-        self.machine = build(scenario, self.accesses, cost)
+        self.accesses, contents = prepared or prepare(scenario)
+        self.machine = build(scenario, self.accesses, cost, contents)
         self.position = 0
         self._order = tree_of(scenario)
         self._leaves = leaves(scenario)
@@ -152,6 +173,7 @@ def replay(
     cost: Cost = DEFAULT_COST,
     configuration: str = "",
     progress: Progress = lambda done, total: None,
+    prepared: Prepared | None = None,
 ) -> Result:
     """Run a scenario to its end.
 
@@ -159,12 +181,13 @@ def replay(
         cost: what things cost on the virtual clock.
         configuration: a name for what was varied, for reports.
         progress: called with accesses done and in all, now and then.
+        prepared: what was made for a scenario with the same accesses and contents.
 
     Raises:
         UnsupportedError: the scenario asks for something the replay does not model.
         InputError: a trace or a content is broken.
     """
-    run_ = Replay(scenario, cost)
+    run_ = Replay(scenario, cost, prepared)
     total = run_.accesses.total
     events = sorted(scenario.events, key=lambda event: event.at)
     at_sample = {total * (i + 1) // scenario.samples for i in range(scenario.samples)}

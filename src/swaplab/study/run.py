@@ -23,10 +23,12 @@ from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import Result
 from swaplab.study.plan import Variant
+from swaplab.study.share import Shared, versions
 from swaplab.study.table import Summary, outcome_of
 
 __all__ = ["Map", "Task", "processes", "processors", "summarise"]
 
+_shared = Shared()
 Task = Callable[[Variant], Summary]
 Map = Callable[[Task, Sequence[Variant]], Iterator[Summary]]
 """Applies a function to the variants of a plan; yields what it returns, in their order."""
@@ -45,7 +47,9 @@ def summarise(variant: Variant, cost: Cost) -> Summary:
     """
 
     def measure() -> bytes:
-        return msgspec.json.encode(_summary(replay(variant.scenario, cost)))
+        return msgspec.json.encode(
+            _summary(replay(variant.scenario, cost, prepared=_shared.prepared(variant.scenario)))
+        )
 
     return msgspec.json.decode(cached_bytes(f"study/{_key(variant.scenario, cost)}", measure), type=Summary)
 
@@ -67,16 +71,8 @@ def _code() -> bytes:
 def _key(scenario: Scenario, cost: Cost) -> str:
     digest = hashlib.sha256(_code())
     digest.update(repr((scenario, cost)).encode(errors="surrogateescape"))
-    for name in sorted(_files(scenario)):
-        status = (scenario.base / name).stat()
-        digest.update(repr((name, status.st_ino, status.st_size, status.st_mtime_ns)).encode(errors="surrogateescape"))
+    digest.update(repr(versions(scenario)).encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _files(scenario: Scenario) -> set[str]:
-    """Whatever a scenario reads, as it names it."""
-    traces = {each.trace for each in scenario.workloads if each.trace}
-    return traces.union(*(each.content.files() for each in scenario.workloads))
 
 
 # Many -----------------------------------------------------------------------------------------------------------------
