@@ -45,6 +45,10 @@ def test_the_demo_prints_what_the_readme_shows() -> None:
     assert tool.block("demo", tool.output(tool.DEMO)) in README.read_text()
 
 
+def test_the_doctor_says_what_the_readme_shows() -> None:
+    assert tool.block("doctor", tool.output(tool.DOCTOR)) in README.read_text()
+
+
 def test_only_what_is_between_the_marks_changes() -> None:
     before = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n<!-- y -->\n<!-- /y -->\n"
     after = tool.filled(before, "x", r"new \1")

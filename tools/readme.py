@@ -34,10 +34,13 @@ __all__ = ["DEMO", "DIAGRAMS", "FEARED", "block", "filled", "output"]
 ROOT = Path(__file__).parents[1]
 DEMO = ("-c", "from swaplab.cli import main; main()", "run", "scenarios/demo.toml", "--compare")
 CHECK = ("-c", "from swaplab.cli import main; main()", "check")
+TUNE = ("-c", "from swaplab.cli import main; main()", "tune", "scenarios/demo.toml", "--within", "stall<=1s")
+DOCTOR = ("-c", "from swaplab.cli import main; main()", "doctor", "tests/doctor/limited_cgroup.txt")
 BENCH = {
     "bench": ("benchmarks/replay.py",),
     "bench-explore": ("benchmarks/explore.py",),
     "bench-kernel": ("benchmarks/kernel.py",),
+    "bench-study": ("benchmarks/study.py",),
 }
 FIDELITY = ("-c", "from swaplab.cli import main; main()", "fidelity", "--recorded")
 OFFLINE = "docs/offline.md"
@@ -143,6 +146,14 @@ def neighbour() -> str:
     return "\n".join(rows)
 
 
+def summary_of(fidelity: str) -> str:
+    """What swaplab says of the suite, without scenarios and compressors."""
+    counters, lengths, total = (
+        fidelity.index(each) for each in ("Counters, but", "Bytes a compressed page", "The replay's error at the end")
+    )
+    return f"{fidelity[counters:lengths].rstrip()}\n\n{fidelity[total:]}"
+
+
 def block(name: str, text: str, is_table: bool = False) -> str:
     """`text` as it stands in a document, its marks included."""
     inside = text if is_table else f"```text\n{text}\n```"
@@ -176,11 +187,12 @@ def main() -> None:
     parser.add_argument("--bench", action="store_true", help="run the benchmarks as well")
     if parser.parse_args().bench:
         for name, arguments in BENCH.items():
-            write("README.md", name, output(arguments))
-    write("README.md", "demo", output(DEMO))
+            write("docs/benchmarks.md", name, output(arguments))
+    for name, shown in (("demo", output(DEMO)), ("tuned", output(TUNE)), ("doctor", output(DOCTOR))):
+        write("README.md", name, shown)
     fidelity = output(FIDELITY)
     write("docs/guides/fidelity.md", "fidelity", fidelity)
-    write("README.md", "fidelity", fidelity[fidelity.index("Counters, but") :])
+    write("README.md", "fidelity", summary_of(fidelity))
     for name, meant in FEARED.items():
         shown = violation(*meant)
         write("README.md", name, shown)

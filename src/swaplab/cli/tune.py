@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from swaplab.cli.common import Flag, console, say, say_json, steps, tell
+from swaplab.errors import InputError
 from swaplab.replay import is_compiled
-from swaplab.report.tune import kinds_table, settings, verdict
+from swaplab.report.tune import kinds_table, measured_table, measured_verdict, settings, verdict
 from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario
 from swaplab.study.plan import Variant
@@ -20,6 +21,8 @@ from swaplab.study.run import Task, processes, processors, summarise
 from swaplab.study.table import Summary
 from swaplab.study.tune import STEPS, Point, Tuning, front, kinds, parse_constraint
 from swaplab.study.tune import tune as find
+from swaplab.study.verify import measured_of
+from swaplab.vm import KernelRun, find_kernels, run_on_kernel
 
 __all__ = ["tune"]
 
@@ -35,6 +38,8 @@ def tune(
     seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=100))] = 1,
     cost: Path | None = None,
     jobs: Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))] = None,
+    verify: Flag = False,
+    kernel: str | None = None,
     json: Flag = False,
 ) -> None:
     """Say what to set for a workload, by replaying it under every kind of compressed swap. It changes nothing.
@@ -56,9 +61,15 @@ def tune(
         What things cost on the clock, as `swaplab calibrate -o FILE` wrote it.
     jobs
         Processes; by default as many as there are processors.
+    verify
+        Then run the present and the chosen settings on a real kernel in QEMU, and say whether the gain is there.
+    kernel
+        Which kernel: as `swaplab run --kernel`.
     json
         Print JSON instead of tables.
     """
+    if kernel and not verify:
+        raise InputError("--kernel", "--verify beside it", "none")
     path = scenario / "scenario.toml" if scenario.is_dir() else scenario
     loaded = load_scenario(path, set)
     constraints = [parse_constraint(each) for each in within]
@@ -73,17 +84,31 @@ def tune(
                 yield summary
 
         found = find(loaded, save, constraints, told, task, seeds)
-    _print_json(found) if json else _print(found, save)
+    measured = _measure(found, kernel) if verify and found.best else None
+    _print_json(found, measured) if json else _print(found, save, measured)
     raise SystemExit(0 if found.best else 1)
 
 
-def _print(found: Tuning, objective: str) -> None:
+def _measure(found: Tuning, wanted: str | None) -> list[KernelRun]:
+    """Run the present and the best settings on a kernel."""
+    kernels = find_kernels((wanted,) if wanted else (), ())
+    with steps("present and chosen settings on a kernel", 1) as step:
+        runs = run_on_kernel([found.present.scenario, found.best[0].scenario], kernels * 2)
+        step()
+    return runs
+
+
+def _print(found: Tuning, objective: str, measured: list[KernelRun] | None) -> None:
     console().print(kinds_table(found), "", verdict(found, objective), sep="\n")
     for line in ("", *settings(found.best[0])) if found.best else ():
         say(line)
+    if measured:
+        present, chosen = (measured_of(run.result) for run in measured)
+        table = measured_table(measured[0].guest.kernel.partition(" (")[0], present, chosen)
+        console().print("", table, "", measured_verdict(present, chosen, objective), sep="\n")
 
 
-def _print_json(found: Tuning) -> None:
+def _print_json(found: Tuning, measured: list[KernelRun] | None) -> None:
     say_json(
         {
             "present": _point(found.present),
@@ -91,6 +116,7 @@ def _print_json(found: Tuning) -> None:
             "front": [_point(point) for point in front(found.points)],
             "costs": [{"without": constraint.name, **_point(point)} for constraint, point in found.costs],
             "settings": [line for point in found.best[:1] for line in settings(point)],
+            "measured": [measured_of(run.result)._asdict() for run in measured or ()],
         }
     )
 

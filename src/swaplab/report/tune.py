@@ -11,8 +11,9 @@ from swaplab.scenario.model import PAGE_SIZE, Scenario
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Outcome
 from swaplab.study.tune import STEPS, Constraint, Point, Tuning
+from swaplab.study.verify import Measured
 
-__all__ = ["kinds_table", "settings", "verdict"]
+__all__ = ["kinds_table", "measured_table", "measured_verdict", "settings", "verdict"]
 
 KINDS_MAX = 10
 
@@ -65,6 +66,26 @@ def _cost(constraint: Constraint, best: Point, without: Point) -> str:
         f"Without the limit on {constraint.name} it would hold {round_size(more)} less, with a stall of "
         f"{duration(without.outcome.time_lost)}."
     )
+
+
+def measured_table(kernel: str, present: Measured, chosen: Measured) -> Table:
+    """The present and the chosen settings as a real kernel has them."""
+    table = numbers_table(f"Measured on {kernel}", ["settings", "memory", "time", "refaults", "writes"])
+    for name, each in (("as it is", present), ("chosen", chosen)):
+        time = "killed" if each.killed else duration(each.time)
+        table.add_row(name, round_size(each.memory), time, f"{each.refaults:,}", round_size(each.writes))
+    return table
+
+
+def measured_verdict(present: Measured, chosen: Measured, objective: str) -> str:
+    """Say whether the gain is there."""
+    if chosen.killed > present.killed:
+        return "NOT CONFIRMED: with the chosen settings the kernel killed a workload for lack of memory."
+    names = {"memory": "memory", "stall": "time", "refaults": "refaults", "writes": "writes"}
+    before, after = getattr(present, names[objective]), getattr(chosen, names[objective])
+    if after >= before:
+        return f"NOT CONFIRMED: the kernel has no less {names[objective]} with the chosen settings."
+    return f"Confirmed: the kernel has {1 - after / before:.0%} less {names[objective]} with the chosen settings."
 
 
 def settings(point: Point) -> Iterator[str]:
