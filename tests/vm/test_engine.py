@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import TIMES
+from swaplab.scenario.trace import EVENTS, EventKind, Stream, TraceWriter
 from swaplab.vm import Kernel, KernelRun, LostGuestError, engine, run_on_kernel
 from swaplab.vm.script import script_for, watched_files
 
@@ -31,7 +33,7 @@ write_fraction = 0.25
 content = { ratio = 3.0 }
 """
 
-EVENTS = """
+SIBLINGS = """
 samples = 8
 machine.memory = "64M"
 zswap = { enabled = true, compressor = "zstd" }
@@ -111,8 +113,71 @@ def test_one_workload_scans_more_than_its_limit(kernel: Kernel) -> None:
         assert falls_nowhere(result.series("a")[name].to_pylist())
 
 
+FAMILY = """
+samples = 1
+interleave = "trace"
+machine.memory = "64M"
+swap.size = "32M"
+[cgroup.family]
+[cgroup.other]
+[cgroup.frees]
+[[workload]]
+cgroup = "family"
+trace = "t.parquet"
+streams = ["parent", "child"]
+[[workload]]
+cgroup = "other"
+trace = "t.parquet"
+streams = ["other"]
+[[workload]]
+cgroup = "frees"
+trace = "t.parquet"
+streams = ["frees"]
+"""
+
+
+def write_family(path: Path) -> None:
+    """A parent and its child, who share 100 pages with another process, and one that frees most of what it has."""
+    rows: list[tuple[int, ...]] = [(0, page, 1) for page in range(300)]
+    rows += [(EventKind.SHARE, 0, 300, 100, 4, 0), *((0, page, 1) for page in range(300, 350))]
+    rows += [(EventKind.FORK, 1, 10, 300, 0, 0), (EventKind.SHARE, 1, 310, 100, 4, 0)]
+    rows += [(1, page, 1) for page in range(110)] + [(1, page, 0) for page in range(110, 360)]
+    rows += [(EventKind.SHARE, 2, 0, 100, 4, 0), *((2, page, 1) for page in range(100))]
+    rows += [(0, page, 0) for page in range(400)]
+    rows += [(3, page, 1) for page in range(400)]
+    rows += [(EventKind.UNMAP, 3, 0, 200, 0, 0), (EventKind.DISCARD, 3, 200, 50, 0, 0)]
+    rows += [(3, page, 0) for page in range(190, 210)]
+    streams = [Stream("parent", 400), Stream("child", 410, parent=0), Stream("other", 100), Stream("frees", 400)]
+    accesses = [row for row in rows if len(row) == 3]
+    before = np.cumsum([len(row) == 3 for row in rows])
+    events = [(int(at), *row, 0) for at, row in zip(before, rows, strict=True) if len(row) > 3]
+    stream, page, write = np.array(accesses).T
+    with TraceWriter(path, with_events=True) as writer:
+        numbers = stream.astype(np.uint16), page.astype(np.uint32), write.astype(np.bool_)
+        writer.append(*numbers, events=np.array(events, EVENTS))
+        writer.finish([*streams, Stream("shared", 100, kind="shared")])
+
+
+def test_processes_fork_share_and_free(kernel: Kernel, tmp_path: Path) -> None:
+    write_family(tmp_path / "t.parquet")
+    (found,) = run_on_kernel([parse_scenario(FAMILY, "x.toml", tmp_path)], [kernel])
+    assert found.guest.checked == 5, "what all four and the shared memory hold was read back, and compared"
+    pages = {
+        path: {
+            name: each // 4096 for name, each in found.result.final(path).items() if name in ("anon", "memory.current")
+        }
+        for path in ("family", "other", "frees")
+    }
+    # The child copies 100 of 300 pages, has ten of its own, and some of its stack.
+    assert 410 <= pages["family"]["anon"] <= 415
+    assert pages["family"]["anon"] + 50 <= pages["family"]["memory.current"] <= pages["family"]["anon"] + 100
+    assert pages["other"]["anon"] == 0
+    assert 50 <= pages["other"]["memory.current"] <= 55
+    assert pages["frees"]["anon"] == 400 - 250 + 20
+
+
 def test_siblings_and_what_happens_to_them(kernel: Kernel) -> None:
-    (run,) = run_on_kernel([load(EVENTS)], [kernel])
+    (run,) = run_on_kernel([load(SIBLINGS)], [kernel])
     result = run.result
     writes_back, control = result.final("p/writes back"), result.final("p/control")
     assert writes_back["zswpwb"] > 0
@@ -213,7 +278,7 @@ def test_a_guest_with_too_little_memory_boots_once_more(fake: Callable[..., Kern
         ([HELLO, {"sample": 0, "ns": 0, "files": None}], "TypeError"),
         (
             [HELLO, settled(), *SAMPLES, {"contents": 0, "sum": 1}, DONE],
-            "the memory of workload 0 is not what was written to it",
+            "the memory of task 0 is not what was written to it",
         ),
     ],
 )

@@ -85,7 +85,8 @@ def test_a_cgroup_with_children_has_its_processes_in_a_leaf() -> None:
         "p/a",
         "p/.swaplab",
     ]
-    assert [each[1:] for each in found if each[0] == "workload"] == [
+    assert ["tasks", "2"] in found
+    assert [each[1:] for each in found if each[0] == "process"] == [
         ["0", "30", "/sys/fs/cgroup/p/b"],
         ["30", "10", "/sys/fs/cgroup/p/.swaplab"],
     ]

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
-from swaplab.scenario.accesses import Accesses
+from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.content import Content, Samples, sample_hash
 from swaplab.scenario.model import Scenario
+from swaplab.scenario.trace import EventKind
 
-__all__ = ["Contents", "checksums", "contents_of"]
+__all__ = ["Contents", "Memory", "checksums", "contents_of"]
 
 Numbers = NDArray[np.int64]
 BASIS, PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
@@ -68,17 +69,67 @@ def contents_of(scenario: Scenario, accesses: Accesses) -> Contents:
     return Contents(np.concatenate([samples.pages for samples in all_samples]), kinds, first, count)
 
 
-def checksums(contents: Contents, first: Numbers, versions: Numbers) -> list[int]:
-    """Return the sum of what each workload's pages hold in the end, modulo 2**64: runner.c's ``checksum``.
+class Memory:
+    """What pages hold, as runner.c's ``struct page`` has it.
+
+    Attributes:
+        versions: int64[pages], how often what a page holds was written, -1 if it was never touched.
+        sources: int64[pages], the page whose sample that is: where it was written last.
+        backing: int64[pages], itself, or the page of shared memory that it maps.
+        is_entangled: bool[pages], whether what it holds depends on what other tasks did.
+    """
+
+    def __init__(self, pages: int) -> None:
+        self.versions = np.full(pages, -1, np.int64)
+        self.sources, self.backing = np.arange(pages), np.arange(pages)
+        self.is_entangled = np.zeros(pages, np.bool_)
+
+    def follow(self, chunk: Chunk) -> None:
+        """Do what the accesses and operations of a chunk do."""
+        done = 0
+        for op in chunk.ops.tolist():
+            self._touch(chunk.accesses[done : op[0]])
+            done = op[0]
+            self._operate(*op[1:])
+        self._touch(chunk.accesses[done:])
+
+    def _touch(self, accesses: NDArray[np.uint32]) -> None:
+        pages = self.backing[accesses >> 1]
+        self.versions[pages] = np.maximum(self.versions[pages], 0)
+        written = pages[(accesses & 1) == 1]
+        np.add.at(self.versions, written, 1)
+        self.sources[written] = written
+
+    def _operate(self, kind: int, page: int, pages: int, other: int) -> None:
+        own, others = slice(page, page + pages), slice(other, other + pages)
+        is_private = self.backing[own] == np.arange(page, page + pages)
+        if kind == EventKind.DISCARD:
+            self.versions[own][is_private] = -1
+            self.sources[own][is_private] = np.arange(page, page + pages)[is_private]
+            return
+        self.versions[own], self.sources[own] = -1, np.arange(page, page + pages)
+        if kind != EventKind.REMOVE:
+            self.backing[own] = np.arange(page, page + pages)
+        if kind == EventKind.FORK:
+            shared = self.backing[others] != np.arange(other, other + pages)
+            self.versions[own], self.sources[own] = self.versions[others], self.sources[others]
+            self.backing[own] = np.where(shared, self.backing[others], self.backing[own])
+            self.is_entangled[own] = True
+        if kind == EventKind.SHARE:
+            self.backing[own] = np.arange(other, other + pages)
+            self.is_entangled[others] = True
+
+
+def checksums(contents: Contents, first: Numbers, memory: Memory) -> list[int]:
+    """Return the sum of what each task's pages hold in the end, modulo 2**64: runner.c's ``checksum``.
 
     Args:
-        first: int64[workloads + 1], the first page of each.
-        versions: int64[pages], how often each page was written; -1 if it was never touched.
+        first: int64[tasks + 1], the first page of each.
     """
     hashes = _hashes(contents.samples)
     return [
         sum(
-            _sum(contents, hashes, versions, begin, min(begin + BATCH, int(first[i + 1])))
+            _sum(contents, hashes, memory, begin, min(begin + BATCH, int(first[i + 1])))
             for begin in range(int(first[i]), int(first[i + 1]), BATCH)
         )
         % 2**64
@@ -95,9 +146,10 @@ def _hashes(samples: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return hashes
 
 
-def _sum(contents: Contents, hashes: NDArray[np.uint64], versions: Numbers, begin: int, end: int) -> int:
-    pages = np.flatnonzero(versions[begin:end] >= 0) + begin
-    kinds = contents.kinds[pages]
-    chosen: Numbers = sample_hash(pages, versions[pages])  # type: ignore[arg-type,assignment]  # arrays in, an array out
+def _sum(contents: Contents, hashes: NDArray[np.uint64], memory: Memory, begin: int, end: int) -> int:
+    pages = np.flatnonzero(memory.versions[begin:end] >= 0) + begin
+    sources = memory.sources[pages]
+    kinds = contents.kinds[sources]
+    chosen: Numbers = sample_hash(sources, memory.versions[pages])  # type: ignore[arg-type,assignment]  # arrays in, an array out
     samples = contents.first[kinds] + chosen % contents.counts[kinds]
     return int((hashes[samples] * (2 * pages.astype(np.uint64) + np.uint64(1))).sum())

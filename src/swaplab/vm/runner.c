@@ -11,23 +11,29 @@
  *   port                    find where reports go
  *   swapon DEVICE
  *   contents                map /samples, /kinds and /components: what pages hold
- *   trace DEVICE            where the accesses come from: uint32 each, page << 1 | write
+ *   trace DEVICE            where the accesses come from: uint32 each, page << 1 | write; and between them the
+ *                           operations: uint32 OPERATION | which, page, pages, other page
  *   flusher PATH            the cgroup of the process that has statistics flushed
- *   workload FIRST COUNT PATH    fork the process that has these pages, in the cgroup PATH
- *   move WORKLOAD PATH      to another cgroup
- *   exit WORKLOAD           kill it
+ *   tasks COUNT             how many tasks there are; the next lines say what they are
+ *   process FIRST COUNT PATH     a process that has these pages, in the cgroup PATH
+ *   memory FIRST COUNT      shared memory that has these pages
+ *   start TASK              start a process; else it starts when it is forked or first does something
+ *   move TASK PATH          to another cgroup
+ *   exit TASK               kill it
  *   settle BYTES            take memory away until so much is free
  *   watch PATH              make a file part of every sample
- *   access COUNT            make the next accesses, in the workloads' processes
+ *   access COUNT            make the next accesses, in the tasks' processes, with the operations before each
  *   sample                  report the files that are watched
- *   check                   read everything back, and report a checksum for each workload
+ *   check                   read everything back, and report a checksum for each task
  *   done
  *
  * What goes out, through a virtio-serial port, is lines of JSON. A failure is reported and ends the machine.
  *
  * What measures must not be measured. All memory of this program is locked, and charged to the root cgroup: a
- * workload's process locks what it has inherited, which also copies it, before it moves into its cgroup, and maps
+ * task's process locks what it has inherited, which also copies it, before it moves into its cgroup, and maps
  * its pages after that. There they are all that it touches; how it is told what to do, eventfd, allocates nothing.
+ * A process that a task forks stays in its parent's cgroup, which pays for what a fork takes, as Linux has it; of the
+ * memory of this program it writes to some pages of its stack.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,6 +41,7 @@
 #include <glob.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -55,10 +62,15 @@
 
 #define PAGE 4096
 #define STACK_GIGABYTE ((void *)((uintptr_t)__builtin_frame_address(0) >> 30 << 30))
+#define STACK_PAGE ((uintptr_t)__builtin_frame_address(0) / PAGE * PAGE)
 #define WORDS (PAGE / 8)
 #define CHUNK 65536
 #define ARGUMENTS 4
 #define UNTOUCHED UINT32_MAX
+#define OPERATION 0x80000000u
+/* Where tasks are mapped that have no room in the gigabyte of the stack; nothing else is there. */
+#define FAR ((void *)(1ull << 44))
+#define FILES (1 << 18)
 #define FILE_MAX (1 << 16)
 /* mm/memcontrol.c, 6.12: statistics are flushed by who reads them once more than 64 updates on each CPU are pending,
  * which are handed on 64 at a time. A child's kernel stack of four pages is eight updates, with its end. */
@@ -73,30 +85,52 @@ struct component {
 	uint32_t first, count; /* of its samples */
 };
 
+/* What a process does in its turn. The operations are those of src/swaplab/scenario/trace/layout.py: EventKind. */
+enum what { ACCESS, UNMAP, DISCARD, EXIT, FORK, SHARE, REMOVE, CHECK };
+
+struct operation {
+	uint32_t what, page, pages, other;
+};
+
+/* A page is backed by itself, or by one of shared memory. That holds the sample of a source in some version: it was
+ * written there, or forked. */
+struct page {
+	uint32_t offset; /* of its address from its process's base, in pages */
+	uint32_t backing;
+	uint32_t source, version;
+};
+
 /* What all processes share. */
 struct shared {
-	uint32_t checking;	 /* whether the turn is to read everything back, not to make accesses */
+	struct operation turn;
 	uint32_t begin, end;	 /* of the turn's accesses, in the buffer */
+	pid_t child;		 /* that the turn forked */
 	volatile uint32_t done;	 /* up to here they are made, or pages are checked */
 	volatile uint32_t wrong; /* 1 more than a page that did not hold what it should */
-	uint64_t sum;		 /* of a workload's contents */
+	uint64_t sum;		 /* of a task's contents */
 	uint32_t buffer[CHUNK] __attribute__((aligned(PAGE)));
 };
 
-struct workload {
-	pid_t pid; /* 0: gone */
+struct task {
+	pid_t pid; /* 0: not started, or gone */
+	int is_gone;
 	int pidfd, go, ready;
+	int file; /* of shared memory, else -1 */
 	uint32_t first, count;
+	uint8_t *base;
+	uint64_t span; /* pages mapped from there on */
+	struct task *parent;
+	char *cgroup; /* for the runner alone */
 };
 
 static struct shared *shared;
-static uint32_t *versions; /* writes to each page so far */
+static struct page *pages;
 static const uint16_t *kinds; /* component of each page */
 static const uint64_t (*samples)[WORDS];
 static const struct component *components;
-static struct workload *workloads;
-static int nr_workloads;
-static struct workload flusher;
+static struct task *tasks;
+static int nr_tasks;
+static struct task flusher;
 static char **watched;
 static int nr_watched;
 static int trace;
@@ -244,16 +278,25 @@ static void *map_shared(size_t bytes)
 	return mapped;
 }
 
+static uint8_t *map_pages(void *where, uint64_t count)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+
+	return mmap(where, count * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
+}
+
 /*
  * From where a page table begins, in the gigabyte of the stack if there is room: how many tables it takes, and is charged
  * for, is then a matter of its size alone.
  */
-static void *map_workload(size_t bytes)
+static void map_task(struct task *task)
 {
-	const int protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-	void *mapped = mmap(STACK_GIGABYTE, bytes, protection, flags | MAP_FIXED_NOREPLACE, -1, 0);
-
-	return mapped == MAP_FAILED ? mmap(NULL, bytes, protection, flags, -1, 0) : mapped;
+	task->base = map_pages(STACK_GIGABYTE, task->count);
+	if (task->base == MAP_FAILED)
+		task->base = map_pages(FAR, task->count);
+	if (task->base == MAP_FAILED)
+		_exit(2);
+	task->span = task->count;
 }
 
 static int wait_for(const char *path, int flags)
@@ -291,20 +334,22 @@ static const uint64_t *sample_of(uint32_t page, uint32_t version, uint32_t *word
 }
 
 /* A page that was never touched is filled, whether it is read or written: zswap is to see what the content says. */
-static void touch(uint64_t *address, uint32_t access)
+static void touch(const struct task *task, uint32_t access)
 {
-	uint32_t page = access >> 1, version = versions[page], write = access & 1, word;
+	struct page *page = &pages[pages[access >> 1].backing];
+	uint64_t *address = (uint64_t *)(task->base + (uint64_t)pages[access >> 1].offset * PAGE);
+	uint32_t write = access & 1, word;
 	const uint64_t *sample;
 
-	if (version == UNTOUCHED || write) {
-		version = version == UNTOUCHED ? write : version + 1;
-		versions[page] = version;
-		memcpy(address, sample_of(page, version, &word), PAGE);
+	if (page->version == UNTOUCHED || write) {
+		page->version = page->version == UNTOUCHED ? write : page->version + 1;
+		page->source = page - pages;
+		memcpy(address, sample_of(page->source, page->version, &word), PAGE);
 		return;
 	}
-	sample = sample_of(page, version, &word);
+	sample = sample_of(page->source, page->version, &word);
 	if (((volatile uint64_t *)address)[word] != sample[word])
-		shared->wrong = page + 1;
+		shared->wrong = (access >> 1) + 1;
 }
 
 /* src/swaplab/vm/contents.py: checksums */
@@ -335,34 +380,120 @@ static void await_event(int event)
 		_exit(1);
 }
 
-static void make_turn(const struct workload *self, uint64_t *pages)
+static void make_accesses_of(const struct task *self)
 {
 	for (uint32_t i = shared->begin; i < shared->end; i++) {
-		uint32_t access = shared->buffer[i];
-
-		touch(pages + (uint64_t)((access >> 1) - self->first) * WORDS, access);
+		touch(self, shared->buffer[i]);
 		shared->done = i + 1;
 	}
 }
 
-static void check_pages(const struct workload *self, const uint64_t *pages)
+static void check_pages(const struct task *self)
 {
 	shared->sum = 0;
 	for (uint32_t i = 0; i < self->count; i++) {
-		if (versions[self->first + i] != UNTOUCHED)
-			shared->sum += checksum(pages + (uint64_t)i * WORDS, self->first + i);
+		const struct page *page = &pages[self->first + i];
+
+		if (page->version != UNTOUCHED)
+			shared->sum += checksum((uint64_t *)(self->base + (uint64_t)page->offset * PAGE), self->first + i);
 		shared->done = i + 1;
 	}
 }
 
-static void __attribute__((noreturn)) serve_workload(const struct workload *self, uint64_t *pages)
+static int change_range(uint8_t *address, size_t bytes, int file, off_t offset)
+{
+	const int protection = PROT_READ | PROT_WRITE;
+
+	if (shared->turn.what == DISCARD)
+		return madvise(address, bytes, MADV_DONTNEED);
+	if (munmap(address, bytes))
+		return -1;
+	if (shared->turn.what == SHARE)
+		return mmap(address, bytes, protection, MAP_SHARED | MAP_FIXED, file, offset) == MAP_FAILED;
+	return map_pages(address, bytes / PAGE) == MAP_FAILED;
+}
+
+/* Unmaps, discards or maps a range, each part of it that is contiguous: after a fork some of it may be elsewhere. */
+static void change_mappings(const struct task *self, const struct task *object)
+{
+	const struct operation *turn = &shared->turn;
+	uint32_t done = 0, length;
+
+	for (; done < turn->pages; done += length) {
+		const struct page *page = &pages[turn->page + done];
+		off_t offset = object ? (off_t)(turn->other + done - object->first) * PAGE : 0;
+
+		for (length = 1; done + length < turn->pages && page[length].offset == page->offset + length;)
+			length++;
+		if (change_range(self->base + (uint64_t)page->offset * PAGE, (size_t)length * PAGE, object ? object->file : -1,
+				 offset))
+			_exit(3);
+	}
+}
+
+static struct task *owner_of(uint32_t page)
+{
+	int low = 0, high = nr_tasks - 1;
+
+	while (low < high) {
+		int middle = (low + high + 1) / 2;
+
+		if (tasks[middle].first <= page)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return &tasks[low];
+}
+
+/* A fork that has the runner as its parent, and the files in common, so that their table is not copied and charged. */
+static pid_t fork_beside(void)
+{
+	return syscall(SYS_clone, CLONE_PARENT | CLONE_FILES | CLONE_FS | SIGCHLD, NULL, NULL, NULL, 0);
+}
+
+static void serve(struct task *self) __attribute__((noreturn));
+
+static void fork_child(void)
+{
+	struct task *child = owner_of(shared->turn.page), *parent = child->parent;
+	pid_t pid = fork_beside();
+
+	if (pid < 0)
+		_exit(4);
+	if (pid) {
+		shared->child = pid;
+		return;
+	}
+	/* Its stack is no longer locked, nor its own. What it does not inherit is behind what it does. */
+	if (mlock((char *)STACK_PAGE - PAGE, 2 * PAGE))
+		_exit(1);
+	if (map_pages(parent->base + parent->span * PAGE, child->count) == MAP_FAILED)
+		_exit(5);
+	signal_event(child->ready);
+	serve(child);
+}
+
+static void serve(struct task *self)
 {
 	for (;;) {
 		await_event(self->go);
-		if (shared->checking)
-			check_pages(self, pages);
-		else
-			make_turn(self, pages);
+		switch (shared->turn.what) {
+		case ACCESS:
+			make_accesses_of(self);
+			break;
+		case CHECK:
+			check_pages(self);
+			break;
+		case FORK:
+			fork_child();
+			break;
+		case SHARE:
+			change_mappings(self, owner_of(shared->turn.other));
+			break;
+		default:
+			change_mappings(self, NULL);
+		}
 		signal_event(self->ready);
 	}
 }
@@ -377,7 +508,7 @@ static void __attribute__((noinline)) run_child(void)
 		_exit(1);
 }
 
-static void __attribute__((noreturn)) serve_flusher(const struct workload *self)
+static void __attribute__((noreturn)) serve_flusher(const struct task *self)
 {
 	for (;;) {
 		await_event(self->go);
@@ -397,9 +528,9 @@ static void join(pid_t pid, const char *cgroup)
 }
 
 /* Lets a process do its turn: 0 if it died instead. While it works, whoever listens hears how far it is. */
-static int wait_ready(struct workload *workload)
+static int wait_ready(struct task *task)
 {
-	struct pollfd polled[] = {{workload->ready, POLLIN, 0}, {workload->pidfd, POLLIN, 0}};
+	struct pollfd polled[] = {{task->ready, POLLIN, 0}, {task->pidfd, POLLIN, 0}};
 	int found;
 
 	while ((found = poll(polled, 2, 1000)) <= 0) {
@@ -408,73 +539,197 @@ static int wait_ready(struct workload *workload)
 		report_progress();
 	}
 	if (polled[0].revents & POLLIN) {
-		await_event(workload->ready);
+		await_event(task->ready);
 		return 1;
 	}
 	return 0;
 }
 
-static int give_turn(struct workload *workload)
+static int give_turn(struct task *task)
 {
-	signal_event(workload->go);
-	return wait_ready(workload);
+	signal_event(task->go);
+	return wait_ready(task);
 }
 
-static void bury(struct workload *workload)
+static void bury(struct task *task)
 {
 	int status;
 
-	if (waitpid(workload->pid, &status, 0) != workload->pid)
+	if (waitpid(task->pid, &status, 0) != task->pid)
 		fail("waitpid: %s", strerror(errno));
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-		fail("a workload's process ended with status %d", status);
-	close(workload->pidfd);
-	workload->pid = 0;
+		fail("a task's process ended with status %d", status);
+	close(task->pidfd);
+	task->pid = 0;
+	task->is_gone = 1;
 }
 
-static void start(struct workload *workload, const char *cgroup, int is_flusher)
+/* The kernel kills a process that runs out of memory. */
+static void report_killed(struct task *task)
 {
-	workload->go = eventfd(0, EFD_CLOEXEC);
-	workload->ready = eventfd(0, EFD_CLOEXEC);
-	workload->pid = fork();
-	if (workload->pid < 0)
-		fail("fork: %s", strerror(errno));
-	if (!workload->pid) {
-		uint64_t *pages = NULL;
+	bury(task);
+	fprintf(out, "{\"killed\": %d, \"access\": %llu", (int)(task - tasks),
+		(unsigned long long)(position + shared->done - shared->begin));
+	end_line();
+}
 
-		/* The kernel's choice of whom to kill is between the workloads. */
+static void prepare(struct task *task)
+{
+	task->go = eventfd(0, EFD_CLOEXEC);
+	task->ready = eventfd(0, EFD_CLOEXEC);
+	if (task->ready < 0)
+		fail("eventfd: %s", strerror(errno));
+}
+
+/* Waits until a process serves its task, and moves it where it belongs. */
+static void welcome(struct task *task)
+{
+	task->pidfd = syscall(SYS_pidfd_open, task->pid, 0);
+	if (task->pidfd < 0)
+		fail("pidfd_open: %s", strerror(errno));
+	if (!wait_ready(task))
+		fail("a task's process does not start");
+	join(task->pid, task->cgroup);
+}
+
+static void start(struct task *task)
+{
+	int is_flusher = task == &flusher;
+	pid_t pid = fork(); /* tasks are shared: only the parent writes there */
+
+	if (pid < 0)
+		fail("fork: %s", strerror(errno));
+	if (!pid) {
+		/* The kernel's choice of whom to kill is between the tasks. */
 		if (mlockall(MCL_CURRENT) || (!is_flusher && write_file("/proc/self/oom_score_adj", "0")))
 			_exit(1);
-		if (workload->count && (pages = map_workload((size_t)workload->count * PAGE)) == MAP_FAILED)
-			_exit(2);
-		signal_event(workload->ready);
+		if (task->count)
+			map_task(task);
+		signal_event(task->ready);
 		if (is_flusher)
-			serve_flusher(workload);
-		serve_workload(workload, pages);
+			serve_flusher(task);
+		serve(task);
 	}
-	workload->pidfd = syscall(SYS_pidfd_open, workload->pid, 0);
-	if (workload->pidfd < 0)
-		fail("pidfd_open: %s", strerror(errno));
-	if (!wait_ready(workload))
-		fail("a workload's process does not start");
-	join(workload->pid, cgroup);
+	task->pid = pid;
+	welcome(task);
 }
 
-static struct workload *find_workload(const char *number)
+static int is_there(struct task *task)
+{
+	if (!task->pid && !task->is_gone)
+		start(task);
+	return task->pid != 0;
+}
+
+static struct task *find_task(const char *number)
 {
 	int i = atoi(number);
 
-	if (i < 0 || i >= nr_workloads)
-		fail("no workload %s", number);
-	return &workloads[i];
+	if (i < 0 || i >= nr_tasks)
+		fail("no task %s", number);
+	return &tasks[i];
 }
 
-static void kill_workload(struct workload *workload)
+static void kill_task(struct task *task)
 {
-	if (!workload->pid)
+	if (task->pid) {
+		kill(task->pid, SIGKILL);
+		bury(task);
+	}
+	task->is_gone = 1;
+}
+
+static void move_task(struct task *task, const char *cgroup)
+{
+	free(task->cgroup);
+	task->cgroup = strdup(cgroup);
+	if (task->pid)
+		join(task->pid, cgroup);
+}
+
+/* Operations -------------------------------------------------------------------------------------------------------- */
+
+static void forget(uint32_t first, uint32_t count, int is_unmapped)
+{
+	for (uint32_t i = first; i < first + count; i++) {
+		pages[i].version = UNTOUCHED;
+		if (is_unmapped)
+			pages[i].backing = i;
+	}
+}
+
+/* The first range that a child inherits is when it is forked. What is unmapped in its parent is so in it. */
+static void inherit(struct task *child, struct task *parent)
+{
+	const struct operation *turn = &shared->turn;
+
+	if (!child->pid && !child->is_gone && is_there(parent)) {
+		child->parent = parent;
+		child->base = parent->base;
+		child->span = parent->span + child->count;
+		for (uint32_t i = 0; i < child->count; i++)
+			pages[child->first + i].offset = parent->span + i;
+		if (!give_turn(parent)) {
+			report_killed(parent);
+			return;
+		}
+		child->pid = shared->child;
+		welcome(child);
+	}
+	if (child->parent != parent)
 		return;
-	kill(workload->pid, SIGKILL);
-	bury(workload);
+	for (uint32_t i = 0; i < turn->pages; i++) {
+		struct page *page = &pages[turn->page + i];
+
+		*page = pages[turn->other + i];
+		if (page->backing == turn->other + i)
+			page->backing = turn->page + i;
+	}
+}
+
+static void map_shared_memory(uint32_t first, uint32_t count, uint32_t backing)
+{
+	forget(first, count, 1);
+	for (uint32_t i = 0; i < count; i++)
+		pages[first + i].backing = backing + i;
+}
+
+static void remove_pages(const struct task *object, uint32_t first, uint32_t count)
+{
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	if (fallocate(object->file, punch, (off_t)(first - object->first) * PAGE, (off_t)count * PAGE))
+		fail("fallocate: %s", strerror(errno));
+	forget(first, count, 0);
+}
+
+static void forget_private(uint32_t first, uint32_t count)
+{
+	for (uint32_t i = first; i < first + count; i++)
+		if (pages[i].backing == i)
+			pages[i].version = UNTOUCHED;
+}
+
+static void operate(void)
+{
+	const struct operation *turn = &shared->turn;
+	struct task *task = owner_of(turn->page);
+
+	shared->begin = shared->done = 0;
+	if (turn->what == REMOVE)
+		remove_pages(task, turn->page, turn->pages);
+	else if (turn->what == EXIT)
+		kill_task(task);
+	else if (turn->what == FORK)
+		inherit(task, owner_of(turn->other));
+	else if (is_there(task) && !give_turn(task))
+		report_killed(task);
+	if (turn->what == UNMAP || turn->what == EXIT)
+		forget(turn->page, turn->pages, 1);
+	if (turn->what == DISCARD)
+		forget_private(turn->page, turn->pages);
+	if (turn->what == SHARE)
+		map_shared_memory(turn->page, turn->pages, turn->other);
 }
 
 /* Accesses ---------------------------------------------------------------------------------------------------------- */
@@ -491,30 +746,40 @@ static void fill_buffer(void)
 	shared->begin = shared->end = shared->done = 0;
 }
 
-static struct workload *owner_of(uint32_t page)
+static uint32_t next_word(void)
 {
-	for (int i = 0; i < nr_workloads; i++)
-		if (page - workloads[i].first < workloads[i].count)
-			return &workloads[i];
-	fail("no workload has page %u", page);
+	if (shared->end >= in_buffer)
+		fill_buffer();
+	return shared->buffer[shared->end++];
 }
 
-/* Makes accesses of one workload, at most `most` and up to the next one's turn; returns how many. */
+/* Does the operations that come before the next access. */
+static void make_operations(void)
+{
+	uint32_t word;
+
+	while ((word = next_word()) & OPERATION) {
+		shared->turn = (struct operation){word & ~OPERATION, next_word(), 0, 0};
+		shared->turn.pages = next_word();
+		shared->turn.other = next_word();
+		operate();
+	}
+	shared->end--;
+}
+
+/* Makes accesses of one task, at most `most` and up to the next one's turn; returns how many. */
 static uint32_t take_turn(uint64_t most)
 {
 	uint32_t begin = shared->end, end = begin;
-	struct workload *workload = owner_of(shared->buffer[begin] >> 1);
+	struct task *task = owner_of(shared->buffer[begin] >> 1);
 
-	while (end < in_buffer && end - begin < most && (shared->buffer[end] >> 1) - workload->first < workload->count)
+	while (end < in_buffer && end - begin < most && (shared->buffer[end] >> 1) - task->first < task->count)
 		end++;
+	shared->turn.what = ACCESS;
 	shared->begin = shared->done = begin;
 	shared->end = end;
-	if (workload->pid && !give_turn(workload)) {
-		bury(workload);
-		fprintf(out, "{\"killed\": %d, \"access\": %llu", (int)(workload - workloads),
-			(unsigned long long)(position + shared->done - begin));
-		end_line();
-	}
+	if (is_there(task) && !give_turn(task))
+		report_killed(task);
 	if (shared->wrong)
 		fail("page %u does not hold what was written to it", shared->wrong - 1);
 	shared->begin = shared->done = end;
@@ -529,8 +794,7 @@ static void make_accesses(uint64_t count)
 		uint64_t left = FRESH - position % FRESH;
 		uint32_t made;
 
-		if (shared->end >= in_buffer)
-			fill_buffer();
+		make_operations();
 		made = take_turn(count < left ? count : left);
 		if (made == left)
 			read_file(STATISTICS);
@@ -543,16 +807,36 @@ static void make_accesses(uint64_t count)
 	}
 }
 
+/* What shared memory holds, which nobody need have mapped any longer. */
+static uint64_t checksum_of_memory(const struct task *object)
+{
+	static uint64_t words[WORDS];
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < object->count; i++) {
+		if (pages[object->first + i].version == UNTOUCHED)
+			continue;
+		if (pread(object->file, words, PAGE, (off_t)i * PAGE) != PAGE)
+			fail("reading shared memory: %s", strerror(errno));
+		sum += checksum(words, object->first + i);
+	}
+	return sum;
+}
+
 /* Reads every page back: what the kernel kept is compared by the host, which knows what was written. */
 static void check_contents(void)
 {
-	shared->checking = 1;
-	for (int i = 0; i < nr_workloads; i++) {
-		if (!workloads[i].pid)
-			continue;
+	shared->turn.what = CHECK;
+	for (int i = 0; i < nr_tasks; i++) {
+		struct task *task = &tasks[i];
+
 		shared->begin = shared->done = 0;
-		if (!give_turn(&workloads[i])) {
-			bury(&workloads[i]);
+		if (task->file >= 0) {
+			shared->sum = checksum_of_memory(task);
+		} else if (!task->pid) {
+			continue;
+		} else if (!give_turn(task)) {
+			bury(task);
 			continue;
 		}
 		fprintf(out, "{\"contents\": %d, \"sum\": %llu", i, (unsigned long long)shared->sum);
@@ -634,6 +918,13 @@ static void sample(void)
 
 /* The script -------------------------------------------------------------------------------------------------------- */
 
+static void map_page_table(uint32_t count)
+{
+	pages = map_shared(count * sizeof(*pages));
+	for (uint32_t i = 0; i < count; i++)
+		pages[i] = (struct page){.backing = i, .version = UNTOUCHED};
+}
+
 static void map_contents(void)
 {
 	struct stat status;
@@ -644,20 +935,47 @@ static void map_contents(void)
 	if (stat("/kinds", &status))
 		fail("/kinds: %s", strerror(errno));
 	shared = map_shared(sizeof(*shared));
-	versions = map_shared(status.st_size / sizeof(*kinds) * sizeof(*versions));
-	memset(versions, 0xff, status.st_size / sizeof(*kinds) * sizeof(*versions));
+	map_page_table(status.st_size / sizeof(*kinds));
 	if (mlockall(MCL_CURRENT | MCL_FUTURE))
 		fail("mlockall: %s", strerror(errno));
 }
 
-static void add_workload(char **arguments)
+/* All are known before one starts, so that each process has the files of all. */
+static void make_room_for_tasks(const char *count)
 {
-	struct workload *workload;
+	const struct rlimit files = {FILES, FILES};
 
-	workloads = realloc(workloads, (nr_workloads + 1) * sizeof(*workloads));
-	workload = &workloads[nr_workloads++];
-	*workload = (struct workload){.first = strtoul(arguments[1], NULL, 10), .count = strtoul(arguments[2], NULL, 10)};
-	start(workload, arguments[3], 0);
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		fail("setrlimit: %s", strerror(errno));
+	tasks = map_shared((atoi(count) + 1) * sizeof(*tasks));
+}
+
+static struct task *add_task(char **arguments)
+{
+	struct task *task = &tasks[nr_tasks++];
+
+	*task = (struct task){.first = strtoul(arguments[1], NULL, 10), .count = strtoul(arguments[2], NULL, 10)};
+	task->cgroup = strdup(arguments[3]);
+	task->file = -1;
+	for (uint32_t i = 0; i < task->count; i++)
+		pages[task->first + i].offset = i;
+	return task;
+}
+
+static void add_memory(char **arguments)
+{
+	struct task *task = add_task(arguments);
+
+	task->file = memfd_create("shared", MFD_CLOEXEC);
+	if (task->file < 0 || ftruncate(task->file, (off_t)task->count * PAGE))
+		fail("memfd_create: %s", strerror(errno));
+}
+
+static void start_flusher(const char *cgroup)
+{
+	flusher.cgroup = strdup(cgroup);
+	prepare(&flusher);
+	start(&flusher);
 }
 
 static void add_watched(const char *path)
@@ -720,10 +1038,14 @@ static int obey_setup(char **arguments)
 		open_trace(arguments[1]);
 	else if (!strcmp(command, "swapon"))
 		enable_swap(arguments[1]);
-	else if (!strcmp(command, "workload"))
-		add_workload(arguments);
+	else if (!strcmp(command, "tasks"))
+		make_room_for_tasks(arguments[1]);
+	else if (!strcmp(command, "process"))
+		prepare(add_task(arguments));
+	else if (!strcmp(command, "memory"))
+		add_memory(arguments);
 	else if (!strcmp(command, "flusher"))
-		start(&flusher, arguments[1], 1);
+		start_flusher(arguments[1]);
 	else if (!strcmp(command, "watch"))
 		add_watched(arguments[1]);
 	else if (!strcmp(command, "settle"))
@@ -752,9 +1074,11 @@ static void obey(char **arguments)
 	else if (!strcmp(command, "sleep"))
 		usleep(atoi(arguments[1]));
 	else if (!strcmp(command, "exit"))
-		kill_workload(find_workload(arguments[1]));
-	else if (!strcmp(command, "move") && find_workload(arguments[1])->pid)
-		join(find_workload(arguments[1])->pid, arguments[2]);
+		kill_task(find_task(arguments[1]));
+	else if (!strcmp(command, "move"))
+		move_task(find_task(arguments[1]), arguments[2]);
+	else if (!strcmp(command, "start"))
+		is_there(find_task(arguments[1]));
 	else if (!strcmp(command, "check"))
 		check_contents();
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
 
 from swaplab.errors import UnsupportedError
 from swaplab.scenario.accesses import Accesses
@@ -173,14 +176,23 @@ def _limit(path: str, field: str, value: int | bool | None) -> Command:
 def _processes(scenario: Scenario, accesses: Accesses, homes: Homes) -> Iterator[Command]:
     yield ("contents",)
     yield "flusher", f"{ROOT}/{LEAF}"
-    for workload, first, end in zip(scenario.workloads, accesses.first, accesses.first[1:], strict=False):
-        yield "workload", first, end - first, _home(homes, workload.cgroup)
+    yield "tasks", len(accesses.task_workload)
+    for task, (first, end) in enumerate(pairwise(accesses.task_first.tolist())):
+        if accesses.task_shared[task]:
+            yield "memory", first, end - first
+        else:
+            cgroup = scenario.workloads[accesses.task_workload[task]].cgroup
+            yield "process", first, end - first, _home(homes, cgroup)
+    # Of a recording with many processes few are there at a time.
+    tasks_of = np.bincount(accesses.task_workload)
+    yield from (("start", task) for task in np.flatnonzero(tasks_of[accesses.task_workload] == 1))
 
 
 def _run(scenario: Scenario, accesses: Accesses, homes: Homes) -> Iterator[Command]:
     samples = sample_positions(scenario, accesses.total)
     events = sorted(scenario.events, key=lambda event: event.at)
-    owners = [workload.cgroup for workload in scenario.workloads]
+    processes = np.flatnonzero(~accesses.task_shared).tolist()
+    owners = {task: scenario.workloads[accesses.task_workload[task]].cgroup for task in processes}
     position = 0
     for stop in sorted({event.at for event in events} | set(samples)):
         if stop > position:
@@ -192,14 +204,14 @@ def _run(scenario: Scenario, accesses: Accesses, homes: Homes) -> Iterator[Comma
             yield ("sample",)
 
 
-def _event(event: Event, owners: list[str], homes: Homes) -> Iterator[Command]:
-    """Let an event happen; `owners`, the cgroup of each workload, follow it."""
+def _event(event: Event, owners: dict[int, str], homes: Homes) -> Iterator[Command]:
+    """Let an event happen; `owners`, the cgroup of each process, follow it."""
     path = event.cgroup
     for field, value in event.set.items():
         yield _limit(path, field, value)
     if event.reclaim is not None:
         yield "try", f"{_directory(path)}/memory.reclaim", event.reclaim
-    own = [i for i, owner in enumerate(owners) if owner == path]
+    own = [task for task, owner in owners.items() if owner == path]
     if event.exit:
         yield from (("exit", i) for i in own)
     if event.remove:
