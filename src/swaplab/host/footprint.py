@@ -12,13 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.compress.jit import compiled
 from swaplab.scenario.trace import EventKind, Trace
 
 __all__ = ["Footprint", "footprint"]
 
 NONE: Final = -1
-_FREE, _ANONYMOUS, _SHARED, _PEAK_ANONYMOUS, _PEAK_SHARED = range(5)  # of the counts
 
 
 class Footprint(msgspec.Struct):
@@ -37,46 +35,69 @@ class _Memory:
     """Which page of memory is behind each page of the trace; all streams' pages are numbered through."""
 
     def __init__(self, trace: Trace) -> None:
-        sizes = [stream.pages for stream in trace.info.streams]
-        self.first = np.cumsum([0, *sizes])
+        self.first = np.cumsum([0, *(stream.pages for stream in trace.info.streams)])
         pages = int(self.first[-1])
-        self.frame = np.full(pages, NONE, np.int32)
-        self.users = np.zeros(pages, np.int32)  # of each frame
-        self.free = np.arange(pages, dtype=np.int32)  # frames, from `counts[_FREE]` on
-        self.object = np.full(pages, NONE, np.int32)  # page of shared memory that is mapped there
-        self.counts = np.zeros(5, np.int64)
+        self.now, self.peak = Footprint(0, 0), Footprint(0, 0)
+        self._frame = np.full(pages, NONE, np.int32)
+        self._users = np.zeros(pages, np.int32)  # of each frame
+        self._free = np.arange(pages, dtype=np.int32)  # frames, from `now.anonymous` on
+        self._object = np.full(pages, NONE, np.int32)  # page of shared memory that is mapped there
 
     def touch(self, page: NDArray[np.int64], write: NDArray[np.bool_]) -> None:
-        _touch(page, write, self.frame, self.users, self.free, self.object, self.counts)
+        shared = self._object[page]
+        new = np.unique(shared[shared != NONE])
+        new = new[self._frame[new] == NONE]
+        self._frame[new] = 0
+        self.now.shared += len(new)
+        own = page[write & (shared == NONE)]
+        frame = self._frame[own]
+        self._allocate(np.unique(own[frame == NONE]))
+        others = own[frame != NONE]
+        for copied in dict.fromkeys(others[self._users[self._frame[others]] > 1].tolist()):
+            if self._users[self._frame[copied]] > 1:  # the last who writes keeps it
+                self._users[self._frame[copied]] -= 1
+                self._allocate(np.array([copied]))
+        if self.now.anonymous + self.now.shared > self.peak.anonymous + self.peak.shared:
+            self.peak = Footprint(self.now.anonymous, self.now.shared)
 
     def apply(self, event: np.void) -> None:
         kind, stream = event["event"], int(event["stream"])
-        if kind >= EventKind.FILE_READ:
-            return
         pages = self._range(stream, event["page"], event["pages"])
         if kind == EventKind.EXIT:
-            pages = slice(self.first[stream], self.first[stream + 1])
-        if kind == EventKind.FORK:
-            self._fork(pages, self._range(event["other"], event["other_page"], event["pages"]))
+            self._drop(slice(self.first[stream], self.first[stream + 1]))
+        elif kind == EventKind.FORK:
+            frames = self._frame[self._range(event["other"], event["other_page"], event["pages"])]
+            self._frame[pages] = frames
+            self._users[frames[frames != NONE]] += 1
         elif kind == EventKind.SHARE:
-            start = self.first[event["other"]] + event["other_page"]
-            self.object[pages] = start + np.arange(event["pages"])
+            self._object[pages] = self.first[event["other"]] + event["other_page"] + np.arange(event["pages"])
         elif kind == EventKind.REMOVE:
-            self.counts[_SHARED] -= np.count_nonzero(self.frame[pages] != NONE)
-            self.frame[pages] = NONE
+            self.now.shared -= int(np.count_nonzero(self._frame[pages] != NONE))
+            self._frame[pages] = NONE
         else:
-            _drop(self.frame[pages], self.users, self.free, self.counts)
-            if kind != EventKind.DISCARD:
-                self.object[pages] = NONE
+            self._drop(pages)
+            if kind == EventKind.UNMAP:
+                self._object[pages] = NONE
 
     def _range(self, stream: int, page: int, pages: int) -> slice:
         start = int(self.first[stream]) + int(page)
         return slice(start, start + int(pages))
 
-    def _fork(self, child: slice, parent: slice) -> None:
-        frames = self.frame[parent]
-        self.frame[child] = frames
-        self.users[frames[frames != NONE]] += 1
+    def _allocate(self, page: NDArray[np.int64]) -> None:
+        end = self.now.anonymous + len(page)
+        frames = self._free[self.now.anonymous : end]
+        self._frame[page], self._users[frames] = frames, 1
+        self.now.anonymous = end
+
+    def _drop(self, pages: slice) -> None:
+        """Take pages from a process; of a process, no two are one frame."""
+        frames = self._frame[pages]
+        frames = frames[frames != NONE]
+        self._users[frames] -= 1
+        freed = frames[self._users[frames] == 0]
+        self.now.anonymous -= len(freed)
+        self._free[self.now.anonymous : self.now.anonymous + len(freed)] = freed
+        self._frame[pages] = NONE
 
 
 def footprint(trace: Trace) -> Footprint:
@@ -94,51 +115,4 @@ def footprint(trace: Trace) -> Footprint:
             done = int(event["at"])
             memory.apply(event)
         memory.touch(page[done:], chunk.write[done:])
-    return Footprint(int(memory.counts[_PEAK_ANONYMOUS]), int(memory.counts[_PEAK_SHARED]))
-
-
-@compiled
-def _touch(
-    page: NDArray[np.int64],
-    write: NDArray[np.bool_],
-    frame: NDArray[np.int32],
-    users: NDArray[np.int32],
-    free: NDArray[np.int32],
-    objects: NDArray[np.int32],
-    counts: NDArray[np.int64],
-) -> None:
-    for row in range(len(page)):
-        at = page[row]
-        if objects[at] != NONE:
-            if frame[objects[at]] == NONE:
-                frame[objects[at]] = 0
-                counts[_SHARED] += 1
-        elif write[row]:
-            old = frame[at]
-            if old != NONE and users[old] == 1:
-                continue
-            if old != NONE:
-                users[old] -= 1
-            frame[at] = free[counts[_FREE]]
-            users[frame[at]] = 1
-            counts[_FREE] += 1
-            counts[_ANONYMOUS] += 1
-        if counts[_ANONYMOUS] + counts[_SHARED] > counts[_PEAK_ANONYMOUS] + counts[_PEAK_SHARED]:
-            counts[_PEAK_ANONYMOUS] = counts[_ANONYMOUS]
-            counts[_PEAK_SHARED] = counts[_SHARED]
-
-
-@compiled
-def _drop(
-    frame: NDArray[np.int32], users: NDArray[np.int32], free: NDArray[np.int32], counts: NDArray[np.int64]
-) -> None:
-    for at in range(len(frame)):
-        old = frame[at]
-        if old == NONE:
-            continue
-        frame[at] = NONE
-        users[old] -= 1
-        if users[old] == 0:
-            counts[_FREE] -= 1
-            free[counts[_FREE]] = old
-            counts[_ANONYMOUS] -= 1
+    return memory.peak

@@ -186,23 +186,36 @@ class History:
         process = self._owner.get(source)
         if process is None or len(arguments) < _ARGUMENTS.get(what, 0):
             return  # it has ended, or its recorder was killed while it wrote this
-        self._apply(batch, process, row)
-        if what in (raw.What.EXIT, raw.What.END):
-            self._end(batch, row, source)
-        elif what == raw.What.WAITED:
-            self._end_waited(batch, row, value)
-        elif what == raw.What.FORK:
-            self._fork(batch, row, process, self._sources[source], value)
-        elif what == raw.What.FILE:
+        if what == raw.What.FILE:
             self._numbers[source, value] = self._file(arguments)
-        elif what == raw.What.RESIDENT:
-            process.resident, process.recorded = value, process.pages.written
         elif what == raw.What.FOREIGN:
             self.foreign.append(Foreign(value, raw.text_of(arguments)))
+        elif what == raw.What.WAITED:
+            self._end_waited(batch, row, value)
         elif what in (raw.What.READ, raw.What.WRITE, raw.What.PUNCH, raw.What.UNLINK):
             self._file_event(batch, row, process, what, self._numbers.get((source, value), -1), arguments.tolist())
         elif what != raw.What.EXECUTE:
-            self._map_event(batch, row, source, what, value, arguments.tolist())
+            self._apply(batch, process, row)
+            self._memory_event(batch, row, source, what, value, arguments.tolist())
+
+    def _memory_event(
+        self, batch: _Batch, row: int, source: int, what: raw.What, value: int, arguments: list[int]
+    ) -> None:
+        process = self._owner[source]
+        if what in (raw.What.EXIT, raw.What.END):
+            self._end(batch, row, source)
+        elif what == raw.What.FORK:
+            self._fork(batch, row, process, self._sources[source], value)
+        elif what == raw.What.RESIDENT:
+            process.resident, process.recorded = value, process.pages.written
+        elif what == raw.What.MAP:
+            self._map(batch, row, process, value, arguments[0], self._mapping(source, value, arguments))
+        elif what == raw.What.UNMAP:
+            self._unmap(batch, row, process, value, arguments[0])
+        elif what == raw.What.MOVE:
+            self._move(batch, row, process, value, *arguments)
+        elif what == raw.What.DISCARD:
+            self._discard(batch, row, process, value, arguments[0], removes=bool(arguments[1]))
 
     # Processes -----------------------------------------------------------------------------------------------------
 
@@ -278,19 +291,6 @@ class History:
         batch.add_file_accesses(rows[rest], process.stream, file, page)
 
     # Mappings ------------------------------------------------------------------------------------------------------
-
-    def _map_event(
-        self, batch: _Batch, row: int, source: int, what: raw.What, first: int, arguments: list[int]
-    ) -> None:
-        process, pages = self._owner[source], arguments[0]
-        if what == raw.What.MAP:
-            self._map(batch, row, process, first, pages, self._mapping(source, first, arguments))
-        elif what == raw.What.UNMAP:
-            self._unmap(batch, row, process, first, pages)
-        elif what == raw.What.MOVE:
-            self._move(batch, row, process, first, pages, *arguments[1:])
-        elif what == raw.What.DISCARD:
-            self._discard(batch, row, process, first, pages, removes=bool(arguments[1]))
 
     def _mapping(self, source: int, first: int, arguments: list[int]) -> Mapping:
         _, backing, number, offset = arguments

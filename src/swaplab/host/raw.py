@@ -34,7 +34,7 @@ __all__ = [
 
 PAGE: Final = 4096
 SAMPLE: Final = np.dtype([("data", "u1", (PAGE,)), ("page", "<u8")])
-WORDS_AT_ONCE: Final = 1 << 18  # of all files together; memory holds about 100 bytes for each
+WORDS_AT_ONCE: Final = 1 << 16  # of all files together; memory holds about 100 bytes for each
 WORDS_LEAST: Final = 1 << 11  # of one file; longer than any event
 TICK: Final = 64
 EVENT: Final = 2 << 62

@@ -68,6 +68,7 @@ enum reason { FOLLOWED, ARCHITECTURE, SETUID, UNREADABLE, NO_VALGRIND };
 #define QUIET 1000000 // blocks of the program's code after which the table is forgotten: no page stays unrecorded
 #define TMPFS_MAGIC 0x01021994
 #define RLIMIT_FSIZE 1
+#define MADV_DONTNEED 4
 #define EOPNOTSUPP 95
 #define WNOWAIT 0x01000000
 #define SELF_FD "/proc/self/fd/"
@@ -616,7 +617,12 @@ static SizeT attached(Addr a) { // size of a segment of System V
 }
 
 static void heap_grew(Addr a, SizeT size, ThreadId tid) { put_mapping(a, size, ANONYMOUS, 0, 0); }
-static void heap_shrank(Addr a, SizeT size) { put_range(UNMAP, a, size); }
+
+static void heap_shrank(Addr a, SizeT size) { // valgrind zeroes it, where the kernel would free it
+    Addr first = (a + 4095) & ~4095ul, end = (a + size) & ~4095ul;
+    if (first < end) kernel(__NR_madvise, first, end - first, MADV_DONTNEED, 0, 0, 0);
+    put_range(UNMAP, first, end - first);
+}
 
 static void moved(UWord *args, Addr to) { // mremap: address, size, new size, flags
     put_range(MOVE, args[0], args[1]);
@@ -625,8 +631,8 @@ static void moved(UWord *args, Addr to) { // mremap: address, size, new size, fl
 }
 
 static void advised(Addr a, SizeT size, UWord advice) {
-    enum { DONTNEED = 4, FREE = 8, REMOVE = 9, DONTNEED_LOCKED = 24 };
-    if (advice != DONTNEED && advice != FREE && advice != REMOVE && advice != DONTNEED_LOCKED) return;
+    enum { FREE = 8, REMOVE = 9, DONTNEED_LOCKED = 24 };
+    if (advice != MADV_DONTNEED && advice != FREE && advice != REMOVE && advice != DONTNEED_LOCKED) return;
     put_range(DISCARD, a, size);
     put_argument(advice == REMOVE);
 }
