@@ -129,7 +129,7 @@ class Lab(Replay):
 
 def pages_on(m: Machine, memcg: int, lru: int) -> list[int]:
     """Pages on a list of a cgroup's, from its head on: of entries the oldest first, of folios the youngest."""
-    head = int(m.control.nr_pages) + memcg * LISTS_PER_MEMCG + lru
+    head = int(m.control.nr_folios) + memcg * LISTS_PER_MEMCG + lru
     following = m.folios["next"]
     if lru == LRU_ZSWAP and not m.control.entries_linked:
         entries = np.flatnonzero(np.array(expected_lists(m)) == head)

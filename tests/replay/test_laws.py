@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.replay.lab import Lab, entries_head_of
 from tests.replay.scenarios import seeded_scenario, small_scenario
-from tests.replay.stepping import free_some, make_all, run_checked
+from tests.replay.stepping import check_all, fork_some, free_some, make_all, run_checked, share_some
 from tests.replay.validate import counters, states, validate
 
 from swaplab.replay import Replay, replay
+from swaplab.replay.shmem import shmem_truncate_range
 from swaplab.replay.state import COUNTERS, DIGITS, IN_ZSWAP, RESIDENT, STORES_MAX, Machine
 from swaplab.replay.stats import read_stats
 from swaplab.replay.unmap import exit_mmap, munmap
+from swaplab.scenario.model import Scenario, Workload
 
 # Scenarios in which much happens in few scans: interpreted, a scan takes a thousand times as long.
 SEEDS = (4, 6, 8, 9, 10, 11, 14, 16, 17, 18, 19, 20, 24, 25, 29, 35, 38, 49, 54, 57)
@@ -50,15 +54,48 @@ def test_seeded_scenarios_keep_the_laws_and_reach_every_counter() -> None:
     assert all(machine.values()), machine
 
 
-def test_what_is_freed_at_any_time_is_free_once() -> None:
-    """And when all have exited, so is all memory."""
-    for seed in range(100, 130):
-        random = np.random.default_rng(seed)
-        run = run_checked(seeded_scenario(seed), STEP, lambda run, random=random: free_some(run, random))  # type: ignore[misc]
-        for task in range(len(run.machine.task_memcg)):
-            exit_mmap(run.machine, task)
-        validate(run.machine)
-        assert run.machine.control.free == run.machine.control.totalram
+def with_object(scenario: Scenario) -> Scenario:
+    """The scenario with a last workload that makes next to no accesses: its pages are those of shared memory."""
+    last = Workload(cgroup="", pages=60, accesses=1, content=scenario.workloads[0].content)
+    return msgspec.structs.replace(scenario, workloads=(*scenario.workloads, last))
+
+
+def operate(seed: int) -> tuple[Machine, Counter[str]]:
+    """Run a seed's scenario, in which memory is freed, forked and shared at any time; and what was seen of it."""
+    random = np.random.default_rng(seed)
+    seen: Counter[str] = Counter()
+    choices = (fork_some, fork_some, free_some, free_some, share_some)
+    run = Replay(with_object(seeded_scenario(seed)))
+    m = run.machine
+    m.task_memcg[-1] = -1
+
+    def between(run: Replay) -> None:
+        choices[random.integers(len(choices))](run, random)
+        shared = states(m)[m.control.nr_pages :]
+        owners, shmem = m.rmaps["owners"], m.rmaps["shmem"] != 0
+        seen["resident"] += int(((shared == RESIDENT) & ~shmem & (owners > 2)).sum())
+        seen["in zswap"] += int(((shared == IN_ZSWAP) & ~shmem & (owners > 1)).sum())
+        seen["nobody's"] += int(((shared == RESIDENT) & (owners == 0)).sum())
+        seen["shared memory"] += int(((shared == RESIDENT) & shmem & (owners > 2)).sum())
+        seen["shared memory in zswap"] += int(((shared == IN_ZSWAP) & shmem).sum())
+
+    check_all(run, STEP, between)
+    return m, seen
+
+
+def test_what_is_freed_forked_and_shared_at_any_time_is_free_once() -> None:
+    """And when all have exited, and shared memory is gone, so is all memory but what is being written."""
+    seen: Counter[str] = Counter()
+    for seed in range(100, 140):
+        m, of_run = operate(seed)
+        seen += of_run
+        for task in range(len(m.task_memcg) - 1):
+            exit_mmap(m, task)
+        shmem_truncate_range(m, int(m.task_first[-2]), int(m.task_first[-1]))
+        validate(m)
+        assert m.control.free == m.control.totalram - m.control.shared_folios
+    assert len(seen) == 5
+    assert min(seen.values()) > 50, seen
 
 
 def test_memory_that_was_freed_is_touched_as_if_for_the_first_time() -> None:
@@ -125,6 +162,7 @@ def test_entries_that_are_linked_late_are_in_the_order_of_those_linked_at_once(n
 
 RUN_SEEDS = """
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from swaplab.replay import replay

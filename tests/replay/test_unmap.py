@@ -8,13 +8,13 @@ from tests.replay.validate import validate
 
 from swaplab.replay import Replay
 from swaplab.replay.cgroup import memory_reclaim
-from swaplab.replay.engine import DISCARD, EXIT, UNMAP
 from swaplab.replay.state import IN_ZSWAP, NONE, PTRS_PER_TABLE, RESIDENT
 from swaplab.replay.unmap import madvise_dontneed, munmap
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import SameFilled
 from swaplab.scenario.device import DEVICES
 from swaplab.scenario.model import PAGE_SIZE, Cgroup, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.trace import EventKind
 
 ANON_VMA = 1
 """The page that the task's anon_vma is in."""
@@ -67,7 +67,7 @@ def test_slots_in_a_row_are_freed_past_the_cache_of_freed_slots() -> None:
     run.access(Chunk(np.arange(0, 128, 2, dtype=np.uint32)))
     for _ in range(9):
         memory_reclaim(m, 1, 64)
-    assert (np.diff(m.page_slot) == 1).all()
+    assert (np.diff(m.page_slot[:64]) == 1).all()
     madvise_dontneed(m, 1, 2)
     madvise_dontneed(m, 0, 5)
     assert (m.control.cache_ret, m.memcgs["swap"][1]) == (2, 61), "the second was alone, and so was the first"
@@ -79,8 +79,8 @@ def test_slots_in_a_row_are_freed_past_the_cache_of_freed_slots() -> None:
 def test_a_task_that_has_exited_has_nothing_to_free() -> None:
     lab = Lab()
     lab.touch([1])
-    lab.apply(EXIT, 0, 200)
-    for operation in (UNMAP, DISCARD, EXIT):
+    lab.apply(EventKind.EXIT, 0, 200)
+    for operation in (EventKind.UNMAP, EventKind.DISCARD, EventKind.EXIT):
         lab.apply(operation, 0, 200)
     lab.touch([0])
     assert lab.count("pgfault") == 1

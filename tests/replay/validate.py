@@ -26,6 +26,8 @@ from swaplab.replay.state import (
     LRU_GEN_SHIFT,
     LRU_INACTIVE,
     LRU_ZSWAP,
+    MANY,
+    MAPPED,
     MAX_NR_GENS,
     MEMCG_NR_BINS,
     MEMCG_NR_GENS,
@@ -39,10 +41,13 @@ from swaplab.replay.state import (
     PG_WRITEBACK,
     PRESENT,
     RESIDENT,
+    SHARED,
+    SHMEM,
     SLOT_CACHED,
     SLOT_FREE,
     STATE_MASK,
     WRITES_IN_FLIGHT,
+    YOUNG,
     ZERO_FILLED,
     Machine,
 )
@@ -59,6 +64,7 @@ def validate(m: Machine) -> None:
     """Check every law."""
     validate_limits(m)
     validate_page_tables(m)
+    validate_rmaps(m)
     validate_lists(m)
     validate_generations(m)
     validate_memcg_lru(m)
@@ -95,11 +101,11 @@ def check_no_counter_went_back(before: Counts, after: Counts) -> None:
 
 def states(m: Machine) -> NDArray[np.int64]:
     """Where each page is."""
-    return np.asarray(m.folios["bits"][: m.control.nr_pages] & STATE_MASK, np.int64)
+    return np.asarray(m.folios["bits"][: m.control.nr_folios] & STATE_MASK, np.int64)
 
 
 def has_flag(m: Machine, flag: int) -> Any:
-    return (m.folios["bits"][: m.control.nr_pages] & flag) != 0
+    return (m.folios["bits"][: m.control.nr_folios] & flag) != 0
 
 
 def has_slot(m: Machine) -> Any:
@@ -108,12 +114,12 @@ def has_slot(m: Machine) -> Any:
 
 
 def memcg_of(m: Machine) -> NDArray[np.int64]:
-    return np.asarray(m.folios["memcg"][: m.control.nr_pages], np.int64)
+    return np.asarray(m.folios["memcg"][: m.control.nr_folios], np.int64)
 
 
 def slot_owner_of(m: Machine) -> NDArray[np.int64]:
     """Cgroup charged with each page's slot."""
-    other = m.folios["other_memcg"][: m.control.nr_pages]
+    other = m.folios["other_memcg"][: m.control.nr_folios]
     return np.asarray(np.where(states(m) == RESIDENT, other, memcg_of(m)), np.int64)
 
 
@@ -147,12 +153,67 @@ def validate_page_tables(m: Machine) -> None:
     """Only a resident page is mapped; one that is not mapped is in the swap cache; a task that is gone has nothing."""
     state = states(m)
     present = (m.pte & PRESENT) != 0
+    own = np.arange(len(state)) < m.control.nr_pages
+    own[: m.control.nr_pages] = state[: m.control.nr_pages] < SHARED
     assert (state[present] == RESIDENT).all(), "a page that is not resident is mapped"
-    assert (m.pte[~present] == 0).all(), "an entry that is not present is young or dirty"
-    unmapped = (state == RESIDENT) & ~present
+    assert (m.pte[own & ~present] == 0).all(), "an entry that is not present is young or dirty"
+    unmapped = (state == RESIDENT) & ~present & ~is_shmem(m)
     assert has_flag(m, PG_SWAPCACHE)[unmapped].all(), "a folio is neither mapped nor in the swap cache"
-    assert np.isin(state, (NONE, RESIDENT, *SWAPPED, GONE)).all(), "unknown state"
+    assert np.isin(state, (NONE, RESIDENT, *SWAPPED, GONE, SHARED, SHMEM)).all(), "unknown state"
     assert m.control.settled == m.control.made, "accesses were made that do not show"
+
+
+def is_shmem(m: Machine) -> Any:
+    """Which folios are shared memory."""
+    first = int(m.control.nr_pages)
+    return (states(m) != NONE) & np.concatenate((np.zeros(first, bool), m.rmaps["shmem"] != 0))
+
+
+def sharers(m: Machine) -> dict[int, set[int]]:
+    """Pages that say that they have each shared folio."""
+    state = states(m)
+    owners: dict[int, set[int]] = {
+        folio: set() for folio in range(int(m.control.nr_pages), len(state)) if state[folio] != NONE
+    }
+    for page in np.flatnonzero(state == SHARED).tolist():
+        owners[int(m.folios["zspage"][page])].add(page)
+    for page in np.flatnonzero((state == SHMEM) & (m.pte != 0)).tolist():
+        owners[int(m.folios["zspage"][m.folios["zspage"][page]])].add(page)
+    return owners
+
+
+def ring_of(m: Machine, first: int) -> list[int]:
+    """Pages that are linked with one that shares a folio, links checked both ways."""
+    pages, page = [], first
+    while page not in pages:
+        pages.append(page)
+        after = int(m.folios["next"][page])
+        assert m.folios["prev"][after] == page, f"page {after} does not point back to {page}"
+        page = after
+    assert page == first, "a ring does not close"
+    return pages
+
+
+def validate_rmaps(m: Machine) -> None:
+    """A shared folio knows the pages that have it and those that map it; nobody has a slot without a name."""
+    state, pte = states(m), m.pte
+    first_record, owners, of_objects = int(m.control.nr_pages), sharers(m), is_shmem(m)
+    assert (state[first_record:] < GONE).all(), "the record of a shared folio is a page's"
+    assert (state[int(m.control.fresh_folio) :] == NONE).all(), "a record is used that was not taken"
+    assert m.control.shared_folios == len(owners), "a record is lost"
+    cached = has_flag(m, PG_SWAPCACHE)
+    for folio, pages in owners.items():
+        rmap = m.rmaps[folio - first_record]
+        assert rmap.owners == len(pages), f"folio {folio} has {len(pages)} owners, not {rmap.owners}"
+        assert not pages or set(ring_of(m, int(rmap.first))) == pages, f"folio {folio} has other owners"
+        mapped = [page for page in pages if pte[page]]
+        assert all(pte[page] in (MAPPED, MAPPED | YOUNG) for page in mapped), f"folio {folio}: an odd entry"
+        assert rmap.mapped == len(mapped), f"folio {folio} is mapped {len(mapped)} times, not {rmap.mapped}"
+        assert pte[folio] & MANY
+        assert bool(pte[folio] & PRESENT) == bool(mapped), f"folio {folio} is mapped or not"
+        assert pte[folio] & YOUNG or not any(pte[page] & YOUNG for page in mapped), f"folio {folio} is young"
+        has_copy = state[folio] != RESIDENT or cached[folio] or (of_objects[folio] and len(pages) == len(mapped) + 1)
+        assert has_copy or len(mapped) == len(pages) > 0, f"folio {folio} is nowhere but in memory, and not mapped"
 
 
 class Lists:
@@ -186,8 +247,8 @@ def expected_lists(m: Machine) -> list[int]:
     folio_list = memcg_of(m) * LISTS_PER_MEMCG + lru
     owner = 0 * objcg_of(m) if m.control.zswap_global_lru else objcg_of(m)
     entry_list = owner * LISTS_PER_MEMCG + LRU_ZSWAP
-    lists = np.where(states(m) == RESIDENT, folio_list, np.where(is_entry(m), entry_list, -1 - m.control.nr_pages))
-    return [int(head) for head in lists + m.control.nr_pages]
+    lists = np.where(states(m) == RESIDENT, folio_list, np.where(is_entry(m), entry_list, -1 - m.control.nr_folios))
+    return [int(head) for head in lists + m.control.nr_folios]
 
 
 def numbered_entries(m: Machine) -> dict[int, list[int]]:
@@ -202,25 +263,25 @@ def numbered_entries(m: Machine) -> dict[int, list[int]]:
 
 def generations(m: Machine) -> NDArray[np.int64]:
     """Generation of each resident folio."""
-    bits = m.folios["bits"][: m.control.nr_pages]
+    bits = m.folios["bits"][: m.control.nr_folios]
     return np.asarray(((bits & LRU_GEN_MASK) >> LRU_GEN_SHIFT).astype(np.int64) - 1)
 
 
 def validate_lists(m: Machine) -> None:
     """Every folio and every entry is on exactly the one list that its flags and charge say; lengths are right."""
-    nr_pages = int(m.control.nr_pages)
+    nr_folios = int(m.control.nr_folios)
     lists = Lists(m.folios)
     numbered = {} if m.control.entries_linked else numbered_entries(m)
     found: dict[int, int] = {}
-    for head in range(nr_pages, len(m.folios)):
+    for head in range(nr_folios, len(m.folios)):
         items = lists.walk(head)
-        if (head - nr_pages) % LISTS_PER_MEMCG == LRU_ZSWAP and not m.control.entries_linked:
+        if (head - nr_folios) % LISTS_PER_MEMCG == LRU_ZSWAP and not m.control.entries_linked:
             assert not items, f"list {head} has entries before any is linked"
             items = numbered.get(head, [])
         for page in items:
             assert page not in found, f"page {page} is on lists {found[page]} and {head}"
             found[page] = head
-        memcg, lru = divmod(head - nr_pages, LISTS_PER_MEMCG)
+        memcg, lru = divmod(head - nr_folios, LISTS_PER_MEMCG)
         fields = {LRU_ZSWAP: "entries"} if m.control.lru_gen else FIELDS
         field = fields.get(lru, "")
         if field:
@@ -236,7 +297,7 @@ def are_of_one_memcg(m: Machine, head: int, other: int) -> bool:
     """Whether two heads are of generations of one cgroup: MGLRU promotes a folio where it is, and moves it later."""
     if not m.control.lru_gen:
         return False
-    first, second = (divmod(each - int(m.control.nr_pages), LISTS_PER_MEMCG) for each in (head, other))
+    first, second = (divmod(each - int(m.control.nr_folios), LISTS_PER_MEMCG) for each in (head, other))
     return head >= 0 and first[0] == second[0] and LRU_ZSWAP not in (first[1], second[1])
 
 
@@ -293,9 +354,10 @@ def validate_charges(m: Machine) -> None:
     charged[1:] += MEMCG_PAGES * children[1:]
     assert_equal("usage", m.memcgs["usage"], in_subtree(m, charged))
     mapped = (m.pte & PRESENT) != 0
-    assert_equal("anon", m.memcgs["anon"], count(m, memcg[mapped]))
+    assert_equal("anon", m.memcgs["anon"], count(m, memcg[mapped & ~is_shmem(m)]))
     cached = resident & has_flag(m, PG_SWAPCACHE)
     assert_equal("swapcached", m.memcgs["swapcached"], count(m, memcg[cached]))
+    assert_equal("shmem", m.memcgs["shmem"], count(m, memcg[resident & ~cached & is_shmem(m)]))
 
 
 def validate_swap_charges(m: Machine) -> None:
@@ -309,7 +371,7 @@ def validate_swap_charges(m: Machine) -> None:
 def validate_zswap_charges(m: Machine) -> None:
     """Compressed bytes are those of the entries of each objcg; the root has no objcg of its own."""
     entry = is_entry(m)
-    length = m.folios["length"][: m.control.nr_pages]
+    length = m.folios["length"][: m.control.nr_folios]
     owner = objcg_of(m)[entry]
     own = count(m, owner, length[entry])
     assert_equal("zswap_bytes", m.memcgs["zswap_bytes"], own)
@@ -342,7 +404,7 @@ def freed_zspages(m: Machine) -> Iterable[int]:
 def validate_pool(m: Machine) -> None:
     """Zspages hold exactly the entries that say so, hang on the list of their fullness, and are the pool's pages."""
     entry = states(m) == IN_ZSWAP
-    pages = m.folios[: m.control.nr_pages]
+    pages = m.folios[: m.control.nr_folios]
     inuse = Counter(pages["zspage"][entry].tolist())
     freed = list(freed_zspages(m))
     assert len(freed) == len(set(freed)), "a zspage was freed twice"

@@ -101,7 +101,7 @@ def settle(m: Machine) -> None:
 
 @jit
 def leave_out(m: Machine) -> None:
-    """Pass over the next access, which leaves nothing behind: its task was killed."""
+    """Pass over the next access: its task was killed, or all that it leaves behind is there already."""
     settle(m)
     m.control.made += 1
     m.control.settled = m.control.made

@@ -32,6 +32,7 @@ from swaplab.replay.state import (
     OBJECTS_MAX,
     PTRS_PER_TABLE,
     READAHEAD,
+    RMAP,
     SLOT_FREE,
     SWAP_SLOTS_CACHE_SIZE,
     UNKNOWN,
@@ -95,34 +96,38 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
     order, leaf = tree_of(scenario), leaves(scenario)
     nr_pages = int(accesses.first[-1])
     kind, first, count, lengths = contents
+    home = np.array([order.index(leaf.get(each.cgroup, each.cgroup)) for each in scenario.workloads], np.int32)
     classes = _size_classes()
     memcgs = _memcgs(scenario, order)
-    control = _control(scenario, nr_pages, memcgs, cost)
-    tables = np.concatenate(([0], np.cumsum(-(-np.diff(accesses.first) // PTRS_PER_TABLE)))).astype(np.int64)
-    folios = _linked(FOLIO, nr_pages, LISTS_PER_MEMCG * len(order))
-    folios.length = UNKNOWN
+    control = _control(scenario, accesses, memcgs, cost)
+    tasks = len(accesses.task_workload)
+    each_tables = -(-np.diff(accesses.task_first) // PTRS_PER_TABLE) * ~accesses.task_shared
+    tables = np.concatenate(([0], np.cumsum(each_tables))).astype(np.int64)
+    folios = _linked(FOLIO, 2 * nr_pages, LISTS_PER_MEMCG * len(order))
+    folios.length[:nr_pages] = UNKNOWN
     folios.kind[:nr_pages] = kind
     return Machine(
         folios=folios,
-        pte=np.zeros(nr_pages, np.uint8),
+        pte=np.zeros(2 * nr_pages, np.uint8),
+        rmaps=records(RMAP, nr_pages),
         memcgs=memcgs,
         lru_gens=_lru_gens(len(order), scenario.machine.seed),
         gen_pages=np.zeros(len(order) * MAX_NR_GENS, np.int64),
         filters=np.zeros(max(1, int(tables[-1])), np.uint8),
         first_table=tables,
         table_memcg=np.full(max(1, int(tables[-1])), -1, np.int32),
-        anon_vma_memcg=np.full(len(scenario.workloads), -1, np.int32),
-        mm_is_new=np.ones(len(scenario.workloads), np.uint8),
+        anon_vma_memcg=np.full(tasks, -1, np.int32),
+        mm_is_new=np.ones(tasks, np.uint8),
         zspages=_zspages(nr_pages),
         class_of_length=class_of_length(),
         class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
         **classes,
-        page_slot=np.zeros(nr_pages if control.rotational else 1, np.int32),
+        page_slot=np.zeros(2 * nr_pages if control.rotational else 1, np.int32),
         slot_page=np.full(int(control.nr_slots) + 1 if control.rotational else 1, SLOT_FREE, np.int32),
         cached_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
         returned_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
         returned_memcg=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
-        readahead=_readahead(len(scenario.workloads)),
+        readahead=_readahead(tasks),
         writes_page=np.zeros(WRITES_IN_FLIGHT, np.int32),
         writes_done=np.zeros(WRITES_IN_FLIGHT, np.int64),
         writes_batch=np.zeros(WRITES_IN_FLIGHT, np.int64),
@@ -136,8 +141,9 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         first=first,
         count=count,
         lengths=lengths,
-        task_memcg=np.array([order.index(leaf.get(each.cgroup, each.cgroup)) for each in scenario.workloads], np.int32),
-        task_first=accesses.first,
+        task_killed=np.zeros(tasks, np.uint8),
+        task_memcg=np.where(accesses.task_shared, -1, home[accesses.task_workload]).astype(np.int32),
+        task_first=accesses.task_first,
         control=control,
     )
 
@@ -194,8 +200,8 @@ def _set_limits(memcg: Records, limits: Cgroup) -> None:
     memcg.zswap_max = pages_of(limits.memory_zswap_max)
 
 
-def _readahead(workloads: int) -> Records:
-    array = records(READAHEAD, workloads)
+def _readahead(tasks: int) -> Records:
+    array = records(READAHEAD, tasks)
     array.hits = FIRST_HITS
     return array
 
@@ -243,10 +249,12 @@ def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
     return lengths
 
 
-def _control(scenario: Scenario, nr_pages: int, memcgs: Records, cost: Cost) -> Records:
+def _control(scenario: Scenario, accesses: Accesses, memcgs: Records, cost: Cost) -> Records:
     control = record(CONTROL)
+    nr_pages, tasks = int(accesses.task_first[-1]), len(accesses.task_workload)
     zram = scenario.swap.device == "zram"
-    control.nr_pages, control.nr_memcgs, control.nr_tasks = nr_pages, len(memcgs), len(scenario.workloads)
+    control.nr_pages, control.nr_memcgs, control.nr_tasks = nr_pages, len(memcgs), tasks
+    control.nr_folios, control.fresh_folio = 2 * nr_pages, nr_pages
     control.high_limits = (memcgs.memory_high < NO_LIMIT).any()
     control.swap_limits = (memcgs.swap_max < NO_LIMIT).any()
     control.swappiness = scenario.machine.swappiness

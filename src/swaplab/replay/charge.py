@@ -10,13 +10,14 @@ from swaplab.replay.state import (
     MAX_RECLAIM_RETRIES,
     NONE,
     PTRS_PER_TABLE,
+    SHMEM,
     STATE_MASK,
     SWAP_CLUSTER_MAX,
     Machine,
 )
 from swaplab.replay.stock import MEMCG_CHARGE_BATCH, charge, drain_all_stock
 from swaplab.replay.swap import wait_for_write
-from swaplab.replay.unmap import exit_mmap, is_killed
+from swaplab.replay.unmap import exit_mmap, is_gone
 from swaplab.replay.vmscan import try_to_free_pages
 
 __all__ = [
@@ -42,11 +43,12 @@ def oom_badness(m: Machine, task: int, memcg: int) -> int:
     if not memcg <= m.task_memcg[task] < m.memcgs[memcg].end:
         return 0
     first, end = wide(m.task_first[task]), wide(m.task_first[task + 1])
-    if first == end or is_killed(m, task):
+    if first == end or is_gone(m, task):
         return 0
     points = 1
     for page in range(first, end):
-        if wide(m.folios[page].bits) & STATE_MASK != NONE:
+        state = wide(m.folios[page].bits) & STATE_MASK
+        if state not in (NONE, SHMEM) or (state == SHMEM and m.pte[page]):
             points += 1
     for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):
         points += m.table_memcg[table] >= 0
@@ -68,6 +70,7 @@ def out_of_memory(m: Machine, memcg: int) -> int:
     if victim >= 0:
         m.memcgs[wide(m.task_memcg[victim])].oom_kill += 1
         exit_mmap(m, victim)
+        m.task_killed[victim] = 1
     return victim
 
 
@@ -89,7 +92,7 @@ def reclaim_and_charge(m: Machine, memcg: int, page: int, limited: int) -> bool:
         if not (has_room or drain_all_stock(m, limited) or reclaimed or wait_for_write(m)):
             retries -= 1
             if retries < 0:
-                if out_of_memory(m, limited) < 0 or is_killed(m, task_of(m, page)):
+                if out_of_memory(m, limited) < 0 or is_gone(m, task_of(m, page)):
                     return False
                 retries = MAX_RECLAIM_RETRIES
         limited = charge(m, memcg, 1, 1)
@@ -118,7 +121,7 @@ def reclaim_for_page(m: Machine, page: int) -> bool:
             continue
         retries -= 1
         if retries < 0:
-            if out_of_memory(m, 0) < 0 or is_killed(m, task_of(m, page)):
+            if out_of_memory(m, 0) < 0 or is_gone(m, task_of(m, page)):
                 return False
             retries = MAX_RECLAIM_RETRIES
     return True
@@ -157,17 +160,17 @@ def anon_vma_prepare(m: Machine, task: int) -> None:
 
 
 @jit
-def alloc_pte(m: Machine, task: int, page: int) -> bool:
+def alloc_pte(m: Machine, task: int, page: int, faulting: int) -> bool:
     """Make sure that there is a page table for a page, which the cgroup pays for (mm/memory.c:__pte_alloc, 6.12).
 
-    False when the task that faults on `page` was killed. Differs: only tables of the last level, and the first begins
-    where the task's memory does.
+    False when the task that faults on page `faulting` was killed. Differs: only tables of the last level, and the first
+    begins where the task's memory does.
     """
     table = wide(m.first_table[task]) + (page - wide(m.task_first[task])) // PTRS_PER_TABLE
     if m.table_memcg[table] >= 0:
         return True
     memcg = wide(m.control.current)
-    if not alloc_charged(m, memcg, page):
+    if not alloc_charged(m, memcg, faulting):
         return False
     m.table_memcg[table] = memcg
     return True

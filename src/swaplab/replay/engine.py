@@ -8,24 +8,24 @@ from typing import NamedTuple
 import numpy as np
 
 from swaplab.compress.jit import is_kept
-from swaplab.errors import InputError, UnsupportedError
+from swaplab.errors import InputError
 from swaplab.replay.build import CompressedContents, build, compressed_contents, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
+from swaplab.replay.fork import copy_page_range
 from swaplab.replay.memory import run
 from swaplab.replay.samples import Samples
+from swaplab.replay.shmem import mmap_shared, shmem_truncate_range
 from swaplab.replay.state import CLOCK_MAX
 from swaplab.replay.stats import read_stats
-from swaplab.replay.unmap import exit_mmap, is_killed, madvise_dontneed, munmap
+from swaplab.replay.unmap import exit_mmap, is_gone, madvise_dontneed, munmap
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
 from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
 from swaplab.scenario.result import Result, RunInfo
+from swaplab.scenario.trace import EventKind
 from swaplab.scenario.tree import leaves, parent_of
 
 __all__ = ["Prepared", "Replay", "is_compiled", "prepare", "replay"]
-
-UNMAP, DISCARD, EXIT = 1, 2, 3
-"""What happens to memory: codes of a trace's events."""
 
 Progress = Callable[[int, int], None]
 
@@ -82,13 +82,14 @@ class Replay:
         self._samples = Samples(self._shown, scenario.samples)
 
     def access(self, chunk: Chunk) -> None:
-        """Make some accesses."""
-        if len(chunk.ops):
-            where = f"{self.scenario.source}: workload"
-            raise UnsupportedError(
-                f"{where}: the replay neither frees nor shares memory, as a trace or a pattern does here"
-            )
-        run(self.machine, chunk.accesses)
+        """Make some accesses, and do what happens between them."""
+        begin = 0
+        for at, operation, *where in chunk.ops.tolist():
+            if at > begin:
+                run(self.machine, chunk.accesses[begin:at])
+            self.apply(operation, *where)
+            begin = at
+        run(self.machine, chunk.accesses[begin:])
         self.position += len(chunk.accesses)
         if self.machine.control.clock >= CLOCK_MAX:
             where = f"{self.scenario.source}: swap.device and the costs"
@@ -96,21 +97,31 @@ class Replay:
                 where, "what keeps the clock below 146 years", f"all of that after {self.position} accesses"
             )
 
-    def apply(self, operation: int, page: int, pages: int) -> None:
-        """Let memory of one task go, from `page` on: UNMAP, DISCARD or, with all its pages, EXIT.
+    def apply(self, operation: int, page: int, pages: int, other: int = 0) -> None:
+        """Have memory of a task change, from `page` on.
 
         Nothing changes for a task that was killed.
+
+        Args:
+            operation: an `EventKind` from UNMAP to REMOVE.
+            other: first page of what is forked or mapped.
         """
         m = self.machine
         task = int(np.searchsorted(m.task_first, page, "right")) - 1
-        if is_killed(m, task):
+        if is_gone(m, task):
             return
-        if operation == UNMAP:
+        if operation == EventKind.UNMAP:
             munmap(m, page, page + pages)
-        elif operation == DISCARD:
+        elif operation == EventKind.DISCARD:
             madvise_dontneed(m, page, page + pages)
-        else:
+        elif operation == EventKind.EXIT:
             exit_mmap(m, task)
+        elif operation == EventKind.FORK:
+            copy_page_range(m, page, page + pages, other)
+        elif operation == EventKind.SHARE:
+            mmap_shared(m, page, page + pages, other)
+        else:
+            shmem_truncate_range(m, page, page + pages)
 
     def fire(self, event: Event) -> None:
         """Let an event happen."""

@@ -45,7 +45,7 @@ def link_entries(m: Machine) -> None:
     if m.control.entries_linked:
         return
     chain = -1
-    for page in range(wide(m.control.nr_pages)):
+    for page in range(wide(m.control.fresh_folio)):
         if wide(m.folios[page].bits) & STATE_MASK == IN_ZSWAP:
             m.folios[page].prev = chain
             chain = page

@@ -83,7 +83,7 @@ def list_del(records: Records, item: int) -> None:
 @jit
 def lru_head(m: Machine, memcg: int, lru: int) -> int:
     """Record that heads list `lru` (LRU_INACTIVE, LRU_ACTIVE or LRU_ZSWAP, or a generation) of `memcg`."""
-    return wide(m.control.nr_pages) + memcg * LISTS_PER_MEMCG + lru
+    return wide(m.control.nr_folios) + memcg * LISTS_PER_MEMCG + lru
 
 
 @jit
@@ -101,7 +101,7 @@ def note_later(m: Machine, head: int, page: int) -> None:
 
     A list that is followed ahead of the scan waits for memory at every step. Nothing but a prefetch depends on it.
     """
-    lru = head - wide(m.control.nr_pages)
+    lru = head - wide(m.control.nr_folios)
     turn = wide(m.turns[lru])
     at = lru * LATER + turn
     earlier = m.folios[wide(m.added[at])]

@@ -20,6 +20,7 @@ from swaplab.replay.lists import (
     lru_head,
 )
 from swaplab.replay.memcontrol import task_of
+from swaplab.replay.rmap import folio_of
 from swaplab.replay.state import (
     LRU_GEN_MASK,
     LRU_GEN_SHIFT,
@@ -29,7 +30,6 @@ from swaplab.replay.state import (
     PG_ACTIVE,
     PG_REFERENCED,
     PG_WORKINGSET,
-    PRESENT,
     PTRS_PER_TABLE,
     YOUNG,
     Machine,
@@ -38,7 +38,6 @@ from swaplab.replay.state import (
 __all__ = ["folio_inc_gen", "lru_gen_look_around", "nr_gens", "try_to_inc_max_seq"]
 
 PTES_PER_CACHE_LINE = 8
-USED = PRESENT | YOUNG
 REFS_FLAGS = PG_REFERENCED | PG_WORKINGSET | LRU_REFS
 
 
@@ -107,7 +106,7 @@ def folio_activate(m: Machine, page: int) -> None:
 def is_table_used(m: Machine, page: int, end: int) -> bool:
     """Whether an entry from `page` to `end` is present and was used."""
     while page < end:
-        if wide(m.pte[page]) & USED == USED:
+        if wide(m.pte[page]) & YOUNG:
             return True
         page += 1
     return False
@@ -119,10 +118,12 @@ def walk_pte_range(m: Machine, memcg: int, page: int, end: int) -> bool:
     total, young = end - page, 0
     gen = lru_gen_from_seq(wide(m.lru_gens[memcg].max_seq))
     while page < end:
-        if wide(m.pte[page]) & USED == USED and m.folios[page].memcg == memcg:
-            m.pte[page] = wide(m.pte[page]) & ~YOUNG
-            young += 1
-            folio_update_gen(m, page, gen)
+        if wide(m.pte[page]) & YOUNG:
+            folio = folio_of(m, page)
+            if m.folios[folio].memcg == memcg:
+                m.pte[page] = wide(m.pte[page]) & ~YOUNG
+                young += 1
+                folio_update_gen(m, folio, gen)
         page += 1
     return suitable_to_scan(total, young)
 
@@ -231,7 +232,7 @@ def promote_neighbour(m: Machine, page: int, gen: int) -> None:
 @jit
 def lru_gen_look_around(m: Machine, page: int) -> None:
     """Promote what else was used near a used page, and note the table if it is dense (lru_gen_look_around, 6.12)."""
-    memcg = wide(m.folios[page].memcg)
+    memcg = wide(m.folios[folio_of(m, page)].memcg)
     task = task_of(m, page)
     first = wide(m.task_first[task])
     table = (page - first) // PTRS_PER_TABLE
@@ -242,9 +243,11 @@ def lru_gen_look_around(m: Machine, page: int) -> None:
     gen = lru_gen_from_seq(wide(m.lru_gens[memcg].max_seq))
     young = 1
     for each in range(start, end):
-        if wide(m.pte[each]) & USED == USED and m.folios[each].memcg == memcg:
-            m.pte[each] = wide(m.pte[each]) & ~YOUNG
-            young += 1
-            promote_neighbour(m, each, gen)
+        if wide(m.pte[each]) & YOUNG:
+            folio = folio_of(m, each)
+            if m.folios[folio].memcg == memcg:
+                m.pte[each] = wide(m.pte[each]) & ~YOUNG
+                young += 1
+                promote_neighbour(m, folio, gen)
     if suitable_to_scan(end - start, young):
         update_bloom_filter(m, memcg, wide(m.lru_gens[memcg].max_seq), wide(m.first_table[task]) + table)

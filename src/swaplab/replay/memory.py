@@ -25,24 +25,39 @@ from swaplab.replay.memcontrol import (
     swap_full,
     task_of,
 )
+from swaplab.replay.rmap import (
+    count_mapping,
+    count_unmapping,
+    folio_of,
+    is_swapped,
+    take_home,
+    unlink_owner,
+)
+from swaplab.replay.shmem import shmem_fault, write_to
 from swaplab.replay.state import (
     BLOCK,
     GONE,
     MAX_RECLAIM_RETRIES,
     NONE,
+    PG_SWAPCACHE,
     PRESENT,
     PTE_DIRTY,
     RESIDENT,
+    SHARED,
+    SHMEM,
     STATE_MASK,
+    YOUNG,
     Machine,
 )
 from swaplab.replay.stats import flush_stats_if_due
+from swaplab.replay.stock import page_counter_charge
 from swaplab.replay.swap import complete_writes, folio_free_swap
 from swaplab.replay.swap_state import found_in_swap_cache, swapin_readahead
+from swaplab.replay.unmap import put_folio
 from swaplab.replay.vmscan import balance_pgdat, try_to_free_pages
 from swaplab.replay.zswap import shrink_worker
 
-__all__ = ["run", "run_background", "touch_only"]
+__all__ = ["kswapd_is_needed", "run", "run_background", "touch_only"]
 
 
 # Background tasks -----------------------------------------------------------------------------------------------------
@@ -102,7 +117,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
     memcg = wide(m.control.current)
     spend(m, wide(m.control.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
     task = task_of(m, page)
-    if not alloc_pte(m, task, page):
+    if not alloc_pte(m, task, page, page):
         return False
     anon_vma_prepare(m, task)
     if not alloc_charged(m, memcg, page):
@@ -123,12 +138,12 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
     if wide(folio.bits) & STATE_MASK != RESIDENT:
         current.pgmajfault += 1
         current.fault_ns += spend(m, wide(m.control.fault_major_ns))
-        if unlikely(not swapin_readahead(m, page)):
+        if unlikely(not swapin_readahead(m, page, page)):
             return False
     else:
         current.fault_ns += spend(m, wide(m.control.fault_minor_ns))
         if m.control.page_cluster:
-            found_in_swap_cache(m, page)
+            found_in_swap_cache(m, page, page)
     map_page(m, page, 0)
     # should_try_to_free_swap(); zram is SWP_SYNCHRONOUS_IO, which never keeps the slot.
     if write or m.control.zram or swap_full(m, wide(folio.memcg)):
@@ -136,11 +151,131 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
     return True
 
 
+# Shared folios --------------------------------------------------------------------------------------------------------
+
+
+@jit
+def wp_page_copy(m: Machine, page: int, folio: int) -> bool:
+    """Give a page a folio of its own instead of a shared one (mm/memory.c:wp_page_copy, 6.12).
+
+    False when the faulting task was killed. Reclaim for the new folio may have unmapped the old one.
+    """
+    memcg = wide(m.control.current)
+    anon_vma_prepare(m, task_of(m, page))
+    if not alloc_charged(m, memcg, page):
+        return False
+    if not m.pte[page]:
+        m.control.free += 1
+        page_counter_charge(m, memcg, -1)
+        return True
+    version = wide(m.folios[folio].version)
+    count_unmapping(m, folio, page)
+    unlink_owner(m, folio, page)
+    put_folio(m, folio)
+    record = m.folios[page]
+    record.memcg, record.version = memcg, version
+    record.bits = RESIDENT
+    folio_add_lru(m, page)
+    map_page(m, page, PTE_DIRTY)
+    return True
+
+
+@jit
+def can_reuse_anon_folio(m: Machine, folio: int) -> bool:
+    """Whether nobody else has a shared folio that a page maps (mm/memory.c:wp_can_reuse_anon_folio, 6.12)."""
+    if m.rmaps[folio - wide(m.control.nr_pages)].owners > 1:
+        return False
+    folio_free_swap(m, folio)
+    return not wide(m.folios[folio].bits) & PG_SWAPCACHE
+
+
+@jit
+def do_wp_page(m: Machine, page: int) -> bool:
+    """Make a page writable that maps a shared folio (mm/memory.c:do_wp_page, 6.12); False when its task was killed."""
+    folio = folio_of(m, page)
+    if can_reuse_anon_folio(m, folio):
+        take_home(m, folio, page)
+        return True
+    return wp_page_copy(m, page, folio)
+
+
+@jit
+def do_shared_swap_page(m: Machine, page: int, write: int) -> bool:
+    """`do_swap_page` of a page that names the slot of a shared folio.
+
+    Differs: a folio that only this page has stays write-protected when it is read, even where its slot is freed.
+    """
+    folio = folio_of(m, page)
+    current = m.memcgs[wide(m.control.current)]
+    if is_swapped(m, folio):
+        current.pgmajfault += 1
+        current.fault_ns += spend(m, wide(m.control.fault_major_ns))
+        if not swapin_readahead(m, page, folio):
+            return False
+    else:
+        current.fault_ns += spend(m, wide(m.control.fault_minor_ns))
+        if m.control.page_cluster:
+            found_in_swap_cache(m, page, folio)
+    is_mapped = m.pte[folio] & PRESENT
+    count_mapping(m, folio, page, YOUNG)
+    # should_try_to_free_swap(); Differs: zram gives up what it holds when the first page that names the slot is read.
+    if (write and not is_mapped) or m.control.zram or swap_full(m, wide(m.folios[folio].memcg)):
+        folio_free_swap(m, folio)
+    return True
+
+
+@jit
+def do_shared_page(m: Machine, page: int, write: int) -> bool:
+    """Fault on a page that shares its folio; False when the faulting task was killed (mm/memory.c, 6.12)."""
+    if not m.pte[page]:
+        if not do_shared_swap_page(m, page, write):
+            return False
+    else:
+        spend(m, wide(m.control.fault_minor_ns))
+    while write and wide(m.folios[page].bits) & STATE_MASK == SHARED:
+        if not m.pte[page]:
+            m.memcgs[wide(m.control.current)].pgfault += 1
+            if not do_shared_swap_page(m, page, write):
+                return False
+        if not do_wp_page(m, page):
+            return False
+    return True
+
+
+@jit
+def is_hit(m: Machine, page: int, write: int) -> bool:
+    """Whether an access to a page that shares its folio is no fault, and if so, what it leaves behind."""
+    is_shmem = wide(m.folios[page].bits) & STATE_MASK == SHMEM
+    if not m.pte[page] or (write and not is_shmem):
+        return False
+    folio = folio_of(m, page)
+    m.pte[page] = wide(m.pte[page]) | YOUNG
+    m.pte[folio] = wide(m.pte[folio]) | YOUNG
+    if write:
+        write_to(m, folio)
+    return True
+
+
+# All faults -----------------------------------------------------------------------------------------------------------
+
+
+@jit
+def handle_pte_fault(m: Machine, page: int, write: int, state: int) -> bool:
+    """What a fault comes to by what there is of the page (mm/memory.c:handle_pte_fault, 6.12)."""
+    if state == NONE:
+        return do_anonymous_page(m, page)
+    if unlikely(state == SHARED):
+        return do_shared_page(m, page, write)
+    if unlikely(state == SHMEM):
+        return shmem_fault(m, page, write)
+    return do_swap_page(m, page, write)
+
+
 @jit
 def handle_mm_fault(m: Machine, page: int, write: int) -> None:
-    """One page fault, and what it wakes (mm/memory.c:handle_pte_fault, 6.12)."""
+    """One page fault, and what it wakes (mm/memory.c:handle_mm_fault, 6.12)."""
     state = wide(m.folios[page].bits) & STATE_MASK
-    if unlikely(state == GONE):
+    if unlikely(state >= GONE) and (state == GONE or is_hit(m, page, write)):
         leave_out(m)
         return
     control = m.control
@@ -151,11 +286,14 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     current = m.memcgs[wide(control.current)]
     current.pgfault += 1
     control.in_lru_fault = 1
-    alive = do_anonymous_page(m, page) if state == NONE else do_swap_page(m, page, write)
-    if unlikely(not alive):
+    if unlikely(not handle_pte_fault(m, page, write, state)):
         leave_out(m)
     else:
-        control.made += 1  # here, as reclaim may take the page away again before the fault is over
+        if unlikely(state == SHMEM):
+            is_hit(m, page, write)
+            leave_out(m)
+        else:
+            control.made += 1  # here, as reclaim may take the page away again before the fault is over
         if unlikely(current.over_high):
             handle_over_high(m, wide(control.current))
     control.in_lru_fault = 0

@@ -7,10 +7,13 @@ from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lru_gen_aging import lru_gen_look_around
 from swaplab.replay.memcontrol import swap_full, writeback_enabled
+from swaplab.replay.rmap import free_record, referenced_by, swap_count, unlink_owner, unmap_all
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
     FOLIO_FLAGS,
     IN_ZSWAP,
+    MANY,
+    NONE,
     ON_DISK,
     PAGEVEC_SIZE,
     PG_ACTIVE,
@@ -28,7 +31,7 @@ from swaplab.replay.state import (
     Machine,
 )
 from swaplab.replay.stock import page_counter_charge
-from swaplab.replay.swap import add_to_swap, device_write, folio_free_swap
+from swaplab.replay.swap import add_to_swap, device_write, folio_free_swap, free_slot
 from swaplab.replay.workingset import workingset_eviction
 from swaplab.replay.zswap import zram_store, zswap_store
 
@@ -65,6 +68,9 @@ def unmap(m: Machine, page: int) -> None:
     entry = wide(m.pte[page])
     if not entry & PRESENT:
         return
+    if unlikely(entry & MANY):
+        unmap_all(m, page)
+        return
     if entry & PTE_DIRTY:
         m.folios[page].bits |= PG_DIRTY
     m.pte[page] = 0
@@ -81,6 +87,9 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
     folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
     folio.memcg = owner
     m.memcgs[memcg].swapcached -= 1
+    if unlikely(m.pte[page]) and not swap_count(m, page):
+        free_slot(m, page, owner)
+        free_record(m, page)
 
 
 @jit
@@ -88,6 +97,25 @@ def free_folios(m: Machine, memcg: int, count: int) -> None:
     """Give what was let go of back to cgroup and machine (mm/memcontrol.c:mem_cgroup_uncharge_folios, 6.12)."""
     page_counter_charge(m, memcg, -count)
     m.control.free += count
+
+
+@jit
+def check_shared_references(m: Machine, folio: int) -> int:
+    """`folio_check_references` of a folio that several pages may map: used by two of them, it is activated at once."""
+    rmap = m.rmaps[folio - wide(m.control.nr_pages)]
+    m.pte[folio] = wide(m.pte[folio]) & ~YOUNG
+    referenced, page = 0, wide(rmap.first)
+    for _ in range(wide(rmap.owners)):
+        if referenced_by(m, folio, page):
+            referenced += 1
+            if m.control.lru_gen:
+                lru_gen_look_around(m, page)
+        page = wide(m.folios[page].next)
+    flags = wide(m.folios[folio].bits)
+    m.folios[folio].bits = flags | PG_REFERENCED if referenced else flags & ~PG_REFERENCED
+    if not referenced:
+        return FREED
+    return ACTIVATE if flags & PG_REFERENCED or referenced > 1 else KEEP
 
 
 @jit
@@ -99,6 +127,8 @@ def folio_check_references(m: Machine, page: int) -> int:
     if not entry & YOUNG:
         folio.bits = flags & ~PG_REFERENCED
         return FREED
+    if unlikely(entry & MANY):
+        return check_shared_references(m, page)
     m.pte[page] = entry & ~YOUNG
     if unlikely(m.control.lru_gen):
         lru_gen_look_around(m, page)
@@ -120,6 +150,37 @@ def pageout(m: Machine, page: int) -> int:
 
 
 @inline
+def drop_clean(m: Machine, page: int) -> int:
+    """Free an unmapped folio that its slot still has."""
+    remove_mapping(m, page, ZERO_FILLED if wide(m.folios[page].bits) & ZEROMAP else ON_DISK)
+    return FREED
+
+
+@jit
+def drop_shmem(m: Machine, folio: int) -> None:
+    """Let go of a page of shared memory that nobody ever wrote to (mm/vmscan.c:__remove_mapping, 6.12)."""
+    source = wide(m.rmaps[folio - wide(m.control.nr_pages)].first)
+    unlink_owner(m, folio, source)
+    m.folios[source].bits = NONE
+    free_record(m, folio)
+
+
+@jit
+def shrink_shmem(m: Machine, folio: int) -> int:
+    """Write and free an unused folio of shared memory, or say what to do with it instead (shmem_writepage, 6.12)."""
+    memcg = wide(m.folios[folio].memcg)
+    unmap(m, folio)
+    if not wide(m.folios[folio].bits) & PG_DIRTY:
+        m.memcgs[memcg].shmem -= 1
+        drop_shmem(m, folio)
+        return FREED
+    if not add_to_swap(m, folio):
+        return ACTIVATE
+    m.memcgs[memcg].shmem -= 1
+    return pageout(m, folio)
+
+
+@inline
 def shrink_folio(m: Machine, page: int) -> int:
     """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop, 6.12)."""
     folio = m.folios[page]
@@ -131,13 +192,13 @@ def shrink_folio(m: Machine, page: int) -> int:
     references = folio_check_references(m, page)
     if references != FREED:
         return references
-    if not wide(folio.bits) & PG_SWAPCACHE and not add_to_swap(m, page):
-        return ACTIVATE
+    if not wide(folio.bits) & PG_SWAPCACHE:
+        if unlikely(m.pte[page] & MANY) and m.rmaps[page - wide(m.control.nr_pages)].shmem:
+            return shrink_shmem(m, page)
+        if not add_to_swap(m, page):
+            return ACTIVATE
     unmap(m, page)
-    if wide(folio.bits) & PG_DIRTY:
-        return pageout(m, page)
-    remove_mapping(m, page, ZERO_FILLED if wide(folio.bits) & ZEROMAP else ON_DISK)
-    return FREED
+    return pageout(m, page) if wide(folio.bits) & PG_DIRTY else drop_clean(m, page)
 
 
 @inline

@@ -2,7 +2,9 @@
 
 Every structured array is a record array, so ``folios[p].memcg`` reads the same compiled and interpreted.
 
-- `FOLIO`    one record per page, plus one byte of page-table entry; one per list head
+- `FOLIO`    one record per page, and one per folio that several share, plus one byte of page-table entry each; one per
+             list head
+- `RMAP`     one record per folio that several pages share: who does
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
 - `LRU_GEN`  one record per cgroup: what MGLRU knows of it
 - `ZSPAGE`   one record per zspage, with the size classes beside them
@@ -10,7 +12,7 @@ Every structured array is a record array, so ``folios[p].memcg`` reads the same 
 - `Machine`  all of them together, with the ring of writes in flight
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
-(while an entry exists). List heads are records of `folios` behind the last page: five per cgroup.
+(while an entry exists). List heads are the last records of `folios`: five per cgroup.
 """
 
 from __future__ import annotations
@@ -46,10 +48,14 @@ NO_LIMIT = 1 << 52
 """``max`` in pages: larger than any count, small enough that sums do not overflow."""
 
 # Page-table entry (uint8). An entry is less than PRESENT or it is present: that can be added up without a branch.
-PRESENT, YOUNG, PTE_DIRTY = 4, 2, 1
+PRESENT, YOUNG, PTE_DIRTY = 8, 2, 1
+MAPPED = 4
+"""Of a page that shares its folio: present, though an access to it is looked at as if it was not."""
+MANY = 16
+"""Of the folio that is shared: what it is beside is what any of its pages' entries is."""
 
 # Where a page is: the low three of `bits`.
-NONE, RESIDENT, IN_ZSWAP, ON_DISK, ZERO_FILLED, GONE = 0, 1, 2, 3, 4, 5
+NONE, RESIDENT, IN_ZSWAP, ON_DISK, ZERO_FILLED, GONE, SHARED, SHMEM = 0, 1, 2, 3, 4, 5, 6, 7
 STATE_MASK = 7
 
 # Folio and entry flags: the kernel's names where it has them.
@@ -97,7 +103,8 @@ FOLIO = np.dtype(
         ("memcg", "i2"),  # charged with the folio, or with the slot; cgroups and leaves are fewer than 12,000
         ("bits", "u2"),  # where it is, and flags
         ("kind", "i4"),  # content component, into `first` and `count`
-        ("zspage", "i4"),  # in zswap: that holds the compressed bytes; resident: the folio that a scan meets `LATER`
+        ("zspage", "i4"),  # in zswap: that holds the compressed bytes; resident: the folio that a scan meets `LATER`;
+        # shared: the folio; shmem: the object's page
         ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
         ("version", "u4"),  # write accesses so far, modulo 2**32: `sample_hash` looks at no more
         ("other_memcg", "i2"),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
@@ -109,6 +116,10 @@ FOLIO = np.dtype(
 Numbers of pages, slots, zspages and lists fit an int32: a scenario has 2**26 pages, 2**28 slots and 11,000 cgroups at
 most (`swaplab.scenario.validate`), and the samples of its contents are 2**26 at most.
 """
+
+RMAP = np.dtype([("first", "i4"), ("owners", "i4"), ("mapped", "i4"), ("origin", "i4"), ("shmem", "i4")])
+"""A folio that pages share: one of them, which are linked; how many have it, how many of them map it; which page's
+contents it has; and whether it is an object's. What has it and does not map it names its slot, or is the object's."""
 
 MIN_NR_GENS, MAX_NR_GENS = 2, 4
 LRU_INACTIVE, LRU_ACTIVE = 0, 1
@@ -209,6 +220,7 @@ MEMCG = np.dtype(
         ("zswapped", "i8"),  # and their entries
         ("objcg_bytes", "i8"),  # what the objcg is charged for: compressed bytes and anon_vmas
         ("anon", "i8"),  # mapped folios charged here
+        ("shmem", "i8"),  # folios of shared memory charged here, but for those in the swap cache
         ("swapcached", "i8"),  # folios in the swap cache charged here
         ("inactive", "i8"),  # length of the inactive list
         ("active", "i8"),  # length of the active list
@@ -223,7 +235,7 @@ MEMCG = np.dtype(
         ("flushed_activations", "i8"),  # WORKINGSET_ACTIVATE_ANON likewise
         ("over_high", "i8"),  # pages its tasks charged above memory.high and are yet to reclaim for
         *((name, "i8") for name in COUNTERS),
-        ("unused", "i8", 9),
+        ("unused", "i8", 8),
     ],
     align=True,
 )
@@ -256,6 +268,10 @@ CONTROL = np.dtype(
     [
         # sizes
         ("nr_pages", "i8"),
+        ("nr_folios", "i8"),  # pages, and as many records for folios that pages share
+        ("shared_folios", "i8"),  # of these in use
+        ("free_folio", "i8"),  # stack of those that were freed, linked by `next`, 0 at its end
+        ("fresh_folio", "i8"),  # and that were never used: all from here up
         ("nr_memcgs", "i8"),
         ("nr_tasks", "i8"),
         ("totalram", "i8"),  # pages
@@ -375,8 +391,9 @@ CONTROL = np.dtype(
 class Machine:
     """All state of one replay; what the compiled functions take, by reference (`swaplab.replay.reference`)."""
 
-    folios: Records  # FOLIO[nr_pages + LISTS_PER_MEMCG * nr_memcgs]
-    pte: NDArray[np.uint8]  # [nr_pages]
+    folios: Records  # FOLIO[nr_folios + LISTS_PER_MEMCG * nr_memcgs]
+    pte: NDArray[np.uint8]  # [nr_folios]
+    rmaps: Records  # RMAP[nr_folios - nr_pages]
     memcgs: Records  # MEMCG[nr_memcgs]
     lru_gens: Records  # LRU_GEN[nr_memcgs + MEMCG_NR_GENS * MEMCG_NR_BINS]
     gen_pages: NDArray[np.int64]  # [nr_memcgs * MAX_NR_GENS] folios of each generation
@@ -390,7 +407,7 @@ class Machine:
     class_pages: NDArray[np.int32]  # [classes] pages per zspage
     class_groups: NDArray[np.int32]  # [classes] bit g: the list of fullness group g is not empty
     list_of: NDArray[np.uint16]  # [classes * OBJECTS_MAX] class, objects in use -> head of its list, 0 for none
-    page_slot: NDArray[np.int32]  # [nr_pages] slot of each page on a rotational device
+    page_slot: NDArray[np.int32]  # [nr_folios] slot of each page on a rotational device
     slot_page: NDArray[np.int32]  # [nr_slots + 1] page of each slot of a rotational device, SLOT_FREE or SLOT_CACHED
     cached_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] allocated ahead
     returned_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] freed, yet to be given back
@@ -409,7 +426,8 @@ class Machine:
     first: NDArray[np.int32]  # [components] first sample
     count: NDArray[np.int32]  # [components] samples
     lengths: NDArray[np.int16]  # [samples] compressed bytes, 0 for a zero-filled page
-    task_memcg: NDArray[np.int32]  # [tasks] cgroup the task is in now
+    task_killed: NDArray[np.uint8]  # [tasks] by the OOM killer
+    task_memcg: NDArray[np.int32]  # [tasks] cgroup the task is in now; -1 for shared memory, which is no task
     task_first: NDArray[np.int64]  # [tasks + 1] first page of each task
     control: Records  # CONTROL scalar record
 

@@ -10,9 +10,11 @@ from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import lru_add_tail, lru_del, next_batch
 from swaplab.replay.memcontrol import charge_slot, count_slot, payer, slot_owner, spend
+from swaplab.replay.rmap import swap_count
 from swaplab.replay.state import (
     CLOCK_MAX,
     ISOLATED,
+    MANY,
     PG_ACTIVE,
     PG_DIRTY,
     PG_RECLAIM,
@@ -74,11 +76,18 @@ def add_to_swap(m: Machine, page: int) -> bool:
 
 
 @jit
+def is_slot_named(m: Machine, page: int) -> bool:
+    """Whether a page table entry names the slot of a folio that is in memory (mm/swapfile.c:folio_swapped, 6.12)."""
+    entry = wide(m.pte[page])
+    return swap_count(m, page) > 0 if unlikely(entry & MANY) else not entry & PRESENT
+
+
+@jit
 def folio_free_swap(m: Machine, page: int) -> bool:
-    """Drop the slot of a mapped folio, which so becomes the only copy (mm/swapfile.c:folio_free_swap, 6.12)."""
+    """Drop a slot that no page table needs: the folio is the only copy then (mm/swapfile.c:folio_free_swap, 6.12)."""
     folio = m.folios[page]
     flags = wide(folio.bits)
-    if not flags & PG_SWAPCACHE or flags & PG_WRITEBACK or not m.pte[page] & PRESENT:
+    if not flags & PG_SWAPCACHE or flags & PG_WRITEBACK or is_slot_named(m, page):
         return False
     free_slot(m, page, wide(folio.other_memcg))
     folio.bits = flags & ~(PG_SWAPCACHE | ZEROMAP) | PG_DIRTY

@@ -7,9 +7,9 @@ from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import folio_add_lru
 from swaplab.replay.memcontrol import is_online, task_of
+from swaplab.replay.rmap import folio_of, is_swapped
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
-    GONE,
     IN_ZSWAP,
     ON_DISK,
     PG_DIRTY,
@@ -26,7 +26,7 @@ from swaplab.replay.swap import device_read
 from swaplab.replay.workingset import workingset_refault
 from swaplab.replay.zswap import zram_load, zswap_load
 
-__all__ = ["found_in_swap_cache", "swapin_readahead"]
+__all__ = ["found_in_swap_cache", "swapin_cluster", "swapin_readahead"]
 
 SWAP_RA_ORDER_CEILING = 5
 SWAP_RA_HITS_MAX = 63  # what vm_area_struct.swap_readahead_info has bits for
@@ -51,7 +51,7 @@ def fill_folio(m: Machine, page: int, state: int, memcg: int, wait: bool) -> int
 
 
 @inline
-def read_swap_cache(m: Machine, page: int, target: int) -> bool:
+def read_swap_cache(m: Machine, page: int, target: int, wait: bool) -> bool:
     """Read a page into a new folio in the swap cache (mm/swap_state.c:__read_swap_cache_async, swap_read_folio, 6.12).
 
     False when the task that faults on `target` was killed. Reclaim for the folio may have brought the page in by
@@ -63,11 +63,11 @@ def read_swap_cache(m: Machine, page: int, target: int) -> bool:
     if unlikely(not alloc_charged(m, memcg, target)):
         return False
     state = wide(folio.bits) & STATE_MASK
-    if unlikely(state in (RESIDENT, GONE)):
+    if unlikely(not IN_ZSWAP <= state <= ZERO_FILLED):
         m.control.free += 1
         page_counter_charge(m, memcg, -1)
         return True
-    dirty = fill_folio(m, page, state, memcg, page == target)
+    dirty = fill_folio(m, page, state, memcg, wait)
     workingset_refault(m, page, memcg)
     folio.memcg = memcg
     folio.other_memcg = owner
@@ -75,13 +75,6 @@ def read_swap_cache(m: Machine, page: int, target: int) -> bool:
     m.memcgs[memcg].swapcached += 1
     folio_add_lru(m, page)
     return True
-
-
-@jit
-def is_swapped(m: Machine, page: int) -> bool:
-    """Whether a slot is all that there is of the page."""
-    state = wide(m.folios[page].bits) & STATE_MASK
-    return state in (IN_ZSWAP, ON_DISK, ZERO_FILLED)
 
 
 @jit
@@ -100,10 +93,10 @@ def window(previous: int, position: int, hits: int, max_pages: int, last_window:
 
 
 @jit
-def cluster_of(m: Machine, page: int) -> tuple[int, int]:
-    """First and end of the slots to read around the page's (mm/swap_state.c:swap_cluster_readahead, 6.12)."""
+def cluster_of(m: Machine, folio: int) -> tuple[int, int]:
+    """First and end of the slots to read around the folio's (mm/swap_state.c:swap_cluster_readahead, 6.12)."""
     control = m.control
-    slot = wide(m.page_slot[page])
+    slot = wide(m.page_slot[folio])
     hits = wide(control.ra_hits)
     control.ra_hits = 0
     pages = window(wide(control.ra_offset), slot, hits, 1 << wide(control.page_cluster), wide(control.ra_pages))
@@ -143,40 +136,58 @@ def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
 
 
 @jit
-def read_ahead(m: Machine, page: int) -> bool:
-    """Swap in what may be needed next, the page itself in its turn; False when the faulting task was killed."""
+def read_ahead(m: Machine, page: int, folio: int, first: int, end: int) -> bool:
+    """Swap in what may be needed next, the page itself in its turn; False when the faulting task was killed.
+
+    `first` and `end` are slots of a rotational device, else pages.
+    """
     rotational = m.control.rotational
-    first, end = cluster_of(m, page) if rotational else neighbours_of(m, page)
     for each in range(first, end):
-        neighbour = wide(m.slot_page[each]) if rotational else each
+        neighbour = wide(m.slot_page[each]) if rotational else folio_of(m, each)
         if neighbour < 0 or not is_swapped(m, neighbour):
             continue
-        if not read_swap_cache(m, neighbour, page):
+        if not read_swap_cache(m, neighbour, page, neighbour == folio):
             return False
-        if neighbour != page and wide(m.folios[neighbour].bits) & PG_SWAPCACHE:
+        if neighbour != folio and wide(m.folios[neighbour].bits) & PG_SWAPCACHE:
             m.folios[neighbour].bits |= PG_READAHEAD
     return True
 
 
 @inline
-def swapin_readahead(m: Machine, page: int) -> bool:
-    """Swap in a page, and what may be needed next (mm/swap_state.c:swapin_readahead, 6.12).
+def swapin_readahead(m: Machine, page: int, folio: int) -> bool:
+    """Swap in the folio of a page, and what may be needed next (mm/swap_state.c:swapin_readahead, 6.12).
 
     False when the faulting task was killed. Differs: does not sleep for what is read ahead.
     """
     if unlikely(m.control.page_cluster) and not m.control.zram:
-        if not read_ahead(m, page):
+        first, end = cluster_of(m, folio) if m.control.rotational else neighbours_of(m, page)
+        if not read_ahead(m, page, folio, first, end):
             return False
-        if not is_swapped(m, page):
+        if not is_swapped(m, folio):
             return True
-    return read_swap_cache(m, page, page)
+    return read_swap_cache(m, folio, page, True)
 
 
 @jit
-def found_in_swap_cache(m: Machine, page: int) -> None:
+def swapin_cluster(m: Machine, page: int, folio: int) -> bool:
+    """Swap in a folio, and what is near its slot (mm/swap_state.c:swap_cluster_readahead, 6.12).
+
+    False when the task that faults on `page` was killed.
+    """
+    if m.control.page_cluster and m.control.rotational:
+        first, end = cluster_of(m, folio)
+        if not read_ahead(m, page, folio, first, end):
+            return False
+        if not is_swapped(m, folio):
+            return True
+    return read_swap_cache(m, folio, page, True)
+
+
+@jit
+def found_in_swap_cache(m: Machine, page: int, folio: int) -> None:
     """Note that a fault found its folio there already (mm/swap_state.c:swap_cache_get_folio, 6.12)."""
-    ahead = wide(m.folios[page].bits) & PG_READAHEAD
-    m.folios[page].bits = wide(m.folios[page].bits) & ~PG_READAHEAD
+    ahead = wide(m.folios[folio].bits) & PG_READAHEAD
+    m.folios[folio].bits = wide(m.folios[folio].bits) & ~PG_READAHEAD
     if m.control.rotational:
         m.control.ra_hits += ahead != 0
         return

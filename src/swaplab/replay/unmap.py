@@ -8,52 +8,59 @@ from __future__ import annotations
 
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import entry, jit, wide
-from swaplab.replay.lists import lru_del
-from swaplab.replay.memcontrol import obj_cgroup_charge, task_of
+from swaplab.replay.lists import lru_add, lru_del
+from swaplab.replay.memcontrol import obj_cgroup_charge, swap_full, task_of
+from swaplab.replay.rmap import (
+    count_unmapping,
+    folio_of,
+    free_record,
+    is_swapped,
+    may_orphan,
+    share,
+    unlink_owner,
+)
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
     GONE,
     IN_ZSWAP,
     NONE,
-    ON_DISK,
+    PG_ACTIVE,
+    PG_REFERENCED,
     PG_SWAPCACHE,
     PG_WRITEBACK,
     PRESENT,
     PTRS_PER_TABLE,
     RESIDENT,
+    SHARED,
+    SHMEM,
     STATE_MASK,
+    UNKNOWN,
     UNMAPPED,
-    ZERO_FILLED,
+    YOUNG,
     Machine,
 )
 from swaplab.replay.stock import page_counter_charge
-from swaplab.replay.swap import free_slot, lru_add_drain, wait_for_write
+from swaplab.replay.swap import folio_free_swap, free_slot, lru_add_drain, wait_for_write
 from swaplab.replay.swap_slots import SWAPFILE_CLUSTER, free_slot_directly
+from swaplab.replay.workingset import workingset_age_nonresident
 from swaplab.replay.zswap import zram_free, zswap_entry_free
 
-__all__ = ["exit_mmap", "is_killed", "madvise_dontneed", "munmap"]
+__all__ = ["exit_mmap", "is_gone", "madvise_dontneed", "munmap", "put_folio", "unmap_page_range"]
 
 
 # Page table entries ---------------------------------------------------------------------------------------------------
 
 
 @jit
-def zap_present_pte(m: Machine, page: int) -> None:
-    """Free a folio and its place in swap (mm/memory.c:zap_present_folio_ptes, mm/swap.c:folios_put_refs, 6.12)."""
-    folio = m.folios[page]
-    memcg = wide(folio.memcg)
+def free_folio(m: Machine, page: int) -> None:
+    """Free a folio that nobody maps and that has no slot (mm/swap.c:folios_put_refs, 6.12)."""
     lru_del(m, page)
-    if m.pte[page] & PRESENT:
-        m.memcgs[memcg].anon -= 1
-    if wide(folio.bits) & PG_SWAPCACHE:
-        m.memcgs[memcg].swapcached -= 1
-        free_slot(m, page, wide(folio.other_memcg))
-    page_counter_charge(m, memcg, -1)
+    page_counter_charge(m, wide(m.folios[page].memcg), -1)
     m.control.free += 1
 
 
 @jit
-def zap_swap_pte(m: Machine, page: int, directly: bool) -> None:
+def free_swapped(m: Machine, page: int, directly: bool) -> None:
     """Free a slot and what is in it (mm/swapfile.c:free_swap_and_cache_nr, mm/zswap.c:zswap_invalidate, 6.12)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
@@ -69,21 +76,103 @@ def zap_swap_pte(m: Machine, page: int, directly: bool) -> None:
 
 
 @jit
+def put_folio(m: Machine, folio: int) -> None:
+    """Free a shared folio that one page less has, and its slot, unless others need them (mm/swap.c:folio_put, 6.12).
+
+    What is being written stays in the swap cache, until reclaim finds it there: mm/swap_state.c:free_swap_cache.
+    """
+    rmap = m.rmaps[folio - wide(m.control.nr_pages)]
+    if rmap.mapped:
+        return
+    if is_swapped(m, folio):
+        if not rmap.owners:
+            free_swapped(m, folio, False)
+            free_record(m, folio)
+        return
+    folio_free_swap(m, folio)
+    if not rmap.owners and not wide(m.folios[folio].bits) & PG_SWAPCACHE:
+        free_folio(m, folio)
+        free_record(m, folio)
+
+
+@jit
+def zap_own(m: Machine, page: int, directly: bool) -> None:
+    """Free what a page has that no other page does."""
+    folio = m.folios[page]
+    if is_swapped(m, page):
+        free_swapped(m, page, directly)
+    elif wide(folio.bits) & STATE_MASK == RESIDENT:
+        if m.pte[page] & PRESENT:
+            m.memcgs[wide(folio.memcg)].anon -= 1
+        if wide(folio.bits) & PG_SWAPCACHE:
+            m.memcgs[wide(folio.memcg)].swapcached -= 1
+            free_slot(m, page, wide(folio.other_memcg))
+        free_folio(m, page)
+
+
+@jit
+def zap_shared(m: Machine, page: int) -> None:
+    """Have a page let go of a folio that others may have."""
+    folio = folio_of(m, page)
+    names_slot = not m.pte[page]
+    count_unmapping(m, folio, page)
+    unlink_owner(m, folio, page)
+    if names_slot and swap_full(m, wide(m.folios[folio].memcg)):
+        folio_free_swap(m, folio)  # __try_to_reclaim_swap(), TTRS_FULL
+    put_folio(m, folio)
+
+
+@jit
+def mark_accessed(m: Machine, folio: int) -> None:
+    """Note that memory that is no longer mapped had been used (mm/swap.c:folio_mark_accessed, 6.12).
+
+    Differs: MGLRU does not count such uses.
+    """
+    flags = wide(m.folios[folio].bits)
+    if m.control.lru_gen or not flags & PG_REFERENCED:
+        m.folios[folio].bits = flags | (0 if m.control.lru_gen else PG_REFERENCED)
+    elif not flags & PG_ACTIVE:
+        lru_del(m, folio)
+        m.folios[folio].bits = flags & ~PG_REFERENCED | PG_ACTIVE
+        lru_add(m, folio)
+        memcg = wide(m.folios[folio].memcg)
+        m.memcgs[memcg].pgactivate += 1
+        workingset_age_nonresident(m, memcg)
+
+
+@jit
+def zap_shmem(m: Machine, page: int) -> None:
+    """Unmap a page of shared memory, which stays (mm/memory.c:zap_present_folio_ptes, 6.12)."""
+    if m.pte[page]:
+        folio = folio_of(m, page)
+        if m.pte[page] & YOUNG:
+            mark_accessed(m, folio)
+        count_unmapping(m, folio, page)
+
+
+@jit
 def zap_pte(m: Machine, page: int, left: int, directly: bool) -> None:
     """Free whatever a page has, wherever it is, and leave its record in the state `left` (zap_pte_range, 6.12).
 
-    Differs: waits for a write in flight, where the kernel leaves the folio to its end.
+    Differs: waits for a write in flight if as many folios as there are pages are nobody's already.
     """
     folio = m.folios[page]
-    while wide(folio.bits) & PG_WRITEBACK:
-        wait_for_write(m)
-    state = wide(folio.bits) & STATE_MASK
-    if state == RESIDENT:
-        zap_present_pte(m, page)
-    elif state in (IN_ZSWAP, ON_DISK, ZERO_FILLED):
-        zap_swap_pte(m, page, directly)
+    if unlikely(wide(folio.bits) & STATE_MASK == SHMEM):
+        zap_shmem(m, page)
+        if left != NONE:
+            folio.bits = left
+        return
+    while wide(folio.bits) & PG_WRITEBACK and wide(folio.bits) & STATE_MASK == RESIDENT:
+        if may_orphan(m):
+            share(m, page)
+        else:
+            wait_for_write(m)
+    if wide(folio.bits) & STATE_MASK == SHARED:
+        zap_shared(m, page)
+    else:
+        zap_own(m, page, directly)
     m.pte[page] = 0
-    folio.bits = left
+    folio.bits, folio.version, folio.length = left, 0, UNKNOWN
 
 
 @jit
@@ -95,9 +184,7 @@ def swap_pte_batch(m: Machine, page: int, end: int) -> int:
     slot = wide(m.page_slot[page])
     end = min(end, page + SWAPFILE_CLUSTER - slot % SWAPFILE_CLUSTER)
     count = 0
-    while page + count < end and m.page_slot[page + count] == slot + count:
-        if wide(m.folios[page + count].bits) & STATE_MASK not in (IN_ZSWAP, ON_DISK, ZERO_FILLED):
-            break
+    while page + count < end and is_swapped(m, page + count) and m.page_slot[page + count] == slot + count:
         count += 1
     return count
 
@@ -170,8 +257,8 @@ def unlink_anon_vmas(m: Machine, task: int) -> None:
 
 
 @entry
-def is_killed(m: Machine, task: int) -> bool:
-    """Whether a task with memory is gone."""
+def is_gone(m: Machine, task: int) -> bool:
+    """Whether a task with memory has exited or was killed."""
     return wide(m.folios[wide(m.task_first[task])].bits) & STATE_MASK == GONE
 
 

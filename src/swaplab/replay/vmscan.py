@@ -15,11 +15,13 @@ from swaplab.replay.memcontrol import (
     spend,
     swap_pages_left,
 )
+from swaplab.replay.rmap import referenced_by
 from swaplab.replay.shrink_folio import shrink_folio_list
 from swaplab.replay.state import (
     ISOLATED,
     LRU_ACTIVE,
     LRU_INACTIVE,
+    MANY,
     PG_ACTIVE,
     PG_WORKINGSET,
     SWAP_CLUSTER_MAX,
@@ -100,13 +102,26 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
 
 
 @jit
+def clear_young(m: Machine, page: int) -> None:
+    """Forget that a folio was used (mm/rmap.c:folio_referenced, 6.12, whose answer nobody needs)."""
+    entry = wide(m.pte[page])
+    m.pte[page] = entry & ~YOUNG
+    if unlikely(entry & MANY):
+        rmap = m.rmaps[page - wide(m.control.nr_pages)]
+        owner = wide(rmap.first)
+        for _ in range(wide(rmap.owners)):
+            referenced_by(m, page, owner)
+            owner = wide(m.folios[owner].next)
+
+
+@jit
 def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
     """Deactivate up to 32 of the oldest active folios, used or not (mm/vmscan.c:shrink_active_list, 6.12)."""
     lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_ACTIVE, nr_to_scan)
     for i in range(taken):
         page = wide(m.isolated[i])
-        m.pte[page] = wide(m.pte[page]) & ~YOUNG
+        clear_young(m, page)
         m.folios[page].bits = wide(m.folios[page].bits) & ~PG_ACTIVE | PG_WORKINGSET
     move_folios_to_lru(m, memcg, taken)
     m.memcgs[memcg].pgrefill += taken

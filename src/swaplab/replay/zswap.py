@@ -283,8 +283,9 @@ def next_online(m: Machine) -> int:
 @jit
 def lacks_room(m: Machine, memcg: int) -> int:
     """The limit that the folio for writing back `memcg`'s oldest entry would exceed, or -1."""
-    page = wide(m.folios[entries_head(m, memcg)].next)
-    if page >= m.control.nr_pages or not writeback_enabled(m, memcg):
+    head = entries_head(m, memcg)
+    page = wide(m.folios[head].next)
+    if page == head or not writeback_enabled(m, memcg):
         return -1
     owner = wide(m.folios[page].memcg)
     if has_second_chance(m, page) or not is_online(m, owner):
