@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,6 +139,13 @@ static int closes(char **arguments) { // all descriptors, then writes to the one
     return write(fd, "kept", 4) != 4;
 }
 
+static int limits(char **arguments) { // the size of files, below what is recorded of these pages
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){4096, RLIM_INFINITY});
+    anonymous(10000);
+    for (int i = 0; i < 10000; i++) put(i);
+    return 0;
+}
+
 static int sleeps(char **arguments) {
     anonymous(1);
     put(0);
@@ -155,19 +165,34 @@ static int frees(char **arguments) { // pages 0 to 9; 2 to 4 are unmapped and ma
     return 0;
 }
 
-static int shares(char **arguments) { // pages 0 to 3 of memory that the child has too; how: "anonymous", or a memfd
-    int fd = strcmp(arguments[0], "anonymous") ? memfd_create("pages", 0) : -1;
-    if (fd >= 0 && ftruncate(fd, 4 * PAGE)) return 93;
-    map(4, fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED, fd);
-    put(0), put(1);
+static void map_shared(const char *kind) { // four pages: "anonymous", "memfd", "posix" or "system-v"
+    int fd = -1, id = *kind == 's' ? shmget(IPC_PRIVATE, 4 * PAGE, 0600) : -1;
+    if (*kind == 'm') fd = memfd_create("pages", 0);
+    if (*kind == 'p') fd = shm_open("/swaplab-test-pages", O_RDWR | O_CREAT, 0600), shm_unlink("/swaplab-test-pages");
+    if (fd >= 0 && ftruncate(fd, 4 * PAGE)) exit(93);
+    if (id < 0) map(4, fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED, fd);
+    else if (shmat(id, (void *)region, 0) != region || shmctl(id, IPC_RMID, NULL)) exit(89);
     if (fd >= 0) close(fd);
+}
+
+static int shares(char **arguments) { // pages 0 to 3 of memory that the child has too, of a kind
+    map_shared(arguments[0]);
+    put(0), put(1);
     if (!fork()) {
         put(1), put(2);
         _exit(0);
     }
     wait(NULL);
     get(2);
-    munmap((void *)region, 4 * PAGE);
+    if (*arguments[0] == 's') shmdt((void *)region);
+    else munmap((void *)region, 4 * PAGE);
+    return 0;
+}
+
+static int illegal(char **arguments) { // an instruction that valgrind does not know, after page 0
+    anonymous(1);
+    put(0);
+    __asm__ volatile(".byte 0x62, 0xf1, 0x7d, 0x48, 0xfe, 0xc0"); // vpaddd zmm0, zmm0, zmm0
     return 0;
 }
 
@@ -234,7 +259,8 @@ int main(int count, char **arguments) {
     static const struct { const char *name; int (*run)(char **); } programs[] = {
         {"walk", walk}, {"straddle", straddle}, {"add", add}, {"again", again}, {"spin", spin}, {"threads", threads},
         {"forks", forks}, {"spawns", spawns}, {"files", files}, {"kernel", kernel}, {"fill", fill},
-        {"closes", closes}, {"sleeps", sleeps}, {"frees", frees}, {"shares", shares}, {"moves", moves},
+        {"closes", closes}, {"sleeps", sleeps}, {"frees", frees}, {"shares", shares}, {"illegal", illegal}, {"limits", limits},
+        {"moves", moves},
         {"borrows", borrows}, {"drops", drops}, {"daemonizes", daemonizes}, {"faults", faults},
     };
     for (size_t i = 0; count > 1 && i < sizeof programs / sizeof *programs; i++)

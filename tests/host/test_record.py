@@ -264,7 +264,7 @@ def test_a_page_keeps_its_number_when_it_is_moved_and_what_follows_there_is_new(
     assert len(new) == 1
 
 
-@pytest.mark.parametrize("kind", ["anonymous", "memfd"])
+@pytest.mark.parametrize("kind", ["anonymous", "memfd", "posix", "system-v"])
 def test_shared_memory_is_one_whoever_maps_it(recorded: Record, kind: str) -> None:
     result = recorded("shares", kind, window=0)
     parent, child, shared = Trace.open(result.directory / "trace.parquet").info.streams
@@ -292,6 +292,19 @@ def test_a_child_of_vfork_has_its_parents_memory_until_it_executes(recorded: Rec
 
 def test_an_access_that_faults_is_none(recorded: Record) -> None:
     assert recorded("faults", window=0).walk() == ["w0"]
+
+
+def test_what_the_program_may_write_does_not_limit_the_recording(recorded: Record) -> None:
+    result = recorded("limits")
+    assert result.summary.status == 0
+    assert len(result.walk()) == 10000
+
+
+def test_what_valgrind_cannot_run_is_told_and_the_rest_is_kept(recorded: Record) -> None:
+    result = recorded("illegal")
+    assert result.summary.status == -signal.SIGILL
+    assert result.walk() == ["w0"]
+    assert any("unhandled instruction" in line for line in result.summary.complaints)
 
 
 def test_a_daemon_is_followed_as_long_as_it_lives(recorded: Record) -> None:

@@ -242,7 +242,7 @@ def _run(
         f"--log-fd={log}",
         "--exe=",
     ]
-    own += [f"--window={options.window}", f"--samples={options.sample_pages}"]
+    own += ["--sigill-diagnostics=yes", f"--window={options.window}", f"--samples={options.sample_pages}"]
     variables = {**(os.environ if environment is None else environment), "VALGRIND_LIB": f"/proc/self/fd/{here}"}
     try:
         with start([str(launcher), *own, "--", *command], variables, [here, log]) as program, _signals() as signals:
