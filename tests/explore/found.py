@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from swaplab.explore import Program, ProgramError, Violated, explore
+from tests.explore.observations import findings
+
+from swaplab.explore import Program, ProgramError, explore
 
 __all__ = ["Found", "found"]
 
 
 class Found(NamedTuple):
-    """Kinds of bugs and their sentences, over all executions, and how many executions there were."""
+    """Kinds of bugs and their sentences, over all executions, and how many traces there are."""
 
     kinds: set[str]
     sentences: set[str]
@@ -23,12 +25,14 @@ def found(
     tasks: Mapping[str, Callable[[Any], object]],
     invariants: Mapping[str, Callable[..., bool]] | None = None,
 ) -> Found:
-    """Run them all. Tasks that have nothing in common, which is refused, have one."""
+    """Run them all, each observation and each trace. Tasks that have nothing in common, which is refused, have one."""
+    program = Program("program", setup, tasks, invariants or {})
     try:
-        verdict = explore(Program("program", setup, tasks, invariants or {}))
+        few, verdict = explore(program), explore(program, every_trace=True)
     except ProgramError as error:
         if "no two tasks have touched the same" in str(error):
             return Found(set(), set(), 1)
         raise
-    violations = verdict.violations if isinstance(verdict, Violated) else []
-    return Found({each.kind for each in violations}, {each.sentence for each in violations}, verdict.effort.executions)
+    assert findings(few) == findings(verdict)
+    kinds, sentences = ({each[at] for each in findings(verdict)} for at in (0, 1))
+    return Found(kinds, sentences, verdict.effort.executions)

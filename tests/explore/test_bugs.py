@@ -266,7 +266,7 @@ def test_fewest_preemptions() -> None:
 
 def test_bounded_is_no_proof() -> None:
     tasks: dict[str, Body] = {f"CPU{n}": locked_increment for n in range(3)}
-    verdict = explore(Program("bounded", System, tasks), executions_max=2)
+    verdict = explore(Program("bounded", System, tasks), every_trace=True, executions_max=2)
     assert isinstance(verdict, Bounded)
     assert not verdict.complete
 

@@ -180,7 +180,7 @@ def test_any_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "ALONE", 1)
     bodies = (store("x", "y"), store("y", "x"), store("x", "y"), exchange, exchange_back)
     program = Program("shared", System, {f"CPU{n}": body for n, body in enumerate(bodies)})
-    alone, shared = explore(program), explore(program, processes=2)
+    alone, shared = (explore(program, every_trace=True, processes=processes) for processes in (1, 2))
     assert isinstance(alone, Holds)
     assert shared == alone
     assert len(alone.unsure) == 5

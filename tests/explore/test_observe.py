@@ -78,8 +78,8 @@ def add_to(name: str) -> Callable[[System], None]:
 
 def test_orders_that_nobody_sees_are_one() -> None:
     program = Program("apart", System, {name: add_to(name) for name in "abc"})
-    assert explore(program).effort.executions == 6
-    verdict = explore(program, EveryObservation())
+    assert explore(program, every_trace=True).effort.executions == 6
+    verdict = explore(program)
     assert (verdict.effort.executions, verdict.effort.search) == (1, "every observation")
     assert verdict.complete
 
@@ -99,7 +99,7 @@ def test_same_as_every_trace(program: Program[Any]) -> None:
 def test_an_eighth_of_the_traces() -> None:
     label = "add, list_lru 6.12, lookup tryget, lists at offline"
     program = next(cell.program for cell in matrix() if cell.label == label)
-    few, all_of_them = explore(program, EveryObservation()), explore(program)
+    few, all_of_them = explore(program), explore(program, every_trace=True)
     assert few.complete
     assert all_of_them.complete
     assert few.effort.executions * 8 <= all_of_them.effort.executions
@@ -118,7 +118,7 @@ def test_two_faults_of_a_whole_machine_end() -> None:
     """Every trace of them are more than 28,000."""
     tasks = {"CPU0": fault_of("parent/child"), "CPU1": fault_of("parent")}
     agree = {"all parts of the machine agree": lambda system: system.validate() is None}
-    verdict = explore(Program("two faults", machine, tasks, agree), EveryObservation(), executions_max=100)
+    verdict = explore(Program("two faults", machine, tasks, agree), executions_max=100)
     assert isinstance(verdict, Holds)
     assert verdict.effort.search == "every observation"
 
@@ -138,8 +138,8 @@ def lock_first(system: System) -> None:
 def test_a_data_race_that_nobody_observes() -> None:
     """Whether the lock orders the accesses depends on who took it first, which nobody is told."""
     program = Program("race", System, {"CPU0": lock_last, "CPU1": lock_first})
-    verdict = explore(program, EveryObservation())
-    assert findings(verdict) == findings(explore(program))
+    verdict = explore(program)
+    assert findings(verdict) == findings(explore(program, every_trace=True))
     assert {kind for kind, _ in findings(verdict)} == {"data race"}
     assert "every trace" in verdict.effort.search
 

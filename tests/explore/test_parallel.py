@@ -94,8 +94,8 @@ def test_every_trace_once(tasks: list[list[Operation]], seed: int) -> None:
 def test_the_same_verdict(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     program = matrix()[number].program
     monkeypatch.setattr(parallel, "ALONE", 20)
-    verdict = explore(program)
-    assert explore(program, processes=3) == verdict
+    verdict = explore(program, every_trace=True)
+    assert explore(program, every_trace=True, processes=3) == verdict
     assert verdict.effort.executions > 20
     assert isinstance(verdict, Violated) == (number == 2)
 
@@ -117,5 +117,5 @@ def test_a_program_that_is_at_fault() -> None:
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(3000)
     with pytest.raises(ProgramError, match="is not what it was when the same was done before"):
-        explore(Program("outlives", Pair, {"t0": flip, "t1": flip}), processes=2)
+        explore(Program("outlives", Pair, {"t0": flip, "t1": flip}), every_trace=True, processes=2)
     sys.setrecursionlimit(before)

@@ -62,7 +62,8 @@ def lock(some: Some) -> None:
 
 
 def named(tasks: tuple[Task, ...], **arguments: Any) -> Verdict:
-    return explore(Program("tasks", Some, {f"t{n}": task for n, task in enumerate(tasks)}, **arguments))
+    program = Program("tasks", Some, {f"t{n}": task for n, task in enumerate(tasks)}, **arguments)
+    return explore(program, every_trace=True)
 
 
 def reader(some: Some) -> dict[str, list[int]]:
@@ -165,7 +166,7 @@ def test_the_verdict_does_not_depend_on_the_number_of_processes(name: str, monke
         {f"t{n}": task for n, task in enumerate((*RETRYING[name], write("z"), lambda some: read(some, "zxz")))},
         {"z was seen": lambda some: some.n.value > 3},
     )
-    verdicts = [explore(program, processes=processes) for processes in (1, 2, 3)]
+    verdicts = [explore(program, every_trace=True, processes=processes) for processes in (1, 2, 3)]
     assert isinstance(verdicts[0], Violated)
     assert verdicts[0].effort.executions > 20
     assert verdicts[1:] == verdicts[:1] * 2
@@ -214,9 +215,18 @@ def test_what_breaks_in_a_large_program_is_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(search, "MORE", 20)
     monkeypatch.setattr(parallel, "ALONE", 5)
     program = Program("large", Some, {f"t{n}": increment for n in range(3)}, {"three": lambda some: False})
-    alone, shared = (explore(program, processes=processes) for processes in (1, 2))
+    alone, shared = (explore(program, every_trace=True, processes=processes) for processes in (1, 2))
     assert isinstance(alone, Violated)
     assert alone.limit == "20 executions that broke nothing new"
     assert alone.effort.executions == 21
     assert not alone.violations[0].fewest
     assert shared == alone
+
+
+def test_what_else_breaks_is_known_though_not_every_trace_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MORE", 20)
+    program = Program("large", Some, {f"t{n}": increment for n in range(3)}, {"three": lambda some: False})
+    verdict = explore(program)
+    assert isinstance(verdict, Violated)
+    assert not verdict.limit
+    assert not verdict.violations[0].fewest

@@ -10,7 +10,7 @@ from swaplab.explore import Holds, Verdict, Violated, explore
 from swaplab.races.offline import Cell, matrix
 
 CELLS = {cell.label: cell for cell in matrix()}
-LARGE = ("walk and writeback", "no slot holds", "tryget")
+LARGE = ("walk and writeback", "no slot holds", "feared, lookup tryget")
 
 
 def test_labels_are_unique() -> None:

@@ -62,7 +62,7 @@ def check(
     replay: Annotated[Path | None, Parameter(name="--replay")] = None,
     executions: Annotated[int | None, Parameter(name="--executions")] = None,
     first: Flag = False,
-    every_observation: Flag = False,
+    every_trace: Flag = False,
     output: Output = None,
     jobs: Annotated[int | None, Parameter(alias="-j")] = None,
     json: Flag = False,
@@ -90,9 +90,9 @@ def check(
     first
         Stop at the first thing that breaks a program. Otherwise all that can break is found, each with the fewest
         interruptions that it takes.
-    every_observation
-        Instead of every trace, run about one execution for all that tell the tasks the same and end in the same state.
-        As complete, in a fraction of the executions.
+    every_trace
+        Run every trace. Otherwise, as long as nothing breaks, about one execution is run for all that tell the tasks
+        the same and end in the same state: as complete, in a fraction of the executions.
     output
         Write the schedules of all that breaks.
     jobs
@@ -114,7 +114,7 @@ def check(
         raise InputError("-j", f"1 to {JOBS_MAX}", jobs)
     if executions is not None and executions < 1:
         raise InputError("--executions", "at least 1", executions)
-    how = How(executions, first, every_observation)
+    how = How(executions, first, every_trace)
     _apart(lambda: _check(wanted, only, how, jobs or os.cpu_count() or 1, output, json, all))
 
 

@@ -115,6 +115,7 @@ class OptimalSearch:
     name = EVERY_TRACE
     limit = ""
     has_shortest = True
+    knows_all = False
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -259,6 +260,7 @@ class OptimalSearch:
         With each come the other events after the earlier one that do not depend on it.
         """
         events = explorer.history.events
+        tasks = [event.task for event in events]
         without: dict[int, list[int]] = {}
         for number, event in enumerate(events):
             for first in event.races:
@@ -266,7 +268,7 @@ class OptimalSearch:
                     without[first] = [*explorer.history.without(first)]
                 node = self.nodes[first]
                 others = [each for each in without[first] if each != number]
-                asked = (node.taken.task, event.task, *(events[each].task for each in others))
+                asked = (tasks[first], tasks[number], *[tasks[each] for each in others])
                 if asked in node.asked:
                     continue
                 node.asked.add(asked)

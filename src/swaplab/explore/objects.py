@@ -14,7 +14,7 @@ from swaplab.explore.parts import number_of
 from swaplab.explore.program import Program
 from swaplab.explore.scheduler import Scheduler, Strategy
 from swaplab.explore.task import NOTHING, Task
-from swaplab.explore.values import NEVER_CHANGES, insist_constant, is_fine, told
+from swaplab.explore.values import NEVER_CHANGES, insist_constant, is_bare, is_fine, told
 from swaplab.kernel.sync.bugs import DoubleFree, Refused, UseAfterFree
 from swaplab.kernel.sync.runtime import COMMUTE, FULL, PLAIN, READ, WRITE, Conditional, Mode, Several
 from swaplab.kernel.sync.shared import Key, Made, Part, Shared
@@ -132,6 +132,8 @@ class Objects(Scheduler):
     def _insist_given(self, task: Task, holder: Part | str, *values: object) -> None:
         """Insist that a task gives nothing to others that could change unseen."""
         for value in values:
+            if is_bare(value):
+                continue
             if not is_fine(value):
                 _insist_published(task, holder if isinstance(holder, str) else holder.label, value)
             if type(value) not in NEVER_CHANGES and not isinstance(value, Shared | Part):

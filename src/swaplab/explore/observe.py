@@ -2,7 +2,8 @@
 
 Executions teach what tasks do (`learned`). That is searched for states (`graph`), and where nothing is known yet, the
 next execution is run. docs/internals/explore.md says why nothing is missed. What cannot be told from observations is
-left to a search that runs every trace, and so is a program of which an execution contradicts what others have taught.
+left to a search that runs every trace: data races that no lock keeps from happening, how few interruptions something
+takes that breaks, and a program of which an execution contradicts what others have taught.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from swaplab.explore.learned import ABSENT, Contradiction, Learned, Node, Taken
 from swaplab.explore.protection import unprotected, unsure
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import Task
+from swaplab.explore.verdict import EVERY_OBSERVATION, EVERY_TRACE
 from swaplab.explore.witness import Witness, announced
 
 __all__ = ["EveryObservation"]
 
+BREAKS = "something breaks"
 SAMPLED = 8
 """Of so many executions one is held to what is known from its beginning; and as many at first."""
 
@@ -32,27 +35,35 @@ class _Stopped(Exception):  # noqa: N818
 class EveryObservation:
     """A strategy that runs about one execution for each observation.
 
+    Args:
+        reference: runs every trace where that is needed.
+
     Attributes:
         findings: what breaks.
-        reordered: nothing is known of that.
+        reordered: operations that were run in both orders.
         before: executions that were run before every trace was.
         reason: why that was; nothing if it was not.
+        knows_all: whether nothing breaks but what was found, whatever the reference has left out.
     """
 
     limit = ""
 
-    def __init__(self) -> None:
+    def __init__(self, reference: OptimalSearch | None = None) -> None:
         self.findings = Findings()
-        self.reordered: set[tuple[str, str]] = set()
         self.reason = ""
-        self._reference = OptimalSearch()
+        self.knows_all = False
+        self.reference = reference or OptimalSearch()
         self.before = self._steps = 0
+        self.reordered: set[tuple[str, str]] = set()
         self._hidden: set[tuple[str, str]] = set()
+        self._orders: set[tuple[str, str]] = set()
 
     @property
     def name(self) -> str:
         """What was run."""
-        return f"every trace, as {self.reason}" if self.reason else "every observation"
+        if self.reason == BREAKS:
+            return EVERY_TRACE
+        return f"{EVERY_TRACE}, as {self.reason}" if self.reason else EVERY_OBSERVATION
 
     @property
     def has_shortest(self) -> bool:
@@ -61,16 +72,22 @@ class EveryObservation:
 
     @property
     def executions(self) -> int:
-        """How many were run."""
-        return self.before + self._reference.executions
+        """How many were run that differ: once every trace is, those before are among them."""
+        return self.reference.executions or self.before
 
     @property
     def steps(self) -> int:
         """How many there were in all of them."""
-        return self._steps + self._reference.steps
+        return self.reference.steps or self._steps
 
     def run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
         """Run executions, with `visit` after each, which says whether to go on; return whether it always did."""
+        is_complete = self._run(explorer, visit)
+        both = {(one, other) for one, other in self._orders if one <= other and (other, one) in self._orders}
+        self.reordered = both | self.reference.reordered
+        return is_complete
+
+    def _run(self, explorer: Explorer, visit: Callable[[], bool]) -> bool:
         try:
             self._observe(explorer, visit)
         except Contradiction as error:
@@ -79,15 +96,16 @@ class EveryObservation:
             return False
         else:
             self.reason = self._doubt()
+            self.knows_all = not self.reason
+            if self.findings.shortest:
+                self.reason = self.reason or BREAKS
         if not self.reason:
             explorer.history.ordering.unsure |= unsure(self.learned)
             return True
-        explorer.strategy = self._reference
+        explorer.strategy = self.reference
         explorer.is_repeating = True
-        self._reference.findings = self.findings
-        is_complete = self._reference.run(explorer, visit)
-        self.reordered = self._reference.reordered
-        return is_complete
+        self.reference.findings = self.findings
+        return self.reference.run(explorer, visit)
 
     def _doubt(self) -> str:
         """Say what observations do not tell, if there is anything."""
@@ -110,7 +128,7 @@ class EveryObservation:
         self.learned = Learned()
         self.graph = Graph(self.learned, self.execute)
         self._ran: set[object] = set()
-        explorer.is_repeating = False  # what is learned is compared with every execution
+        explorer.is_repeating = False  # not before an execution was learned from, which is of its own objects
         with explorer.installed():
             self.execute(None)
             clock = -1
@@ -145,11 +163,14 @@ class EveryObservation:
         else:
             raise Contradiction("an execution ends that was expected to go on")
         self._look(explorer)
+        explorer.repeat_sample()
         if not self.visit():
             raise _Stopped
 
     def _look(self, explorer: Explorer) -> None:
-        """Take in what has broken."""
+        """Take in what has broken, and in which order operations came that could come in the other."""
+        events = explorer.history.events
+        self._orders.update((events[first].label, event.label) for event in events for first in event.races)
         if found := explorer.found:
             self.findings.look(explorer.execution(), found)
             shown = [*first_ones(found)]

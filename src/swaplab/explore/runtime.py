@@ -37,7 +37,7 @@ class Explorer(Deferring):
         strategy: who decides who goes on.
 
     Attributes:
-        is_repeating: whether a sample of executions is run twice, to see whether they come to the same.
+        is_repeating: whether a sample of executions is run twice by itself.
         have_met: whether two tasks have touched the same in any execution.
     """
 
@@ -92,7 +92,16 @@ class Explorer(Deferring):
             ProgramError: the program does not do the same again, never ends, or fails.
         """
         self._execute(prefix)
-        if self.is_repeating and self.outside.is_sample and not self.gave_up:
+        if self.is_repeating:
+            self.repeat_sample()
+
+    def repeat_sample(self) -> None:
+        """Run an execution again if it is of a sample, to see whether it comes to the same.
+
+        Raises:
+            ProgramError: it does not.
+        """
+        if self.outside.is_sample and not self.gave_up:
             before = outcome(self.tasks.values(), self.found, self.finished)
             self._execute(len(self.history.events))
             insist_same(self.program.name, before, outcome(self.tasks.values(), self.found, self.finished))

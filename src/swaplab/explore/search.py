@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from swaplab.explore.dpor import OptimalSearch
 from swaplab.explore.found import Findings
+from swaplab.explore.observe import EveryObservation
 from swaplab.explore.parallel import ParallelSearch
 from swaplab.explore.program import Program
 from swaplab.explore.record import record
@@ -43,6 +44,10 @@ class Search(Strategy, Protocol):
         """Whether nothing shorter breaks what it has found to break, as it has run every trace."""
 
     @property
+    def knows_all(self) -> bool:
+        """Whether nothing else breaks, however many traces were left out."""
+
+    @property
     def executions(self) -> int:
         """How many were run, each different from the others."""
 
@@ -58,6 +63,7 @@ def explore(
     program: Program[Any],
     search: Search | None = None,
     *,
+    every_trace: bool = False,
     first: bool = False,
     executions_max: int | None = None,
     processes: int = 1,
@@ -65,24 +71,25 @@ def explore(
 ) -> Verdict:
     """Run every interleaving of a program that matters, and say all that breaks.
 
-    Once something is found to break, the search gives up after `MORE` executions that break nothing new.
+    That is an execution for each observation, as long as nothing breaks; otherwise every trace, for the fewest
+    interruptions that it takes, until `MORE` executions have broken nothing new.
 
     Args:
         program: what to run.
-        search: another way to choose what is run: `EveryObservation`, which is as complete, or one such as
-            `RandomWalk`; then the verdict is no proof, and says so.
+        search: another way to choose what is run, such as `RandomWalk`; then the verdict is no proof, and says so.
+        every_trace: run every trace in any case.
         first: stop at the first thing that breaks.
         executions_max: give up after so many.
-        processes: to share the work, forked once it turns out to be long; one with any of the above. The verdict is the
-            same, whatever their number.
+        processes: to share the work of running every trace, forked once that turns out to be long; one with any of the
+            above. The verdict is the same, whatever their number.
         progress: called with the number of executions so far.
 
     Raises:
         ProgramError: the program is at fault.
     """
-    if search is None:
-        is_shared = processes > 1 and executions_max is None and not first
-        search = ParallelSearch(processes, progress) if is_shared else OptimalSearch()
+    is_shared = processes > 1 and executions_max is None and not first
+    traces = ParallelSearch(processes, progress) if is_shared else OptimalSearch()
+    search = search or (traces if every_trace else EveryObservation(traces))
     found = search.findings.shortest
     limit = search.limit
     broke = last = 0
@@ -97,18 +104,17 @@ def explore(
         elif first and found:
             limit = "the first that was found"
         elif found and search.executions - last >= MORE:
-            limit = f"{MORE:,} executions that broke nothing new"
+            limit = "" if search.knows_all else f"{MORE:,} executions that broke nothing new"
         else:
             return True
         return False
 
     explorer = Explorer(program, search)
-    search.run(explorer, visit)
+    is_all = search.run(explorer, visit) and search.has_shortest
     reordered = sorted(Reordering(*pair) for pair in search.reordered)
     effort = Effort(search.executions, search.steps, reordered, search.name)
     if found:
         by_length = sorted(found.items(), key=lambda item: (item[1], item[0]))
-        is_all = search.has_shortest and not limit
         unsure_of = search.findings.unsure
         violations = [_violation(program, *key, order, is_all and key not in unsure_of) for key, order in by_length]
         return Violated(effort, violations, limit)

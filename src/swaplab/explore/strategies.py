@@ -61,7 +61,7 @@ class _Sample:
         reordered: nothing is known of that.
     """
 
-    has_shortest = False
+    has_shortest = knows_all = False
 
     def __init__(self, limit: str) -> None:
         self.limit = limit

@@ -38,6 +38,7 @@ __all__ = [
     "holds_more",
     "insist_constant",
     "instead_of",
+    "is_bare",
     "is_fine",
     "mutable_in",
     "told",
@@ -75,6 +76,18 @@ INSTEAD: tuple[tuple[type | tuple[type, ...], str], ...] = (
 def instead_of(value: object) -> str:
     """Say what to use instead of something that changes unseen."""
     return next(text for kinds, text in INSTEAD if isinstance(value, kinds))
+
+
+def is_bare(call: object) -> bool:
+    """Tell of a function, or a method of what is watched, whether nothing is bound to it beside."""
+    if type(call) is MethodType and isinstance(call.__self__, Shared | Part):
+        call = call.__func__
+    return (
+        type(call) is FunctionType
+        and call.__closure__ is None
+        and call.__defaults__ is None
+        and call.__kwdefaults__ is None
+    )
 
 
 def is_fine(value: object) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 
 __all__ = [
     "CARRIES_OVER",
+    "EVERY_OBSERVATION",
     "EVERY_TRACE",
     "MAY_MATTER",
     "SMALL_PRINT",
@@ -45,6 +46,7 @@ class Unsure(msgspec.Struct, frozen=True, order=True):
 
 
 EVERY_TRACE = "every trace"
+EVERY_OBSERVATION = "every observation"
 
 
 class Effort(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import msgspec
 
 from swaplab import kernel, races
 from swaplab.errors import InputError
-from swaplab.explore import EveryObservation, Program, ProgramError, Verdict, Violated, explore
+from swaplab.explore import Program, ProgramError, Verdict, Violated, explore
 from swaplab.process import die_with_parent
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
@@ -53,12 +53,12 @@ class How(NamedTuple):
     Attributes:
         executions_max: give a program up after so many; None for all that there are.
         first: stop at the first thing that breaks it.
-        every_observation: run every observation, not every trace.
+        every_trace: run every trace, whatever can be observed.
     """
 
     executions_max: int | None = None
     first: bool = False
-    every_observation: bool = False
+    every_trace: bool = False
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -157,7 +157,7 @@ def judge(
     try:
         verdict = explore(
             case.program,
-            EveryObservation() if how.every_observation else None,
+            every_trace=how.every_trace,
             first=how.first,
             executions_max=how.executions_max,
             processes=processes,

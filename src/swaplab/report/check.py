@@ -121,7 +121,7 @@ def judgement(judged: Judgement, width: int = WIDTH) -> str:
     effort = verdict.effort
     runs = f"{_counted(effort.executions, 'execution')}, {_counted(effort.steps, 'step')}"
     lines = [f"{judged.label}: {outcome(judged)} ({runs})"]
-    if effort.search != EVERY_TRACE:
+    if isinstance(verdict, Holds) or effort.search != EVERY_TRACE:
         lines += [f"Run: {effort.search}."]
     if isinstance(verdict, Violated):
         for each in verdict.violations:
