@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.scenario.pages import PAGE_SIZE, SAMPLES_MAX
+from swaplab.scenario.parquet import refuse_large_pages
 from swaplab.text import to_json
 
 __all__ = ["PROFILE_SAMPLES_MAX", "Profile", "read_profile", "write_profile"]
@@ -179,6 +180,7 @@ def read_profile(path: Path, where: object) -> Profile:
         raise InputError(where, "a content profile", "no such file")
     with _input_errors(where), pq.ParquetFile(path, page_checksum_verification=True) as file:
         metadata = _check(file, where)
+        refuse_large_pages(path, file.metadata)
         weights = _weights(file, where)
         is_zero = np.concatenate([~pages.any(axis=1) for pages in _data(file, where)])
         total = int(weights.sum())

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
+from swaplab.scenario.parquet import refuse_large_pages
 from swaplab.scenario.regular import open_regular
 
 __all__ = ["EVENTS", "LEVELS", "MACHINE", "SCHEMA", "TIMES", "Result", "Row", "RunInfo"]
@@ -213,6 +214,7 @@ class Result:
             info = msgspec.json.decode((schema.metadata or {})[METADATA_KEY], type=RunInfo)
             if not schema.equals(SCHEMA):
                 raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
+            refuse_large_pages(path, pq.read_metadata(path))
             table = pq.read_table(path)
         except (pa.ArrowException, OSError, KeyError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             if isinstance(error, OSError) and error.errno is not None:

@@ -118,7 +118,7 @@ class RawTraceWriter:
             write: ``(n,)``.
             time: ``(n,)`` in nanoseconds, exactly if ``with_time``.
             events: ``(k,)`` of `RAW_EVENTS`, in order; `at` counts the accesses of this call. A child inherits what its
-                parent has touched before the fork; what it shares needs a `SHARE` of its own.
+                parent has touched before the fork; of what they share, other pages need a `SHARE` of its own.
 
         Raises:
             InputError: more than `MAX_PAGES` different pages.
@@ -272,8 +272,9 @@ class _PageSet:
             self.sorted()
 
     def sorted(self) -> NDArray[np.uint64]:
-        self._known = np.unique(np.concatenate([self._known, *self._pending]))
-        self._pending, self._pending_pages = [], 0
+        if self._pending:
+            self._known = np.unique(np.concatenate([self._known, *self._pending]))
+            self._pending, self._pending_pages = [], 0
         return self._known
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
+from swaplab.scenario.parquet import refuse_large_pages
 from swaplab.scenario.regular import open_regular
 from swaplab.scenario.trace.check import Checks
 from swaplab.scenario.trace.layout import (
@@ -104,6 +105,7 @@ class Trace:
             _arrow_errors(self.path),
             pq.ParquetFile(self.path, page_checksum_verification=True, buffer_size=_READ_BYTES) as file,
         ):
+            refuse_large_pages(self.path, file.metadata)
             for batch in column_batches(file, rows, with_time, self.has_events):
                 chunk = _chunk(self.path, accesses + events, batch)
                 checks.check(chunk.stream, chunk.page, chunk.events, accesses + events)
