@@ -105,6 +105,16 @@ def test_an_eighth_of_the_traces() -> None:
     assert few.effort.executions * 8 <= all_of_them.effort.executions
 
 
+@pytest.mark.parametrize("name", ["swapcache-self-wait: at once", "writeback-vs-slot-reuse: validated"])
+def test_what_only_grace_periods_order_carries_over(name: str) -> None:
+    """No execution shows that, so every trace is run."""
+    program = next(each for exhibit in exhibits() for each in exhibit.fixed.values() if each.name == name)
+    verdict = explore(program)
+    assert isinstance(verdict, Holds)
+    assert not verdict.unsure
+    assert "carries over" in verdict.effort.search
+
+
 def fault_of(path: str) -> Callable[[Machine], object]:
     def fault(system: Machine) -> bytes:
         with system.tree:

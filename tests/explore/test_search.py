@@ -224,7 +224,7 @@ def test_what_breaks_in_a_large_program_is_told(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_else_breaks_is_known_though_not_every_trace_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "MORE", 20)
+    monkeypatch.setattr(search, "MORE", 80)  # more than observations, less than traces
     program = Program("large", Some, {f"t{n}": increment for n in range(3)}, {"three": lambda some: False})
     verdict = explore(program)
     assert isinstance(verdict, Violated)

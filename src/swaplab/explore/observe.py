@@ -99,13 +99,21 @@ class EveryObservation:
             self.knows_all = not self.reason
             if self.findings.shortest:
                 self.reason = self.reason or BREAKS
+            self.reason = self.reason or self._disorder(explorer.history.ordering.unsure)
         if not self.reason:
-            explorer.history.ordering.unsure |= unsure(self.learned)
             return True
         explorer.strategy = self.reference
         explorer.is_repeating = True
         self.reference.findings = self.findings
         return self.reference.run(explorer, visit)
+
+    def _disorder(self, seen: set[tuple[str, str]]) -> str:
+        """Add to what executions are not sure of what may be in others; say so if that alone is in doubt."""
+        pairs = unsure(self.learned)
+        if pairs and not seen:
+            return "observations do not tell whether it carries over to Linux's memory order"
+        seen |= pairs
+        return ""
 
     def _doubt(self) -> str:
         """Say what observations do not tell, if there is anything."""
