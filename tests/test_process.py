@@ -22,6 +22,22 @@ child = subprocess.Popen(["sleep", "60"], preexec_fn=with_parent())
 print(child.pid, flush=True)
 sys.stdin.read()
 """
+WORKERS = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from swaplab.process import become_worker, end_on_signals, starting_workers
+if __name__ == "__main__":
+    end_on_signals()
+    with ProcessPoolExecutor(2, get_context(sys.argv[1]), become_worker, (os.getpid(),)) as pool:
+        with starting_workers():
+            futures = [pool.submit(time.sleep, 60) for _ in range(4)]
+        print("started", flush=True)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            os._exit(5)
+"""
 GUARDED = """
 import os, sys
 from pathlib import Path
@@ -134,3 +150,22 @@ def test_signals_reach_what_is_done_apart() -> None:
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=20) != 0
     assert not Path("/proc", child).exists()
+
+
+@pytest.mark.parametrize("context", ["spawn", "fork"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_workers_say_nothing_of_what_ends_the_group(context: str, number: int, tmp_path: Path) -> None:
+    """Sent while they start, when a process of Python's has no handlers yet but for ctrl-C."""
+    (tmp_path / "program.py").write_text(WORKERS)
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, str(tmp_path / "program.py"), context],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 5
+    assert b"Traceback" not in said

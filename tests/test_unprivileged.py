@@ -124,7 +124,7 @@ def test_without_a_place_to_keep_anything_all_is_as_before(directory: Path) -> N
         "one = Program('one', Counter, {'a': add, 'b': add})\n"
     )
     commands = [["trace", "convert", "good.csv", "t.parquet"], ["trace", "info", "t.parquet"], ["check", "race.py"]]
-    for home in ("home", "/nonexistent"):
+    for home in (str(directory / "home"), str(directory / "closed/none")):
         for command, ended in zip(commands, swaplab(commands, directory, HOME=home, XDG_CACHE_HOME=""), strict=True):
             assert ended.status == 0, (command, ended)
         assert list((directory / "home").iterdir()) == []

@@ -34,7 +34,7 @@ __all__ = [
 PREFIX = ".swaplab-"
 STANDARD_OUTPUT = Path("-")
 LINKS_MAX = 40  # as Linux has it
-# What writing fails with, which comes without the name of a file.
+# What reading and writing fail with, which comes without the name of a file.
 NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -151,7 +151,7 @@ def write_whole(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have errors of writing name the file or directory that the user did."""
+    """Have errors of reading and writing name the file or directory that the user did."""
     try:
         yield
     except OSError as error:

@@ -17,15 +17,18 @@ from types import FrameType
 __all__ = [
     "Ended",
     "apart",
+    "become_worker",
     "die_with_parent",
     "end_on_signals",
     "guarded",
     "run",
     "signal_of",
+    "starting_workers",
     "with_parent",
 ]
 
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h, 6.12
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OF_A_TERMINAL = 1.0
 """Seconds after which what has interrupted this process has not come from a terminal, which interrupts its group."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -70,6 +73,25 @@ def die_with_parent(parent: int) -> None:
 def with_parent() -> Callable[[], None]:
     """Return what a child of this process runs first (``preexec_fn``), so that it does not outlive it."""
     return partial(die_with_parent, os.getpid())
+
+
+@contextmanager
+def starting_workers() -> Iterator[None]:
+    """Keep signals from processes that are started inside the block until they `become_worker`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def become_worker(parent: int) -> None:
+    """Have this process end with its parent, and leave to that what is sent to the whole group: it says what it was."""
+    die_with_parent(parent)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def apart(work: Callable[[], int]) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from swaplab.cli import main
+
 PROGRAM = """
 import sys, time
 from importlib.abc import MetaPathFinder
@@ -42,3 +44,24 @@ def test_the_command_line_is_clis(arguments: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, check=False, timeout=60)  # noqa: S603
     assert done.returncode == (2 if arguments in (["nonsense"], ["a.b"]) else 0)
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], 'Unknown command "nonsense"'),
+        (["run", "x.toml", "--nope"], "Unknown option: --nope"),
+        (["trace", "head", "x", "-n", "-1"], 'Invalid value "-1" for -n'),
+        (["run", "x.toml", "--repeat", "nan"], 'Invalid value for --repeat: unable to convert "nan" into int'),
+        (["check", "-j"], "requires an argument"),
+    ],
+)
+def test_a_command_line_that_is_none_is_refused_in_one_line(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["swaplab", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("swaplab: ")
+    assert said in line

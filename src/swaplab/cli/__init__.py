@@ -22,7 +22,8 @@ app = cyclopts.App(
     version=__version__,
     suppress_keyboard_interrupt=False,
     console=console(),
-    error_console=console(stderr=True),
+    exit_on_error=False,
+    print_error=False,
 )
 # By name, so that only the command that runs pays for its imports. What stands here is shown instead of the docstring.
 app.command(

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import CycloptsError, Parameter
 from rich.console import Console
 from rich.progress import Progress
 from rich.segment import Segment
@@ -92,8 +92,10 @@ def conclude(work: Callable[[], object]) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         return _failed(128 + signal.SIGPIPE)
-    except (SwaplabError, OSError) as error:
+    except (SwaplabError, CycloptsError, OSError) as error:
         return _failed(2, f"swaplab: {error}")
+    except MemoryError:
+        return _failed(2, "swaplab: there is not enough memory")
     except KeyboardInterrupt as error:
         return _failed(128 + signal_of(error))
     except SystemExit as end:
@@ -103,7 +105,7 @@ def conclude(work: Callable[[], object]) -> int:
 
 def _failed(status: int, message: str = "") -> int:
     """Say why; standard output may be what failed, and would fail again with what is still to be written."""
-    with suppress(BrokenPipeError):
+    with suppress(OSError):  # nobody may listen
         if message:
             sys.stderr.write(shown_lines(message) + "\n")
             sys.stderr.flush()

@@ -28,7 +28,7 @@ from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import NOTHING, Task
 from swaplab.explore.watchdog import watchdog
-from swaplab.process import die_with_parent
+from swaplab.process import become_worker, starting_workers
 
 __all__ = ["ParallelSearch"]
 
@@ -350,7 +350,8 @@ def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
             mine, its = context.Pipe()
             ours.append(stack.enter_context(mine))
             process = context.Process(target=_begin, args=(explorer, its, [*ours], os.getpid()), daemon=True)
-            process.start()
+            with starting_workers():
+                process.start()
             its.close()
             stack.callback(process.join)
             stack.callback(process.terminate)
@@ -358,7 +359,7 @@ def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
 
 
 def _begin(explorer: Explorer, jobs: Connection, theirs: list[Connection], parent: int) -> None:
-    die_with_parent(parent)
+    become_worker(parent)
     for each in theirs:
         each.close()  # or it would not be told that who gives out the jobs is gone
     with watchdog(explorer.progress, explorer.stop):  # a thread that the other process has left behind

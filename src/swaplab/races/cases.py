@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from hashlib import sha256
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import msgspec
 from swaplab import kernel, races
 from swaplab.errors import InputError
 from swaplab.explore import Program, ProgramError, Verdict, Violated, explore
-from swaplab.process import die_with_parent
+from swaplab.process import become_worker, starting_workers
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
 from swaplab.races.program_file import programs_of, sources_of
@@ -193,7 +193,8 @@ def judge_all(
             step()
     else:
         with _pool(workers) as pool:
-            futures = [pool.submit(_tried, target, index, how) for target, index in wanted]
+            with starting_workers():
+                futures = [pool.submit(_tried, target, index, how) for target, index in wanted]
             for future in futures:
                 future.add_done_callback(lambda _: step())
             found += [_result(future, *which, how) for future, which in zip(futures, wanted, strict=True)]
@@ -204,7 +205,9 @@ def judge_all(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent, (os.getpid(),))
+    with starting_workers():
+        resource_tracker.ensure_running()  # or it would be the one to end on SIGHUP
+    return ProcessPoolExecutor(workers, get_context("spawn"), become_worker, (os.getpid(),))
 
 
 def _tried(
@@ -225,7 +228,9 @@ def _result(future: Future[Judgement | ProgramError], target: str, index: int, h
         pass
     with _pool(1) as pool:
         try:
-            return pool.submit(_tried, target, index, how).result()
+            with starting_workers():
+                future = pool.submit(_tried, target, index, how)
+            return future.result()
         except BrokenProcessPool:
             label = cases(target)[index].label
             return ProgramError(f"{label}: the process that explored it was ended, by the program or from outside")

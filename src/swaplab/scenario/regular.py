@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from swaplab.errors import InputError
+from swaplab.files import naming
 
 __all__ = ["open_regular", "read_regular"]
 
@@ -40,7 +41,7 @@ def read_regular(path: Path, most: int) -> bytes:
         InputError: a pipe, a device, a directory, or larger.
         OSError: the file cannot be read.
     """
-    with open_regular(path, path) as file:
+    with naming(path), open_regular(path, path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise InputError(path, f"a file of at most {most} bytes", "a larger one")

@@ -17,7 +17,7 @@ import msgspec
 import swaplab
 from swaplab.cache import cached_bytes
 from swaplab.errors import SwaplabError
-from swaplab.process import die_with_parent
+from swaplab.process import become_worker, starting_workers
 from swaplab.replay import replay
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import Scenario
@@ -94,9 +94,14 @@ def processes(count: int) -> Iterator[Map]:
         yield map
         return
     forked = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(count, forked, die_with_parent, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(count, forked, become_worker, (os.getpid(),)) as pool:
+
+        def start(task: Task, variants: Sequence[Variant]) -> Iterator[Summary]:
+            with starting_workers():
+                return pool.map(task, variants)
+
         try:
-            yield pool.map
+            yield start
         except BrokenProcessPool:
             raise SwaplabError("a process that ran variants was killed; run it again, what is done is kept") from None
         finally:
