@@ -112,6 +112,14 @@ def test_pipes_and_devices_without_end_are_no_files(
     assert ("/dev/zero" if option == "/dev/zero" else "pipe") in said
 
 
+@pytest.mark.parametrize("arguments", [["run"], ["doctor"], ["trace", "info"]])
+def test_a_file_that_cannot_be_read_is_named(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Shown
+) -> None:
+    (said,) = refused([*arguments, "/proc/self/mem"], monkeypatch, capsys)
+    assert "/proc/self/mem" in said
+
+
 def test_many_ratios_are_refused_before_they_are_made(tmp_path: Path) -> None:
     parts = ", ".join(f"{{ weight = 1, content = {{ ratio = {2 + i / 1000} }} }}" for i in range(255))
     text = "".join(f"[[workload]]\npages = 9\ncontent = {{ mix = [{parts}] }}\n" for _ in range(2))

@@ -92,6 +92,7 @@ def run(
     path = scenario / "scenario.toml" if scenario.is_dir() else scenario
     plan = _plan(load_scenario(path, set), baseline, compare)
     own = plan[0].scenario
+    costs = load_cost(cost) if cost else DEFAULT_COST
     kernels = _kernels(kernel, modules) if "kernel" in engines else []
     if dry_run:
         _print_commands(own, kernels)
@@ -105,7 +106,6 @@ def run(
             pace = guest_pace(kernels[0], own.zswap.compressor, bar("pace of the guest"))
             results = [replay(at_pace(own, pace), pace.cost, baseline or "", bar("replay"))]
         elif "replay" in engines:
-            costs = load_cost(cost) if cost else DEFAULT_COST
             results = [replay(each.scenario, costs, each.baseline, bar(each.baseline or "replay")) for each in plan]
         if kernels:
             runs = _run_on_each(own, kernels, repeat, bar, baseline or "")

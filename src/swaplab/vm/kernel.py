@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from swaplab.errors import InputError, SwaplabError
+from swaplab.files import naming
 from swaplab.scenario.regular import open_regular, read_regular
 from swaplab.vm.apt import Bars, silent
 from swaplab.vm.debian import Package, fetch_kernel, kept_kernels, known_kernels, update_kernels, version_key
@@ -43,7 +44,7 @@ def own_kernel(image: Path, modules: Path | None) -> Kernel:
         InputError: not a bzImage, or not a directory with modules.
         OSError: the image cannot be read.
     """
-    with open_regular(image, image) as file:
+    with naming(image), open_regular(image, image) as file:
         start = file.read(1024)
     if not start.startswith(BOOT_MAGIC[1], BOOT_MAGIC[0]):
         raise InputError(image, "a kernel image for x86 (arch/x86/boot/bzImage)", "something else")

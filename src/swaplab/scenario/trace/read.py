@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
+from swaplab.files import naming
 from swaplab.scenario.parquet import refuse_large_pages
 from swaplab.scenario.regular import open_regular
 from swaplab.scenario.trace.check import Checks
@@ -192,7 +193,7 @@ class _arrow_errors:  # noqa: N801 (reads as the statement that it is)
 
 
 def _check_magic(path: Path) -> None:
-    with open_regular(path, path) as file:
+    with naming(path), open_regular(path, path) as file:
         head = file.read(len(_MAGIC))
         size = file.seek(0, 2)
         file.seek(max(0, size - len(_MAGIC)))
