@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pytest
 
+from swaplab.errors import UnsupportedError
 from swaplab.replay import replay
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.device import DEVICES, Device
 from swaplab.scenario.load import parse_scenario
+from swaplab.scenario.model import Scenario
+from swaplab.scenario.result import SCHEMA, Result
 from swaplab.vm import Kernel, KernelRun, LostGuestError, Pace, at_pace, guest_pace
 from swaplab.vm.calibrate import calibration, pace_of
 from swaplab.vm.engine import Guest
@@ -51,6 +55,30 @@ def test_what_the_replay_is_given_is_measured_on_it() -> None:
     assert found.cost == SLOW.cost
     assert found.device.submit_ns == SLOW.device.submit_ns
     assert found.device.read_latency_ns == pytest.approx(SLOW.device.read_latency_ns, abs=10), "a transfer is in it"
+
+
+def test_without_a_shrinker_a_request_is_in_the_latency() -> None:
+    result = replay(at_pace(calibration("zstd", shrinks=False), SLOW), SLOW.cost)
+    uncounted = pa.nulls(len(result.samples), pa.int64())
+    samples = result.samples.set_column(SCHEMA.names.index("zswpwb"), "zswpwb", uncounted)
+    found = pace_of("zstd", KernelRun(Result(result.info, samples), GUEST))
+    assert found.cost == SLOW.cost
+    assert found.device.submit_ns == 1
+    waited = SLOW.device.submit_ns + SLOW.device.read_latency_ns
+    assert found.device.read_latency_ns == pytest.approx(waited, abs=10), "a transfer is in it"
+
+
+def test_a_kernel_without_a_shrinker_is_measured_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(scenarios: list[Scenario], kernels: list[Kernel], _progress: object) -> list[KernelRun]:
+        if scenarios[0].zswap.shrinker_enabled:
+            raise UnsupportedError("Linux 6.1 has none")
+        return [KernelRun(replay(at_pace(scenarios[0], SLOW), SLOW.cost), GUEST)]
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("swaplab.vm.calibrate.run_on_kernel", measured)
+    monkeypatch.setattr("swaplab.vm.calibrate.pace_of", lambda *_: SLOW)
+    (tmp_path / "bzImage").touch()
+    assert guest_pace(Kernel(tmp_path / "bzImage", {}), "zstd") == SLOW
 
 
 def test_a_guest_that_swaps_nowhere_has_no_pace() -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from swaplab.errors import UnsupportedError
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import TIMES
 from swaplab.scenario.trace import EVENTS, EventKind, Stream, TraceWriter
 from swaplab.vm import Kernel, KernelRun, LostGuestError, engine, run_on_kernel
-from swaplab.vm.script import script_for, watched_files
+from swaplab.vm.script import LIMITS, script_for, watched_files
 
 SCAN = """
 name = "scan"
@@ -212,6 +213,13 @@ def test_a_guest_that_panics_is_lost(kernel: Kernel, monkeypatch: pytest.MonkeyP
         run_on_kernel([load(SCAN.replace("samples = 4", "samples = 2"))], [kernel], [lambda d, _: told.append(d)])
     assert "Kernel panic - not syncing: sysrq triggered crash" in str(error.value)
     assert max(told) == 2000
+
+
+def test_a_setting_that_a_kernel_lacks_is_named(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LIMITS, "memory_max", "memory.least")
+    said = r'x.toml: cgroup."a".memory.least: Linux 6.12.\S* has no /sys/fs/cgroup/a/memory.least'
+    with pytest.raises(UnsupportedError, match=said):
+        run_on_kernel([load(SCAN)], [kernel])
 
 
 # Fake guests ----------------------------------------------------------------------------------------------------------

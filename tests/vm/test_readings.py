@@ -66,6 +66,13 @@ def test_what_the_kernel_does_not_count_is_null() -> None:
     assert {a[name] for name in (*TIMES, "pswpin", "free", "stored_pages")} == {None}
 
 
+def test_what_newer_kernels_count_passes_through() -> None:
+    newer = STAT + "pswpin 6\nzswap_incomp 4096\n"
+    changed: dict[tuple[str, str], str | None] = {("a", "memory.stat"): newer}
+    _, a = rows(report(0), report(1, changed))
+    assert (a["pswpin"], a["zswap_incomp"], a["decompress_fail"]) == (6, 4096, None)
+
+
 def test_a_removed_cgroup_is_null() -> None:
     gone = report(2, {key: None for key in FILES if key[0] == "a"})
     _, a = rows(report(0), gone)

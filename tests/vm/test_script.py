@@ -67,7 +67,7 @@ def test_all_accesses_are_made_whatever_happens_between_them(samples: int, acces
     for each in found:
         if each[0] == "access":
             position += int(each[1])
-        if each[0] == "write":
+        if each[0] == "set":
             fired.append((position, each[2]))
     order = sorted(range(len(at)), key=lambda i: min(at[i], accesses))
     assert fired == [(min(at[i], accesses), f"{i + 1 << 20}") for i in order]
@@ -90,8 +90,9 @@ def test_a_cgroup_with_children_has_its_processes_in_a_leaf() -> None:
         ["0", "30", "/sys/fs/cgroup/p/b"],
         ["30", "10", "/sys/fs/cgroup/p/.swaplab"],
     ]
-    assert ["write", "/sys/fs/cgroup/p/memory.max", "1048576"] in found
-    assert ["write", "/sys/fs/cgroup/p/a/memory.zswap.writeback", "0"] in found
+    assert ["set", "/sys/fs/cgroup/p/memory.max", "1048576", 'cgroup."p".memory.max'] in found
+    key = 'cgroup."p/a".memory.zswap.writeback'
+    assert ["set", "/sys/fs/cgroup/p/a/memory.zswap.writeback", "0", key] in found
     enabled = ["write", "/sys/fs/cgroup/p/cgroup.subtree_control", "+memory"]
     assert found.index(enabled) < found.index(["mkdir", "/sys/fs/cgroup/p/b"])
 
@@ -115,7 +116,7 @@ exit = true
         ["rmdir", "/sys/fs/cgroup/p/b"],
         ["sleep", "200000"],
         ["access", "10"],
-        ["write", "/sys/fs/cgroup/p/memory.max", "max"],
+        ["try", "/sys/fs/cgroup/p/memory.max", "max"],
         ["try", "/sys/fs/cgroup/p/memory.reclaim", "1048576"],
         ["exit", "0"],
     ]
@@ -130,7 +131,7 @@ def test_settings_come_before_anything_is_measured() -> None:
     settled = found.index(["settle", str(1 << 30)])
     for setting in (
         ["module", "/modules/a.ko"],
-        ["write", "/sys/kernel/mm/lru_gen/enabled", "y"],
+        ["set", "/sys/kernel/mm/lru_gen/enabled", "y", "machine.lru"],
         ["write", "/proc/sys/vm/page-cluster", "0"],
         ["write", "/sys/block/vdb/queue/rotational", "0"],
         ["swapon", "/dev/vdb"],
@@ -139,6 +140,22 @@ def test_settings_come_before_anything_is_measured() -> None:
         ["write", "/sys/module/zswap/parameters/enabled", "Y"],
     ):
         assert found.index(setting) < settled
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "file"),
+    [
+        ("zswap.shrinker_enabled", ("true", "false"), "/sys/module/zswap/parameters/shrinker_enabled"),
+        ("machine.lru", ('"mglru"', '"classic"'), "/sys/kernel/mm/lru_gen/enabled"),
+    ],
+)
+def test_a_file_must_be_there_for_what_kernels_without_it_do_not_do(
+    key: str, asked: tuple[str, str], file: str
+) -> None:
+    for value, expected in zip(asked, ("set", "try"), strict=True):
+        found = commands(load(f"zswap.enabled = true\n{key} = {value}\n{TREE}"))
+        (command,) = (each for each in found if each[1:2] == [file])
+        assert (command[0], command[3:]) == (expected, [key] if expected == "set" else [])
 
 
 def test_without_swap_there_is_no_device() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from swaplab.replay.state import CONTROL, COUNTERS, MEMCG, Machine
 from swaplab.scenario.model import PAGE_SIZE
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, SCHEMA
+from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, SCHEMA
 
 __all__ = ["Samples"]
 
@@ -90,4 +90,5 @@ class Samples:
         is_root = np.tile(np.arange(cgroups) == 0, count)
         for name, values in zip(MACHINE, machine, strict=True):
             columns.append(pa.array(np.repeat(values * _unit(name), cgroups), mask=~is_root))
+        columns += [pa.nulls(count * cgroups, pa.int64()) for _ in NEWER]
         return pa.table(columns, SCHEMA)

@@ -12,13 +12,13 @@ from rich.text import Text
 
 from swaplab.report.run import duration
 from swaplab.scenario.model import Scenario
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, TIMES, Result
+from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, TIMES, Result
 from swaplab.scenario.units import format_size, round_size
 from swaplab.vm import KernelRun
 
 __all__ = ["counter_tables", "curves", "kernel_heading"]
 
-COUNTERS = tuple(name for name in (*EVENTS, *LEVELS, *MACHINE) if name not in TIMES)
+COUNTERS = tuple(name for name in (*EVENTS, *LEVELS, *MACHINE, *NEWER) if name not in TIMES)
 CURVES = ("zswpin", "zswpout", "zswpwb", "pswpin", "pswpout", "pgscan", "zswap", "anon", "memory.current")
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40

@@ -9,6 +9,7 @@
   throttled.
 - `LEVELS`: bytes now, of the cgroup and all below
 - `MACHINE`: zswap's debugfs and the free memory, in the root's rows; null elsewhere
+- `NEWER`: what later kernels count as well; null where the engine or the kernel has no such counter
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from swaplab.files import write_whole
 from swaplab.scenario.parquet import refuse_large_pages
 from swaplab.scenario.regular import open_regular
 
-__all__ = ["EVENTS", "LEVELS", "MACHINE", "SCHEMA", "TIMES", "Result", "Row", "RunInfo"]
+__all__ = ["EVENTS", "LEVELS", "MACHINE", "NEWER", "SCHEMA", "TIMES", "Result", "Row", "RunInfo"]
 
 TIMES = ("compress_ns", "decompress_ns", "device_ns", "reclaim_ns", "fault_ns", "throttle_ns")
 EVENTS = (
@@ -76,9 +77,10 @@ MACHINE = (
     "reject_alloc_fail",
     "reject_compress_fail",
 )
+NEWER = ("zswap_incomp", "stored_incompressible_pages", "decompress_fail")
 SCHEMA = pa.schema(
     [("access", pa.int64()), ("time_ns", pa.int64()), ("cgroup", pa.string())]
-    + [(name, pa.int64()) for name in (*EVENTS, *LEVELS, *MACHINE)]
+    + [(name, pa.int64()) for name in (*EVENTS, *LEVELS, *MACHINE, *NEWER)]
 )
 METADATA_KEY = b"swaplab.result"
 PAGE_SIZE = 4096

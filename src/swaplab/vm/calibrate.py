@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from swaplab.cache import cached_bytes
+from swaplab.errors import UnsupportedError
 from swaplab.scenario.content import Ratio, Zero
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.device import Device
@@ -60,14 +61,18 @@ def at_pace(scenario: Scenario, pace: Pace) -> Scenario:
     return replace(scenario, swap=replace(scenario.swap, device=device))
 
 
-def calibration(compressor: Compressor) -> Scenario:
-    """Return the scenario whose turns are timed: four cgroups in four rounds, a sample after each turn."""
+def calibration(compressor: Compressor, shrinks: bool = True) -> Scenario:
+    """Return the scenario whose turns are timed: four cgroups in four rounds, a sample after each turn.
+
+    Args:
+        shrinks: whether the kernel has a shrinker, since Linux 6.8.
+    """
     return Scenario(
         name="calibration",
         machine=Machine(memory=256 * MIB),
-        zswap=Zswap(enabled=True, compressor=compressor, max_pool_percent=50, shrinker_enabled=True),
+        zswap=Zswap(enabled=True, compressor=compressor, max_pool_percent=50, shrinker_enabled=shrinks),
         swap=Swap(size=256 * MIB),
-        cgroups=CGROUPS,
+        cgroups=CGROUPS if shrinks else CGROUPS | {"compressed": Cgroup()},
         workloads=tuple(
             Workload(
                 cgroup=path,
@@ -94,22 +99,26 @@ def pace_of(compressor: Compressor, run: KernelRun) -> Pace:
     once, and more if they are compressed. A writeback costs a decompression and a request of its own, in which counts
     all else that it does. A read that a fault waits for costs a request, and the latency. A write takes as long.
 
+    A kernel before 6.8 writes nothing back here: a request of its is in the latency.
+
     Raises:
         LostGuestError: nothing was written back, or read.
     """
     series = run.result.series()
     first, again, out, back = _by_turn(series["time_ns"])
-    looks, stores, written = (_by_turn(series[name])[OUT] for name in ("pgscan", "zswpout", "zswpwb"))
+    looks, stores = (_by_turn(series[name])[OUT] for name in ("pgscan", "zswpout"))
     reads = _by_turn(series["pswpin"])[-1]
     compressed, empty, device, shrunk = range(len(CGROUPS))
-    if not written[shrunk] or not reads[device]:
+    shrinks = series["zswpwb"].null_count == 0
+    written = _by_turn(series["zswpwb"])[OUT, shrunk]
+    if (shrinks and not written) or not reads[device]:
         raise LostGuestError("it wrote nothing back, or read nothing, so that its pace is not known")
     access = float(again.mean())
     reclaim = (out[empty] - access) / looks[empty]
     beside_reclaim = out - access - looks * reclaim
     compress = beside_reclaim[compressed]
     decompress = back[compressed] - back[empty]
-    submit = (beside_reclaim[shrunk] - stores[shrunk] * compress) / written[shrunk] - decompress
+    submit = (beside_reclaim[shrunk] - stores[shrunk] * compress) / written - decompress if shrinks else 0.0
     # Some pages are still in the swap cache when they are wanted again.
     latency = (back[device] - back[empty]) / reads[device] - submit
     return Pace(
@@ -148,8 +157,13 @@ def guest_pace(kernel: Kernel, compressor: Compressor, progress: Progress = lamb
     Raises:
         As `swaplab.vm.run_on_kernel`.
     """
-    scenario = calibration(compressor)
+    try:
+        return _measured_pace(kernel, compressor, calibration(compressor), progress)
+    except UnsupportedError:
+        return _measured_pace(kernel, compressor, calibration(compressor, shrinks=False), progress)
 
+
+def _measured_pace(kernel: Kernel, compressor: Compressor, scenario: Scenario, progress: Progress) -> Pace:
     def measure() -> bytes:
         (run,) = run_on_kernel([scenario], [kernel], [progress])
         return msgspec.json.encode(pace_of(compressor, run))

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.errors import UnsupportedError
 from swaplab.files import scratch_directory
 from swaplab.process import Ended
 from swaplab.scenario.accesses import Accesses, Chunk
@@ -109,6 +110,9 @@ class _Listener:
             self.kernel = report["hello"].strip()
             if len(self.kernel.split()) < 3:
                 raise ValueError("not Linux version ...")
+        elif "lacks" in report:
+            asked = f"{self._scenario.source}: {report['key']}"
+            raise UnsupportedError(f"{asked}: Linux {self.kernel.split()[2]} has no {report['lacks']}")
         elif "settled" in report:
             self.free, self.total = int(report["settled"]), int(report["total"])
             if report["found"] < self._scenario.machine.memory:
@@ -240,7 +244,7 @@ def run_on_kernel(
         silence: seconds that a guest may be silent.
 
     Raises:
-        UnsupportedError: a scenario asks for something that a guest cannot be.
+        UnsupportedError: a scenario asks for something that a guest cannot be, or its kernel lacks.
         InputError: a trace, a content or a module is broken.
         LostGuestError: a guest panicked, hung, failed, or did not keep what was written to it.
         SwaplabError: QEMU or a C compiler is missing.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from swaplab.scenario.model import PAGE_SIZE
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, SCHEMA, TIMES
+from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, SCHEMA, TIMES
 from swaplab.vm.guest import LostGuestError, Report
 from swaplab.vm.script import Watched
 
@@ -74,11 +74,11 @@ def _numbers(file: Watched, text: str) -> Counters:
 
 
 def _counters(cgroup: str, files: dict[str, Counters]) -> Counters:
-    """Counters by the names of `SCHEMA`; the kernel has no more of them."""
+    """Counters by the names of `SCHEMA`, those that the kernel has."""
     named = dict(files["memory.stat"])
     for file in ("memory.events", "memory.swap.events"):
         named |= {f"{file}.{key}": value for key, value in files.get(file, {}).items()}
-    for file in ("memory.current", "memory.swap.current", *MACHINE):
+    for file in ("memory.current", "memory.swap.current", *MACHINE, *NEWER):
         named |= files.get(file, {})
     if not cgroup:
         vmstat, meminfo = files["vmstat"], files["meminfo"]
@@ -110,7 +110,7 @@ def table(start: Reading, readings: Sequence[Reading], order: Sequence[str]) -> 
 
 
 def _row(start: Reading, reading: Reading, cgroup: str) -> dict[str, Any]:
-    relative = {*EVENTS, *(LEVELS if not cgroup else ()), *(set(MACHINE) - {"free"})} - set(TIMES)
+    relative = {*EVENTS, *((*LEVELS, *NEWER) if not cgroup else ()), *(set(MACHINE) - {"free"})} - set(TIMES)
     first = start.counters.get(cgroup, {})
     found = reading.counters.get(cgroup, {})
     values = {name: value - first.get(name, 0) if name in relative else value for name, value in found.items()}

@@ -6,6 +6,7 @@
  *   module PATH             load a kernel module
  *   write PATH TEXT         write to a file
  *   try PATH TEXT           the same; it may be missing (ENOENT) or make no progress (EAGAIN)
+ *   set PATH TEXT KEY       the same; where it is missing, the kernel lacks what the scenario's KEY asks for
  *   mkdir PATH, rmdir PATH
  *   sleep MICROSECONDS
  *   port                    find where reports go
@@ -1024,6 +1025,19 @@ static void try_write(const char *path, const char *value)
 		fail("writing %s to %s: %s", value, path, strerror(error));
 }
 
+static void set(const char *path, const char *value, const char *key)
+{
+	if (access(path, F_OK)) {
+		fputs("{\"lacks\": ", out);
+		put_text(path, strlen(path));
+		fputs(", \"key\": ", out);
+		put_text(key, strlen(key));
+		end_line();
+		end_machine();
+	}
+	must_write(path, value);
+}
+
 static int obey_setup(char **arguments)
 {
 	const char *command = arguments[0];
@@ -1067,6 +1081,8 @@ static void obey(char **arguments)
 		must_write(arguments[1], arguments[2]);
 	else if (!strcmp(command, "try"))
 		try_write(arguments[1], arguments[2]);
+	else if (!strcmp(command, "set"))
+		set(arguments[1], arguments[2], arguments[3]);
 	else if (!strcmp(command, "mkdir") && mkdir(arguments[1], 0755))
 		fail("mkdir %s: %s", arguments[1], strerror(errno));
 	else if (!strcmp(command, "rmdir") && rmdir(arguments[1]))

@@ -88,6 +88,8 @@ def watched_files(scenario: Scenario) -> list[Watched]:
         "reject_reclaim_fail",
         "reject_alloc_fail",
         "reject_compress_fail",
+        "stored_incompressible_pages",
+        "decompress_fail",
     )
     machine += [Watched("", name, f"{ZSWAP_COUNTERS}/{name}") for name in names]
     cgroups = pre_order(scenario.cgroups)[1:]
@@ -124,7 +126,7 @@ def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], p
 def _machine(scenario: Scenario) -> Iterator[Command]:
     machine, device = scenario.machine, scenario.swap.device
     mglru = machine.lru == "mglru"
-    yield "write" if mglru else "try", "/sys/kernel/mm/lru_gen/enabled", "y" if mglru else "n"
+    yield _setting("machine.lru", "/sys/kernel/mm/lru_gen/enabled", "y" if mglru else "n", without="n")
     yield "try", "/sys/kernel/mm/transparent_hugepage/enabled", "never"
     yield "try", "/sys/kernel/mm/ksm/run", 0
     yield "write", "/proc/sys/vm/swappiness", machine.swappiness
@@ -146,7 +148,8 @@ def _zswap(scenario: Scenario, pool_percent: int) -> Iterator[Command]:
     yield "try", f"{ZSWAP}/zpool", "zsmalloc"
     yield "write", f"{ZSWAP}/max_pool_percent", pool_percent
     yield "write", f"{ZSWAP}/accept_threshold_percent", zswap.accept_threshold_percent
-    yield "write", f"{ZSWAP}/shrinker_enabled", "Y" if zswap.shrinker_enabled else "N"
+    shrinks = "Y" if zswap.shrinker_enabled else "N"
+    yield _setting("zswap.shrinker_enabled", f"{ZSWAP}/shrinker_enabled", shrinks, without="N")
     yield "write", f"{ZSWAP}/enabled", "Y"
 
 
@@ -168,9 +171,15 @@ def _cgroups(scenario: Scenario, homes: Homes) -> Iterator[Command]:
         yield "mkdir", _directory(leaf)
 
 
+def _setting(key: str, path: str, text: object, without: object) -> Command:
+    """Write a setting to a file; `without` is what kernels do that have no such file."""
+    return ("try", path, text) if text == without else ("set", path, text, key)
+
+
 def _limit(path: str, field: str, value: int | bool | None) -> Command:
-    text = "max" if value is None else int(value)
-    return "write", f"{_directory(path)}/{LIMITS[field]}", text
+    file = LIMITS[field]
+    text, without = ("max" if each is None else int(each) for each in (value, getattr(Cgroup(), field)))
+    return _setting(f'cgroup."{path}".{file}', f"{_directory(path)}/{file}", text, without)
 
 
 def _processes(scenario: Scenario, accesses: Accesses, homes: Homes) -> Iterator[Command]:
