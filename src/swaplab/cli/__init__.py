@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import NoReturn
 
 import cyclopts
 
@@ -87,7 +88,7 @@ app.command(
 app.command(
     "swaplab.cli.vm:vm_app",
     name="vm",
-    help="Real kernels in QEMU: run the kernel's own test of zswap.\n\nExample: `swaplab vm selftest`",
+    help="Real kernels in QEMU: which there are, and Linux's own test of zswap.\n\nExample: `swaplab vm kernels`",
 )
 app.command(
     "swaplab.cli.calibrate:calibrate",
@@ -97,11 +98,10 @@ app.command(
 )
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line, and end with its status."""
     _open_streams()
-    if status := conclude(_run):
-        raise SystemExit(status)
+    raise SystemExit(conclude(_run))
 
 
 def _run() -> None:
