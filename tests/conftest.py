@@ -66,7 +66,10 @@ def no_process_is_left(adopt_orphans: None) -> Iterator[None]:
 
 def children() -> set[int]:
     """Processes that this one started or adopted; those that have ended are reaped."""
-    found = {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    found: set[int] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # a thread that has ended since
+            found |= {int(pid) for pid in path.read_text().split()}
     found.discard(getattr(resource_tracker, "_resource_tracker")._pid)  # noqa: B009 - one for all, to the end
     for pid in [*found]:
         with suppress(ChildProcessError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.explore import Program, Violated, explore
-from swaplab.kernel.sync import WRITE_ONCE, Shared, SpinLock, Work, WorkQueue, call_rcu, kfree, queue_work
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, SpinLock, Work, WorkQueue, call_rcu, kfree, queue_work
 
 
 class Item(Shared):
@@ -85,3 +85,38 @@ def lose(_: System) -> None:
 
 def test_what_work_and_locks_know_of_tasks_holds_nothing() -> None:
     assert leaks(queue_and_lose) == leaks(defer_and_lose) == leaks(lose, setup=Locked) == {"leak"}
+
+
+class Dropped(System):
+    """Setup makes one item that nothing points at, and one that something will point at no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        Item()
+        self.item = Item()
+
+
+def let_go(system: System) -> None:
+    WRITE_ONCE(system).item = None
+
+
+def free_and_let_go(system: System) -> None:
+    item = READ_ONCE(system).item
+    assert item
+    WRITE_ONCE(system).item = None
+    kfree(item)
+
+
+class Kept(System):
+    """Setup makes an item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.item = Item()
+
+
+def test_what_setup_has_made_can_be_lost_too() -> None:
+    assert leaks(lambda system: system.nothing(), setup=Dropped) == {"leak"}
+    assert leaks(let_go, setup=Kept) == {"leak"}
+    assert leaks(free_and_let_go, setup=Kept) == set()
+    assert leaks(lambda system: system.nothing(), setup=Kept) == set()

@@ -1,4 +1,4 @@
-"""Objects that are lost: made by a task, not freed, and out of everybody's reach, as kmemleak looks for them."""
+"""Objects that are lost: not freed, and out of everybody's reach, as kmemleak looks for them."""
 
 from __future__ import annotations
 

@@ -119,6 +119,9 @@ class Explorer(Deferring):
                 self._check()
             self._check_lock_orders()
             self.outside.insist_same(is_end=True)
+            if self.outside.is_sample:
+                for thing in self.objects:
+                    insist_held(thing)
         except BaseException as error:
             self.error = self.error or error
         self.have_met = self.have_met or _meet(self.history.events)
@@ -158,7 +161,7 @@ class Explorer(Deferring):
 
     def _check(self) -> None:
         self.task = None
-        for leak in find_leaks(self.state, self.objects[self._made :]):
+        for leak in find_leaks(self.state, self.objects):
             self._find(leak)
         arguments = self.state, {task.name: task.told for task in self.tasks.values() if task.number < CHILDREN_MAX}
         for sentence, check in self.program.invariants.items():

@@ -275,6 +275,7 @@ class MemCgroup(LruMemcg):
         if self.memcgs.protocol.list_lru == "feared":
             free_owned_lists(self)
         self.orig_objcg.refcnt.put()
+        kfree(self.lruvec)  # free_mem_cgroup_per_node_info
         kfree(self)
 
 

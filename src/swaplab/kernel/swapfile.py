@@ -145,6 +145,7 @@ class Swap(Shared):
 
     Attributes:
         info: the swap area; none before swapon and after swapoff.
+        swap_info: its structure, which stays after swapoff, as nobody counts who still looks at it: swap_info[].
         nr_swap_pages, total_swap_pages: slots that are free, and that there are.
         events: of /proc/vmstat.
         shrink_work: zswap_shrink_work.
@@ -158,6 +159,7 @@ class Swap(Shared):
     swapon_mutex: Final[Mutex]
     shrink_work: Final[Work]
     info: SwapInfo | None
+    swap_info: SwapInfo | None
     total_swap_pages: int
 
     def __init__(
@@ -174,7 +176,7 @@ class Swap(Shared):
         self.nr_swap_pages = Atomic(self, "nr_swap_pages")
         self.swapon_mutex = Mutex(self, "swapon_mutex")
         self.shrink_work = Work(self, "shrink_work", shrink, self)
-        self.info = None
+        self.info = self.swap_info = None
         self.total_swap_pages = 0
 
 
@@ -187,7 +189,7 @@ def swapon(swap: Swap, device: SwapFile, pages: int, synchronous: bool = False) 
     with swap.swapon_mutex:
         if READ_ONCE(swap).info:
             raise KernelWarning("there is a swap area already")
-        si = SwapInfo(device, pages + 1, synchronous)
+        si = swap.swap_info = SwapInfo(device, pages + 1, synchronous)
         swap.nr_swap_pages.add(pages)
         WRITE_ONCE(swap).total_swap_pages = pages
         smp_store_release(swap).info = si
