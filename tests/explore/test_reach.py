@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import sys
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from enum import Enum
 from functools import cache, lru_cache
+from io import StringIO
 from itertools import count
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -30,6 +34,8 @@ NUMBER = 0
 EXIT = os._exit
 ARRAY = np.zeros(1)
 MUTEX = Lock()
+MADE = object()
+STREAM = StringIO()
 CONTEXT = ContextVar("CONTEXT", default=0)
 PUSH = LIST.append
 
@@ -39,6 +45,10 @@ class Plain:
 
     v = 0
     values: list[int] = []  # noqa: RUF012
+
+
+PLAIN = Plain()
+WEAK = ref(PLAIN)
 
 
 class Counting:
@@ -148,6 +158,16 @@ def nonlocal_() -> Callable[[System], None]:
     return run
 
 
+def set_by_module(_: System) -> None:
+    sys.modules[__name__].MADE = object()  # type: ignore[attr-defined]
+
+
+def set_in_import(_: System) -> None:
+    import gc
+
+    gc.swaplab = 1  # type: ignore[attr-defined]
+
+
 CHANGING: dict[str, tuple[Callable[..., object], str]] = {
     "list": (grow, r"LIST, a list, was changed by a task"),
     "by a function": (helper, r"LIST, a list, was changed by a task"),
@@ -178,9 +198,17 @@ CHANGING: dict[str, tuple[Callable[..., object], str]] = {
     "context": (lambda _: CONTEXT.get(), "CONTEXT, a ContextVar, may change when it is used"),
     "hidden generator": (lambda _: random.random(), "random.random.__self__, a Random, may change when it is used"),  # noqa: S311
     "bound method": (lambda _: PUSH(1), "PUSH.__self__, a list, was changed by a task"),
-    "vars()": (lambda system: vars(system).get("v"), "vars reaches fields in a way that nobody sees"),
-    "vars by its name": (lambda system: getattr(system, "__dict__"), "__dict__ reaches fields in a way"),  # noqa: B009
-    "vars": (lambda system: system.__dict__.update(v=1), r"__dict__ reaches fields in a way that nobody sees"),
+    "vars()": (lambda system: vars(system).get("v"), "vars reaches fields, or what outlives an execution"),
+    "vars by its name": (lambda system: getattr(system, "__dict__"), "__dict__ reaches fields, or what"),  # noqa: B009
+    "vars": (lambda system: system.__dict__.update(v=1), r"__dict__ reaches fields, .* in a way that nobody sees"),
+    "globals()": (lambda _: globals().update(NUMBER=1), "globals reaches fields, or what outlives an execution"),
+    "frames": (lambda _: sys._getframe().f_globals, "_getframe reaches fields, or what outlives an execution"),
+    "code that is made": (lambda _: exec("NUMBER = 1"), "exec reaches fields, or what outlives an execution"),  # noqa: S102
+    "objects of the collector": (lambda _: gc.get_objects(), "get_objects reaches fields, or what outlives"),
+    "global by its module": (set_by_module, "MADE, a global, was changed by a task"),
+    "attribute of an imported module": (set_in_import, "gc.swaplab is changed by a task"),
+    "weak reference": (lambda _: setattr(WEAK(), "w", 1), "what .*WEAK refers to, a Plain, was changed"),
+    "text stream": (lambda _: STREAM.write("1"), "STREAM, a StringIO, changes when it is used"),
 }
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from enum import Enum
 from functools import lru_cache, partial
-from io import IOBase
 from pathlib import Path
 from types import (
     BuiltinFunctionType,
@@ -27,10 +26,11 @@ from types import (
     UnionType,
 )
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
-from swaplab.explore.guard import FOLDERS, FOREIGN, insist_seen
+from swaplab.explore.guard import FOLDERS, FOREIGN, OURS, insist_seen
 from swaplab.explore.values import attributes, cell_contents, mutable_in
 from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.shared import Part, Shared
@@ -39,8 +39,11 @@ __all__ = ["Reach"]
 
 NO_STATE = (*FOLDERS, Path(__file__).parents[1] / "compress")
 """Of the primitives, and of functions of bytes, which keep what they compress with."""
-UNSEEN = ("vars", "__dict__", "__setattr__", "__delattr__")
-"""Names by which fields are reached unseen; the system's own checks only look at ``vars``."""
+UNSEEN = (
+    *("vars", "__dict__", "__setattr__", "__delattr__", "__code__", "__defaults__", "__globals__", "cell_contents"),
+    *("globals", "exec", "eval", "_getframe", "currentframe", "get_objects", "get_referents", "get_referrers"),
+)
+"""Names by which state is reached unseen; the system's own checks only look at ``vars``."""
 CACHE = type(lru_cache(len))
 GLOBAL_CHANGES, OUTER_CHANGES = ("STORE_GLOBAL", "DELETE_GLOBAL"), ("STORE_DEREF", "DELETE_DEREF")
 GLOBALS, ATTRIBUTES = ("LOAD_GLOBAL", "LOAD_NAME"), ("LOAD_ATTR", "LOAD_METHOD")
@@ -83,6 +86,7 @@ class Reach:
         self._kept: list[object] = []
         self._found: dict[str, Callable[[], object]] = {}
         self._bare: list[FunctionType] = []
+        self._globals: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._pending: list[tuple[str, Callable[[], object]]] = [(name, partial(_itself, root)) for name, root in roots]
         while self._pending:
             self._visit(*self._pending.pop())
@@ -97,6 +101,11 @@ class Reach:
         for name, get in self._found.items():
             if _print(get()) != self._before[name]:
                 raise Refused(f"{name}, a {type(get()).__name__}, was changed by a task: it {CHANGES}")
+        for names, before in self._globals.values():
+            now = _variables(names)
+            for name in now.keys() | before.keys():
+                if now.get(name, now) is not before.get(name, before):
+                    raise Refused(f"{name}, a global, was changed by a task: it {CHANGES}")
         for function in self._bare:
             if function.__dict__:
                 raise Refused(f"{function.__qualname__} is given attributes by a task: they are what {CHANGES}")
@@ -137,7 +146,10 @@ class Reach:
         if is_own:
             self._pending.append(("", partial(_itself, type(value))))
         found = mutable_in(value)
-        if found is None or isinstance(value, IOBase) or (callable(value) and not is_own):
+        if isinstance(value, ref):
+            self._pending.append((f"what {name} refers to", value))
+            return
+        if found is None or _is_standard(value) or (callable(value) and not is_own):
             return
         if isinstance(found, Iterator):
             raise Refused(f"{name}, a {type(found).__name__}, changes when it is used: it {CHANGES}")
@@ -181,22 +193,30 @@ class Reach:
             self._pending.append((f"{name}, a variable around {code.co_name}", partial(cell_contents, cell)))
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._pending.append((f"a default of {code.co_name}", partial(_itself, value)))
-        self._code(code, function.__globals__, frozenset(code.co_freevars))
+        names = function.__globals__
+        if not code.co_filename.startswith(OURS):
+            self._globals[id(names)] = (names, _variables(names))
+        self._code(code, names, frozenset(code.co_freevars))
 
     def _code(self, code: CodeType, names: dict[str, Any], outer: frozenset[str]) -> None:
         unseen = UNSEEN[1:] if str(names.get("__name__")).startswith("swaplab.") else UNSEEN
         module: ModuleType | None = None
+        imports: ModuleType | None = None
+        imported: dict[str, ModuleType] = {}
         for opname, name, line in _names_in(code):
             at = f"({code.co_filename}, line {line}, in {code.co_name})"
             if opname in GLOBAL_CHANGES or (opname in OUTER_CHANGES and name in outer):
                 raise Refused(f"{name} is changed by a task: it {CHANGES} {at}")
             if name in unseen and opname != "LOAD_FAST":
-                raise Refused(f"{name} reaches fields in a way that nobody sees: use the fields {at}")
+                raise Refused(f"{name} reaches fields, or what outlives an execution, in a way that nobody sees {at}")
             if module is not None and opname == "STORE_ATTR":
                 raise Refused(f"{module.__name__}.{name} is changed by a task: it {CHANGES} {at}")
             if module is not None and opname in ATTRIBUTES and hasattr(module, name):
                 self._named(vars(module), name, module.__name__)
-            module = None
+            if imports is not None and opname == "STORE_FAST":
+                imported[name] = imports
+            imports = sys.modules.get(name, ModuleType(name)) if opname == "IMPORT_NAME" else None
+            module = imported.get(name) if opname == "LOAD_FAST" else None
             if opname in GLOBALS and name in names:
                 value = names[name]
                 if isinstance(value, ModuleType):
@@ -240,6 +260,16 @@ def _item(names: Mapping[str, object], name: str) -> object:
 def _is_access(value: object) -> bool:
     """Tell whether an attribute of a class is only how to get at one of its objects."""
     return hasattr(type(value), "__get__") and not _is_own_class(type(value))
+
+
+def _is_standard(value: object) -> bool:
+    """Tell whether something is a stream that a program may print on: nobody reads that."""
+    return any(value is each for each in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__))
+
+
+def _variables(names: dict[str, Any]) -> dict[str, Any]:
+    """Return the globals that a program has given names; modules come when they are imported."""
+    return {name: value for name, value in names.items() if name[:2] != "__" and not isinstance(value, ModuleType)}
 
 
 def _holds(value: object) -> bool:

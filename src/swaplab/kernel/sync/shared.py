@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar, cast
+from zlib import crc32
 
 from swaplab.kernel.sync.bugs import DoubleFree, NullDereference, Refused, UseAfterFree
 from swaplab.kernel.sync.runtime import ACQUIRE, PLAIN, RACY, READ, RELEASE, WRITE, current
@@ -75,6 +76,11 @@ class Shared(metaclass=SharedType):
         cls.defaults = {name: getattr(cls, name) for name in cls.fields if hasattr(cls, name)}
         cls.classes.append(cls)
 
+    def __hash__(self) -> int:
+        """Hash it by its number, if it has one, so that sets of objects have the same order in every execution."""
+        number: int | None = self.__dict__.get("_number")
+        return object.__hash__(self) if number is None else number
+
     @property
     def label(self) -> str:
         """How texts call it: by its name, or by a number among those of its class that the same made.
@@ -106,6 +112,10 @@ class Part:
     def __init__(self, owner: Shared | None, name: str) -> None:
         self.owner = owner
         self.name = name
+
+    def __hash__(self) -> int:
+        """Hash it by what it is called, for the same reason."""
+        return (hash(self.owner) if self.owner else 0) ^ crc32(self.name.encode())
 
     @property
     def label(self) -> str:
