@@ -321,7 +321,7 @@ def test_others_have_a_verdict_beside_a_mistake(tmp_path: Path, jobs: str) -> No
     (tmp_path / "several.py").write_text(f"{RACE}\n\n{mistakes}\n\n{several}")
     found = swaplab("several.py", "-j", jobs, "--json", directory=tmp_path)
     assert found.returncode == 2
-    assert "swaplab: leave: ValueError in the program itself: mine" in found.stderr
+    assert "leave: ValueError in the program itself: mine" in found.stderr
     assert len(found.stderr.splitlines()) == 1
     verdicts = {each["label"]: each["verdict"]["type"] for each in json.loads(found.stdout)}
     assert verdicts == {"with_lock": "holds", "without_lock": "violated"}

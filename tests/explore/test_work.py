@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 from tests.explore.found import found
 
+from swaplab.explore import Program, explore
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
@@ -55,6 +56,7 @@ class System(Shared):
         self.itself = Work(self, "itself", flush_itself, self)
         self.waits, self.waits_too = Work(self, "waits", wait_for_other, self), Work(self, "waits_too", wait_back, self)
         self.works = tuple(Work(self, f"work {name}", note, self, name) for name in "abc")
+        self.slow = Work(self, "slow", run_slowly, self)
         self.runs, self.queued = Atomic(self, "runs"), Atomic(self, "queued")
         self.flag = False
         self.order = ()
@@ -419,3 +421,19 @@ def test_pending_without_an_explorer() -> None:
         assert [cancel_work(system.work), cancel_work(system.work)] == [True, False]
         runtime.drain()
         assert runs(system) == 0
+
+
+def run_slowly(system: System) -> None:
+    assert system.queued.add_return(1) == 1, "it runs beside itself"
+    system.queued.add(-1)
+
+
+def queue_on_both(system: System) -> None:
+    work = system.slow
+    queue_work(system.queue, work)
+    queue_work(system.other, work)
+
+
+def test_work_never_runs_beside_itself() -> None:
+    tasks: dict[str, Body] = {"CPU0": queue_on_both, "CPU1": lambda system: system.queued.read()}
+    assert explore(Program("both", System, tasks)).complete

@@ -108,7 +108,8 @@ class Deferring(Locks):
         child = self._spawn(task, work.title, lambda: self._run_work(work, child))
         # It begins by not being pending any more, which depends on whoever queues it again or cancels it.
         child.accesses, child.operands = self.parts.touch(work.owner, work.name, FULL), (None, work)
-        child.ready, child.after, child.wait = _ends(before)
+        # Not beside itself, either: kernel/workqueue.c:__queue_work has it go where it still runs.
+        child.ready, child.after, child.wait = _ends([*before, *(work.token or ())])
         before.append(child)
         work.token = (*(work.token or ()), child)
         return True

@@ -257,6 +257,11 @@ class Objects(Scheduler):
         if self.task:
             raise Refused(f"{self.task.name} looks into {part.label}, or changes it, unseen: use one of its operations")
 
+    def poke(self, part: Part) -> None:
+        """Refuse it to tasks, and to invariants."""
+        self._refuse_change(f"changes {part.label}")
+        self.peek(part)
+
     def fails(self, kind: str) -> bool:
         """Nothing fails."""
         return False

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from textwrap import wrap
 from typing import NamedTuple
+from unicodedata import east_asian_width
 
 from swaplab.explore import Step
 
@@ -20,6 +21,8 @@ FOLDED = 3
 """How often lines have to come in a row to be shown once."""
 FOLD_MAX = 30
 """And how many they may be."""
+WIDE = "\ue000"
+"""Stands behind a character that a terminal shows in two columns, while there are widths to count."""
 FIXED = "\u00a0"
 """A space at which no line is broken."""
 LAST_FIRST = ("list_add", "list_move", "list_splice", "list_next", "atomic_add", "queue_work")
@@ -57,10 +60,18 @@ def diagram(steps: Iterable[Step], kind: str, sentence: str, width: int = WIDTH)
         width: that no line is longer than.
     """
     steps = list(steps)
-    names = dict(sorted({step.column: step.cpu for step in steps}.items()))
-    rows = list(_folded(_rows(steps)))
+    names = dict(sorted({step.column: _widened(step.cpu) for step in steps}.items()))
+    rows = [row._replace(text=_widened(row.text)) for row in _folded(_rows(steps))]
     lines = _columns(rows, names, width) if names else []
-    return "\n".join([*lines, "", *wrap(f"=> {kind}: {sentence}", width, subsequent_indent="   ")])
+    said = wrap(_widened(f"=> {kind}: {sentence}"), width, subsequent_indent="   ")
+    return "\n".join([*lines, "", *said]).replace(WIDE, "")
+
+
+def _widened(text: str) -> str:
+    """Return a text that is as long as a terminal shows it wide."""
+    if text.isascii():
+        return text
+    return "".join(each + WIDE if east_asian_width(each) in "WF" else each for each in text)
 
 
 def _columns(rows: list[_Line], names: dict[int, str], width: int) -> list[str]:

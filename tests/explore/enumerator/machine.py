@@ -772,7 +772,7 @@ def _queue(on: _Doing, queue: str, work: str, body: Body) -> bool:
     item = on.world[work]
     if item.is_pending or item.disabled:
         return False
-    name = on.spawn(body, work=work, ends=frozenset(on.world[queue]))
+    name = on.spawn(body, work=work, ends=frozenset((*on.world[queue], *item.runs)))
     on.world[work] = item._replace(runs=(*item.runs, name), is_pending=True)
     on.world[queue] = (*on.world[queue], name)
     return True

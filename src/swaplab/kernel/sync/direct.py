@@ -175,6 +175,8 @@ class Direct:
     def peek(self, part: object) -> None:
         """Nobody else is there."""
 
+    poke = peek
+
     def free(self, thing: Shared) -> None:
         """Poison it."""
         poison(thing)

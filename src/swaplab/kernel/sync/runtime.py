@@ -157,7 +157,10 @@ class Runtime(Protocol):
         """Insist on a context that may sleep."""
 
     def peek(self, part: Any) -> None:
-        """Hear that somebody looks at a part, or changes it, by no operation: no task may."""
+        """Hear that somebody looks at a part by no operation: no task may."""
+
+    def poke(self, part: Any) -> None:
+        """Hear that somebody changes a part by no operation: only setup may."""
 
     def free(self, thing: Any) -> None:
         """End the life of an object."""
@@ -252,7 +255,7 @@ def outside(name: str) -> Any:
         return getattr(part, name)
 
     def change(part: Any, value: Any) -> None:
-        current.runtime.peek(part)
+        current.runtime.poke(part)
         setattr(part, name, value)
 
     return property(get, change)

@@ -338,6 +338,8 @@ class Threads:
     def peek(self, part: object) -> None:
         """Whoever looks takes care that nobody changes it."""
 
+    poke = peek
+
     def free(self, thing: Shared) -> None:
         """Poison it."""
         with self._steps:

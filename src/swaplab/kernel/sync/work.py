@@ -1,7 +1,7 @@
 """Work queues: work runs later, in a task of its own, one after the other where the queue says so.
 
 kernel/workqueue.c, 6.12. A work item waits on one queue at most; while it runs it may be queued again, on the same
-queue or on another.
+queue or on another, and then waits for itself. Differs: on the other, where Linux puts it on the first.
 """
 
 from __future__ import annotations
