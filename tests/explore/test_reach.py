@@ -208,6 +208,7 @@ CHANGING: dict[str, tuple[Callable[..., object], str]] = {
     "global by its module": (set_by_module, "MADE, a global, was changed by a task"),
     "attribute of an imported module": (set_in_import, "gc.swaplab is changed by a task"),
     "weak reference": (lambda _: setattr(WEAK(), "w", 1), "what .*WEAK refers to, a Plain, was changed"),
+    "id": (lambda system: id(system) % 2, r"id\(\) is another in every execution"),
     "text stream": (lambda _: STREAM.write("1"), "STREAM, a StringIO, changes when it is used"),
 }
 

@@ -137,7 +137,6 @@ LEAVING: dict[str, tuple[Callable[[Any], object], str]] = {
     "open": (lambda _: os.open(__file__, os.O_RDONLY), "uses files, by open"),
     "touch": (touch, "uses files, by os.utime"),
     "list": (lambda _: [*Path().iterdir()], "uses files, by os.listdir"),
-    "id": (lambda system: id(system) < id(write), r"asks for an id\(\)"),
     "environment": (lambda _: os.putenv("swaplab", "1"), "changes the environment, by os.putenv"),
 }
 

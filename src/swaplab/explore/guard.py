@@ -56,12 +56,9 @@ REFUSED = LEAVING | {
     **dict.fromkeys(("socket.__new__", "builtins.input", "mmap.__new__"), OTHERS),
     **dict.fromkeys(("open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.mkdir", "os.rmdir"), FILE),
     **dict.fromkeys(("os.link", "os.symlink", "os.truncate", "os.chdir", "os.chmod", "os.utime"), FILE),
-    "builtins.id": "asks for an id(), which is another in every execution: give objects numbers in setup",
     **dict.fromkeys(("os.putenv", "os.unsetenv"), "changes the environment, by {}: it outlives an execution"),
 }
 """And while one of the programs runs."""
-OWN = ("builtins.id",)
-"""What packages may do for a program, as nothing follows from it."""
 
 
 class _Silent(NamedTuple):
@@ -167,10 +164,7 @@ def _hear(event: str, _: object) -> None:
     sentence = guard.refused.get(event)
     if sentence is None or not guard.inside.is_inside or guard.thread != threading.get_ident():
         return
-    frame = sys._getframe(1)
-    if event in OWN and frame.f_code.co_filename.startswith((*FOREIGN, "<")):
-        return
-    if event in LEAVING or _is_program(frame):
+    if event in LEAVING or _is_program(sys._getframe(1)):
         raise Refused(f"the program {sentence.format(event)}")
 
 

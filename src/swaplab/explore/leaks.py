@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from swaplab.explore.task import Task
+from swaplab.explore.values import NEVER_CHANGES
 from swaplab.kernel.sync.bugs import Leak
 from swaplab.kernel.sync.runtime import current
 from swaplab.kernel.sync.shared import Shared
@@ -24,7 +25,7 @@ def find_leaks(state: object, made: list[Shared]) -> list[Leak]:
     reached = [state]
     while reached and lost:
         for each in _referents(reached.pop()):
-            if id(each) not in found and not isinstance(each, NOT_HELD):
+            if type(each) not in NEVER_CHANGES and id(each) not in found and not isinstance(each, NOT_HELD):
                 found.add(id(each))
                 reached.append(each)
                 lost.pop(id(each), None)

@@ -209,6 +209,8 @@ class Reach:
                 raise Refused(f"{name} is changed by a task: it {CHANGES} {at}")
             if name in unseen and opname != "LOAD_FAST":
                 raise Refused(f"{name} reaches fields, or what outlives an execution, in a way that nobody sees {at}")
+            if name == "id" and opname in GLOBALS and name not in names:
+                raise Refused(f"id() is another in every execution: give objects numbers in setup {at}")
             if module is not None and opname == "STORE_ATTR":
                 raise Refused(f"{module.__name__}.{name} is changed by a task: it {CHANGES} {at}")
             if module is not None and opname in ATTRIBUTES and hasattr(module, name):
