@@ -40,7 +40,7 @@ from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario, parse_scenario
 from swaplab.scenario.profile import read_profile, write_profile
 from swaplab.scenario.result import Result
-from swaplab.scenario.trace import Format, Trace, convert
+from swaplab.scenario.trace import EVENTS, EventKind, Format, Stream, Trace, TraceWriter, convert
 from swaplab.vm.engine import _Listener, _ShortError
 from swaplab.vm.guest import listen
 from swaplab.vm.kernel import own_kernel
@@ -135,6 +135,24 @@ def _mutated_schedules(seeds: list[bytes], choose: random.Random) -> bytes:
     return json.dumps(found).encode()
 
 
+def _eventful(path: Path) -> Path:
+    """A small trace in which a process forks, shares, frees and exits."""
+    zeros = np.zeros(40, np.uint16)
+    kinds = (EventKind.SHARE, EventKind.FORK, EventKind.UNMAP, EventKind.DISCARD, EventKind.REMOVE, EventKind.EXIT)
+    rows = [
+        (i, kind, 1 if kind == EventKind.FORK else 2 if kind == EventKind.REMOVE else 0) for i, kind in enumerate(kinds)
+    ]
+    events = np.zeros(len(rows), EVENTS)
+    for event, (at, kind, stream) in zip(events, rows, strict=True):
+        event["at"], event["event"], event["stream"] = 40 if kind == EventKind.EXIT else at, kind, stream
+        event["pages"] = 0 if kind == EventKind.EXIT else 3
+        event["other"] = 2 if kind == EventKind.SHARE else 0
+    with TraceWriter(path, with_events=True) as writer:
+        writer.append(zeros, np.arange(40, dtype=np.uint32) % 5, zeros > 0, events=events)
+        writer.finish([Stream("a", 5), Stream("b", 3, parent=0), Stream("m", 3, kind="shared")])
+    return path
+
+
 def _listen(path: Path) -> None:
     scenario = parse_scenario(GUEST, "guest", path.parent)
     listener = _Listener(scenario, Accesses(scenario), lambda *_: None)
@@ -161,6 +179,7 @@ def readers(scratch: Path) -> dict[str, Reader]:
     found = [*files, *["1\n"] * (len(watched) - len(files))]
     reports += [{"sample": at, "ns": at, "files": found} for at in (0, 36)]
     said = b"\n".join(map(msgspec.json.encode, [*reports, {"contents": 0, "sum": 1}, {"done": True}])) + b"\n"
+    traces = [scratch / "t.parquet", _eventful(scratch / "events.parquet")]
     toml = sorted(ROOT.glob("scenarios/fidelity/*.toml"))[:12]
     truths = sorted(ROOT.glob("scenarios/fidelity/truth/*.json"), key=lambda path: path.stat().st_size)[:3]
     hostile = {
@@ -176,7 +195,7 @@ def readers(scratch: Path) -> dict[str, Reader]:
         "lackey": Reader(_convert("lackey"), [lackey * 3], "x.txt"),
         "oracle-general": Reader(_convert("oracle-general"), [oracle], "x.oracleGeneral"),
         "any trace": Reader(_convert(None), [damo, lackey, oracle, (scratch / "in.csv").read_bytes()], "x"),
-        "trace": Reader(_read_trace, [(scratch / "t.parquet").read_bytes()], "x.parquet"),
+        "trace": Reader(_read_trace, [path.read_bytes() for path in traces], "x.parquet"),
         "profile": Reader(lambda path: read_profile(path, path), [(scratch / "p.parquet").read_bytes()], "x.parquet"),
         "result": Reader(Result.read, [(scratch / "r.parquet").read_bytes()], "x.parquet"),
         "truth": Reader(read_truth, [path.read_bytes() for path in truths], "x.json"),
