@@ -29,6 +29,7 @@ demo: .venv/.demo
 
 test: .venv/.test
 	@tools/need "valgrind, to record programs" $(VALGRIND)
+	@tools/need "gpg, to sign an archive that tests fetch from" "command -v gpg" gnupg
 	@$(MAKE) kernel check
 	@# Before there are several processes that would all compile the same thing.
 	@$(BIN)/swaplab run tests/warm_up.toml --json >/dev/null
@@ -50,8 +51,8 @@ quality: .venv/.test
 # What runs a kernel, and the lists from which it is fetched.
 kernel:
 	@tools/need "QEMU, to run a kernel" "command -v qemu-system-x86_64" qemu-system-x86
-	@tools/need "a kernel 6.12 in apt's lists (on Debian 12 from its security suite)" \
-		"apt-cache search --names-only '^linux-image-6[.]12.*-amd64-unsigned' | grep -q ."
+	@tools/need "the source of Linux 6.12 in apt's lists (on Debian 12 from its security suite)" \
+		"apt-cache search --names-only '^linux-source-6[.]12$$' | grep -q ."
 
 check: .venv/.test
 	@echo "ruff, mypy"
