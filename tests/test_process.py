@@ -105,7 +105,9 @@ def test_a_guard_does_nothing_in_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_a_process_as_ctrl_c_does(number: int) -> None:
+def test_signals_end_a_process_as_ctrl_c_does(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before_ctrl_c = signal.getsignal(signal.SIGINT)
     before = signal.signal(number, signal.SIG_DFL)
     try:
         end_on_signals()
@@ -116,6 +118,7 @@ def test_signals_end_a_process_as_ctrl_c_does(number: int) -> None:
         os.kill(os.getpid(), number)
     finally:
         signal.signal(number, before)
+        signal.signal(signal.SIGINT, before_ctrl_c)
 
 
 APART = """
@@ -169,3 +172,24 @@ def test_workers_say_nothing_of_what_ends_the_group(context: str, number: int, t
     _, said = process.communicate(timeout=30)
     assert process.returncode == 5
     assert b"Traceback" not in said
+
+
+def test_what_a_signal_leaves_half_made_says_nothing() -> None:
+    """Compilers are interrupted in constructors, and their destructors then miss what was not made yet."""
+    program = """
+import os, signal
+from swaplab.process import end_on_signals
+class Half:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        self.made = True
+    def __del__(self):
+        self.made
+end_on_signals()
+try:
+    Half()
+except KeyboardInterrupt:
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603
+    assert done.stderr == b""

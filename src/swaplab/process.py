@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Ended(KeyboardInterrupt):
-    """What ends a process that got SIGTERM or SIGHUP, as ctrl-C does."""
+    """What ends a process that got SIGINT, SIGTERM or SIGHUP."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -43,15 +44,16 @@ class Ended(KeyboardInterrupt):
 
 
 def end_on_signals() -> None:
-    """Have SIGTERM and SIGHUP end this process as ctrl-C does, unless who started it had them ignored."""
+    """Have SIGTERM and SIGHUP end this process as ctrl-C does, in silence, unless who started it had them ignored."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
+    for number in ENDING:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
+    sys.unraisablehook = lambda _: None  # what a signal leaves half made may fail to be unmade
     raise Ended(number)
 
 
