@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 help:
 	@echo "make demo     set up, then run scenarios/demo.toml under every kind of compressed swap"
 	@echo "make test     set up, then check style and types and run all tests"
-	@echo "make quality  hold the explorer to an enumerator, kernel/ to itself, and all readers and writers to bad input and kills"
+	@echo "make quality  hold the explorer to an enumerator, kernel/ to itself, all readers to bad input, all writers to kills and bad disks"
 	@echo "make check    style and types only"
 	@echo "make format   put the source into shape"
 	@echo "make bench    run all benchmarks"
