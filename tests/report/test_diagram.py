@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unicodedata import east_asian_width
 
 import pytest
 
 from swaplab.explore import Program, Step, Violated, explore
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
-from swaplab.report.diagram import diagram
+from swaplab.report.diagram import WIDTH, diagram
 
 PROGRAMS: dict[str, Program[Any]] = {
     f"{exhibit.name}: {label}": program for exhibit in exhibits() for label, program in exhibit.broken.items()
@@ -117,6 +118,13 @@ def test_columns_in_the_order_of_tasks_and_wrapped() -> None:
         "",
         "=> warning: it is so",
     ]
+
+
+def test_wide_characters_take_two_columns() -> None:
+    steps = [step("CPU0", "f()", subject="\u8ba1\u6570" * 9 + ".x"), step("CPU1", subject="\u8ba1.y")]
+    lines = diagram(steps, "warning", "\u8ba1\u6570 " * 30).splitlines()
+    assert max(sum(1 + (east_asian_width(each) == "W") for each in line) for line in lines) <= WIDTH
+    assert any("\u8ba1.y" in line for line in lines)
 
 
 def test_functions_that_only_call_another_are_left_out() -> None:
