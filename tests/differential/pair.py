@@ -7,6 +7,7 @@ entries, their sizes, lists and limits, the pool's pages, charges, and every cou
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from tests.replay.lab import pages_on
 
 from swaplab.kernel.charge import memalloc
-from swaplab.kernel.folio import Folio, folio_isolate_lru
+from swaplab.kernel.folio import Folio, folio_isolate_lru, pte_folio
 from swaplab.kernel.machine import DEBUGFS, Machine
 from swaplab.kernel.memcontrol import MemCgroup
 from swaplab.kernel.shrinker import shrink_slab
@@ -23,6 +24,7 @@ from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio
 from swaplab.kernel.zswap_entry import NODE
 from swaplab.kernel.zswap_writeback import queue_shrink_work
 from swaplab.replay import Replay
+from swaplab.replay.fork import copy_page_range
 from swaplab.replay.jit import entry, wide
 from swaplab.replay.lists import lru_add, lru_del
 from swaplab.replay.memory import run_background
@@ -34,6 +36,7 @@ from swaplab.replay.state import (
     IN_ZSWAP,
     ISOLATED,
     LRU_ZSWAP,
+    MAPPED,
     MEMCG_PAGES,
     NONE,
     ON_DISK,
@@ -41,6 +44,7 @@ from swaplab.replay.state import (
     PG_WRITEBACK,
     PRESENT,
     RESIDENT,
+    SHARED,
     STATE_MASK,
     YOUNG,
     ZERO_FILLED,
@@ -57,6 +61,9 @@ from swaplab.scenario.model import Machine as Hardware
 from swaplab.scenario.tree import leaves, parent_of
 
 __all__ = ["Pair"]
+
+Owners = set[tuple[str, int]]
+"""Pages that have a folio or a slot: path and key."""
 
 STAT = ("zswpin", "zswpout", "zswpwb", "pgmajfault", "swpin_zero", "swpout_zero", "zswap", "zswapped")
 CHARGED = ("memory.current", "memory.swap.current")
@@ -170,7 +177,7 @@ class Pair:
     def _look_at(self, path: str, key: int) -> None:
         page = self._page(path, key)
         if self._state(page) == RESIDENT:
-            look_at(self.replay.machine, page)
+            look_at(self.replay.machine, self._record(page))
         folio = self._folio(path, key)
         if folio and folio_isolate_lru(folio):
             folio.refcount.add(1)
@@ -232,6 +239,17 @@ class Pair:
         for each in range(key, end):
             if process.mm.ptes.get(each) is not None:
                 process.discard(each)
+
+    def fork(self, path: str, child: str, key: int, count: int) -> None:
+        """Have up to `count` pages of a process, from `key` on, be another's, copied on write."""
+        if path == child or {path, child} & self.has_exited:
+            return
+        self.unmap(child, key, count)
+        end = min(key + count, self.pages)
+        copy_page_range(
+            self.replay.machine, self._page(child, key), self._page(child, key) + end - key, self._page(path, key)
+        )
+        self.processes[path].fork(self.processes[child], [(each, each) for each in range(key, end)])
 
     def remove(self, path: str) -> None:
         """Remove a cgroup that is there and has none below."""
@@ -344,10 +362,11 @@ class Pair:
         info = self.kernel._swap.info
         assert info
         pte = self.processes[path].mm.ptes.get(key)
-        if pte is None:
+        folio = pte_folio(pte)
+        if folio:
+            return ("resident", True, folio.swapcache, 0)
+        if not isinstance(pte, int):
             return ("", False, False, 0)
-        if isinstance(pte, Folio):
-            return ("resident", True, pte.swapcache, 0)
         if pte in info.swap_cache.items:
             return ("resident", False, True, 0)
         entry = info.tree.xa.items.get(pte)
@@ -357,33 +376,38 @@ class Pair:
 
     def _page_of_replay(self, page: int) -> tuple[Any, ...]:
         machine = self.replay.machine
-        state, bits = self._state(page), int(machine.folios["bits"][page])
+        folio = self._record(page)
+        state, bits = self._state(page), int(machine.folios["bits"][folio])
         assert not bits & PG_WRITEBACK
         has_slot = bool(bits & PG_SWAPCACHE) if state == RESIDENT else state not in (NONE, GONE)
         return (
             NAMES[state],
-            bool(machine.pte[page] & PRESENT),
+            bool(machine.pte[page] & (PRESENT | MAPPED)),
             has_slot,
-            int(machine.folios["length"][page]) if state == IN_ZSWAP else 0,
+            int(machine.folios["length"][folio]) if state == IN_ZSWAP else 0,
         )
 
-    def _entries_of_kernel(self, memcg: MemCgroup) -> list[tuple[str, int, bool]]:
-        """Pages on a cgroup's zswap LRU, the oldest first, and whether they still have their second chance."""
+    def _entries_of_kernel(self, memcg: MemCgroup) -> list[tuple[Owners, bool]]:
+        """Who has what is on a cgroup's zswap LRU, the oldest first, and whether it still has its second chance."""
         one = self.kernel.zswap.list_lru.from_memcg_idx(NODE, memcg.kmemcg_id)
         if not one:
             return []
-        owner = {
-            pte: (path, key) for path, process in self.processes.items() for key, pte in process.mm.ptes.items.items()
-        }
-        return [(*owner[entry.swpentry], entry.referenced) for entry in one.list.entries()]
+        owners: defaultdict[object, Owners] = defaultdict(set)
+        for path, process in self.processes.items():
+            for key, pte in process.mm.ptes.items.items():
+                owners[pte].add((path, key))
+        return [(owners[entry.swpentry], entry.referenced) for entry in one.list.entries()]
 
-    def _entries_of_replay(self, memcg: int) -> list[tuple[str, int, bool]]:
+    def _entries_of_replay(self, memcg: int) -> list[tuple[Owners, bool]]:
         machine = self.replay.machine
-        found = []
-        for page in pages_on(machine, memcg, LRU_ZSWAP):
+        owners: defaultdict[int, Owners] = defaultdict(set)
+        for page in range(len(self.paths) * self.pages):
             path, key = divmod(page, self.pages)
-            found.append((self.paths[path], key, bool(machine.folios["bits"][page] & ENTRY_REFERENCED)))
-        return found
+            owners[self._record(page)].add((self.paths[path], key))
+        return [
+            (owners[folio], bool(machine.folios["bits"][folio] & ENTRY_REFERENCED))
+            for folio in pages_on(machine, memcg, LRU_ZSWAP)
+        ]
 
     def _number(self, path: str) -> int:
         return self.order.index(path)
@@ -395,11 +419,18 @@ class Pair:
     def _page(self, path: str, key: int) -> int:
         return self.paths.index(path) * self.pages + key
 
+    def _record(self, page: int) -> int:
+        """Where the replay has a page's folio."""
+        record = self.replay.machine.folios[page]
+        return int(record.zspage) if record.bits & STATE_MASK == SHARED else page
+
     def _state(self, page: int) -> int:
-        return int(self.replay.machine.folios["bits"][page] & STATE_MASK)
+        return int(self.replay.machine.folios["bits"][self._record(page)] & STATE_MASK)
 
     def _bytes(self, page: int) -> bytes:
-        return self.samples.bytes_of(page, int(self.replay.machine.folios["version"][page]))
+        machine, folio = self.replay.machine, self._record(page)
+        origin = page if folio == page else int(machine.rmaps["origin"][folio - machine.control.nr_pages])
+        return self.samples.bytes_of(origin, int(machine.folios["version"][folio]))
 
     def _access(self, page: int, write: bool) -> None:
         self.replay.access(Chunk(np.array([page << 1 | write], np.uint32)))
@@ -407,10 +438,8 @@ class Pair:
     def _folio(self, path: str, key: int) -> Folio | None:
         """A page's folio, mapped or in the swap cache."""
         pte = self.processes[path].mm.ptes.get(key)
-        if isinstance(pte, Folio):
-            return pte
         info = self.kernel._swap.info
-        return info.swap_cache.items.get(pte) if info and pte else None
+        return info.swap_cache.items.get(pte) if info and isinstance(pte, int) else pte_folio(pte)
 
     def _path_of(self, memcg: MemCgroup | None) -> str | None:
         known: dict[MemCgroup, str] = {cgroup.memcg: path for path, cgroup in self.cgroups.items()}

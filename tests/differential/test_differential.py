@@ -44,6 +44,7 @@ actions: st.SearchStrategy[Action] = st.one_of(
     st.tuples(st.just("read"), paths, keys),
     st.tuples(st.just("swap_out"), paths, keys),
     st.tuples(st.sampled_from(["discard", "unmap"]), paths, keys, st.integers(1, PAGES)),
+    st.tuples(st.just("fork"), paths, paths, keys, st.integers(1, PAGES)),
     st.tuples(st.just("shrink"), paths, st.integers(0, 3)),
     st.tuples(st.just("work")),
     st.tuples(st.just("zswap_max"), paths, st.sampled_from([0, 1, 3, 1 << 20])),
@@ -94,6 +95,7 @@ def seeded_action(random: Random) -> Action:
     seldom: list[Action] = [
         ("shrink", path, random.randrange(4)),
         (random.choice(["discard", "unmap"]), path, key, random.randrange(1, PAGES)),
+        ("fork", path, random.choice(PATHS), key, random.randrange(1, PAGES)),
         ("zswap_max", path, random.choice([0, 1, 3, 1 << 20])),
         ("swap_max", path, random.choice([0, 6, 1 << 20, 1 << 20])),
         ("zswap_writeback", path, random.random() < 0.8),

@@ -42,6 +42,7 @@ actions: st.SearchStrategy[Action] = st.one_of(
     st.tuples(st.just("fill"), paths, st.integers(0, len(PAGES) - 1)),
     st.tuples(st.just("swap_out_all"), paths),
     st.tuples(st.just("discard"), paths, keys),
+    st.tuples(st.just("fork"), paths, paths, keys),
     st.tuples(st.just("reclaim"), paths, st.integers(1, 40)),
     st.tuples(st.just("limit"), paths, st.integers(1, 30)),
     st.tuples(st.just("zswap_max"), paths, st.sampled_from([0, 1, 3, 1 << 20])),
@@ -114,6 +115,17 @@ class Model:
         cgroup = self.cgroup(path)
         cgroup.discard(key)
         self.contents[cgroup].pop(key, None)
+
+    def fork(self, path: str, child: str, first: int) -> None:
+        """Have the pages from `first` on be another process's, copied on write."""
+        source, copy = self.cgroup(path), self.cgroup(child)
+        if source is copy:
+            return
+        for key in range(first, KEYS):
+            self.discard(child, key)
+            if key in self.contents[source]:
+                self.contents[copy][key] = self.contents[source][key]
+        source.fork(copy, [(key, key) for key in range(first, KEYS)])
 
     def reclaim(self, path: str, pages: int) -> None:
         assert self.cgroup(path).reclaim(pages * 4096) >= 0

@@ -6,7 +6,7 @@ with READ_ONCE and WRITE_ONCE, as the bits of a word that the kernel changes ato
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_uncharge
 from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
@@ -16,6 +16,9 @@ __all__ = [
     "ZERO_PAGE",
     "Folio",
     "Mm",
+    "Pte",
+    "SharedEntry",
+    "WriteProtected",
     "folio_add_lru",
     "folio_alloc",
     "folio_end_writeback",
@@ -23,6 +26,7 @@ __all__ = [
     "folio_isolate_lru",
     "folio_put",
     "lruvec_del_folio",
+    "pte_folio",
 ]
 
 ZERO_PAGE = bytes(PAGE_SIZE)
@@ -43,8 +47,8 @@ class Folio(Shared):
         swapcache: in the swap cache, for the slot `swap`: PG_swapcache. Both under the folio lock.
         on_lru: on that list: PG_lru. Under its lock.
         memcg: who is charged; the folio's own as long as it lives.
-        mapping: page table and key where it is mapped; under the page table's lock.
-        young, pte_dirty: bits of the page table entry: used, and written to, since somebody looked.
+        mappings: page tables and keys where it is mapped; under the page table's lock.
+        young, pte_dirty: bits of the page table entries: used, and written to, since somebody looked.
     """
 
     zone: Final[Zone]
@@ -60,7 +64,7 @@ class Folio(Shared):
     swap: int
     on_lru: bool
     memcg: MemCgroup | None
-    mapping: tuple[Mm, int] | None
+    mappings: tuple[tuple[Mm, int], ...]
     young: bool
     pte_dirty: bool
 
@@ -74,7 +78,27 @@ class Folio(Shared):
         self.young = self.pte_dirty = False
         self.swap = 0
         self.memcg = None
-        self.mapping = None
+        self.mappings = ()
+
+
+class WriteProtected(NamedTuple):
+    """A page table entry that maps a folio which others may map as well: one that is not PG_anon_exclusive."""
+
+    folio: Folio
+
+
+class SharedEntry(int):
+    """A page table entry with a slot that others may name as well: one without pte_swp_exclusive."""
+
+
+Pte = Folio | WriteProtected | int
+
+
+def pte_folio(pte: Pte | None) -> Folio | None:
+    """Return the folio that a page table entry maps, if it maps one."""
+    if isinstance(pte, WriteProtected):
+        return pte.folio
+    return pte if isinstance(pte, Folio) else None
 
 
 class Mm(Shared):
@@ -82,13 +106,14 @@ class Mm(Shared):
 
     Attributes:
         memcg: of the process: who is charged for new pages.
-        ptes: by key, a folio, or the slot of one that was swapped out; nothing for pages never written to. Under
-            page_table_lock, which is also what makes an access to a mapped page one.
+        ptes: by key, a folio, or the slot of one that was swapped out; nothing for pages never written to. Of what
+            fork has copied, `WriteProtected` or a `SharedEntry`. Under page_table_lock, which is also what makes an
+            access to a mapped page one.
     """
 
     name: Final[str]
     page_table_lock: Final[SpinLock]
-    ptes: Final[Table[int, Folio | int]]
+    ptes: Final[Table[int, Pte]]
     memcg: MemCgroup
 
     def __init__(self, name: str, memcg: MemCgroup) -> None:

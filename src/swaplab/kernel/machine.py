@@ -12,7 +12,7 @@ web.stat()["zswpout"], machine.stat()["stored_pages"]
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import EBUSY, EINVAL, EIO, ENODEV
 from os import strerror
@@ -22,7 +22,7 @@ from typing import Final
 from swaplab.errors import InputError
 from swaplab.kernel.charge import memalloc, memory_max_write
 from swaplab.kernel.css import cgroup_rmdir, css_has_online_children
-from swaplab.kernel.folio import Folio, Mm, folio_isolate_lru, folio_put
+from swaplab.kernel.folio import Mm, folio_isolate_lru, folio_put, pte_folio
 from swaplab.kernel.memcontrol import (
     MemcgRoot,
     MemCgroup,
@@ -32,7 +32,7 @@ from swaplab.kernel.memcontrol import (
     zswap_max_write,
     zswap_writeback_write,
 )
-from swaplab.kernel.memory import Fault, read_page, swapoff, write_page, zap_page
+from swaplab.kernel.memory import Fault, copy_page_range, read_page, swapoff, write_page, zap_page
 from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
 from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.swap_device import SwapFile
@@ -306,12 +306,23 @@ class Cgroup(Shared):
         zap_page(self._swap, self.mm, key)
         self.machine.settle()
 
+    def fork(self, child: Cgroup, keys: Iterable[tuple[int, int]]) -> None:
+        """Give the process of a child cgroup pages of this one's, copied on write.
+
+        Args:
+            child: whose process it is, which has nothing at these keys.
+            keys: of each page here and there.
+        """
+        copy_page_range(self._swap, self.mm, child.mm, keys)
+        self.machine.settle()
+
     def swap_out(self, key: int) -> bool:
         """Swap a page out: MADV_PAGEOUT. Returns whether it is out of memory."""
         with self.mm.page_table_lock:
-            folio = self.mm.ptes.get(key)
-            if not isinstance(folio, Folio):
-                return folio is not None
+            pte = self.mm.ptes.get(key)
+            folio = pte_folio(pte)
+            if not folio:
+                return pte is not None
             folio.young = False
             folio.refcount.add(1)
         if not folio_isolate_lru(folio):

@@ -1,6 +1,6 @@
 """Page faults, unmapping, and the end of a swap area: what moves a page between its page table and swap.
 
-mm/memory.c, mm/rmap.c and mm/swapfile.c, 6.12. Differs: a page is mapped once, and its page table entry is writable.
+mm/memory.c, mm/rmap.c and mm/swapfile.c, 6.12. Differs: the bits of a folio's page table entries are the folio's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from enum import Enum
 from typing import NamedTuple
 
 from swaplab.kernel.charge import alloc_folio, mem_cgroup_charge
-from swaplab.kernel.folio import ZERO_PAGE, Folio, Mm, folio_add_lru, folio_put
+from swaplab.kernel.folio import (
+    ZERO_PAGE,
+    Folio,
+    Mm,
+    SharedEntry,
+    WriteProtected,
+    folio_add_lru,
+    folio_put,
+    pte_folio,
+)
 from swaplab.kernel.memcontrol import MemCgroup, count_memcg_events, mem_cgroup_swap_full
 from swaplab.kernel.page_io import swap_read_folio
 from swaplab.kernel.swap_state import (
@@ -47,6 +56,7 @@ from swaplab.kernel.zswap_entry import zswap_swapoff
 
 __all__ = [
     "Fault",
+    "copy_page_range",
     "folio_referenced",
     "get_mem_cgroup_from_mm",
     "read_page",
@@ -83,10 +93,11 @@ def read_page(swap: Swap, mm: Mm, key: int) -> bytes | Fault:
     while True:
         with mm.page_table_lock:
             pte = mm.ptes.get(key)
-            if isinstance(pte, Folio):
-                pte.young = True
-                return pte.data
-        if pte is None:
+            folio = pte_folio(pte)
+            if folio:
+                folio.young = True
+                return folio.data
+        if not isinstance(pte, int):
             return ZERO_PAGE
         fault = do_swap_page(swap, mm, key, pte, write=False)
         if fault is not Fault.DONE:
@@ -102,7 +113,12 @@ def write_page(swap: Swap, mm: Mm, key: int, data: bytes) -> Fault:
                 pte.data = data
                 pte.young = pte.pte_dirty = True
                 return Fault.DONE
-        fault = do_anonymous_page(swap, mm, key) if pte is None else do_swap_page(swap, mm, key, pte, write=True)
+        if isinstance(pte, WriteProtected):
+            fault = do_wp_page(swap, mm, key, pte)
+        elif pte is None:
+            fault = do_anonymous_page(swap, mm, key)
+        else:
+            fault = do_swap_page(swap, mm, key, pte, write=True)
         if fault is not Fault.DONE:
             return fault
 
@@ -110,14 +126,8 @@ def write_page(swap: Swap, mm: Mm, key: int, data: bytes) -> Fault:
 def do_anonymous_page(swap: Swap, mm: Mm, key: int) -> Fault:
     """Map a new page: mm/memory.c:do_anonymous_page, 6.12. May sleep."""
     swap.events.count("pgfault")
-    folio = alloc_folio(swap)
+    folio = folio_prealloc(swap, mm)
     if not folio:
-        return Fault.OOM
-    memcg = get_mem_cgroup_from_mm(mm)
-    charged = mem_cgroup_charge(swap, folio, memcg)
-    memcg.put()
-    if not charged:
-        folio_put(folio)
         return Fault.OOM
     folio.uptodate = True
     folio_add_lru(folio)
@@ -129,12 +139,118 @@ def do_anonymous_page(swap: Swap, mm: Mm, key: int) -> Fault:
     return Fault.DONE
 
 
+def folio_prealloc(swap: Swap, mm: Mm) -> Folio | None:
+    """Make a folio and charge it to a process: mm/memory.c:folio_prealloc, 6.12. May sleep."""
+    folio = alloc_folio(swap)
+    if not folio:
+        return None
+    memcg = get_mem_cgroup_from_mm(mm)
+    charged = mem_cgroup_charge(swap, folio, memcg)
+    memcg.put()
+    if not charged:
+        folio_put(folio)
+        return None
+    return folio
+
+
 def map_folio(mm: Mm, key: int, folio: Folio) -> None:
     """Give the caller's reference to the page table: mm/memory.c:set_ptes, 6.12. It is locked."""
     mm.ptes[key] = folio
     folio.young = True
     folio.pte_dirty = False
-    WRITE_ONCE(folio).mapping = (mm, key)
+    WRITE_ONCE(folio).mappings = ((mm, key),)
+
+
+def map_write_protected(mm: Mm, key: int, folio: Folio) -> None:
+    """`map_folio` for a folio that others may map as well."""
+    mm.ptes[key] = WriteProtected(folio)
+    WRITE_ONCE(folio).mappings = (*READ_ONCE(folio).mappings, (mm, key))
+
+
+def unmap_write_protected(mm: Mm, key: int, folio: Folio) -> bool:
+    """Note that a folio is not mapped there any more; whether it is elsewhere. The page table is locked."""
+    mappings = tuple(each for each in READ_ONCE(folio).mappings if each != (mm, key))
+    WRITE_ONCE(folio).mappings = mappings
+    return bool(mappings)
+
+
+# Fork -----------------------------------------------------------------------------------------------------------------
+
+
+def copy_page_range(swap: Swap, mm: Mm, child: Mm, keys: Iterable[tuple[int, int]]) -> None:
+    """Give a child pages of its parent, which both may only read: mm/memory.c:copy_page_range, 6.12.
+
+    Args:
+        swap: with the area.
+        mm, child: page tables.
+        keys: of each page in both.
+    """
+    with mm.page_table_lock, child.page_table_lock:
+        for key, copy in keys:
+            pte = mm.ptes.get(key)
+            folio = pte_folio(pte)
+            if folio:
+                folio.refcount.add(1)
+                mm.ptes[key] = WriteProtected(folio)
+                map_write_protected(child, copy, folio)
+            elif isinstance(pte, int):
+                si = READ_ONCE(swap).info
+                assert si  # a page table names a slot of it
+                swap_duplicate(si, pte)
+                mm.ptes[key] = child.ptes[copy] = SharedEntry(pte)
+
+
+def do_wp_page(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
+    """Make an entry writable, for the folio that it maps or a copy: mm/memory.c:do_wp_page, 6.12. May sleep."""
+    swap.events.count("pgfault")
+    folio = pte.folio
+    with mm.page_table_lock:
+        if mm.ptes.get(key) != pte:
+            return Fault.DONE
+        folio.refcount.add(1)
+    if wp_can_reuse_anon_folio(swap, folio):
+        with mm.page_table_lock:
+            if mm.ptes.get(key) == pte:
+                mm.ptes[key] = folio
+        folio_put(folio)
+        return Fault.DONE
+    fault = wp_page_copy(swap, mm, key, pte)
+    folio_put(folio)
+    return fault
+
+
+def wp_can_reuse_anon_folio(swap: Swap, folio: Folio) -> bool:
+    """Whether a page table is the last to have a folio: mm/memory.c:wp_can_reuse_anon_folio, 6.12."""
+    with folio.lock:
+        if folio.swapcache:
+            si = READ_ONCE(swap).info
+            assert si
+            folio_free_swap(swap, si, folio)
+        # The page table's reference, and the caller's.
+        return folio.refcount.read() == 2
+
+
+def wp_page_copy(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
+    """Map a copy of a folio in its place: mm/memory.c:wp_page_copy, 6.12. May sleep; the caller has a reference."""
+    folio = pte.folio
+    new = folio_prealloc(swap, mm)
+    if not new:
+        return Fault.OOM
+    new.data = folio.data
+    new.uptodate = True
+    folio_add_lru(new)
+    with mm.page_table_lock:
+        is_same = mm.ptes.get(key) == pte
+        if is_same:
+            map_folio(mm, key, new)
+            is_mapped = unmap_write_protected(mm, key, folio)
+    if not is_same:
+        folio_put(new)
+    elif is_mapped:
+        folio_put(folio)
+    else:
+        free_folio_and_swap_cache(swap, folio)
+    return Fault.DONE
 
 
 # Coming back from swap ------------------------------------------------------------------------------------------------
@@ -250,7 +366,11 @@ def finish_swapin(swap: Swap, si: SwapInfo, pte: SwapPte, folio: Folio) -> Fault
                 swap_free(swap, si, pte.entry)
                 if should_try_to_free_swap(swap, folio, pte.write):
                     folio_free_swap(swap, si, folio)
-                map_folio(pte.mm, pte.key, folio)
+                if isinstance(pte.entry, SharedEntry) and folio.refcount.read() > 1:
+                    map_write_protected(pte.mm, pte.key, folio)
+                    folio.young = True
+                else:
+                    map_folio(pte.mm, pte.key, folio)
                 # Before the page table is unlocked: whoever unmaps the folio then may free it.
                 folio.lock.release()
                 return Fault.DONE
@@ -273,44 +393,47 @@ def should_try_to_free_swap(swap: Swap, folio: Folio, write: bool) -> bool:
 
 def folio_referenced(folio: Folio) -> bool:
     """Whether a folio was used since this was asked last: mm/rmap.c:folio_referenced, 6.12."""
-    mapping = READ_ONCE(folio).mapping
-    if not mapping:
-        return False
-    mm, key = mapping
-    with mm.page_table_lock:
-        if mm.ptes.get(key) is not folio:
-            return False
-        young, folio.young = folio.young, False
-        return young
+    used = False
+    for mm, key in READ_ONCE(folio).mappings:
+        with mm.page_table_lock:
+            if pte_folio(mm.ptes.get(key)) is folio:
+                young, folio.young = folio.young, False
+                used = used or young
+    return used
 
 
 def try_to_unmap(si: SwapInfo, folio: Folio) -> None:
     """Put a locked folio's slot where it is mapped: mm/rmap.c:try_to_unmap, 6.12."""
-    mapping = READ_ONCE(folio).mapping
-    if not mapping:
-        return
-    mm, key = mapping
-    with mm.page_table_lock:
-        if mm.ptes.get(key) is not folio:
-            return
-        swap_duplicate(si, folio.swap)
-        mm.ptes[key] = folio.swap
-        if folio.pte_dirty:
-            WRITE_ONCE(folio).dirty = True
-        WRITE_ONCE(folio).mapping = None
-    folio_put(folio)
+    mappings = READ_ONCE(folio).mappings
+    for number, (mm, key) in enumerate(mappings, 1):
+        with mm.page_table_lock:
+            pte = mm.ptes.get(key)
+            if pte_folio(pte) is not folio:
+                continue
+            swap_duplicate(si, folio.swap)
+            mm.ptes[key] = SharedEntry(folio.swap) if isinstance(pte, WriteProtected) else folio.swap
+            if folio.pte_dirty:
+                WRITE_ONCE(folio).dirty = True
+            WRITE_ONCE(folio).mappings = mappings[number:]
+        folio_put(folio)
 
 
 def zap_page(swap: Swap, mm: Mm, key: int) -> None:
     """Unmap a page for good: mm/memory.c:zap_pte_range, 6.12."""
     with mm.page_table_lock:
         pte = mm.ptes.pop(key)
-        if isinstance(pte, Folio):
-            WRITE_ONCE(pte).mapping = None
-    if isinstance(pte, Folio):
-        free_folio_and_swap_cache(swap, pte)
-    elif pte is not None:
+        is_mapped = False
+        if isinstance(pte, WriteProtected):
+            is_mapped = unmap_write_protected(mm, key, pte.folio)
+        elif isinstance(pte, Folio):
+            WRITE_ONCE(pte).mappings = ()
+    folio = pte_folio(pte)
+    if isinstance(pte, int):
         free_swap_and_cache(swap, pte)
+    elif folio and is_mapped:
+        folio_put(folio)
+    elif folio:
+        free_folio_and_swap_cache(swap, folio)
 
 
 def free_folio_and_swap_cache(swap: Swap, folio: Folio) -> None:

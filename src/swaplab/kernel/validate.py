@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from swaplab.kernel.css import CSS_ONLINE, Css, css_descendants
-from swaplab.kernel.folio import Folio, Mm
+from swaplab.kernel.folio import Folio, Mm, pte_folio
 from swaplab.kernel.memcontrol import ObjCgroup
 from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.swapfile import SWAP_HAS_CACHE, Swap, SwapInfo
@@ -35,7 +35,7 @@ def check(what: str, found: object, expected: object) -> None:
 
 def mapped(mms: Iterable[Mm]) -> list[tuple[Mm, int, Folio]]:
     """All pages in page tables: page table, key, folio."""
-    return [(mm, key, pte) for mm in mms for key, pte in mm.ptes.items.items() if isinstance(pte, Folio)]
+    return [(mm, key, folio) for mm in mms for key, pte in mm.ptes.items.items() if (folio := pte_folio(pte))]
 
 
 def folios_of(swap: Swap, mms: Iterable[Mm]) -> dict[Folio, int]:
@@ -55,7 +55,7 @@ def validate_folios(swap: Swap, mms: list[Mm]) -> None:
     """
     folios = folios_of(swap, mms)
     for mm, key, folio in mapped(mms):
-        check(f"{mm.label}[{key}] as its folio says", folio.mapping, (mm, key))
+        check(f"{mm.label}[{key}] as its folio says", folio.mappings.count((mm, key)), 1)
     charged: Counter[object] = Counter()
     for folio, references in folios.items():
         check(f"references to a folio of {folio.memcg}", folio.refcount.value, references)

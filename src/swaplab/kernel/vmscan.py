@@ -70,13 +70,13 @@ def _prepare(swap: Swap, folio: Folio) -> bool:
     """Unmap a locked folio that was not used, with a slot to find it again, and make sure that nobody else has it."""
     if READ_ONCE(folio).writeback or folio_referenced(folio):
         return False
-    if not READ_ONCE(folio).swapcache and not (READ_ONCE(folio).mapping and add_to_swap(swap, folio)):
+    if not READ_ONCE(folio).swapcache and not (READ_ONCE(folio).mappings and add_to_swap(swap, folio)):
         return False
     si = READ_ONCE(swap).info
     assert si
     try_to_unmap(si, folio)
     # is_page_cache_freeable: the caller's reference and the swap cache's are the only ones.
-    return not READ_ONCE(folio).mapping and folio.refcount.read() == 2
+    return not READ_ONCE(folio).mappings and folio.refcount.read() == 2
 
 
 # Lists ----------------------------------------------------------------------------------------------------------------
