@@ -3,8 +3,8 @@
 An object's page that there is has a shared folio (`rmap.py`), and is one of those that have it; the pages of tasks that
 map it are the others. A task's page that belongs to a mapping is `SHMEM`, and names the object's.
 
-Differs: memory that is read before anybody wrote to it is a folio of the object's as well, and what is read ahead from
-devices that do not rotate is only the page itself.
+Differs: memory that is read before anybody wrote to it has contents that go to swap, as private memory does here; and
+of devices that do not rotate nothing is read ahead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from swaplab.replay.state import (
     PG_SWAPCACHE,
     PG_WRITEBACK,
     PRESENT,
-    PTE_DIRTY,
     PTRS_PER_TABLE,
     RESIDENT,
     SHARED,
@@ -54,10 +53,8 @@ FAULT_AROUND = 16
 @jit
 def write_to(m: Machine, folio: int) -> None:
     """Give a shared folio its next contents."""
-    record = m.folios[folio]
-    record.version += 1
-    record.length = UNKNOWN
-    m.pte[folio] = wide(m.pte[folio]) | PTE_DIRTY
+    m.folios[folio].version += 1
+    m.folios[folio].length = UNKNOWN
 
 
 @jit
@@ -79,7 +76,7 @@ def shmem_alloc_and_add_folio(m: Machine, page: int, source: int) -> bool:
     folio = new_record(m)
     begin_sharing(m, folio, source, 1)
     m.folios[folio].memcg = memcg
-    m.folios[folio].bits = RESIDENT
+    m.folios[folio].bits = RESIDENT | PG_DIRTY
     m.memcgs[memcg].shmem += 1
     folio_add_lru(m, folio)
     return True

@@ -7,13 +7,12 @@ from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lru_gen_aging import lru_gen_look_around
 from swaplab.replay.memcontrol import swap_full, writeback_enabled
-from swaplab.replay.rmap import free_record, referenced_by, swap_count, unlink_owner, unmap_all
+from swaplab.replay.rmap import free_record, referenced_by, swap_count, unmap_all
 from swaplab.replay.state import (
     ENTRY_REFERENCED,
     FOLIO_FLAGS,
     IN_ZSWAP,
     MANY,
-    NONE,
     ON_DISK,
     PAGEVEC_SIZE,
     PG_ACTIVE,
@@ -157,26 +156,12 @@ def drop_clean(m: Machine, page: int) -> int:
 
 
 @jit
-def drop_shmem(m: Machine, folio: int) -> None:
-    """Let go of a page of shared memory that nobody ever wrote to (mm/vmscan.c:__remove_mapping, 6.12)."""
-    source = wide(m.rmaps[folio - wide(m.control.nr_pages)].first)
-    unlink_owner(m, folio, source)
-    m.folios[source].bits = NONE
-    free_record(m, folio)
-
-
-@jit
 def shrink_shmem(m: Machine, folio: int) -> int:
     """Write and free an unused folio of shared memory, or say what to do with it instead (shmem_writepage, 6.12)."""
-    memcg = wide(m.folios[folio].memcg)
     unmap(m, folio)
-    if not wide(m.folios[folio].bits) & PG_DIRTY:
-        m.memcgs[memcg].shmem -= 1
-        drop_shmem(m, folio)
-        return FREED
     if not add_to_swap(m, folio):
         return ACTIVATE
-    m.memcgs[memcg].shmem -= 1
+    m.memcgs[wide(m.folios[folio].memcg)].shmem -= 1
     return pageout(m, folio)
 
 
