@@ -209,6 +209,8 @@ CHANGING: dict[str, tuple[Callable[..., object], str]] = {
     "attribute of an imported module": (set_in_import, "gc.swaplab is changed by a task"),
     "weak reference": (lambda _: setattr(WEAK(), "w", 1), "what .*WEAK refers to, a Plain, was changed"),
     "id": (lambda system: id(system) % 2, r"id\(\) is another in every execution"),
+    "what a part keeps": (lambda system: setattr(system.n, "_value", 1), "_value is where parts keep what they hold"),
+    "attribute of standard output": (lambda _: setattr(sys.stdout, "seen", 1), "what sys.stdout has for attributes"),
     "text stream": (lambda _: STREAM.write("1"), "STREAM, a StringIO, changes when it is used"),
 }
 

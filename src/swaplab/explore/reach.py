@@ -44,6 +44,8 @@ UNSEEN = (
     *("globals", "exec", "eval", "_getframe", "currentframe", "get_objects", "get_referents", "get_referrers"),
 )
 """Names by which state is reached unseen; the system's own checks only look at ``vars``."""
+PAST_WATCHING = "reaches fields, or what outlives an execution, in a way that nobody sees"
+WITHIN_PARTS = "is where parts keep what they hold: use their operations, or another name"
 CACHE = type(lru_cache(len))
 GLOBAL_CHANGES, OUTER_CHANGES = ("STORE_GLOBAL", "DELETE_GLOBAL"), ("STORE_DEREF", "DELETE_DEREF")
 GLOBALS, ATTRIBUTES = ("LOAD_GLOBAL", "LOAD_NAME"), ("LOAD_ATTR", "LOAD_METHOD")
@@ -116,6 +118,8 @@ class Reach:
             return
         self._seen.add(id(value))
         self._kept.append(value)
+        if _is_standard(value) and hasattr(value, "__dict__"):
+            self._found[f"what {name} has for attributes"] = partial(vars, value)
         if isinstance(value, FunctionType):
             self._function(value)
         elif isinstance(value, MethodType | BuiltinFunctionType):
@@ -199,7 +203,7 @@ class Reach:
         self._code(code, names, frozenset(code.co_freevars))
 
     def _code(self, code: CodeType, names: dict[str, Any], outer: frozenset[str]) -> None:
-        unseen = UNSEEN[1:] if str(names.get("__name__")).startswith("swaplab.") else UNSEEN
+        unseen = _unseen(str(names.get("__name__")).startswith("swaplab."))
         module: ModuleType | None = None
         imports: ModuleType | None = None
         imported: dict[str, ModuleType] = {}
@@ -208,7 +212,7 @@ class Reach:
             if opname in GLOBAL_CHANGES or (opname in OUTER_CHANGES and name in outer):
                 raise Refused(f"{name} is changed by a task: it {CHANGES} {at}")
             if name in unseen and opname != "LOAD_FAST":
-                raise Refused(f"{name} reaches fields, or what outlives an execution, in a way that nobody sees {at}")
+                raise Refused(f"{name} {unseen[name]} {at}")
             if name == "id" and opname in GLOBALS and name not in names:
                 raise Refused(f"id() is another in every execution: give objects numbers in setup {at}")
             if module is not None and opname == "STORE_ATTR":
@@ -235,6 +239,22 @@ class Reach:
             return  # each task has a context of its own, and the system takes back what it puts there
         if not isinstance(value, GenericAlias | UnionType | ModuleType) and type(value).__module__ not in FREE:
             self._pending.append((f"{module}.{name}", partial(_item, names, name)))
+
+
+@lru_cache(maxsize=2)
+def _unseen(is_ours: bool) -> dict[str, str]:
+    """Return names that a function may not use, of the system or of a program, and why."""
+    if is_ours:
+        return dict.fromkeys(UNSEEN[1:], PAST_WATCHING)
+    slots = (name for kind in _below(Part) for name in vars(kind).get("__slots__", ()) if name.startswith("_"))
+    return dict.fromkeys(UNSEEN, PAST_WATCHING) | dict.fromkeys(slots, WITHIN_PARTS)
+
+
+def _below(kind: type) -> Iterator[type]:
+    yield kind
+    subclasses: list[type] = kind.__subclasses__()
+    for each in subclasses:
+        yield from _below(each)
 
 
 @lru_cache(maxsize=10_000)
