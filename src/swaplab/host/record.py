@@ -242,6 +242,7 @@ def _run(
         f"--log-fd={log}",
         "--exe=",
     ]
+    own += ["--vex-guest-chase=no"]  # less to translate, which is most of what a short program costs
     own += ["--sigill-diagnostics=yes", f"--window={options.window}", f"--samples={options.sample_pages}"]
     variables = {**(os.environ if environment is None else environment), "VALGRIND_LIB": f"/proc/self/fd/{here}"}
     try:

@@ -550,6 +550,7 @@ static void transferred(enum what what, Int file, Off64T from, Long bytes) {
     ULong n = bytes > 0 ? number_of_open(file) : 0;
     if (!n) return;
     if (from < 0) from = VG_(lseek)(file, 0, VKI_SEEK_CUR) - bytes;
+    if (from < 0 || from >> 44) return; // another thread has moved or closed it; or beyond what traces number
     put_event(what, n);
     put_argument(from >> 12);
     put_argument(pages_of(from, bytes));
