@@ -331,7 +331,7 @@ def test_assertions_have_to_be_there(race: Path) -> None:
     command = [sys.executable, "-O", "-c", "from swaplab.cli import main; main()", "check", str(race)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     assert found.returncode == 2
-    assert found.stderr.splitlines() == [f"swaplab: {NO_ASSERTIONS}"]
+    assert found.stderr.splitlines() == [f"swaplab: {race}: {NO_ASSERTIONS}"]
 
 
 def test_a_control_that_holds_fails(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def make(
         row: dict[str, object] = dict.fromkeys((*EVENTS, *LEVELS), 0) | {"access": 100, "time_ns": 5, "cgroup": path}
         row |= dict.fromkeys(MACHINE, None if path else 0)
         rows.append(row | {{"lost": "device_ns"}.get(name, name): value for name, value in values.items()})
-    columns = {name: [row[name] for row in rows] for name in SCHEMA.names}
+    columns = {name: [row.get(name) for row in rows] for name in SCHEMA.names}
     zram = configuration == "zram"
     info = RunInfo(engine="replay", scenario="s", configuration=configuration, accesses=100, cost=cost, zram=zram)
     return Result(info, pa.table(columns, SCHEMA))
