@@ -32,8 +32,8 @@ if __name__ == "__main__":
     with ProcessPoolExecutor(2, get_context(sys.argv[1]), become_worker, (os.getpid(),)) as pool:
         with starting_workers():
             futures = [pool.submit(time.sleep, 60) for _ in range(4)]
-        print("started", flush=True)
         try:
+            print("started", flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             os._exit(5)

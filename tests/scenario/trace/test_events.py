@@ -126,8 +126,8 @@ def test_columns_of_row_groups_without_events_stay_unread(tmp_path: Path) -> Non
     for group in range(2):  # what is damaged there is not noticed
         column = metadata.row_group(group).column(4)
         assert column.path_in_schema == "pages"
-        start = column.dictionary_page_offset
-        data[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+        last = column.dictionary_page_offset + column.total_compressed_size - 1  # of a page, behind its header
+        data[last] ^= 0xFF
     path.write_bytes(data)
     assert read(path)[-1] == (UNMAP, 0, 0, 1, 0, 0)
     assert len(read(path)) == 2 * ROW_GROUP_ROWS + 1
