@@ -40,7 +40,6 @@ BENCH = {
     "bench": ("benchmarks/replay.py",),
     "bench-explore": ("benchmarks/explore.py",),
     "bench-kernel": ("benchmarks/kernel.py",),
-    "bench-study": ("benchmarks/study.py",),
 }
 FIDELITY = ("-c", "from swaplab.cli import main; main()", "fidelity", "--recorded")
 OFFLINE = "docs/offline.md"
