@@ -116,7 +116,9 @@ def main() -> None:
     orders, reports, passed, *command = sys.argv[1:]
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     program = _start(command, tuple(map(int, passed.split(","))))
-    os.write(int(reports), str(_supervise(program, int(orders))).encode())
+    status = _supervise(program, int(orders))
+    with suppress(BrokenPipeError):  # nobody is there any more to be told
+        os.write(int(reports), str(status).encode())
 
 
 if __name__ == "__main__":
