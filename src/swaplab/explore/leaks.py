@@ -20,7 +20,7 @@ NOT_HELD = (type, ModuleType, BuiltinFunctionType, Task)
 
 def find_leaks(state: object, made: list[Shared]) -> list[Leak]:
     """Return what of `made` is neither freed nor reachable from the state, by way of what is not freed."""
-    lost = {id(thing): thing for thing in made if "_freed" not in thing.__dict__}
+    lost = {id(thing): thing for thing in made if not (thing.is_handle or "_freed" in thing.__dict__)}
     found = {id(state), id(current.runtime)}
     reached = [state]
     while reached and lost:

@@ -129,7 +129,8 @@ class Reach:
             self._pending += [(name, partial(_itself, each)) for each in inside]
         elif isinstance(value, CACHE):
             self._pending.append((name, partial(_itself, value.__wrapped__)))
-            self._found[f"what {name} keeps"] = partial(_kept, value)
+            if not _is_system(value.__wrapped__):  # the system's caches keep numbers, thousands of them
+                self._found[f"what {name} keeps"] = partial(_kept, value)
         elif isinstance(value, type):
             self._class(value)
         else:
@@ -292,6 +293,11 @@ def _is_standard(value: object) -> bool:
 def _variables(names: dict[str, Any]) -> dict[str, Any]:
     """Return the globals that a program has given names; modules come when they are imported."""
     return {name: value for name, value in names.items() if name[:2] != "__" and not isinstance(value, ModuleType)}
+
+
+def _is_system(function: object) -> bool:
+    """Tell whether a function is of swaplab itself."""
+    return isinstance(function, FunctionType) and function.__code__.co_filename.startswith(OURS)
 
 
 def _holds(value: object) -> bool:

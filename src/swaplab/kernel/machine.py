@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from errno import EBUSY, EINVAL, EIO, ENODEV
 from os import strerror
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from swaplab.errors import InputError
 from swaplab.kernel.charge import memalloc, memory_max_write
@@ -198,6 +198,8 @@ class Cgroup(Shared):
         mm: the process's page table.
         is_removed: under the machine's `tree`.
     """
+
+    is_handle: ClassVar[bool] = True
 
     machine: Final[Machine]
     path: Final[str]

@@ -56,12 +56,14 @@ class Shared(metaclass=SharedType):
 
     Attributes:
         freed: whether it was freed, and poisoned.
+        is_handle: whether it stands for an open file: who made it may let go of it, which loses nothing.
         fields: names of its shared fields.
         defaults: what those hold at first that the class itself has a value for.
         classes: all that derive from it.
     """
 
     freed: ClassVar[bool] = False
+    is_handle: ClassVar[bool] = False
     fields: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[dict[str, object]] = {}
     classes: ClassVar[list[type[Shared]]] = []
