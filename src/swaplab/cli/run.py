@@ -11,12 +11,12 @@ import msgspec
 from cyclopts import Parameter
 from rich.console import RenderableType
 
-from swaplab.cli.common import Flag, Output, bars, check_output, console, report_beside, say, say_json, tell
+from swaplab.cli.common import Flag, Output, bars, check_output, console, report_beside, say, say_json
+from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
-from swaplab.replay import is_compiled, replay
+from swaplab.replay import replay
 from swaplab.report.run import comparison, comparison_table, fault_table, heading, killed, memory_table
 from swaplab.report.vm import counter_tables, curves, kernel_heading
-from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import BASELINES, Baseline, Scenario
 from swaplab.scenario.result import Result
@@ -89,18 +89,17 @@ def run(
     """
     engines = _engines(on)
     _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
-    path = scenario / "scenario.toml" if scenario.is_dir() else scenario
-    plan = _plan(load_scenario(path, set), baseline, compare)
+    plan = _plan(load_scenario(scenario_file(scenario), set), baseline, compare)
     own = plan[0].scenario
-    costs = load_cost(cost) if cost else DEFAULT_COST
+    costs = chosen_cost(cost)
     kernels = _kernels(kernel, modules) if "kernel" in engines else []
     if dry_run:
         _print_commands(own, kernels)
         return
     results: list[Result] = []
     runs: list[list[KernelRun]] = []
-    if "replay" in engines and not is_compiled():
-        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
+    if "replay" in engines:
+        say_if_it_compiles()
     with bars() as bar:
         if "replay" in engines and kernels and not cost:
             pace = guest_pace(kernels[0], own.zswap.compressor, bar("pace of the guest"))

@@ -10,11 +10,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say_json, steps, tell
+from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say_json, steps
+from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
-from swaplab.replay import is_compiled
 from swaplab.report.sweep import sweep_table
-from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.study.plan import Variant, of_axes
 from swaplab.study.run import processes, processors, summarise
 from swaplab.study.table import Outcome, Spread, Summary, spreads, write_table
@@ -60,12 +59,10 @@ def sweep(
     check_output(output)
     if not vary and seeds == 1:
         raise InputError("sweep", "something to vary: --vary KEY=VALUE,VALUE,... or --seeds N", "nothing")
-    path = scenario / "scenario.toml" if scenario.is_dir() else scenario
-    variants = of_axes(path, set, [parse_axis(each) for each in vary], seeds)
-    task = partial(summarise, cost=load_cost(cost) if cost else DEFAULT_COST)
+    variants = of_axes(scenario_file(scenario), set, [parse_axis(each) for each in vary], seeds)
+    task = partial(summarise, cost=chosen_cost(cost))
     count = min(jobs or processors(), len(variants))
-    if not is_compiled():
-        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
+    say_if_it_compiles()
     with report_beside(output):
         found = _run(variants, count, task, output)
         _print_json(found) if json else console().print(sweep_table(found, seeds))

@@ -10,11 +10,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, console, say, say_json, steps, tell
+from swaplab.cli.common import Flag, console, say, say_json, steps
+from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
-from swaplab.replay import is_compiled
 from swaplab.report.tune import kinds_table, measured_table, measured_verdict, settings, verdict
-from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario
 from swaplab.study.plan import Variant
 from swaplab.study.run import Task, processes, processors, summarise
@@ -70,12 +69,10 @@ def tune(
     """
     if kernel and not verify:
         raise InputError("--kernel", "--verify beside it", "none")
-    path = scenario / "scenario.toml" if scenario.is_dir() else scenario
-    loaded = load_scenario(path, set)
+    loaded = load_scenario(scenario_file(scenario), set)
     constraints = [parse_constraint(each) for each in within]
-    task = partial(summarise, cost=load_cost(cost) if cost else DEFAULT_COST)
-    if not is_compiled():
-        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
+    task = partial(summarise, cost=chosen_cost(cost))
+    say_if_it_compiles()
     with steps("variants", len(kinds()) * ROUNDS * seeds) as step, processes(jobs or processors()) as mapped:
 
         def told(given: Task, variants: Sequence[Variant]) -> Iterator[Summary]:

@@ -9,6 +9,7 @@ from typing import Final
 from swaplab.doctor.facts import PAGE_SIZE, Facts, Snapshot
 from swaplab.doctor.rules import compression, stored
 from swaplab.errors import InputError
+from swaplab.scenario.toml import quoted
 from swaplab.scenario.units import format_size
 from swaplab.text import shown
 
@@ -35,14 +36,14 @@ def scenario_text(snapshot: Snapshot, source: str) -> str:
     ]
     chosen = _chosen(snapshot)
     for path in _with_parents(chosen):
-        lines += ["", f"[cgroup.{_quoted(path)}]", *_limits(snapshot.cgroups.get(path, Facts()))]
+        lines += ["", f"[cgroup.{quoted(path)}]", *_limits(snapshot.cgroups.get(path, Facts()))]
     workloads = {path: _pages(snapshot.cgroups[path]) for path in chosen} or {"": _pages(snapshot.machine)}
     if not any(workloads.values()):
         raise InputError(source, "anonymous memory (anon, AnonPages) or something in swap", "neither")
     for path, pages in workloads.items():
         facts = snapshot.cgroups.get(path, snapshot.machine)
-        lines += ["", "[[workload]]", f"name = {_quoted(path.rpartition('/')[2] or 'all')}"]
-        lines += [f"cgroup = {_quoted(path)}", f"pages = {pages}", *_content(facts, snapshot.machine)]
+        lines += ["", "[[workload]]", f"name = {quoted(path.rpartition('/')[2] or 'all')}"]
+        lines += [f"cgroup = {quoted(path)}", f"pages = {pages}", *_content(facts, snapshot.machine)]
     return "\n".join(lines) + "\n"
 
 
@@ -123,7 +124,3 @@ def _content(facts: Facts, machine: Facts) -> Iterator[str]:
         yield f'content = {{ ratio = {{ "{name}" = {ratio:.2f} }} }}'
     else:
         yield f"content = {{ ratio = {ratio:.2f} }}"
-
-
-def _quoted(text: str) -> str:
-    return '"' + shown(text).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from swaplab.host.settings import Settings
+from swaplab.scenario.toml import quoted
 from swaplab.scenario.trace import TraceInfo
 from swaplab.scenario.units import format_size, round_size
-from swaplab.text import shown
 
 __all__ = ["scenario_text"]
 
@@ -73,8 +73,8 @@ def scenario_text(
     machine, zswap = settings
     return _TEXT.format(
         recorded=recorded,
-        name=_quoted(command[0].rpartition("/")[2]),
-        description=_quoted(shlex.join(command)),
+        name=quoted(command[0].rpartition("/")[2]),
+        description=quoted(shlex.join(command)),
         machine=machine,
         memory=format_size(machine.memory),
         zswap=zswap,
@@ -91,14 +91,9 @@ def scenario_text(
 def _streams(info: TraceInfo) -> str:
     largest = sorted(info.streams, key=lambda stream: -stream.pages)
     lines = [
-        f"#   {_quoted(stream.name)}: {stream.pages} pages, {stream.accesses} accesses\n"
+        f"#   {quoted(stream.name)}: {stream.pages} pages, {stream.accesses} accesses\n"
         for stream in largest[:STREAMS_SHOWN]
     ]
     if len(largest) > STREAMS_SHOWN:
         lines.append(f"#   and {len(largest) - STREAMS_SHOWN} smaller ones\n")
     return "".join(lines)
-
-
-def _quoted(text: str) -> str:
-    """`text` as a basic string of TOML, as people are shown it: a scenario has no control characters."""
-    return '"' + shown(text).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,8 +7,9 @@ import tomllib
 from typing import Any
 
 from swaplab.errors import InputError
+from swaplab.text import shown
 
-__all__ = ["DEPTH_MAX", "parse_toml"]
+__all__ = ["DEPTH_MAX", "parse_toml", "quoted"]
 
 DEPTH_MAX = 12  # tables and arrays inside each other
 # The parser's memory grows with the square of a key's parts. A key starts where no other goes on.
@@ -32,3 +33,8 @@ def parse_toml(text: str, where: object) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not always TOMLDecodeError: Python has its own limit on digits
         raise InputError(where, "TOML", error) from None
+
+
+def quoted(text: str) -> str:
+    """Return text as a basic string of TOML, as people are shown it: a scenario has no control characters."""
+    return '"' + shown(text).replace("\\", "\\\\").replace('"', '\\"') + '"'

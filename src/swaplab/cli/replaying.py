@@ -1,0 +1,32 @@
+"""What commands that replay a scenario share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from swaplab.cli.common import tell
+from swaplab.replay import is_compiled
+from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
+
+__all__ = ["chosen_cost", "say_if_it_compiles", "scenario_file"]
+
+
+def scenario_file(path: Path) -> Path:
+    """Return the file that a path means: itself, or the scenario of a recording's directory."""
+    return path / "scenario.toml" if path.is_dir() else path
+
+
+def chosen_cost(path: Path | None) -> Cost:
+    """Return what things cost: what a file says, or what is the default.
+
+    Raises:
+        InputError: not a cost file.
+        OSError: it cannot be read.
+    """
+    return load_cost(path) if path else DEFAULT_COST
+
+
+def say_if_it_compiles() -> None:
+    """Say why nothing happens for a while, where the replay has to be compiled first."""
+    if not is_compiled():
+        tell("swaplab: compiling the replay; this happens once and takes about half a minute")
