@@ -25,7 +25,7 @@ from swaplab.scenario.result import Result, RunInfo
 from swaplab.scenario.trace import EventKind
 from swaplab.scenario.tree import leaves, parent_of
 
-__all__ = ["Prepared", "Replay", "is_compiled", "prepare", "replay"]
+__all__ = ["Prepared", "Replay", "is_compiled", "replay"]
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +42,7 @@ class Prepared(NamedTuple):
     contents: CompressedContents
 
 
-def prepare(scenario: Scenario) -> Prepared:
+def _prepare(scenario: Scenario) -> Prepared:
     """Open its traces, make its pages' contents and compress them.
 
     Raises:
@@ -73,7 +73,7 @@ class Replay:
     def __init__(self, scenario: Scenario, cost: Cost = DEFAULT_COST, prepared: Prepared | None = None) -> None:
         self.scenario = scenario
         self.cost = cost
-        self.accesses, contents = prepared or prepare(scenario)
+        self.accesses, contents = prepared or _prepare(scenario)
         self.machine = build(scenario, self.accesses, cost, contents)
         self.position = 0
         self._order = tree_of(scenario)

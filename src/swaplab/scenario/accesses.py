@@ -69,10 +69,8 @@ def _parted(ops: NDArray[np.void], at: int) -> tuple[NDArray[np.void], NDArray[n
 class Accesses:
     """All accesses of a scenario, streamed.
 
-    Args:
-        chunks: what `chunks` of a scenario with the same order yielded, so that nothing is decoded again.
-
     Attributes:
+        kept: what `chunks` of a scenario with the same order yielded, to be yielded again; None to decode it.
         first: int64 of shape (workloads + 1,), the first page of each workload and the number of pages.
         task_first: int64 of shape (tasks + 1,), the first page of each task and the number of pages. A workload's tasks
             follow one another.
@@ -85,9 +83,9 @@ class Accesses:
             workload; an event comes after the last access; or the device is so slow that times could overflow.
     """
 
-    def __init__(self, scenario: Scenario, chunks: Sequence[Chunk] | None = None) -> None:
+    def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._kept = chunks
+        self.kept: Sequence[Chunk] | None = None
         self._traces = {name: self._open(name) for name in self._trace_names}
         self._streams = [self._stream_ids(i, each) for i, each in enumerate(scenario.workloads)]
         self._add_shared_memory()
@@ -206,7 +204,7 @@ class Accesses:
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield all accesses in order, in chunks of no fixed size; another thread makes the next one meanwhile."""
-        return iter(self._kept) if self._kept is not None else _read_ahead(self._chunks())
+        return iter(self.kept) if self.kept is not None else _read_ahead(self._chunks())
 
     def _chunks(self) -> Iterator[Chunk]:
         if self._scenario.interleave == "trace":

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from swaplab.replay import Prepared, prepare
+from swaplab.replay import Prepared
 from swaplab.replay.build import CompressedContents, compressed_contents
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.content import Random
@@ -49,18 +49,16 @@ class Shared:
             OSError: a file is missing.
         """
         accesses = Accesses(scenario)
-        if accesses.total > ACCESSES_MAX:
-            return prepare(scenario)
         files = versions(scenario)
         bare = [msgspec.structs.replace(each, name="", cgroup="", content=Random()) for each in scenario.workloads]
         seed = scenario.machine.seed
         order = repr((bare, scenario.interleave, seed, scenario.base, files))
         held = [(each.content, int(pages)) for each, pages in zip(scenario.workloads, accesses.first, strict=False)]
         contents = repr((held, accesses.first[-1], scenario.zswap.compressor, seed, scenario.base, files))
-        chunks = _kept(self._orders, order, ORDERS_MAX, lambda: list(accesses.chunks()))
+        if accesses.total <= ACCESSES_MAX:
+            accesses.kept = _kept(self._orders, order, ORDERS_MAX, lambda: list(accesses.chunks()))
         return Prepared(
-            Accesses(scenario, chunks),
-            _kept(self._contents, contents, CONTENTS_MAX, lambda: compressed_contents(scenario, accesses)),
+            accesses, _kept(self._contents, contents, CONTENTS_MAX, lambda: compressed_contents(scenario, accesses))
         )
 
 
