@@ -137,9 +137,9 @@ def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
 
 @jit
 def read_ahead(m: Machine, page: int, folio: int, first: int, end: int) -> bool:
-    """Swap in what may be needed next, the page itself in its turn; False when the faulting task was killed.
+    """Swap in what may be needed next, and the folio: in its turn, or in the end if it is not among that.
 
-    `first` and `end` are slots of a rotational device, else pages.
+    `first` and `end` are slots of a rotational device, else pages. False when the faulting task was killed.
     """
     rotational = m.control.rotational
     for each in range(first, end):
@@ -150,7 +150,7 @@ def read_ahead(m: Machine, page: int, folio: int, first: int, end: int) -> bool:
             return False
         if neighbour != folio and wide(m.folios[neighbour].bits) & PG_SWAPCACHE:
             m.folios[neighbour].bits |= PG_READAHEAD
-    return True
+    return not is_swapped(m, folio) or read_swap_cache(m, folio, page, True)
 
 
 @inline
@@ -161,10 +161,7 @@ def swapin_readahead(m: Machine, page: int, folio: int) -> bool:
     """
     if unlikely(m.control.page_cluster) and not m.control.zram:
         first, end = cluster_of(m, folio) if m.control.rotational else neighbours_of(m, page)
-        if not read_ahead(m, page, folio, first, end):
-            return False
-        if not is_swapped(m, folio):
-            return True
+        return read_ahead(m, page, folio, first, end)
     return read_swap_cache(m, folio, page, True)
 
 
@@ -176,10 +173,7 @@ def swapin_cluster(m: Machine, page: int, folio: int) -> bool:
     """
     if m.control.page_cluster and m.control.rotational:
         first, end = cluster_of(m, folio)
-        if not read_ahead(m, page, folio, first, end):
-            return False
-        if not is_swapped(m, folio):
-            return True
+        return read_ahead(m, page, folio, first, end)
     return read_swap_cache(m, folio, page, True)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from tests.scenario.trace.rows import Row, read
 
 from swaplab.errors import InputError
 from swaplab.scenario.trace import (
@@ -29,7 +30,6 @@ STREAMS = [Stream("a", 5), Stream("b", 4, parent=0), Stream("shm", 3, kind="shar
 FILES = [TraceFile("f", 7)]
 
 # A row is an access (stream, page, write) or an event (kind, stream, page, pages, other, other_page).
-Row = tuple[int, ...]
 
 
 def columns(rows: Iterable[Row], dtype: np.dtype[np.void] = EVENTS) -> tuple[NDArray[Any], ...]:
@@ -52,19 +52,6 @@ def write(path: Path, rows: list[Row], streams: list[Stream] = STREAMS) -> Path:
         writer.append(stream, page, is_write, events=events)
         writer.finish(streams, files=FILES)
     return path
-
-
-def read(path: Path, **options: Any) -> list[Row]:
-    rows: list[Row] = []
-    for chunk in Trace.open(path).chunks(**options):
-        accesses = list(zip(chunk.stream.tolist(), chunk.page.tolist(), map(int, chunk.write), strict=True))
-        at = 0
-        for event in chunk.events.tolist():
-            rows += accesses[at : event[0]]
-            at = event[0]
-            rows.append(event[1:7])
-        rows += accesses[at:]
-    return rows
 
 
 GOOD: list[Row] = [

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.scenario.trace.rows import Row, read
 
 from swaplab.errors import InputError
-from swaplab.scenario.trace import RAW_EVENTS, EventKind, RawTraceWriter, Stream, Trace, TraceFile, TraceInfo
+from swaplab.scenario.trace import RAW_EVENTS, EventKind, RawTraceWriter, Stream, TraceFile, TraceInfo
 
 UNMAP, DISCARD, EXIT, FORK, SHARE, REMOVE, FILE_READ, *_ = EventKind
 EVERYTHING = (0, 2**52)
 NAMES = ["a", "b", "c", "shm", "memfd"]
 
 # An access (stream, page, write) or an event (kind, stream, page, pages, other, other_page), by address or densely.
-Row = tuple[int, ...]
 
 
 class Memory:
@@ -78,19 +78,6 @@ def write(path: Path, rows: list[Row], cuts: Iterable[int] = ()) -> TraceInfo:
                 events=np.array(events, RAW_EVENTS),
             )
         return writer.finish(path, NAMES, files=["f"])
-
-
-def read(path: Path) -> list[Row]:
-    rows: list[Row] = []
-    for chunk in Trace.open(path).chunks():
-        accesses = list(zip(chunk.stream.tolist(), chunk.page.tolist(), map(int, chunk.write), strict=True))
-        at = 0
-        for event in chunk.events.tolist():
-            rows += accesses[at : event[0]]
-            at = event[0]
-            rows.append(event[1:7])
-        rows += accesses[at:]
-    return rows
 
 
 def seen(rows: list[Row]) -> list[object]:
