@@ -24,6 +24,7 @@ __all__ = [
     "Flag",
     "Output",
     "Steps",
+    "Texts",
     "bars",
     "check_output",
     "conclude",
@@ -54,6 +55,8 @@ class _Console(Console):
 
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+"""An option that may be repeated."""
 Output = Annotated[Path | None, Parameter(alias="-o", allow_leading_hyphen=True)]
 """A file to write; ``-`` is standard output."""
 

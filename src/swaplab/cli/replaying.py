@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from swaplab.cli.common import tell
 from swaplab.replay import is_compiled
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
 
-__all__ = ["chosen_cost", "say_if_it_compiles", "scenario_file"]
+__all__ = ["Jobs", "chosen_cost", "say_if_it_compiles", "scenario_file"]
+
+Jobs = Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))]
+"""How many processes replay; None for as many as there are processors."""
 
 
 def scenario_file(path: Path) -> Path:

@@ -11,7 +11,7 @@ import msgspec
 from cyclopts import Parameter
 from rich.console import RenderableType
 
-from swaplab.cli.common import Flag, Output, bars, check_output, console, report_beside, say, say_json
+from swaplab.cli.common import Flag, Output, Texts, bars, check_output, console, report_beside, say, say_json
 from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.replay import replay
@@ -42,12 +42,12 @@ _Progress = Callable[[int, int], None]
 def run(
     scenario: Path,
     *,
-    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    set: Texts = (),
     on: str = "replay",
     baseline: Baseline | None = None,
     compare: Flag = False,
     cost: Path | None = None,
-    kernel: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    kernel: Texts = (),
     modules: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
     repeat: int = 1,
     dry_run: Flag = False,

@@ -10,8 +10,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say_json, steps
-from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
+from swaplab.cli.common import Flag, Output, Texts, check_output, console, report_beside, say_json, steps
+from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.report.sweep import sweep_table
 from swaplab.study.plan import Variant, of_axes
@@ -27,11 +27,11 @@ SEEDS_MAX = 1000
 def sweep(
     scenario: Path,
     *,
-    vary: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
-    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    vary: Texts = (),
+    set: Texts = (),
     seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=SEEDS_MAX))] = 1,
     cost: Path | None = None,
-    jobs: Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))] = None,
+    jobs: Jobs = None,
     output: Output = None,
     json: Flag = False,
 ) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, console, say, say_json, steps
-from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
+from swaplab.cli.common import Flag, Texts, console, say, say_json, steps
+from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.report.tune import kinds_table, measured_table, measured_verdict, settings, verdict
 from swaplab.scenario.load import load_scenario
@@ -32,11 +32,11 @@ def tune(
     scenario: Path,
     *,
     save: Literal["memory", "stall", "refaults", "writes"] = "memory",
-    within: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
-    set: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    within: Texts = (),
+    set: Texts = (),
     seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=100))] = 1,
     cost: Path | None = None,
-    jobs: Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))] = None,
+    jobs: Jobs = None,
     verify: Flag = False,
     kernel: str | None = None,
     json: Flag = False,
