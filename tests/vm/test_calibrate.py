@@ -96,14 +96,17 @@ def test_a_scenario_on_a_guest_keeps_what_the_guest_is_told(name: str) -> None:
 
 
 def test_a_real_guest(kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is measured once. Nothing is asserted of its speed but what holds of every machine."""
+    """It is measured once.
+
+    Nothing is asserted of its speed but what is several times apart in every guest, however busy the host is: how a
+    request and its latency share the wait for the device, for one, is not.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     pace = guest_pace(kernel, "lz4")
     assert pace.cost.source.startswith("a guest with Linux 6.12.")
     assert 1 < pace.cost.access_ns < pace.cost.fault_minor_ns
-    assert 1 < pace.cost.reclaim_page_ns < pace.cost.fault_minor_ns
-    assert min(pace.cost.compress_ns["lz4"], pace.cost.decompress_ns["lz4"]) > 1
-    assert pace.device.submit_ns > 1
-    assert pace.device.read_latency_ns > pace.cost.fault_major_ns
+    assert pace.cost.reclaim_page_ns > 1
+    assert pace.cost.compress_ns["lz4"] > 1
+    assert 1 < pace.cost.decompress_ns["lz4"] < pace.device.submit_ns + pace.device.read_latency_ns
     monkeypatch.setattr("swaplab.vm.calibrate.run_on_kernel", None)
     assert guest_pace(kernel, "lz4") == pace
