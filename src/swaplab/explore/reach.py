@@ -31,7 +31,7 @@ from weakref import ref
 import numpy as np
 
 from swaplab.explore.guard import FOLDERS, FOREIGN, OURS, insist_seen
-from swaplab.explore.values import attributes, cell_contents, mutable_in
+from swaplab.explore.values import NEVER_CHANGES, attributes, cell_contents, mutable_in
 from swaplab.kernel.sync.bugs import Refused
 from swaplab.kernel.sync.shared import Part, Shared
 
@@ -314,6 +314,8 @@ def _kept(cache: Any) -> list[object]:  # noqa: ANN401
 
 def _print(value: object, seen: tuple[int, ...] = ()) -> object:
     """Return what changes when something changes, as deep as it goes."""
+    if type(value) in NEVER_CHANGES:
+        return repr(value)
     if id(value) in seen or mutable_in(value) is None:
         return id(value) if isinstance(value, FunctionType | type | Shared | Part) else repr(value)
     seen = (*seen, id(value))

@@ -5,9 +5,10 @@ mm/memcontrol.c, 6.12.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from errno import ENOMEM
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from swaplab.kernel.css import CSS_ONLINE, CgroupRoot, css_descendants, css_next_descendant_pre, online_css
@@ -370,12 +371,14 @@ def _with_reference(tryget: Callable[[MemCgroup], bool], objcg: ObjCgroup, use: 
         relax()
 
 
-_LOOKUPS: dict[str, Callable[..., Any]] = {
-    "bare": _bare,
-    "rcu": _under_rcu,
-    "tryget": partial(_with_reference, MemCgroup.tryget),
-    "tryget_online": partial(_with_reference, MemCgroup.tryget_online),
-}
+_LOOKUPS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "bare": _bare,
+        "rcu": _under_rcu,
+        "tryget": partial(_with_reference, MemCgroup.tryget),
+        "tryget_online": partial(_with_reference, MemCgroup.tryget_online),
+    }
+)
 
 
 # Looking memcgs up ----------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def _classes() -> list[SizeClass]:
     return serving[::-1]
 
 
-_SERVING = _classes()
+_SERVING = tuple(_classes())
 SIZE_CLASSES: tuple[SizeClass, ...] = tuple(sorted(set(_SERVING)))
 
 
