@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay
 from swaplab.replay.memory import touch_only
 from swaplab.replay.state import PTRS_PER_TABLE
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Ratio
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Cgroup, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.trace import Stream, Trace, TraceWriter
 from swaplab.scenario.trace.oracle_general import RECORD
 

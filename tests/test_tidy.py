@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/swaplab"
 MODULES = sorted(SOURCE.rglob("*.py"))
-DETERMINISTIC = ("scenario", "kernel", "replay")
+DETERMINISTIC = ("linux", "scenario", "kernel", "replay")
 FUNCTION_LINES_MAX = 70
 FUNCTION_LINES_MEDIAN = 10
 FILE_BYTES_MAX = 5 << 20

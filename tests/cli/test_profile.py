@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from swaplab.cli import app
-from swaplab.compress import COMPRESSORS
 from swaplab.errors import InputError
+from swaplab.linux.crypto import COMPRESSORS
 from swaplab.scenario.profile import read_profile
 
 SHELL = "exec 3<&0; cat <&3 & echo ready; wait"

@@ -13,8 +13,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaplab.compress import COMPRESSORS, compress, decompress
+from swaplab.compress import compress, decompress
 from swaplab.compress.lzo import decompress_lzo
+from swaplab.linux.crypto import COMPRESSORS
 
 # Taken from the kernel's own C code (lib/lzo, lib/lz4, lib/zstd and lib/zlib_deflate of 6.12, built for user
 # space, with the parameters of crypto/*.c) on the pages of conftest.py: SHA-256 over all the outputs.

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swaplab.compress import COMPRESSORS, compress, compressed_lengths, lengths
+from swaplab.compress import compress, compressed_lengths, lengths
+from swaplab.linux.crypto import COMPRESSORS
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from swaplab.kernel.shrinker import shrink_slab
 from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio
 from swaplab.kernel.zswap_entry import NODE
 from swaplab.kernel.zswap_writeback import queue_shrink_work
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay
 from swaplab.replay.fork import copy_page_range
 from swaplab.replay.jit import entry, wide
@@ -55,8 +56,8 @@ from swaplab.replay.unmap import madvise_dontneed, munmap
 from swaplab.replay.zswap import do_shrink_slab
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Content
-from swaplab.scenario.model import PAGE_SIZE, Event, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.model import Cgroup as Limits
+from swaplab.scenario.model import Event, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.model import Machine as Hardware
 from swaplab.scenario.tree import leaves, parent_of
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from swaplab.fidelity.lru import lru_faults
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.accesses import Accesses
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Scenario, Workload
+from swaplab.scenario.model import Cgroup, Scenario, Workload
 
 SCENARIO = Scenario(
     cgroups={"a": Cgroup(memory_max=40 * PAGE_SIZE), "a/b": Cgroup(memory_max=10 * PAGE_SIZE), "c": Cgroup()},

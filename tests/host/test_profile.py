@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.host.fake_proc import PAGE, RESIDENT, Area, add_process
+from tests.linux.pool import pool_pages
 
-from swaplab.compress import COMPRESSORS, compress
+from swaplab.compress import compress
 from swaplab.errors import InputError
 from swaplab.host.estimate import Estimate
 from swaplab.host.processes import Process, list_processes, with_pids
 from swaplab.host.profile import PARTIAL_BYTES_MAX, CgroupProfile, Pages, Profile, profile, write_pages
-from swaplab.kernel.zsmalloc import pool_pages
+from swaplab.linux.crypto import COMPRESSORS
 from swaplab.scenario.profile import read_profile
 
 

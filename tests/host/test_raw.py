@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from swaplab.host import raw
 from swaplab.host.raw import What
+from swaplab.linux.page import PAGE_SIZE
 
 MARK, EVENT, ARGUMENT = 1 << 62, 2 << 62, 3 << 62
 SECOND = 1 << 30
@@ -134,7 +135,7 @@ def test_samples_without_a_page_are_holes(tmp_path: Path) -> None:
     write(tmp_path, 1, SECOND)
     write(tmp_path, 2, SECOND)
     slots: NDArray[np.void] = np.zeros(5, raw.SAMPLE)
-    slots[3] = (np.full(raw.PAGE, 7), 99)
+    slots[3] = (np.full(PAGE_SIZE, 7), 99)
     (tmp_path / "1.0.samples").write_bytes(slots.tobytes()[:-100])  # a torn last slot
     first, second = raw.sources(tmp_path)
     sample = raw.read_samples(first)

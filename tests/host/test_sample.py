@@ -9,6 +9,7 @@ import numpy as np
 from swaplab.host import raw
 from swaplab.host.raw import Source
 from swaplab.host.sample import choose, page_hash
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.trace import Stream
 
 BUCKETS = 8
@@ -22,7 +23,7 @@ def write_samples(directory: Path, process: int, pages: list[int]) -> None:
     slots = np.zeros(BUCKETS, raw.SAMPLE)
     for page in pages:
         slots[int(page_hash(np.array([page], np.uint64))[0]) % BUCKETS] = (
-            np.full(raw.PAGE, process + 1),
+            np.full(PAGE_SIZE, process + 1),
             page,
         )
     (directory / f"{process}.0.samples").write_bytes(slots.tobytes())

@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 
-from swaplab.compress import COMPRESSORS
 from swaplab.host import timing
 from swaplab.host.timing import compressor_times, median_ns
+from swaplab.linux.crypto import COMPRESSORS
 
 
 def test_the_median_of_what_took_part_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

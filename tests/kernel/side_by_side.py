@@ -8,10 +8,10 @@ from itertools import combinations_with_replacement
 
 from swaplab.explore import Bounded, FewPreemptions, PriorityWalk, Program, Violated, explore
 from swaplab.kernel.machine import Cgroup, Machine
-from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.shrinker import shrink_slab
 from swaplab.kernel.vmscan import try_to_free_mem_cgroup_pages
 from swaplab.kernel.zswap_writeback import shrink_worker
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["ENTRY_POINTS", "PAIRS", "breaks", "program"]
 

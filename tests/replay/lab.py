@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from tests.replay.validate import expected_lists
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay
 from swaplab.replay.entries import entries_head
 from swaplab.replay.jit import entry
@@ -19,7 +20,7 @@ from swaplab.replay.zsmalloc import zs_free, zs_malloc
 from swaplab.replay.zswap import do_shrink_slab
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Content, SameFilled
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Cgroup, Event, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.model import Machine as Hardware
 
 __all__ = [

@@ -8,20 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.content import Content, Mix, Part, Random, Ratio, SameFilled, Zero
 from swaplab.scenario.device import DEVICES
-from swaplab.scenario.model import (
-    BASELINES,
-    PAGE_SIZE,
-    Cgroup,
-    Event,
-    Machine,
-    Scenario,
-    Swap,
-    Workload,
-    Zswap,
-    with_baseline,
-)
+from swaplab.scenario.model import BASELINES, Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap, with_baseline
 from swaplab.scenario.patterns import HotCold, Pattern, Scan, Uniform, Zipf
 
 __all__ = ["Below", "seeded_scenario", "small_scenario"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from tests.replay.lab import OVERHEAD, A, Lab
 from tests.replay.validate import validate
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay.state import GONE, IN_ZSWAP, MEMCG_PAGES, NONE, ON_DISK, RESIDENT
 from swaplab.scenario.content import Random
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Zswap
+from swaplab.scenario.model import Cgroup, Event, Zswap
 
 TABLE = 1
 """The page table of up to 512 pages."""

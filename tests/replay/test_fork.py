@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from tests.replay.validate import validate
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay
 from swaplab.replay.cgroup import memory_reclaim
 from swaplab.replay.state import IN_ZSWAP, MAPPED, RESIDENT, SHARED, STATE_MASK, YOUNG
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Random, SameFilled
 from swaplab.scenario.device import DEVICES
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.trace import EventKind
 
 A, B = 1, 2

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay, replay
 from swaplab.scenario.content import SameFilled
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Cgroup, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.patterns import Churn, Pattern, Phases
 from swaplab.scenario.trace import EVENTS, EventKind, Stream, TraceWriter
 

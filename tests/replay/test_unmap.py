@@ -6,6 +6,7 @@ import numpy as np
 from tests.replay.lab import OVERHEAD, Lab
 from tests.replay.validate import validate
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay
 from swaplab.replay.cgroup import memory_reclaim
 from swaplab.replay.state import IN_ZSWAP, NONE, PTRS_PER_TABLE, RESIDENT
@@ -13,7 +14,7 @@ from swaplab.replay.unmap import madvise_dontneed, munmap
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import SameFilled
 from swaplab.scenario.device import DEVICES
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Cgroup, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.trace import EventKind
 
 ANON_VMA = 1

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.linux.pool import pool_pages
 from tests.replay.lab import A, Lab, do_shrink_slab_of, pages_on, shrink_worker_of, zs_free_of, zs_malloc_of
 from tests.replay.validate import validate
 
-from swaplab.kernel.zsmalloc import pool_pages
 from swaplab.replay import replay
 from swaplab.replay.state import ENTRY_REFERENCED, LRU_INACTIVE, ON_DISK, RESIDENT, ZERO_FILLED
 from swaplab.replay.stats import read_stats

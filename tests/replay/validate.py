@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.kernel.zsmalloc import SIZE_CLASSES
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.zsmalloc import SIZE_CLASSES
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
     COUNTERS,
@@ -51,7 +52,6 @@ from swaplab.replay.state import (
     ZERO_FILLED,
     Machine,
 )
-from swaplab.scenario.model import PAGE_SIZE
 
 __all__ = ["Counts", "check_no_counter_went_back", "counters", "expected_lists", "states", "validate"]
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from swaplab.compress import COMPRESSORS
 from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
 from swaplab.host.profile import CgroupProfile, CompressorProfile, Profile, Timing
+from swaplab.linux.crypto import COMPRESSORS
 from swaplab.report.profile import cgroup_table, compressor_table, notes
 
 
@@ -17,7 +17,7 @@ def group(cgroup: str, pages: int) -> CgroupProfile:
 
 def make(unreadable: int = 0, without_memory: int = 0) -> Profile:
     missing = [Unreadable(pid, f"p{pid}", "vanished" if pid % 2 else "no permission") for pid in range(unreadable)]
-    timing = dict.fromkeys(COMPRESSORS, Timing(12.3, 4.5))
+    timing: dict[str, Timing] = dict.fromkeys(COMPRESSORS, Timing(12.3, 4.5))
     return Profile(
         [group("/a[b]", 100), group("/big", 1 << 20)], group("total", 2 << 20), missing, without_memory, 0, timing
     )

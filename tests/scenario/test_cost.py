@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swaplab.compress import COMPRESSORS
 from swaplab.errors import InputError
+from swaplab.linux.crypto import COMPRESSORS
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
 
 

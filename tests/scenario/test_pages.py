@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swaplab.compress import COMPRESSORS, compress
+from swaplab.compress import compress
 from swaplab.errors import InputError
+from swaplab.linux.crypto import COMPRESSORS
 from swaplab.scenario.pages import SAMPLES_MAX, file_pages, random_pages, ratio_pages, same_filled_page
 
 

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from swaplab.cli.common import Flag, check_output, console, report_beside, say, say_json
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.trace import EventKind, Format, Trace, TraceInfo
 from swaplab.scenario.trace import convert as convert_trace
 from swaplab.scenario.trace.summary import TraceSummary, summarize
@@ -176,14 +177,14 @@ def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[
     parts = summary.working_set
     yield "accesses", f"{summary.accesses:,}, {summary.writes / summary.accesses:.0%} writes"
     yield "size", f"{round_size(size)}, {size / summary.accesses:.2f} B an access"
-    yield "memory", f"{info.pages:,} pages, {round_size(info.pages * 4096)}"
+    yield "memory", f"{info.pages:,} pages, {round_size(info.pages * PAGE_SIZE)}"
     yield "hot", f"{summary.hot_pages:,} pages take 90% of the accesses"
     yield (
         "working set",
         f"{sum(parts) // len(parts):,} pages on average of {len(parts)} parts, {max(parts):,} at most",
     )
     for event in summary.events:
-        yield event.kind, f"{event.events:,} events, {round_size(event.pages * 4096)}"
+        yield event.kind, f"{event.events:,} events, {round_size(event.pages * PAGE_SIZE)}"
     if info.source:
         yield "source", info.source
     if info.command:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.compress.compressors import COMPRESSORS, compress, decompress
+from swaplab.compress.compressors import compress, decompress
 from swaplab.compress.lengths import compressed_lengths
 
-__all__ = ["COMPRESSORS", "compress", "compressed_lengths", "decompress"]
+__all__ = ["compress", "compressed_lengths", "decompress"]

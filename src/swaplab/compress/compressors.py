@@ -19,11 +19,11 @@ import zstandard
 
 from swaplab.compress.lz4 import compress_lz4, decompress_lz4
 from swaplab.compress.lzo import compress_lzo, decompress_lzo
+from swaplab.linux.crypto import COMPRESSORS
+from swaplab.linux.page import PAGE_SIZE
 
-__all__ = ["COMPRESSORS", "compress", "compressor_version", "decompress"]
+__all__ = ["compress", "compressor_version", "decompress"]
 
-PAGE_SIZE = 4096
-COMPRESSORS: tuple[str, ...] = ("lzo", "lzo-rle", "lz4", "zstd", "deflate")
 
 # crypto/deflate.c, 6.12; the memory level is MAX_MEM_LEVEL of include/linux/zconf.h.
 DEFLATE_WINDOW_BITS = 11

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from swaplab.cache import cached_bytes
 from swaplab.compress.compressors import compress, compressor_version
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["compressed_lengths"]
 
-PAGE_SIZE = 4096
 # A call with 4096 pages leaves 16 KiB behind; this many keep what one comparison of all compressors asks for.
 REMEMBERED_MAX = 256
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from swaplab.compress.jit import compiled
 from swaplab.compress.words import equal_until, hash_word, word_at
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["compress_lz4", "decompress_lz4"]
 
-PAGE_SIZE = 4096
 OUTPUT_SIZE = PAGE_SIZE + PAGE_SIZE // 255 + 16
 
 HASH_BITS = 13  # 16 KiB of 16-bit positions, which inputs below 64 KiB get

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from swaplab.compress.jit import compiled
 from swaplab.compress.words import byte_at, equal_until, hash_word, word_at
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["compress_lzo", "decompress_lzo"]
 
-PAGE_SIZE = 4096
 # A literal run costs one byte more per 255 of them; the slack covers the header, the tail and the end mark.
 OUTPUT_SIZE = PAGE_SIZE + PAGE_SIZE // 16 + 67
 

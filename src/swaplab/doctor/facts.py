@@ -15,10 +15,10 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from swaplab.errors import InputError
+from swaplab.linux.page import PAGE_SIZE
 
-__all__ = ["PAGE_SIZE", "TEXT_MAX", "Area", "Facts", "Reading", "Snapshot", "joined", "parse"]
+__all__ = ["TEXT_MAX", "Area", "Facts", "Reading", "Snapshot", "joined", "parse"]
 
-PAGE_SIZE: Final = 4096
 TEXT_MAX: Final = 64 << 20  # a machine with 10,000 cgroups has 40 MB of memory.stat
 LINE_MAX: Final = 4096
 CGROUPS: Final = PurePosixPath("/sys/fs/cgroup")

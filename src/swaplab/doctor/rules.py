@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from swaplab.doctor.facts import PAGE_SIZE, Facts, Reading, Snapshot, joined
+from swaplab.doctor.facts import Facts, Reading, Snapshot, joined
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.units import round_size
 
 __all__ = ["Finding", "compression", "diagnose", "stored"]

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
-from swaplab.doctor.facts import PAGE_SIZE, Facts, Snapshot
+from swaplab.doctor.facts import Facts, Snapshot
 from swaplab.doctor.rules import compression, stored
 from swaplab.errors import InputError
+from swaplab.linux.crypto import COMPRESSORS
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.toml import quoted
 from swaplab.scenario.units import format_size
 from swaplab.text import shown
@@ -18,7 +20,6 @@ __all__ = ["scenario_text"]
 GIB: Final = 1 << 30
 CGROUPS_MAX: Final = 20
 LIMITS: Final = ("memory.max", "memory.high", "memory.swap.max", "memory.zswap.max")
-MODELLED: Final = ("lzo", "lzo-rle", "lz4", "zstd", "deflate")
 GUESSED_RATIO: Final = 3.0
 
 
@@ -75,7 +76,7 @@ def _toml(value: bool) -> str:
 
 def _compressor(facts: Facts) -> Iterator[str]:
     name = facts.word("compressor")
-    if name in MODELLED:
+    if name in COMPRESSORS:
         yield f'compressor = "{name}"'
     elif name:
         yield f'compressor = "lz4"  # {shown(name)} on the machine, which is not modelled'
@@ -120,7 +121,7 @@ def _content(facts: Facts, machine: Facts) -> Iterator[str]:
     name = machine.word("compressor")
     if ratio is None:
         yield f"content = {{ ratio = {GUESSED_RATIO} }}  # a guess: `swaplab profile` measures it"
-    elif name in MODELLED:
+    elif name in COMPRESSORS:
         yield f'content = {{ ratio = {{ "{name}" = {ratio:.2f} }} }}'
     else:
         yield f"content = {{ ratio = {ratio:.2f} }}"

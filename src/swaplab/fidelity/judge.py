@@ -8,7 +8,7 @@ from statistics import median, quantiles
 import msgspec
 
 from swaplab.fidelity.truth import EVENTS, Series, Truth
-from swaplab.scenario.model import PAGE_SIZE
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["CHAOTIC", "FLOOR", "Error", "Summary", "errors_of", "is_chaotic", "summary_of"]
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from swaplab.errors import SwaplabError
 from swaplab.files import scratch_directory
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.accesses import Accesses
-from swaplab.scenario.model import PAGE_SIZE, Scenario
+from swaplab.scenario.model import Scenario
 from swaplab.scenario.trace.oracle_general import RECORD
 
 __all__ = ["lru_faults"]

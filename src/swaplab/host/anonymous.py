@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.linux.page import PAGE_SIZE
+
 __all__ = ["AnonymousMemory", "Candidates", "Mapping", "open_memory"]
 
-PAGE_SIZE = 4096
 ENTRY_BYTES = 8
 ENTRIES_AT_ONCE = 1 << 17  # 1 MiB of pagemap, 512 MiB of address space
 

@@ -26,16 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swaplab import __version__
-from swaplab.compress import COMPRESSORS
 from swaplab.files import naming
 from swaplab.host.draw import draw
 from swaplab.host.processes import PROC, Process
 from swaplab.host.timing import compressor_times, median_ns
+from swaplab.linux.crypto import COMPRESSORS
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.cost import Cost
 
 __all__ = ["STEPS", "measure_cost", "own_pages"]
 
-PAGE_SIZE = 4096
 REGION_PAGES = 1 << 14  # 64 MiB: more than most caches hold
 COMPRESSED_PAGES = 256
 REPETITIONS = 7

@@ -17,11 +17,11 @@ import numpy as np
 
 from swaplab.errors import InputError
 from swaplab.files import naming
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.device import Device
 
 __all__ = ["DISK_STEPS", "Times", "device_of", "measure_device"]
 
-PAGE_SIZE = 4096
 BLOCK = 1 << 20
 FILE_BYTES_MAX = 128 << 20
 SECONDS = 1.0  # for each of the measurements

@@ -21,8 +21,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.host.anonymous import PAGE_SIZE, AnonymousMemory, Mapping, open_memory
+from swaplab.host.anonymous import AnonymousMemory, Mapping, open_memory
 from swaplab.host.processes import Process
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["Sample", "Unreadable", "draw"]
 

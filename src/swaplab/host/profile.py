@@ -17,13 +17,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.compress import COMPRESSORS, compress
+from swaplab.compress import compress
 from swaplab.errors import InputError
 from swaplab.host.draw import Sample, Unreadable, draw
 from swaplab.host.estimate import Estimate, Stratum, add, quantiles
 from swaplab.host.processes import PROC, Process
 from swaplab.host.timing import compressor_times
-from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
+from swaplab.linux.crypto import COMPRESSORS
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.scenario.profile import PROFILE_SAMPLES_MAX, write_profile
 
 __all__ = [
@@ -37,7 +39,6 @@ __all__ = [
     "write_pages",
 ]
 
-PAGE_SIZE = 4096
 PERCENTILES = (5, 25, 50, 75, 95)
 # Of a pool from which nothing was freed: one zspage for each class that is not full.
 PARTIAL_BYTES_MAX = sum(size_class.pages_per_zspage for size_class in SIZE_CLASSES) * PAGE_SIZE
@@ -144,7 +145,7 @@ def _lengths(pages: NDArray[np.uint8]) -> dict[str, NDArray[np.int32]]:
     """
     stored = pages.any(axis=1)
     data = [page.tobytes() for page in pages[stored]]
-    lengths = {name: np.zeros(len(pages), np.int32) for name in COMPRESSORS}
+    lengths: dict[str, NDArray[np.int32]] = {name: np.zeros(len(pages), np.int32) for name in COMPRESSORS}
     for name in COMPRESSORS:
         lengths[name][stored] = [len(compress(name, page)) for page in data]
     return lengths

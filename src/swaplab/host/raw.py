@@ -18,8 +18,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.linux.page import PAGE_SIZE
+
 __all__ = [
-    "PAGE",
     "Counters",
     "Sample",
     "Source",
@@ -32,8 +33,7 @@ __all__ = [
     "text_of",
 ]
 
-PAGE: Final = 4096
-SAMPLE: Final = np.dtype([("data", "u1", (PAGE,)), ("page", "<u8")])
+SAMPLE: Final = np.dtype([("data", "u1", (PAGE_SIZE,)), ("page", "<u8")])
 WORDS_AT_ONCE: Final = 1 << 16  # of all files together; memory holds about 100 bytes for each
 WORDS_LEAST: Final = 1 << 11  # of one file; longer than any event
 TICK: Final = 64
@@ -298,7 +298,7 @@ def read_samples(source: Source) -> Sample:
     path = source.path.with_name(f"{source.path.name}.samples")
     count = path.stat().st_size // SAMPLE.itemsize if path.exists() else 0
     if not count:
-        return Sample(np.empty((0, PAGE), np.uint8), np.empty(0, np.uint64), np.empty(0, np.int64))
+        return Sample(np.empty((0, PAGE_SIZE), np.uint8), np.empty(0, np.uint64), np.empty(0, np.int64))
     slots = np.memmap(path, SAMPLE, "r", shape=(count,))
     filled = np.flatnonzero(slots["page"])
     return Sample(slots["data"][filled], slots["page"][filled], filled)

@@ -34,6 +34,7 @@ from swaplab.host.sample import choose
 from swaplab.host.settings import machine_settings
 from swaplab.host.starter import scenario_text
 from swaplab.host.tool import TOOL, find_tool, find_valgrind
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import guarded
 from swaplab.scenario.content import write_profile
 from swaplab.scenario.trace import RawTraceWriter, Trace, TraceInfo
@@ -216,7 +217,7 @@ def _raw_directory(scratch: Path, tool: Path) -> Path:
     directory.chmod(0o1777)
     shutil.copy(tool, directory / TOOL)
     (directory / TOOL).chmod(0o755)
-    for name, size in (("counters", raw.PAGE), ("log", 0)):
+    for name, size in (("counters", PAGE_SIZE), ("log", 0)):
         (directory / name).write_bytes(bytes(size))
         (directory / name).chmod(0o666)
     return directory

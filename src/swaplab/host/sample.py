@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.host.raw import PAGE, Sample, Source, read_samples
+from swaplab.host.raw import Sample, Source, read_samples
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.trace import Stream
 
 __all__ = ["Chosen", "choose", "page_hash"]
@@ -36,7 +37,7 @@ def choose(streams: list[tuple[Source, Stream]], buckets: int) -> Chosen:
     to have ranges takes no part.
     """
     best = np.full(buckets, -1.0)
-    data = np.zeros((buckets, PAGE), np.uint8)
+    data = np.zeros((buckets, PAGE_SIZE), np.uint8)
     weight = np.zeros(buckets, np.int64)
     for process, (source, stream) in enumerate(streams):
         footprint = _footprint(stream)

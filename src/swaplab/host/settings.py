@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple, get_args
+from typing import NamedTuple
 
-from swaplab.scenario.model import Compressor, Machine, Zswap
+from swaplab.linux.crypto import COMPRESSORS
+from swaplab.scenario.model import Machine, Zswap
 
 __all__ = ["Settings", "machine_settings"]
-
-COMPRESSORS: Final[tuple[Compressor, ...]] = get_args(Compressor)
 
 
 class Settings(NamedTuple):

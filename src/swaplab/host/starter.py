@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from swaplab.host.settings import Settings
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.toml import quoted
 from swaplab.scenario.trace import TraceInfo
 from swaplab.scenario.units import format_size, round_size
 
 __all__ = ["scenario_text"]
 
-PAGE: Final = 4096
 MIB: Final = 1 << 20
 STREAMS_SHOWN: Final = 20
 
@@ -80,9 +80,9 @@ def scenario_text(
         zswap=zswap,
         was_enabled="" if zswap.enabled else "  # it was not",
         shrinker="true" if zswap.shrinker_enabled else "false",
-        swap=max(64, -(-2 * peak * PAGE // MIB)),
-        limit=max(1, peak * 3 // 4) * PAGE // 1024,
-        footprint=round_size(peak * PAGE),
+        swap=max(64, -(-2 * peak * PAGE_SIZE // MIB)),
+        limit=max(1, peak * 3 // 4) * PAGE_SIZE // 1024,
+        footprint=round_size(peak * PAGE_SIZE),
         streams=_streams(info),
         content='{ profile = "content.parquet" }' if sampled else '"random"  # no contents were sampled',
     )

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import lz4.block
 
-from swaplab.compress import COMPRESSORS, compress, decompress
+from swaplab.compress import compress, decompress
+from swaplab.linux.crypto import COMPRESSORS
 
 __all__ = ["CompressorTime", "compressor_times", "median_ns"]
 
@@ -60,7 +61,7 @@ def compressor_times(
         repetitions: the median of so many counts.
         step: called after every compressor.
     """
-    times = {}
+    times: dict[str, CompressorTime] = {}
     for name in COMPRESSORS:
         compressed = [compress(name, page) for page in pages]
         forth = _mean_ns(partial(compress, name), pages, repetitions)

@@ -11,13 +11,13 @@ from contextvars import ContextVar
 
 from swaplab.kernel.folio import Folio, folio_alloc
 from swaplab.kernel.memcontrol import MemCgroup, count_memcg_events
-from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.page_counter import page_counter_charge, page_counter_read, page_counter_try_charge
 from swaplab.kernel.swapfile import Swap
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
 
 __all__ = ["alloc_folio", "mem_cgroup_charge", "memalloc", "memory_max_write"]
 
-MAX_RECLAIM_RETRIES = 16
 
 _memalloc: ContextVar[bool] = ContextVar("PF_MEMALLOC", default=False)
 

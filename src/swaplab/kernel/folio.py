@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_uncharge
-from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
+from swaplab.kernel.page_alloc import Zone
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, ListNode, Mutex, Shared, SpinLock, Table, kfree
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = [
     "ZERO_PAGE",

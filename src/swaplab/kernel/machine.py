@@ -33,7 +33,7 @@ from swaplab.kernel.memcontrol import (
     zswap_writeback_write,
 )
 from swaplab.kernel.memory import Fault, copy_page_range, read_page, swapoff, write_page, zap_page
-from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
+from swaplab.kernel.page_alloc import Zone
 from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.swap_device import SwapFile
 from swaplab.kernel.swapfile import Swap, swapon
@@ -42,6 +42,8 @@ from swaplab.kernel.validate import validate_charges, validate_folios, validate_
 from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio, try_to_free_mem_cgroup_pages
 from swaplab.kernel.zswap_pool import Zswap, zswap_compressor_param_set, zswap_total_pages
 from swaplab.kernel.zswap_writeback import shrink_worker, zswap_memcg_offline_cleanup
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
 
 __all__ = ["Cgroup", "Machine"]
 
@@ -55,7 +57,6 @@ DEBUGFS = (
     "written_back_pages",
 )
 VMSTAT = ("pgfault", "pgmajfault", "pswpin", "pswpout", "swpin_zero", "swpout_zero")
-RETRIES = 16
 
 
 class Machine(Shared):
@@ -347,7 +348,7 @@ class Cgroup(Shared):
         Raises:
             OSError: the cgroup was removed.
         """
-        wanted, reclaimed, retries = -(-size // PAGE_SIZE), 0, RETRIES
+        wanted, reclaimed, retries = -(-size // PAGE_SIZE), 0, MAX_RECLAIM_RETRIES
         with self._open() as memcg:
             while reclaimed < wanted and retries:
                 # mm/memcontrol.c:memory_reclaim, 6.12: in batches, so that no child gives everything.

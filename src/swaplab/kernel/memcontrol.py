@@ -16,10 +16,8 @@ from swaplab.kernel.list_lru import ListLru, LruMemcg
 from swaplab.kernel.list_lru_612 import ListLru612, OwnedListLru, switch_ids
 from swaplab.kernel.list_lru_613 import ListLru613
 from swaplab.kernel.lruvec import Lruvec
-from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.page_counter import (
     PAGE_COUNTER_MAX,
-    PAGE_SHIFT,
     PageCounter,
     page_counter_charge,
     page_counter_read,
@@ -48,6 +46,7 @@ from swaplab.kernel.sync import (
     relax,
 )
 from swaplab.kernel.vmstat import Counters
+from swaplab.linux.page import PAGE_SHIFT, PAGE_SIZE
 
 __all__ = [
     "MemCgroup",

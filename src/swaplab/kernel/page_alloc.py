@@ -5,9 +5,8 @@ from __future__ import annotations
 from swaplab.kernel.sync import Part, current
 from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE, Several, operation, outside
 
-__all__ = ["PAGE_SIZE", "Zone"]
+__all__ = ["Zone"]
 
-PAGE_SIZE = 4096
 TAKEN_MAX = 8
 """Pages that anybody takes at once: those of a zspage."""
 

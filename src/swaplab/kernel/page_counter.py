@@ -5,12 +5,11 @@ Differs: no watermarks, and no memory.min and memory.low; nothing reads them.
 
 from __future__ import annotations
 
-from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.sync import Atomic, KernelWarning, Part, Shared
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = [
     "PAGE_COUNTER_MAX",
-    "PAGE_SHIFT",
     "PageCounter",
     "page_counter_cancel",
     "page_counter_charge",
@@ -19,7 +18,6 @@ __all__ = [
     "page_counter_uncharge",
 ]
 
-PAGE_SHIFT = 12
 PAGE_COUNTER_MAX = (1 << 63) // PAGE_SIZE - 1
 
 

@@ -6,12 +6,12 @@ mm/shrinker.c, 6.12, and zswap's shrinker of mm/zswap.c. Differs: there is one s
 from __future__ import annotations
 
 from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_online
-from swaplab.kernel.page_counter import PAGE_SHIFT
 from swaplab.kernel.swapfile import Swap
 from swaplab.kernel.sync import READ_ONCE, data_race, rcu, relax
 from swaplab.kernel.zswap_entry import NODE
 from swaplab.kernel.zswap_pool import mem_cgroup_zswap_writeback_enabled
 from swaplab.kernel.zswap_writeback import ShrinkWalk
+from swaplab.linux.page import PAGE_SHIFT
 
 __all__ = ["do_shrink_slab", "shrink_slab", "zswap_shrinker_count", "zswap_shrinker_scan"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.sync import Part, current
 from swaplab.kernel.sync.runtime import ACQUIRE, READ, RELEASE, WRITE, operation
 from swaplab.kernel.sync.shared import Element, Elements
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["SwapFile"]
 

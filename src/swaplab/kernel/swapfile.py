@@ -1,7 +1,7 @@
 """Swap areas and their slots.
 
 mm/swapfile.c and mm/swap_slots.c, 6.12, as for a rotational device, which is what virtio disks say they are: the area's
-lock guards the map, slots are taken in ascending order, and an empty cluster is looked for after each 256.
+lock guards the map, slots are taken in ascending order, and an empty cluster is looked for after each of its size.
 
 Differs: one area at a time, so a swp_entry_t is the slot's number alone, and 0, the header's place, is none. No per-CPU
 caches of slots: they are taken and given back one by one.
@@ -36,6 +36,7 @@ from swaplab.kernel.sync import (
 from swaplab.kernel.vmstat import Counters
 from swaplab.kernel.zswap_entry import ZswapTree, zswap_invalidate
 from swaplab.kernel.zswap_pool import Zswap
+from swaplab.linux.swap import SWAPFILE_CLUSTER
 
 __all__ = [
     "SWAP_HAS_CACHE",
@@ -54,7 +55,6 @@ __all__ = [
     "vm_swap_full",
 ]
 
-SWAPFILE_CLUSTER = 256
 SWAP_HAS_CACHE = 0x40
 SWAP_MAP_MAX = 0x3E
 FREE = b"\0"

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from swaplab.kernel.css import CSS_ONLINE, Css, css_descendants
 from swaplab.kernel.folio import Folio, Mm, pte_folio
 from swaplab.kernel.memcontrol import ObjCgroup
-from swaplab.kernel.page_alloc import PAGE_SIZE
 from swaplab.kernel.swapfile import SWAP_HAS_CACHE, Swap, SwapInfo
 from swaplab.kernel.sync import validate_list
 from swaplab.kernel.sync.bugs import Broken
@@ -19,6 +18,7 @@ from swaplab.kernel.sync.shared import is_freed
 from swaplab.kernel.zsmalloc import validate_pool
 from swaplab.kernel.zswap_entry import ZswapEntry
 from swaplab.kernel.zswap_pool import Zswap
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["folios_of", "validate_charges", "validate_folios", "validate_swap", "validate_zswap"]
 

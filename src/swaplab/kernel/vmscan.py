@@ -24,11 +24,9 @@ from swaplab.kernel.shrinker import shrink_slab
 from swaplab.kernel.swap_state import add_to_swap, remove_from_swap_cache
 from swaplab.kernel.swapfile import Swap, SwapInfo
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, data_race
+from swaplab.linux.reclaim import DEF_PRIORITY, SWAP_CLUSTER_MAX
 
-__all__ = ["SWAP_CLUSTER_MAX", "reclaim_folio", "try_to_free_mem_cgroup_pages"]
-
-SWAP_CLUSTER_MAX = 32
-DEF_PRIORITY = 12
+__all__ = ["reclaim_folio", "try_to_free_mem_cgroup_pages"]
 
 
 def pageout(swap: Swap, si: SwapInfo, folio: Folio) -> bool:

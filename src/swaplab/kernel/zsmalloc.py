@@ -1,9 +1,4 @@
-"""zsmalloc: how much memory compressed pages take, and where their bytes are.
-
-A pool keeps objects of similar size together. A *class* serves one range of sizes; it lays its objects end
-to end over a chain of pages, a *zspage*, of the length that wastes least. Classes whose zspages hold
-equally many objects in equally many pages are one class, with the larger size. Facts are those of 6.12, 4
-KiB pages and 64 bits.
+"""zsmalloc: where the bytes of compressed pages are, of size classes as `swaplab.linux.zsmalloc` has them.
 
 A free object begins with the number of the next one, an object in use with its handle, in the bytes of the pages
 themselves. Differs: nothing moves objects or pages, since only compaction would, which memcg reclaim never starts.
@@ -14,12 +9,9 @@ from __future__ import annotations
 from errno import EINVAL, ENOMEM, ENOSPC
 from functools import cache
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
+from swaplab.kernel.page_alloc import Zone
 from swaplab.kernel.sync import (
     Array,
     Atomic,
@@ -37,13 +29,11 @@ from swaplab.kernel.sync import (
 from swaplab.kernel.sync.bugs import Broken, DoubleFree, UseAfterFree
 from swaplab.kernel.sync.runtime import PLAIN, READ, WRITE, operation
 from swaplab.kernel.sync.shared import Elements
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.zsmalloc import SERVING, ZS_HANDLE_SIZE, ZS_MAX_ALLOC_SIZE, ZS_SIZE_CLASSES, SizeClass, class_of_size
 
 __all__ = [
-    "SIZE_CLASSES",
-    "SizeClass",
     "ZsPool",
-    "class_of_length",
-    "pool_pages",
     "validate_pool",
     "zs_destroy_pool",
     "zs_free",
@@ -53,105 +43,11 @@ __all__ = [
     "zs_obj_write",
 ]
 
-ZS_MIN_ALLOC_SIZE = 32
-ZS_MAX_ALLOC_SIZE = PAGE_SIZE
-ZS_SIZE_CLASS_DELTA = PAGE_SIZE >> 8
-ZS_SIZE_CLASSES = (ZS_MAX_ALLOC_SIZE - ZS_MIN_ALLOC_SIZE + ZS_SIZE_CLASS_DELTA - 1) // ZS_SIZE_CLASS_DELTA + 1
-ZS_MAX_PAGES_PER_ZSPAGE = 8  # CONFIG_ZSMALLOC_CHAIN_SIZE
-ZS_HANDLE_SIZE = 8  # in front of an object, except that the huge class keeps it in struct page
-
 # enum fullness_group: no object in use, then one group for each begun tenth, then all in use.
 ZS_INUSE_RATIO_0, ZS_INUSE_RATIO_99, ZS_INUSE_RATIO_100, NR_FULLNESS_GROUPS = 0, 10, 11, 12
 OBJ_ALLOCATED_TAG = 1
 OBJ_TAG_BITS = 1
 NO_OBJECT = (1 << 63) - 1  # the link of the last free object
-
-
-class SizeClass(NamedTuple):
-    """A class after merging: struct size_class.
-
-    Attributes:
-        index: of the largest class merged into it, as the kernel's debugfs shows it.
-        size: of an object with its handle, in bytes.
-        pages_per_zspage: length of the chain.
-        objs_per_zspage: how many objects a chain holds.
-    """
-
-    index: int  # type: ignore[assignment]  # the kernel's name; tuple.index is not missed
-    size: int
-    pages_per_zspage: int
-    objs_per_zspage: int
-
-
-def calculate_zspage_chain_size(class_size: int) -> int:
-    """Pages of a zspage for objects of this size: mm/zsmalloc.c:calculate_zspage_chain_size, 6.12."""
-    if class_size.bit_count() == 1:
-        return 1
-    return min(range(1, ZS_MAX_PAGES_PER_ZSPAGE + 1), key=lambda pages: pages * PAGE_SIZE % class_size)
-
-
-def get_size_class_index(size: int) -> int:
-    """Index, before merging, for `size` bytes with the handle: mm/zsmalloc.c:get_size_class_index, 6.12."""
-    index = (max(0, size - ZS_MIN_ALLOC_SIZE) + ZS_SIZE_CLASS_DELTA - 1) // ZS_SIZE_CLASS_DELTA
-    return min(ZS_SIZE_CLASSES - 1, index)
-
-
-def can_merge(prev: SizeClass, pages_per_zspage: int, objs_per_zspage: int) -> bool:
-    """Whether the next larger class serves as well: mm/zsmalloc.c:can_merge, 6.12."""
-    return (prev.pages_per_zspage, prev.objs_per_zspage) == (pages_per_zspage, objs_per_zspage)
-
-
-def _classes() -> list[SizeClass]:
-    """List the class that serves each index: mm/zsmalloc.c:zs_create_pool, 6.12."""
-    serving: list[SizeClass] = []
-    for index in reversed(range(ZS_SIZE_CLASSES)):
-        size = min(ZS_MIN_ALLOC_SIZE + index * ZS_SIZE_CLASS_DELTA, ZS_MAX_ALLOC_SIZE)
-        pages = calculate_zspage_chain_size(size)
-        objects = pages * PAGE_SIZE // size
-        merged = bool(serving) and can_merge(serving[-1], pages, objects)
-        serving.append(serving[-1] if merged else SizeClass(index, size, pages, objects))
-    return serving[::-1]
-
-
-_SERVING = tuple(_classes())
-SIZE_CLASSES: tuple[SizeClass, ...] = tuple(sorted(set(_SERVING)))
-
-
-@cache
-def _class_of_size(size: int) -> SizeClass:
-    """Class for `size` bytes with the handle."""
-    return _SERVING[get_size_class_index(size)]
-
-
-@cache
-def class_of_length() -> NDArray[np.uint8]:
-    """Position in `SIZE_CLASSES` by the length of the compressed page in bytes: uint8[4097], read-only.
-
-    The handle is added here. Nothing has length 0; its entry means nothing.
-    """
-    position = {size_class: at for at, size_class in enumerate(SIZE_CLASSES)}
-    lengths = range(PAGE_SIZE + 1)
-    table = [position[_class_of_size(length + ZS_HANDLE_SIZE)] for length in lengths]
-    result = np.array(table, np.uint8)
-    result.flags.writeable = False
-    return result
-
-
-def pool_pages(lengths: ArrayLike) -> int:
-    """Pages that a pool takes when it is filled with objects of these lengths and nothing was ever freed.
-
-    Args:
-        lengths: integers[n], compressed lengths in bytes, 1..4096.
-
-    Raises:
-        ValueError: a length that zs_malloc refuses.
-    """
-    wanted = np.asarray(lengths, np.int64)
-    if wanted.size and not 1 <= wanted.min() <= wanted.max() <= PAGE_SIZE:
-        raise ValueError(f"lengths are 1..{PAGE_SIZE}, these are {wanted.min()}..{wanted.max()}")
-    objects = np.bincount(class_of_length()[wanted], minlength=len(SIZE_CLASSES))
-    _, _, chain, capacity = np.array(SIZE_CLASSES).T
-    return int(np.sum(-(-objects // capacity) * chain))
 
 
 # Pools ----------------------------------------------------------------------------------------------------------------
@@ -271,7 +167,7 @@ class ZsClasses(Elements):
         self.pool = pool
 
     def _make(self, index: int) -> ZsClass:
-        return ZsClass(self.pool, _SERVING[index])
+        return ZsClass(self.pool, SERVING[index])
 
 
 class ZsPool(Shared):
@@ -329,7 +225,7 @@ def get_fullness_group(zspage: Zspage) -> int:
 
 def lookup_size_class(pool: ZsPool, size: int) -> ZsClass:
     """Class for objects of `size` bytes with their handle: mm/zsmalloc.c:lookup_size_class, 6.12."""
-    found = pool.size_class.element(_class_of_size(size).index)
+    found = pool.size_class.element(class_of_size(size).index)
     assert isinstance(found, ZsClass)
     return found
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from swaplab.compress import COMPRESSORS, compress, decompress
+from swaplab.compress import compress, decompress
 from swaplab.errors import InputError
 from swaplab.kernel.list_lru import ListLru
 from swaplab.kernel.memcontrol import MemCgroup
-from swaplab.kernel.page_alloc import PAGE_SIZE, Zone
+from swaplab.kernel.page_alloc import Zone
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
@@ -41,6 +41,8 @@ from swaplab.kernel.zsmalloc import (
     zs_map_object,
     zs_obj_write,
 )
+from swaplab.linux.crypto import COMPRESSORS
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = [
     "Zswap",

@@ -27,6 +27,7 @@ from swaplab.kernel.zswap_pool import (
     zswap_decompress,
     zswap_total_pages,
 )
+from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
 
 __all__ = [
     "ShrinkWalk",
@@ -36,8 +37,6 @@ __all__ = [
     "zswap_memcg_offline_cleanup",
     "zswap_writeback_entry",
 ]
-
-MAX_RECLAIM_RETRIES = 16
 
 
 def zswap_writeback_entry(swap: Swap, entry: ZswapEntry, swpentry: int) -> int:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from swaplab.compress import compressed_lengths
 from swaplab.errors import UnsupportedError
-from swaplab.kernel.zsmalloc import SIZE_CLASSES, class_of_length
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.replay.state import (
     BLOCK,
     CONTROL,
@@ -45,7 +46,7 @@ from swaplab.replay.state import (
 )
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import Cost
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Scenario
+from swaplab.scenario.model import Cgroup, Scenario
 from swaplab.scenario.tree import leaves, parent_of, pre_order
 
 __all__ = ["CompressedContents", "build", "compressed_contents", "pages_of", "refuse", "tree_of"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
 from swaplab.replay.charge import out_of_memory
 from swaplab.replay.entries import link_entries
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_head
 from swaplab.replay.memcontrol import is_online, whole_pages
 from swaplab.replay.memory import run_background
-from swaplab.replay.state import LRU_ZSWAP, MAX_RECLAIM_RETRIES, Machine
+from swaplab.replay.state import LRU_ZSWAP, Machine
 from swaplab.replay.stock import drain_all_stock, page_counter_charge
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.vmscan import try_to_free_pages

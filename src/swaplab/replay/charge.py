@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
+from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend, task_of
-from swaplab.replay.state import (
-    ANON_VMA_BYTES,
-    MAX_RECLAIM_RETRIES,
-    NONE,
-    PTRS_PER_TABLE,
-    SHMEM,
-    STATE_MASK,
-    SWAP_CLUSTER_MAX,
-    Machine,
-)
+from swaplab.replay.state import ANON_VMA_BYTES, NONE, PTRS_PER_TABLE, SHMEM, STATE_MASK, Machine
 from swaplab.replay.stock import MEMCG_CHARGE_BATCH, charge, drain_all_stock
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.unmap import exit_mmap, is_gone

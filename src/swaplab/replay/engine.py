@@ -9,6 +9,7 @@ import numpy as np
 
 from swaplab.compress.jit import is_kept
 from swaplab.errors import InputError
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay.build import CompressedContents, build, compressed_contents, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.fork import copy_page_range
@@ -20,7 +21,7 @@ from swaplab.replay.stats import read_stats
 from swaplab.replay.unmap import exit_mmap, is_gone, madvise_dontneed, munmap
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
-from swaplab.scenario.model import PAGE_SIZE, Event, Scenario
+from swaplab.scenario.model import Event, Scenario
 from swaplab.scenario.result import Result, RunInfo
 from swaplab.scenario.trace import EventKind
 from swaplab.scenario.tree import leaves, parent_of

@@ -7,6 +7,7 @@ of type to make. What remains of them is `LRU_REFS`.
 
 from __future__ import annotations
 
+from swaplab.linux.reclaim import DEF_PRIORITY
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import (
     fetch_later,
@@ -45,7 +46,6 @@ from swaplab.replay.zswap import do_shrink_slab
 
 __all__ = ["lru_gen_shrink_lruvec", "lru_gen_shrink_node"]
 
-DEF_PRIORITY = 12
 NOP, TAIL, YOUNG = 0, 2, 4  # MEMCG_LRU_NOP, MEMCG_LRU_TAIL, MEMCG_LRU_YOUNG
 REFS_FLAGS = PG_REFERENCED | PG_WORKINGSET | LRU_REFS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swaplab.linux.page import PAGE_SHIFT
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.state import CLOCK_MAX, NO_LIMIT, Machine
@@ -28,8 +29,6 @@ __all__ = [
     "writeback_enabled",
     "zswap_charged",
 ]
-
-PAGE_SHIFT = 12
 
 
 @jit

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
 from swaplab.replay.access import leave_out, look_again, look_ahead, look_closer, settle
 from swaplab.replay.charge import (
     alloc_charged,
@@ -37,7 +38,6 @@ from swaplab.replay.shmem import shmem_fault, write_to
 from swaplab.replay.state import (
     BLOCK,
     GONE,
-    MAX_RECLAIM_RETRIES,
     NONE,
     PG_SWAPCACHE,
     PRESENT,

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay.state import CONTROL, COUNTERS, MEMCG, Machine
-from swaplab.scenario.model import PAGE_SIZE
 from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, SCHEMA
 
 __all__ = ["Samples"]

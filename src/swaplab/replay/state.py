@@ -156,11 +156,9 @@ OBJECTS_MAX = 1024
 BLOCK = 64
 """Accesses that are looked ahead at together: their faults take longer than memory takes to answer."""
 
-SWAP_CLUSTER_MAX = 32
 LATER = 8
 """Folios that a scan is ahead of itself: enough for memory to answer, and few enough to be in the nearest cache. A
 power of two."""
-MAX_RECLAIM_RETRIES = 16
 MIN_LRU_BATCH, MAX_LRU_BATCH = 64, 4096
 PAGEVEC_SIZE = 31
 WRITES_IN_FLIGHT = 256

@@ -6,13 +6,13 @@ away from it when swap is nearly full (mm/swapfile.c:__try_to_reclaim_swap, 6.12
 
 from __future__ import annotations
 
+from swaplab.linux.swap import SWAPFILE_CLUSTER
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.memcontrol import count_slot
 from swaplab.replay.state import SLOT_CACHED, SLOT_FREE, SWAP_SLOTS_CACHE_SIZE, Machine
 
-__all__ = ["SWAPFILE_CLUSTER", "alloc_cached_slot", "free_slot_directly", "return_slot"]
+__all__ = ["alloc_cached_slot", "free_slot_directly", "return_slot"]
 
-SWAPFILE_CLUSTER = 512
 LATENCY_LIMIT = 256
 
 

@@ -6,6 +6,7 @@ address. Nothing looks in between, and neither way has a share in what the other
 
 from __future__ import annotations
 
+from swaplab.linux.swap import SWAPFILE_CLUSTER
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_add, lru_del
@@ -41,7 +42,7 @@ from swaplab.replay.state import (
 )
 from swaplab.replay.stock import page_counter_charge
 from swaplab.replay.swap import folio_free_swap, free_slot, lru_add_drain, wait_for_write
-from swaplab.replay.swap_slots import SWAPFILE_CLUSTER, free_slot_directly
+from swaplab.replay.swap_slots import free_slot_directly
 from swaplab.replay.workingset import workingset_age_nonresident
 from swaplab.replay.zswap import zram_free, zswap_entry_free
 

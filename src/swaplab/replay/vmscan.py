@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
+from swaplab.linux.reclaim import DEF_PRIORITY, SWAP_CLUSTER_MAX
 from swaplab.replay.access import settle
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
@@ -17,24 +18,13 @@ from swaplab.replay.memcontrol import (
 )
 from swaplab.replay.rmap import referenced_by
 from swaplab.replay.shrink_folio import shrink_folio_list
-from swaplab.replay.state import (
-    ISOLATED,
-    LRU_ACTIVE,
-    LRU_INACTIVE,
-    MANY,
-    PG_ACTIVE,
-    PG_WORKINGSET,
-    SWAP_CLUSTER_MAX,
-    YOUNG,
-    Machine,
-)
+from swaplab.replay.state import ISOLATED, LRU_ACTIVE, LRU_INACTIVE, MANY, PG_ACTIVE, PG_WORKINGSET, YOUNG, Machine
 from swaplab.replay.swap import blk_finish_plug, blk_start_plug, lru_add_drain
 from swaplab.replay.workingset import lru_note_cost, workingset_age_nonresident
 from swaplab.replay.zswap import do_shrink_slab
 
 __all__ = ["balance_pgdat", "try_to_free_pages"]
 
-DEF_PRIORITY = 12
 MAX_SWAPPINESS = 200
 PAGES_PER_GIB_SHIFT = 30 - 12
 

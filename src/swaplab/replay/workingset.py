@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from swaplab.linux.reclaim import SWAP_CLUSTER_MAX
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.memcontrol import is_online, swap_pages_left
-from swaplab.replay.state import (
-    LRU_REFS,
-    PG_ACTIVE,
-    PG_WORKINGSET,
-    SHADOW,
-    SHADOW_WORKINGSET,
-    SWAP_CLUSTER_MAX,
-    Machine,
-)
+from swaplab.replay.state import LRU_REFS, PG_ACTIVE, PG_WORKINGSET, SHADOW, SHADOW_WORKINGSET, Machine
 
 __all__ = ["lru_note_cost", "workingset_eviction", "workingset_refault"]
 

@@ -6,6 +6,8 @@ of the cgroup retargets, as ``objcg->memcg`` in the kernel.
 
 from __future__ import annotations
 
+from swaplab.linux.page import PAGE_SHIFT, PAGE_SIZE
+from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
 from swaplab.replay.entries import entries_head, entry_add, entry_del
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
@@ -22,14 +24,7 @@ from swaplab.replay.memcontrol import (
     writeback_enabled,
     zswap_charged,
 )
-from swaplab.replay.state import (
-    ENTRY_REFERENCED,
-    MAX_RECLAIM_RETRIES,
-    PG_SWAPCACHE,
-    RESIDENT,
-    STATE_MASK,
-    Machine,
-)
+from swaplab.replay.state import ENTRY_REFERENCED, PG_SWAPCACHE, RESIDENT, STATE_MASK, Machine
 from swaplab.replay.stats import flush_stats
 from swaplab.replay.stock import charge_by_force, has_room
 from swaplab.replay.swap import complete_writes, device_write
@@ -47,7 +42,6 @@ __all__ = [
     "zswap_store",
 ]
 
-PAGE_SIZE = 4096
 SHRINK_BATCH = 128
 ENOENT, EAGAIN = 2, 11
 NOT_CHOSEN = -2
@@ -363,7 +357,7 @@ def zswap_shrinker_count(m: Machine, memcg: int) -> int:
         return 0
     protected = min(freeable, wide(lruvec.nr_disk_swapins))
     lruvec.nr_disk_swapins -= protected
-    return (freeable - protected) * (bytes_stored >> 12) // stored
+    return (freeable - protected) * (bytes_stored >> PAGE_SHIFT) // stored
 
 
 @jit

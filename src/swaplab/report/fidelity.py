@@ -11,8 +11,8 @@ from rich.table import Table
 from swaplab.fidelity.judge import CHAOTIC, FLOOR, Error, summary_of
 from swaplab.fidelity.suite import Judged
 from swaplab.fidelity.truth import COUNTERS
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.run import numbers_table
-from swaplab.scenario.model import PAGE_SIZE
 
 __all__ = ["counters_of", "fidelity_report"]
 

@@ -12,12 +12,12 @@ from rich.text import Text
 from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
 from swaplab.host.profile import PARTIAL_BYTES_MAX, CgroupProfile, Profile
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.units import round_size
 from swaplab.text import shown
 
 __all__ = ["cgroup_table", "compressor_table", "notes"]
 
-PAGE_SIZE = 4096
 NAMED_MAX = 8
 SHOWN = ("lzo", "zstd")  # of a cgroup: the kernel's default, and what distributions change it to
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.run import duration, numbers_table
-from swaplab.scenario.model import PAGE_SIZE, Scenario
+from swaplab.scenario.model import Scenario
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Outcome
 from swaplab.study.tune import STEPS, Constraint, Point, Tuning

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
-from swaplab.scenario.model import PAGE_SIZE, Scenario, Workload
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.scenario.model import Scenario, Workload
 from swaplab.scenario.patterns import pattern_chunks
 from swaplab.scenario.trace import EventKind, Stream, Trace
 from swaplab.scenario.validate import PAGES_MAX, some

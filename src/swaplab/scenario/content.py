@@ -28,8 +28,8 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from swaplab.compress import COMPRESSORS
 from swaplab.errors import InputError
+from swaplab.linux.crypto import COMPRESSORS
 from swaplab.scenario.pages import file_pages, random_pages, ratio_pages, same_filled_page
 from swaplab.scenario.profile import read_profile, write_profile
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from swaplab.compress import COMPRESSORS
 from swaplab.errors import InputError
+from swaplab.linux.crypto import COMPRESSORS
 from swaplab.scenario.regular import read_regular
 from swaplab.scenario.toml import parse_toml
 

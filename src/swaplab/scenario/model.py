@@ -12,13 +12,13 @@ import msgspec
 from msgspec import Meta
 
 from swaplab.errors import InputError
+from swaplab.linux.crypto import Compressor
 from swaplab.scenario.content import Content, Random
 from swaplab.scenario.device import DEVICES, Device
 from swaplab.scenario.patterns import Pattern, Uniform
 
 __all__ = [
     "BASELINES",
-    "PAGE_SIZE",
     "Baseline",
     "Cgroup",
     "Event",
@@ -30,11 +30,9 @@ __all__ = [
     "with_baseline",
 ]
 
-PAGE_SIZE = 4096
 ACCESSES_MAX = 1 << 40  # of one workload; two days at the replay's best speed
 GIB = 1 << 30
 
-Compressor = Literal["lzo", "lzo-rle", "lz4", "zstd", "deflate"]
 Baseline = Literal["off", "global-lru", "memcg", "shrinker", "no-writeback", "zram"]
 Bytes = Annotated[int, Meta(ge=0, lt=1 << 62)]
 Percent = Annotated[int, Meta(ge=0, le=100)]

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from swaplab.compress import compress
 from swaplab.errors import InputError
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.regular import open_regular
 
-__all__ = ["PAGE_SIZE", "SAMPLES_MAX", "file_pages", "random_pages", "ratio_pages", "same_filled_page"]
+__all__ = ["SAMPLES_MAX", "file_pages", "random_pages", "ratio_pages", "same_filled_page"]
 
-PAGE_SIZE: Final = 4096
 SAMPLES_MAX: Final = 4096  # of one component: 16 MiB
 SYNTHETIC_SAMPLES: Final = 64
 ALPHABET: Final = 16

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
-from swaplab.scenario.pages import PAGE_SIZE, SAMPLES_MAX
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.scenario.pages import SAMPLES_MAX
 from swaplab.scenario.parquet import refuse_large_pages
 from swaplab.text import to_json
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.parquet import refuse_large_pages
 from swaplab.scenario.regular import open_regular
 
@@ -83,7 +84,6 @@ SCHEMA = pa.schema(
     + [(name, pa.int64()) for name in (*EVENTS, *LEVELS, *MACHINE, *NEWER)]
 )
 METADATA_KEY = b"swaplab.result"
-PAGE_SIZE = 4096
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from swaplab.errors import InputError
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.content import Content
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Event, Scenario
+from swaplab.scenario.model import Cgroup, Event, Scenario
 from swaplab.scenario.tree import LEAF, parent_of
 
 __all__ = ["PAGES_MAX", "some", "validate"]

@@ -14,7 +14,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from swaplab.errors import InputError
-from swaplab.scenario.model import PAGE_SIZE, Baseline, Cgroup, Compressor, Scenario, with_baseline
+from swaplab.linux.crypto import Compressor
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.scenario.model import Baseline, Cgroup, Scenario, with_baseline
 from swaplab.scenario.units import SIZE_UNITS, parse_duration, parse_size
 from swaplab.study.plan import Variant, with_seed
 from swaplab.study.run import Map, Task

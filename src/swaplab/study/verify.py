@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from swaplab.scenario.model import PAGE_SIZE
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.result import Result
 
 __all__ = ["Measured", "measured_of"]

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from swaplab.cache import cached_bytes
 from swaplab.errors import UnsupportedError
+from swaplab.linux.crypto import Compressor
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.content import Ratio, Zero
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.device import Device
-from swaplab.scenario.model import PAGE_SIZE, Cgroup, Compressor, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.patterns import Scan
 from swaplab.vm.engine import KernelRun, Progress, fingerprint, run_on_kernel
 from swaplab.vm.guest import LostGuestError

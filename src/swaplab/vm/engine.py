@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from swaplab.errors import UnsupportedError
 from swaplab.files import scratch_directory
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import Ended
 from swaplab.scenario.accesses import Accesses, Chunk
-from swaplab.scenario.model import PAGE_SIZE, Scenario
+from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import Result, RunInfo
 from swaplab.scenario.tree import pre_order
 from swaplab.vm.contents import Memory, checksums, contents_of

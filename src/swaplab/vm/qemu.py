@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from swaplab.errors import SwaplabError
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import run
-from swaplab.scenario.model import PAGE_SIZE
 from swaplab.vm.memory import MIB
 
 __all__ = ["Accelerator", "Disks", "command_line", "find_accelerator", "find_qemu", "write_swap"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from swaplab.scenario.model import PAGE_SIZE
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, SCHEMA, TIMES
 from swaplab.vm.guest import LostGuestError, Report
 from swaplab.vm.script import Watched

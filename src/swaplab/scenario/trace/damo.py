@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from swaplab.errors import InputError
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.trace.layout import MAX_PAGES, MAX_STREAMS
 from swaplab.scenario.trace.source import BATCH_ROWS, Input, RawBatch, Source, constant_stream, page_runs
 
@@ -26,7 +27,6 @@ __all__ = ["read_damo"]
 _MAX_VALUE: Final = 1 << 26  # characters of one snapshot; DAMON's own limit of 1000 regions needs half a million
 _READ_CHARACTERS: Final = 1 << 16
 _SPACES: Final = " \t\r\n"
-_PAGE: Final = 4096
 # A region states its length: 64 GiB in any file, and for each character of it 16 MiB more.
 _FREE_PAGES: Final = 1 << 24
 _PAGES_PER_CHARACTER: Final = 1 << 12
@@ -131,8 +131,8 @@ def _run(region: _Region) -> tuple[int, int]:
     start, end = int(_number(region.start)), int(_number(region.end))
     if not 0 <= start < end <= 1 << 64:
         raise ValueError(f"a region from {start} to {end}")
-    first = start // _PAGE
-    pages = -(-end // _PAGE) - first
+    first = start // PAGE_SIZE
+    pages = -(-end // PAGE_SIZE) - first
     if pages > MAX_PAGES:
         raise ValueError(f"a region of {pages} pages, at most {MAX_PAGES} are possible")
     return first, pages
