@@ -17,6 +17,7 @@ from numba.core.caching import _Cache as Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from swaplab import linux
 from swaplab.cache import cache_dir, read_cached, write_cached
 
 __all__ = ["compiled", "is_kept", "keep"]
@@ -107,8 +108,9 @@ def compiled(function: Function) -> Function:
     """
 
     def stamp() -> str:
-        """All source of this package and the function's own: one holds what it calls, which may be in other files."""
-        files = sorted({*Path(__file__).parent.glob("*.py"), Path(inspect.getfile(function))})
+        """All source of this package, of what it stands on and the function's own: one holds what it calls."""
+        own, facts = Path(__file__).parent, Path(linux.__path__[0])
+        files = sorted({*own.glob("*.py"), *facts.glob("*.py"), Path(inspect.getfile(function))})
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
     return keep(cast("Function", numba.njit(nogil=True)(function)), stamp)

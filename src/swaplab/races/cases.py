@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from swaplab import kernel, races
+from swaplab import kernel, linux, races
 from swaplab.errors import InputError
 from swaplab.explore import Program, ProgramError, Verdict, Violated, explore
 from swaplab.process import become_worker, starting_workers
@@ -122,7 +122,7 @@ def fingerprint(target: str) -> str:
     """Return what tells a target's programs from others, and from what they were before they were changed.
 
     It is that of the bytes of the file and of what it imports from beside it, wherever that is; of what comes with
-    swaplab, that of races and kernel.
+    swaplab, that of races and kernel, and of the facts of Linux below them.
 
     Raises:
         InputError: there is no such file, or it is wrong.
@@ -130,7 +130,7 @@ def fingerprint(target: str) -> str:
     if target.endswith(".py"):
         sources = sources_of(Path(target))
     else:
-        folders = [Path(folder) for package in (races, kernel) for folder in package.__path__]
+        folders = [Path(folder) for package in (races, kernel, linux) for folder in package.__path__]
         sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     found = sha256()
     for path in sources:

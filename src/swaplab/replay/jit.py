@@ -21,6 +21,7 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import AnnotateTypes
 
+from swaplab import linux
 from swaplab.compress.jit import keep
 from swaplab.scenario import content
 
@@ -104,7 +105,8 @@ ENTRY: dict[str, Any] = {**COMMON, "nogil": True}
 @cache
 def fingerprint() -> str:
     """Hash of all source that is compiled: a cached function holds its callees, which may be in other files."""
-    files = [*Path(__file__).parent.glob("*.py"), Path(str(content.__file__))]
+    own, facts = Path(__file__).parent, Path(linux.__path__[0])
+    files = [*own.glob("*.py"), *facts.glob("*.py"), Path(str(content.__file__))]
     return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
