@@ -1,4 +1,4 @@
-"""What modules of kernel/ define never changes: all of a machine is in the machine."""
+"""What modules of kernel/ and linux/ define never changes: all of a machine is in the machine."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from pkgutil import walk_packages
 import pytest
 
 import swaplab.kernel
+import swaplab.linux
 
-MODULES = [each.name for each in walk_packages(swaplab.kernel.__path__, "swaplab.kernel.")]
+MODULES = [
+    each.name
+    for package in (swaplab.kernel, swaplab.linux)
+    for each in walk_packages(package.__path__, f"{package.__name__}.")
+]
 """But for those of `sync`, which keeps track of what runs."""
 
 
