@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 WORKERS ?= 2
+# Files or folders of tests, where not all are wanted.
+TESTS ?=
 VALGRIND := "test -e /usr/lib/x86_64-linux-gnu/valgrind/libvex-amd64-linux.a" valgrind
 
 .PHONY: help demo test quality check format bench fidelity kernel readme clean
@@ -34,7 +36,7 @@ test: .venv/.test
 	@# Before there are several processes that would all compile the same thing.
 	@$(BIN)/swaplab run tests/warm_up.toml --json >/dev/null
 	@echo "pytest"
-	@$(BIN)/python -m pytest -q -n $(WORKERS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) $(TESTS)
 
 # PROGRAMS of each theme; another FIRST seed gives others.
 PROGRAMS ?= 300
