@@ -19,7 +19,7 @@ pages in it that have numbers; if there are none, the event vanishes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
@@ -60,6 +60,8 @@ RAW_EVENTS: Final = np.dtype(
 """Events by address >> 12, otherwise as `EVENTS`; pages of shared memory and of files are counted from their start."""
 
 _MERGE_PAGES: Final = 1 << 20  # fewer pending pages than this are not worth a merge
+_EVENTS_AT_ONCE: Final = 1 << 16
+_NEVER: Final = np.iinfo(np.int64).max
 _NOTHING: Final = Ranks(np.empty(0, np.uint64))
 _MAX_RANGES: Final = 1 << 17  # about 4 MB of metadata; scattered addresses beyond that are not described
 
@@ -201,8 +203,7 @@ class RawTraceWriter:
             OSError: `out` cannot be written.
         """
         self._columns.close()
-        events = self._read_events()
-        self._number_objects(events)
+        self._number_objects()
         ranked = {number: Ranks(pages.sorted()) for number, pages in self._pages.items()}
         told = addresses and sum(len(ranks.firsts) for ranks in ranked.values()) <= _MAX_RANGES
         is_private = command is not None  # it may hold anything
@@ -211,13 +212,18 @@ class RawTraceWriter:
             pq.ParquetFile(self._file) as raw,
         ):
             written = 0
+            events = _Queue(self._event_pieces())
             for stream, page, write, time, _ in column_batches(raw, ROW_GROUP_ROWS, self._with_time):
+                dense_page, done = _rank(stream, page, ranked), 0
                 is_last = written + len(page) == self._columns.rows
-                following = events[: len(events) if is_last else np.searchsorted(events["at"], written + len(page))]
-                events = events[len(following) :]
-                dense = _rank_events(following, ranked)
-                dense["at"] -= written
-                writer.append(stream, _rank(stream, page, ranked), write, time, dense if self._events else None)
+                for piece in events.upto(_NEVER if is_last else written + len(page)):
+                    dense = _rank_events(piece, ranked)
+                    dense["at"] -= written + done
+                    rows = slice(done, int(piece["at"][-1]) - written)
+                    writer.append(stream[rows], dense_page[rows], write[rows], _part(time, rows), dense)
+                    done = rows.stop
+                rows = slice(done, None)
+                writer.append(stream[rows], dense_page[rows], write[rows], _part(time, rows))
                 written += len(page)
                 if progress:
                     progress(written, self._columns.rows)
@@ -230,17 +236,18 @@ class RawTraceWriter:
                 extra=extra,
             )
 
-    def _read_events(self) -> NDArray[np.void]:
-        self._event_file.flush()
-        if not self._events:
-            return np.empty(0, RAW_EVENTS)
-        return np.memmap(self._event_file, RAW_EVENTS, "r", shape=(self._events,))
+    def _event_pieces(self) -> Iterator[NDArray[np.void]]:
+        """The events, in order; there may be more of them than fit into memory."""
+        self._event_file.seek(0)
+        while data := self._event_file.read(_EVENTS_AT_ONCE * RAW_EVENTS.itemsize):
+            yield np.frombuffer(data, RAW_EVENTS)
 
-    def _number_objects(self, events: NDArray[np.void]) -> None:
+    def _number_objects(self) -> None:
         """Give numbers to the pages of shared memory that somebody touched."""
-        for event in events[events["event"] == EventKind.SHARE]:
-            touched = _within(self._page_set(int(event["stream"])).sorted(), event["page"], event["pages"])
-            self._page_set(int(event["other"])).add(touched - event["page"] + event["other_page"])
+        for events in self._event_pieces() if self._objects else ():
+            for event in events[events["event"] == EventKind.SHARE]:
+                touched = _within(self._page_set(int(event["stream"])).sorted(), event["page"], event["pages"])
+                self._page_set(int(event["other"])).add(touched - event["page"] + event["other_page"])
 
     def _describe(self, number: int, name: str, ranked: Mapping[int, Ranks], told: bool) -> Stream:
         ranks = ranked.get(number, _NOTHING)
@@ -251,6 +258,25 @@ class RawTraceWriter:
             kind="shared" if number in self._objects else "process",
             parent=self._parents.get(number),
         )
+
+
+class _Queue:
+    """Events that wait for their place between the accesses."""
+
+    def __init__(self, pieces: Iterator[NDArray[np.void]]) -> None:
+        self._pieces = pieces
+        self._next = next(pieces, np.empty(0, RAW_EVENTS))
+
+    def upto(self, row: int) -> Iterator[NDArray[np.void]]:
+        """Take those before an access, in pieces."""
+        while len(self._next):
+            count = int(np.searchsorted(self._next["at"], row))
+            if count:
+                yield self._next[:count]
+            self._next = self._next[count:]
+            if len(self._next):
+                return
+            self._next = next(self._pieces, self._next)
 
 
 class _PageSet:
@@ -276,6 +302,10 @@ class _PageSet:
             self._known = np.unique(np.concatenate([self._known, *self._pending]))
             self._pending, self._pending_pages = [], 0
         return self._known
+
+
+def _part(time: NDArray[np.int64] | None, rows: slice) -> NDArray[np.int64] | None:
+    return None if time is None else time[rows]
 
 
 def _split(stream: NDArray[np.uint16], page: NDArray[np.uint64]) -> list[tuple[int, NDArray[np.uint64]]]:
