@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swaplab.errors import InputError
-from swaplab.scenario.units import format_duration, format_size, parse_duration, parse_size, round_size
+from swaplab.scenario.units import format_duration, format_size, parse_duration, parse_size, round_size, short_size
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,10 @@ def test_formats_are_short() -> None:
 )
 def test_round_size(size: int, text: str) -> None:
     assert round_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0"), (64 << 20, "64M"), (1536 << 20, "1536M"), (24684084 << 10, "23.5G"), (123456, "121K")]
+)
+def test_short_size(size: int, text: str) -> None:
+    assert short_size(size) == text

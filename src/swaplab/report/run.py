@@ -10,7 +10,7 @@ from rich.text import Text
 
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import Result, Row
-from swaplab.scenario.units import format_size, round_size
+from swaplab.scenario.units import round_size, short_size
 
 __all__ = [
     "comparison",
@@ -50,8 +50,8 @@ def heading(scenario: Scenario, result: Result) -> str:
     else:
         kind = "no zswap"
     return (
-        f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {format_size(scenario.machine.memory)} "
-        f"of memory, {kind}, {format_size(swap.size)} of swap. Replayed by a model of Linux 6.12, not measured on one. "
+        f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
+        f"of memory, {kind}, {short_size(swap.size)} of swap. Replayed by a model of Linux 6.12, not measured on one. "
         f"Costs: {_printable(result.info.cost) or 'their file does not say where they were measured'}."
     )
 
@@ -107,7 +107,7 @@ def memory_table(result: Result, scenario: Scenario) -> Table:
 
     def cells(path: str, row: Row) -> Iterable[str]:
         limit = scenario.cgroups[path].memory_max if path else None
-        yield NOTHING if limit is None else format_size(limit)
+        yield NOTHING if limit is None else short_size(limit)
         yield _size(row["anon"])
         yield _size(row.compressed_pages)
         yield _size(row.compressed_bytes)

@@ -13,7 +13,7 @@ from rich.text import Text
 from swaplab.report.run import duration
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, TIMES, Result
-from swaplab.scenario.units import format_size, round_size
+from swaplab.scenario.units import round_size, short_size
 from swaplab.vm import KernelRun
 
 __all__ = ["counter_tables", "curves", "kernel_heading"]
@@ -39,7 +39,7 @@ def kernel_heading(scenario: Scenario, kernels: Sequence[Sequence[KernelRun]], r
     pace = f" The replay has the costs of {replayed.info.cost}." if replayed else ""
     releases = " and ".join(f"Linux {_release(each)}" for each in kernels)
     return (
-        f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {format_size(scenario.machine.memory)} "
+        f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
         f"of memory, measured on {releases}, {how}{times}, in {duration(guest.seconds * 1e9)}.{limit}{pace}"
     )
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from swaplab.errors import InputError
 
-__all__ = ["format_duration", "format_size", "parse_duration", "parse_size", "round_size"]
+__all__ = ["format_duration", "format_size", "parse_duration", "parse_size", "round_size", "short_size"]
 
 SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 DURATION_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
@@ -81,3 +81,9 @@ def round_size(size: float) -> str:
     value = size / unit
     digits = 0 if name == "" or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:.{digits}f}{name}"
+
+
+def short_size(size: int) -> str:
+    """`size` bytes for a reader: exactly where four digits do (``64M``), else rounded (``23.5G``)."""
+    exact = format_size(size)
+    return exact if len(exact) <= len("1023M") else round_size(size)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.scenario.trace.rows import Row, read
 
 from swaplab.errors import InputError
-from swaplab.scenario.trace import RAW_EVENTS, EventKind, RawTraceWriter, Stream, TraceFile, TraceInfo
+from swaplab.scenario.trace import RAW_EVENTS, EventKind, RawTraceWriter, Stream, TraceFile, TraceInfo, raw
 
 UNMAP, DISCARD, EXIT, FORK, SHARE, REMOVE, FILE_READ, *_ = EventKind
 EVERYTHING = (0, 2**52)
@@ -144,7 +144,10 @@ def test_accesses_see_the_same(tmp_path_factory: pytest.TempPathFactory, rows: l
     write(path, rows, [min(cut, len(rows)) for cut in cuts])
     assert seen(read(path)) == seen(rows)
     one_by_one = path.with_name("one.parquet")
-    write(one_by_one, rows, range(len(rows)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw, "_EVENTS_AT_ONCE", 2)
+        patch.setattr(raw, "ROW_GROUP_ROWS", 3)
+        write(one_by_one, rows, range(len(rows)))
     assert one_by_one.read_bytes() == path.read_bytes()
 
 
