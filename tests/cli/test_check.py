@@ -230,7 +230,7 @@ def test_holds_with_its_control(tmp_path: Path) -> None:
     found = swaplab(path, directory=tmp_path)
     assert found.returncode == 0
     assert "with_lock: holds, complete (2 executions" in found.stdout
-    assert "CPU0: spin_lock  <->  CPU1: spin_lock" in found.stdout
+    assert "CPU0: spin_lock Counter.lock  <->  CPU1: spin_lock Counter.lock" in found.stdout
     assert "without_lock: VIOLATED" in found.stdout
 
 

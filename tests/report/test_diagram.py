@@ -166,3 +166,7 @@ def test_what_comes_again_and_again_is_folded() -> None:
         "[the same 3 times more]",
         "                         write a.b = 1",
     ]
+
+
+def test_tasks_without_steps() -> None:
+    assert diagram([], "invariant broken", "v is 1").splitlines()[0] == "(no task does anything that is watched)"

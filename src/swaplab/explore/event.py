@@ -66,8 +66,8 @@ class Event:
 
     @property
     def label(self) -> str:
-        """How texts call it."""
-        return f"{self.name}: {self.what}"
+        """How texts call it: who does what to what."""
+        return f"{self.name}: {self.what} {self.target}".rstrip()
 
     @property
     def target(self) -> str:

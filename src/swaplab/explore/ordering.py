@@ -205,7 +205,7 @@ class Ordering:
             key = (other.task, other.what)
             if key not in known:
                 known.add(key)
-                first, second = sorted(f"{each.label} {each.target}" for each in (other, event))
+                first, second = sorted((other.label, event.label))
                 self.unsure.add((first, second))
 
     def _races(self, target: Target, others: int) -> list[Race]:

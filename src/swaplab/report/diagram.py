@@ -23,6 +23,7 @@ FOLD_MAX = 30
 """And how many they may be."""
 WIDE = "\ue000"
 """Stands behind a character that a terminal shows in two columns, while there are widths to count."""
+NOTHING = "(no task does anything that is watched)"
 FIXED = "\u00a0"
 """A space at which no line is broken."""
 LAST_FIRST = ("list_add", "list_move", "list_splice", "list_next", "atomic_add", "queue_work")
@@ -62,7 +63,7 @@ def diagram(steps: Iterable[Step], kind: str, sentence: str, width: int = WIDTH)
     steps = list(steps)
     names = dict(sorted({step.column: _widened(step.cpu) for step in steps}.items()))
     rows = [row._replace(text=_widened(row.text)) for row in _folded(_rows(steps))]
-    lines = _columns(rows, names, width) if names else []
+    lines = _columns(rows, names, width) if names else [NOTHING]
     said = wrap(_widened(f"=> {kind}: {sentence}"), width, subsequent_indent="   ")
     return "\n".join([*lines, "", *said]).replace(WIDE, "")
 
