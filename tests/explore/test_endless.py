@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import queue
+import signal
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -59,6 +63,34 @@ def test_it_is_named(
     program = Program("mine", **{"setup": System, "tasks": {f"CPU{n}": task for n, task in enumerate(tasks)}, **names})
     with pytest.raises(ProgramError, match=rf"mine: {who} (computes for|goes on).*"):
         explore(program)
+
+
+def sleep(system: System) -> None:
+    write(system)
+    time.sleep(10_000)
+
+
+def wait_for_oneself(system: System) -> None:
+    write(system)
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+
+def wait_and_catch(system: System) -> None:
+    write(system)
+    while True:
+        with suppress(BaseException):
+            queue.SimpleQueue[int]().get()
+
+
+@pytest.mark.parametrize("task", [sleep, wait_for_oneself, wait_and_catch])
+def test_what_waits_outside(task: Callable[[System], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "SECONDS_MAX", 0.2)
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(ProgramError, match=rf"CPU1 (waits for something|goes on after its end).*in {task.__name__}\)"):
+        explore(Program("mine", System, {"CPU0": write, "CPU1": task}))
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 def test_where_it_spins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ import os
 import random
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from enum import Enum
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from io import StringIO
 from itertools import count
 from threading import Lock
@@ -168,6 +168,35 @@ def set_in_import(_: System) -> None:
     gc.swaplab = 1  # type: ignore[attr-defined]
 
 
+class Computing(Shared):
+    """Computes something once, whoever comes first."""
+
+    v = 0
+
+    @cached_property
+    def twice(self) -> int:
+        return 2 * self.v
+
+
+class Ending:
+    """Does something when it is collected."""
+
+    def __del__(self) -> None:
+        pass
+
+
+class Failing(Exception):  # noqa: N818
+    """Is raised again and again."""
+
+
+FAILING = Failing(1)
+
+
+def set_in_alias(_: System) -> None:
+    module = gc
+    module.swaplab = 1  # type: ignore[attr-defined]
+
+
 CHANGING: dict[str, tuple[Callable[..., object], str]] = {
     "list": (grow, r"LIST, a list, was changed by a task"),
     "by a function": (helper, r"LIST, a list, was changed by a task"),
@@ -205,14 +234,29 @@ CHANGING: dict[str, tuple[Callable[..., object], str]] = {
     "frames": (lambda _: sys._getframe().f_globals, "_getframe reaches fields, or what outlives an execution"),
     "code that is made": (lambda _: exec("NUMBER = 1"), "exec reaches fields, or what outlives an execution"),  # noqa: S102
     "objects of the collector": (lambda _: gc.get_objects(), "get_objects reaches fields, or what outlives"),
-    "global by its module": (set_by_module, "MADE, a global, was changed by a task"),
+    "global by its module": (set_by_module, "MADE, a global of .*test_reach, was changed by a task"),
     "attribute of an imported module": (set_in_import, "gc.swaplab is changed by a task"),
     "weak reference": (lambda _: setattr(WEAK(), "w", 1), "what .*WEAK refers to, a Plain, was changed"),
     "id": (lambda system: id(system) % 2, r"id\(\) is another in every execution"),
     "what a part keeps": (lambda system: setattr(system.n, "_value", 1), "_value is where parts keep what they hold"),
     "attribute of standard output": (lambda _: setattr(sys.stdout, "seen", 1), "what sys.stdout has for attributes"),
+    "attribute of a module by another name": (set_in_alias, "swaplab, a global of gc, was changed by a task"),
+    "attribute of a module by setattr": (lambda _: setattr(gc, "swaplab", 2), "swaplab, a global of gc, was changed"),
+    "cached property": (lambda _: Computing().twice, "Computing.twice, a cached_property, keeps what nobody watches"),
+    "finalizer": (lambda _: Ending(), "Ending.__del__ is run when nobody has scheduled it"),
+    "arguments of an exception": (
+        lambda _: setattr(FAILING, "args", (2,)),
+        "FAILING, a Failing, was changed by a task",
+    ),
     "text stream": (lambda _: STREAM.write("1"), "STREAM, a StringIO, changes when it is used"),
 }
+
+
+@pytest.fixture(autouse=True)
+def _left_alone() -> Iterator[None]:
+    yield
+    vars(gc).pop("swaplab", None)
+    FAILING.args = (1,)
 
 
 @pytest.mark.parametrize("name", CHANGING)
@@ -236,6 +280,15 @@ def test_what_changes_for_a_while_is_refused() -> None:
     with pytest.raises(ProgramError, match="LIST, a list, was changed by a task"):
         explore(Program("mine", System, {"CPU0": run, "CPU1": run}))
     LIST[1:] = []
+
+
+def test_a_module_that_is_kept_does_not_change() -> None:
+    def run(worker: Worker) -> None:
+        worker.keeps.swaplab = 1  # type: ignore[attr-defined]
+        write(worker)
+
+    with pytest.raises(ProgramError, match="swaplab, a global of gc, was changed by a task"):
+        explore(Program("mine", lambda: Worker(gc.collect), {"CPU0": run, "CPU1": run}))
 
 
 def test_what_does_not_change_is_fine() -> None:
@@ -292,6 +345,7 @@ class Worker(System):
     def __init__(self, call: Callable[[], object]) -> None:
         super().__init__()
         self.work = Work(self, "work", call)
+        self.keeps = gc
         self.queue = WorkQueue("queue")
 
 

@@ -14,9 +14,9 @@ from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, Shared, SpinLock
 SOUND = ("straight", "trylocks", "xarray", "work")
 """Themes in which nothing breaks."""
 SEEDS = 20
-BROKEN = 3
-EXECUTIONS_MAX = 300
-BOUNDED_MAX = 3_000
+BROKEN = 2
+EXECUTIONS_MAX = 150
+BOUNDED_MAX = 1_000
 
 
 def kinds(verdict: Verdict, preemptions_max: int) -> set[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from swaplab.explore.program import Program
@@ -43,9 +43,10 @@ class Outside:
         parts = list(parts)
         held = [(thing.label, value) for thing in objects for value in thing.__dict__.values()]
         held += [(part.label, value) for part in parts for value in contents(part)]
-        calls = [(f"{label}, which is called", value) for label, value in held if isinstance(value, CALLS)]
+        used: list[tuple[str, object]] = [(label, value) for label, value in held if isinstance(value, ModuleType)]
+        used += [(f"{label}, which is called", value) for label, value in held if isinstance(value, CALLS)]
         kinds = dict.fromkeys(type(thing) for thing in (*objects, *parts))
-        roots = [*program.tasks.items(), *calls, *(("", kind) for kind in kinds)]
+        roots = [*program.tasks.items(), *used, *(("", kind) for kind in kinds)]
         self._reach = Reach(roots, [*objects, *parts])
 
     def give(self, value: object) -> None:

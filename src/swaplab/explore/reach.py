@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache, partial, partialmethod
+from operator import is_
 from pathlib import Path
 from types import (
     BuiltinFunctionType,
     CodeType,
+    DynamicClassAttribute,
     FunctionType,
     GenericAlias,
     MappingProxyType,
@@ -88,7 +90,7 @@ class Reach:
         self._kept: list[object] = []
         self._found: dict[str, Callable[[], object]] = {}
         self._bare: list[FunctionType] = []
-        self._globals: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._globals: dict[int, tuple[dict[str, Any], list[object], dict[str, Any]]] = {}
         self._pending: list[tuple[str, Callable[[], object]]] = [(name, partial(_itself, root)) for name, root in roots]
         while self._pending:
             self._visit(*self._pending.pop())
@@ -103,11 +105,13 @@ class Reach:
         for name, get in self._found.items():
             if _print(get()) != self._before[name]:
                 raise Refused(f"{name}, a {type(get()).__name__}, was changed by a task: it {CHANGES}")
-        for names, before in self._globals.values():
+        for names, values, before in self._globals.values():
+            if len(names) == len(values) and all(map(is_, names.values(), values)):
+                continue
             now = _variables(names)
             for name in now.keys() | before.keys():
                 if now.get(name, now) is not before.get(name, before):
-                    raise Refused(f"{name}, a global, was changed by a task: it {CHANGES}")
+                    raise Refused(f"{name}, a global of {names['__name__']}, was changed by a task: it {CHANGES}")
         for function in self._bare:
             if function.__dict__:
                 raise Refused(f"{function.__qualname__} is given attributes by a task: they are what {CHANGES}")
@@ -133,6 +137,8 @@ class Reach:
                 self._found[f"what {name} keeps"] = partial(_kept, value)
         elif isinstance(value, type):
             self._class(value)
+        elif isinstance(value, ModuleType):
+            self._watch(vars(value))
         else:
             self._value(name, value, get)
 
@@ -178,8 +184,13 @@ class Reach:
             inner = (
                 getattr(value, "__func__", None) or getattr(value, "fget", None) or getattr(value, "__wrapped__", value)
             )
+            if name == "__del__":
+                raise Refused(f"{kind.__qualname__}.__del__ is run when nobody has scheduled it: have a task call it")
             if isinstance(inner, FunctionType):
                 self._pending.append(("", partial(_itself, inner)))
+            elif _keeps(value):
+                what = f"{kind.__qualname__}.{name}, a {type(value).__name__}"
+                raise Refused(f"{what}, keeps what nobody watches: let it be a method, or a property")
             elif not (name.startswith(hidden) or _is_access(value) or name in (*OWN, *getattr(kind, "fields", ()))):
                 full = f"{kind.__qualname__}.{name}"
                 self._pending.append((full, partial(_item, vars(kind), name)))
@@ -200,8 +211,12 @@ class Reach:
             self._pending.append((f"a default of {code.co_name}", partial(_itself, value)))
         names = function.__globals__
         if not code.co_filename.startswith(OURS):
-            self._globals[id(names)] = (names, _variables(names))
+            self._watch(names)
         self._code(code, names, frozenset(code.co_freevars))
+
+    def _watch(self, names: dict[str, Any]) -> None:
+        """Note the globals of a module, by which object each name stands for."""
+        self._globals.setdefault(id(names), (names, [*names.values()], _variables(names)))
 
     def _code(self, code: CodeType, names: dict[str, Any], outer: frozenset[str]) -> None:
         unseen = _unseen(str(names.get("__name__")).startswith("swaplab."))
@@ -216,10 +231,8 @@ class Reach:
                 raise Refused(f"{name} {unseen[name]} {at}")
             if name == "id" and opname in GLOBALS and name not in names:
                 raise Refused(f"id() is another in every execution: give objects numbers in setup {at}")
-            if module is not None and opname == "STORE_ATTR":
-                raise Refused(f"{module.__name__}.{name} is changed by a task: it {CHANGES} {at}")
-            if module is not None and opname in ATTRIBUTES and hasattr(module, name):
-                self._named(vars(module), name, module.__name__)
+            if module is not None:
+                self._use(module, opname, name, at)
             if imports is not None and opname == "STORE_FAST":
                 imported[name] = imports
             imports = sys.modules.get(name, ModuleType(name)) if opname == "IMPORT_NAME" else None
@@ -233,6 +246,15 @@ class Reach:
         for inner in code.co_consts:
             if isinstance(inner, CodeType):
                 self._code(inner, names, outer & frozenset(inner.co_freevars))
+
+    def _use(self, module: ModuleType, opname: str, name: str, at: str) -> None:
+        """See what a function does with a module."""
+        if opname == "STORE_ATTR":
+            raise Refused(f"{module.__name__}.{name} is changed by a task: it {CHANGES} {at}")
+        if opname not in ATTRIBUTES:
+            self._pending.append((module.__name__, partial(_itself, module)))
+        elif hasattr(module, name):
+            self._named(vars(module), name, module.__name__)
 
     def _named(self, names: dict[str, Any], name: str, module: str) -> None:
         value = names.get(name)
@@ -283,6 +305,14 @@ def _item(names: Mapping[str, object], name: str) -> object:
 def _is_access(value: object) -> bool:
     """Tell whether an attribute of a class is only how to get at one of its objects."""
     return hasattr(type(value), "__get__") and not _is_own_class(type(value))
+
+
+def _keeps(value: object) -> bool:
+    """Tell whether an attribute of a class is of a package's, and keeps something itself, as cached_property does."""
+    get = getattr(type(value), "__get__", None)
+    is_fine = isinstance(value, FunctionType | DynamicClassAttribute | partialmethod)
+    is_ours = type(value).__module__.startswith("swaplab.") or _is_own_class(type(value))
+    return isinstance(get, FunctionType) and not (is_fine or is_ours)
 
 
 def _is_standard(value: object) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from swaplab.explore.again import insist_same, outcome
+from swaplab.explore.again import OTHERWISE, Follow, another_order, insist_same, outcome
 from swaplab.explore.deferring import Deferring
 from swaplab.explore.found import Found
 from swaplab.explore.guard import guarded, where
-from swaplab.explore.history import FREE, Event, Variable
+from swaplab.explore.history import FREE, Event, History, Variable
 from swaplab.explore.leaks import find_leaks
 from swaplab.explore.objects import insist_held
 from swaplab.explore.parts import READER
@@ -20,7 +20,7 @@ from swaplab.explore.scheduler import END, Strategy, message_of
 from swaplab.explore.shortest import Execution
 from swaplab.explore.task import CHILDREN_MAX, origin
 from swaplab.explore.values import contents, insist_constant
-from swaplab.explore.watchdog import limit, watchdog
+from swaplab.explore.watchdog import COMPUTES, limit, watchdog
 from swaplab.kernel.sync.bugs import Broken, KernelBug, Refused, noted_in
 from swaplab.kernel.sync.runtime import install
 from swaplab.kernel.sync.shared import watched_by
@@ -59,7 +59,7 @@ class Explorer(Deferring):
         try:
             with (
                 self._with_greenlets(),
-                watchdog(self.progress, self.stop),
+                watchdog(self.progress, self.stop, self.abandon),
                 watched_by(self),
                 install(self),
                 noted_in(self._notes),
@@ -73,13 +73,15 @@ class Explorer(Deferring):
         """Return what changes with every step of an execution; None outside of one."""
         return (self._executions, self.depth, self.task, self._doing) if self.is_inside else None
 
-    def stop(self, line: str) -> None:
+    def stop(self, does: str, line: str) -> None:
         """Let nobody go on: whoever runs does not come to an end."""
         who = self.task.name if self.task else self._doing
-        self.error = ProgramError(
-            f"{self.program.name}: {who} computes for {limit():g} s without a step that is"
-            f" watched: have loops end, and those that wait for others call relax() ({line})"
+        advice = (
+            f"{limit():g} s without a step that is watched: have loops end, and those that wait for others call relax()"
+            if does == COMPUTES
+            else "something that no step of the others brings about: have it wait by what swaplab.kernel.sync has"
         )
+        self.error = ProgramError(f"{self.program.name}: {who} {does} for {advice} ({line})")
         self._notes.append(END)
 
     def execute(self, prefix: int) -> None:
@@ -96,15 +98,35 @@ class Explorer(Deferring):
             self.repeat_sample()
 
     def repeat_sample(self) -> None:
-        """Run an execution again if it is of a sample, to see whether it comes to the same.
+        """Run an execution again if it is of a sample, and in another order too, to see whether it comes to the same.
 
         Raises:
             ProgramError: it does not.
         """
-        if self.outside.is_sample and not self.gave_up:
-            before = outcome(self.tasks.values(), self.found, self.finished)
-            self._execute(len(self.history.events))
-            insist_same(self.program.name, before, outcome(self.tasks.values(), self.found, self.finished))
+        if not self.outside.is_sample or self.gave_up:
+            return
+        before, otherwise = self._outcome(), self._otherwise()
+        self._execute(len(self.history.events))
+        insist_same(self.program.name, before, self._outcome())
+        insist_same(self.program.name, before, otherwise, OTHERWISE)
+
+    def _otherwise(self) -> dict[str, object]:
+        """Run the execution in another order that should make no difference; return what it comes to."""
+        kept = self.strategy, self.history, self._raced, self._told
+        self.strategy, self.history, self._raced, self._told = Follow(another_order(self.history)), History(), [], []
+        try:
+            self._execute(0)
+            return self._outcome()
+        finally:
+            self.strategy, self.history, self._raced, self._told = kept
+
+    def _outcome(self) -> dict[str, object]:
+        """Return what the execution comes to."""
+        return {
+            "what breaks": sorted(f"{each.bug.title}: {each.bug}" for each in self.found),
+            "whether all ends": self.finished and not self.gave_up,
+            **outcome(self.tasks.values(), self.history.events, self._told),
+        }
 
     def _execute(self, prefix: int) -> None:
         self._reset(prefix)

@@ -208,9 +208,15 @@ class Scheduler:
                 f"{self.program.name}: {task.name} goes on after its end, since it catches BaseException: catch what"
                 " you mean"
             )
+            self.abandon()
+        raise GreenletExit
+
+    def abandon(self) -> None:
+        """End the execution without the task that runs, which does not end."""
+        if self.task:
+            self.task.done = True
             _UNDEAD.append(getcurrent())
             self._main.switch()
-        raise GreenletExit
 
     def _crash(self, task: Task, bug: KernelBug) -> None:
         past = self.history.pasts[task.last] if task.last >= 0 else task.base[0]

@@ -185,9 +185,10 @@ def _is_frozen(value: object) -> bool:
 
 
 def attributes(value: object) -> dict[str, object]:
-    """Return the attributes of an object, in its ``__dict__`` or in slots."""
+    """Return the attributes of an object, in its ``__dict__`` or in slots, and the arguments of an exception."""
     slots = (vars(kind).get("__slots__", ()) for kind in type(value).__mro__)
     names = [name for each in slots for name in ([each] if isinstance(each, str) else each) if name not in SPECIAL]
+    names += ["args"] * isinstance(value, BaseException)
     return {name: getattr(value, name) for name in names if hasattr(value, name)} | getattr(value, "__dict__", {})
 
 
