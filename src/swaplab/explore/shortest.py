@@ -104,10 +104,6 @@ class _Orders:
             return not self.is_held(event.accesses[0][0], done)
         return not event.before & ~done and (not event.wakers or bool(event.wakers & done))
 
-    def has_ended(self, task: int, done: int) -> bool:
-        """Tell whether a task has done all that it ever does, and could do nothing more."""
-        return self.next_of(task, done) is None and not self.could_go_on(task, done)
-
     def may(self, task: int, done: int) -> int | None:
         """Return the next event of a task if everything that it depends on is done."""
         number = self.next_of(task, done)

@@ -154,12 +154,6 @@ class ListLru(Shared):
         raise NotImplementedError
 
 
-def isolate_item(one: ListLruOne, item: ListNode[Any]) -> None:
-    """list_lru_isolate: for callbacks of a walk, with the lock held."""
-    item.delete()
-    one.nr_items -= 1
-
-
 def new_memcg_lists(lru: ListLru, memcg: LruMemcg) -> ListLruMemcg | None:
     """memcg_init_list_lru_one: none if there is no memory."""
     return None if current.runtime.fails("kmalloc") else ListLruMemcg(memcg.name, memcg.level, lru.nodes)

@@ -72,9 +72,6 @@ class Zswap(Shared):
         self.lru.add(entry.lru)
 
 
-Writeback = Callable[[Zswap, Entry], None]
-
-
 def zswap_entry_free(zswap: Zswap, entry: Entry) -> None:
     """mm/zswap.c:zswap_entry_free, 6.8."""
     with zswap.lru_lock:

@@ -21,7 +21,7 @@ from swaplab.replay.state import Machine
 
 __all__ = ["Column", "MachineType", "element"]
 
-INT8, INT64 = ir.IntType(8), ir.IntType(64)
+INT64 = ir.IntType(64)
 
 
 class MachineType(types.Type):

@@ -20,7 +20,7 @@ __all__ = ["PAGE_BYTES_MAX", "refuse_large_pages"]
 PAGE_BYTES_MAX: Final = 1 << 24  # unpacked; writers make pages of one megabyte
 _HEADER_BYTES: Final = 1 << 16
 _UNPACKED, _PACKED = 2, 3  # fields of a PageHeader
-_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
+_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS: Final = (4, 5, 6)
 
 
