@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -13,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/swaplab"
 MODULES = sorted(SOURCE.rglob("*.py"))
-DETERMINISTIC = ("linux", "scenario", "kernel", "replay")
+DETERMINISTIC = ("linux", "scenario", "result", "kernel", "replay")
 FUNCTION_LINES_MAX = 70
 FUNCTION_LINES_MEDIAN = 10
 FILE_BYTES_MAX = 5 << 20
@@ -82,6 +83,50 @@ def test_children_end_with_their_parent(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("subprocess.", "asyncio.create_subproc")):
             assert "preexec_fn" in [each.arg for each in node.keywords], f"line {node.lineno}: see swaplab.process"
+
+
+# What may be called by whoever decorates it is left alone; so is what a class from elsewhere asks of those it is above.
+NEUTRAL = {"property", "cached_property", "staticmethod", "classmethod", "cache", "contextmanager", "dataclass"}
+PLAIN_BASES = {"NamedTuple", "Struct", "Generic", "Protocol", "Exception"}
+
+
+def last_name(node: ast.expr) -> str:
+    """Of what a decorator or a base class is: ``msgspec.Struct`` is a Struct, ``jit(...)`` is jit."""
+    return re.split(r"[\[(]", ast.unparse(node))[0].rpartition(".")[2]
+
+
+def definitions(tree: ast.Module, plain: set[str]) -> Iterator[ast.stmt]:
+    """What a module defines, and the methods of its classes whose bases are `plain`."""
+    yield from tree.body
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and {last_name(base) for base in node.bases} <= plain:
+            yield from (each for each in node.body if isinstance(each, ast.FunctionDef))
+
+
+def names_defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name] if {last_name(each) for each in node.decorator_list} <= NEUTRAL else []
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+
+
+def test_nothing_is_there_that_nobody_uses() -> None:
+    """No module, test, benchmark or document has the name of it anywhere but where it is defined."""
+    trees = {path: ast.parse(path.read_text()) for path in MODULES}
+    classes = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    others = [path for path in tracked() if path.suffix in (".py", ".md", ".toml") and path not in MODULES]
+    used = {word for path in others for word in re.findall(r"\w+", path.read_text(errors="replace"))}
+    for tree in trees.values():
+        used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    defined = {
+        f"{path.relative_to(SOURCE)}:{node.lineno} {name}"
+        for path, tree in trees.items()
+        for node in definitions(tree, PLAIN_BASES | classes)
+        for name in names_defined(node)
+        if name not in used and not name.startswith("__")
+    }
+    assert defined == set()
 
 
 def test_files_hold_nothing_banned() -> None:

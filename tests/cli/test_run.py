@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from swaplab.cli import main
+from swaplab.result import SCHEMA, Result
+from swaplab.result.counters import EVENTS, LEVELS, MACHINE
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.scenario.model import BASELINES
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, SCHEMA, Result
 from swaplab.scenario.trace import Stream, TraceWriter
 
 SCENARIO = """

@@ -35,11 +35,11 @@ from swaplab.races.schedules import encode
 from swaplab.races.schedules import load as load_schedules
 from swaplab.races.schedules import replay as run_again
 from swaplab.replay import replay
+from swaplab.result import Result
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario, parse_scenario
 from swaplab.scenario.profile import read_profile, write_profile
-from swaplab.scenario.result import Result
 from swaplab.scenario.trace import EVENTS, EventKind, Format, Stream, Trace, TraceWriter, convert
 from swaplab.vm.engine import _Listener, _ShortError
 from swaplab.vm.guest import listen

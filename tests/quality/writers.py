@@ -15,8 +15,8 @@ from typing import NamedTuple
 from swaplab.cache import cache_dir
 from swaplab.fidelity.truth import read_truth
 from swaplab.races.schedules import load
+from swaplab.result import Result
 from swaplab.scenario.profile import read_profile
-from swaplab.scenario.result import Result
 from swaplab.scenario.trace import Trace
 from swaplab.vm import debian_kernel
 

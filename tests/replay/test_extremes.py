@@ -12,12 +12,12 @@ from swaplab.errors import InputError
 from swaplab.replay import replay
 from swaplab.replay.build import build, compressed_contents
 from swaplab.replay.state import CLOCK_MAX, FOLIO
+from swaplab.result.counters import EVENTS
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.content import Content, Mix, Part, SameFilled
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Scenario, Workload
-from swaplab.scenario.result import EVENTS
 from swaplab.scenario.validate import CGROUPS_MAX, PAGES_MAX, SWAP_MAX, WORKLOADS_MAX
 from swaplab.vm.contents import contents_of
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from swaplab.replay import Replay
-from swaplab.replay.samples import NUMBERS, Samples
+from swaplab.replay.samples import OF_CGROUPS, Samples
 from swaplab.report.run import CGROUPS_MAX, fault_table
+from swaplab.result import Result
+from swaplab.result.counters import LEVELS, MACHINE
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.load import parse_scenario
-from swaplab.scenario.result import LEVELS, MACHINE, Result
 
 TEXT = """
 machine.memory = "4M"
@@ -45,7 +46,7 @@ def test_a_table_has_every_sample_however_little_room_there_was(room: int) -> No
     for number, path in enumerate(result.cgroups):
         series = result.series(path)
         assert series["access"].to_pylist() == [300 * (i + 1) for i in range(10)]
-        for name in NUMBERS:
+        for name in OF_CGROUPS:
             assert series[name].to_pylist() == [int(each[name][number]) for each in last], name
         for name in MACHINE:
             assert (series[name].null_count == 0) == (not path)

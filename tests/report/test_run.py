@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from rich.console import Console
@@ -18,8 +19,11 @@ from swaplab.report.run import (
     killed,
     memory_table,
 )
+from swaplab.result import SCHEMA, Result, RunInfo
+from swaplab.result.counters import EVENTS, LEVELS, MACHINE
+from swaplab.scenario.cost import DEFAULT_COST
+from swaplab.scenario.device import DEVICES
 from swaplab.scenario.model import BASELINES, Cgroup, Machine, Scenario, Swap, Workload, Zswap
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, SCHEMA, Result, RunInfo
 
 MS = 1_000_000
 MIB = 1 << 20
@@ -29,7 +33,11 @@ BIG = 98_765_432
 
 
 def make(
-    configuration: str = "", cgroups: dict[str, dict[str, int]] | None = None, cost: str = "here", **machine: int
+    configuration: str = "",
+    cgroups: dict[str, dict[str, int]] | None = None,
+    cost: str = "here",
+    of: Scenario | None = None,
+    **machine: int,
 ) -> Result:
     """A result of one sample; counters that are not given are 0. `_ns` alone stands for the time lost."""
     rows = []
@@ -38,8 +46,14 @@ def make(
         row |= dict.fromkeys(MACHINE, None if path else 0)
         rows.append(row | {{"lost": "device_ns"}.get(name, name): value for name, value in values.items()})
     columns = {name: [row.get(name) for row in rows] for name in SCHEMA.names}
-    zram = configuration == "zram"
-    info = RunInfo(engine="replay", scenario="s", configuration=configuration, accesses=100, cost=cost, zram=zram)
+    info = RunInfo(
+        engine="replay",
+        release="6.12",
+        scenario=of or scenario(swap=Swap(device="zram" if configuration == "zram" else DEVICES["nvme"])),
+        configuration=configuration,
+        accesses=100,
+        cost=msgspec.structs.replace(DEFAULT_COST, source=cost),
+    )
     return Result(info, pa.table(columns, SCHEMA))
 
 
@@ -89,20 +103,20 @@ def test_durations(nanoseconds: int, text: str) -> None:
     ],
 )
 def test_heading(parts: dict[str, object], said: str) -> None:
-    assert heading(scenario(name="shop", **parts), make()) == (
+    assert heading(make(of=scenario(name="shop", **parts))) == (
         f"shop: 100 accesses on 1M of memory, {said}1G of swap. "
         "Replayed by a model of Linux 6.12, not measured on one. Costs: here."
     )
 
 
 def test_heading_without_a_name_or_a_source_of_costs() -> None:
-    said = heading(scenario(), make(cost=""))
+    said = heading(make(cost=""))
     assert said.startswith("scenario: 100 accesses")
     assert said.endswith("Costs: their file does not say where they were measured.")
 
 
 def test_a_source_of_costs_cannot_command_the_terminal() -> None:
-    assert heading(scenario(), make(cost="\x1b[31mred\n")).endswith("Costs: ?[31mred?.")
+    assert heading(make(cost="\x1b[31mred\n")).endswith("Costs: ?[31mred?.")
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------
@@ -115,23 +129,24 @@ def test_memory_of_a_cgroup_is_its_bytes_and_of_the_machine_the_pool() -> None:
         zswapped=2 * MIB,
         zswap=MIB,
         pool_total_size=MIB + MIB // 2,
+        of=scenario(cgroups={"a": Cgroup(memory_max=5 * MIB), "a/b": Cgroup()}),
     )
-    limits = {"a": Cgroup(memory_max=5 * MIB), "a/b": Cgroup()}
-    found = rows(memory_table(result, scenario(cgroups=limits)))
+    found = rows(memory_table(result))
     assert found["a"] == ["5M", "3.00M", "2.00M", "1.00M", "1.00M"]
     assert found["a/b"] == ["-"] * 5
     assert found["machine"] == ["-", "3.00M", "2.00M", "1.50M", "512K"]
 
 
 def test_a_pool_that_takes_more_than_it_holds_saves_less_than_nothing() -> None:
-    found = rows(memory_table(make(zswapped=4096, pool_total_size=8192), scenario()))
+    found = rows(memory_table(make(zswapped=4096, pool_total_size=8192)))
     assert found["machine"][-1] == "-4.00K"
 
 
 def test_zram_is_compressed_memory_and_no_disk() -> None:
     cgroups = {"a": {"pswpin": 7, "pswpout": 9, "lost": MS}}
-    result = make("zram", cgroups, pswpin=7, pswpout=9, lost=MS, stored_pages=512, pool_total_size=MIB)
-    memory = rows(memory_table(result, scenario(cgroups={"a": Cgroup()})))
+    of = scenario(cgroups={"a": Cgroup()}, swap=Swap(device="zram"))
+    result = make("zram", cgroups, of=of, pswpin=7, pswpout=9, lost=MS, stored_pages=512, pool_total_size=MIB)
+    memory = rows(memory_table(result))
     assert memory["a"] == ["-"] * 5
     assert memory["machine"] == ["-", "-", "2.00M", "1.00M", "1.00M"]
     assert rows(fault_table(result))["machine"] == ["7", "-", "-", "-", "1.00", "ms"]
@@ -150,16 +165,16 @@ def test_where_a_workload_was_killed_there_is_no_time() -> None:
 
 def test_names_mean_what_they_say() -> None:
     name = "[red]a:heart:"
-    result = make(cgroups={name: {}})
-    assert name in rows(memory_table(result, scenario(cgroups={name: Cgroup()})))
+    result = make(cgroups={name: {}}, of=scenario(cgroups={name: Cgroup()}))
+    assert name in rows(memory_table(result))
     assert name in rows(fault_table(result))
 
 
 def test_tables_fit_a_terminal() -> None:
     large: dict[str, Any] = dict.fromkeys(EVENTS, BIG // 100) | dict.fromkeys(LEVELS, BIG * 1000 - 1) | {"zswap": BIG}
-    result = make("no-writeback", {LONGEST: large}, **large, pool_total_size=BIG)
-    limits = {LONGEST: Cgroup(memory_max=BIG)}
-    tables = [memory_table(result, scenario(cgroups=limits)), fault_table(result), comparison_table([result])]
+    of = scenario(cgroups={LONGEST: Cgroup(memory_max=BIG)})
+    result = make("no-writeback", {LONGEST: large}, of=of, **large, pool_total_size=BIG)
+    tables = [memory_table(result), fault_table(result), comparison_table([result])]
     for table in tables:
         assert lines(table, 80) == lines(table, 200)
 

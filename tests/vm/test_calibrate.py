@@ -10,14 +10,13 @@ import pytest
 
 from swaplab.errors import UnsupportedError
 from swaplab.replay import replay
+from swaplab.result import SCHEMA, Guest, Result
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.device import DEVICES, Device
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Scenario
-from swaplab.scenario.result import SCHEMA, Result
-from swaplab.vm import Kernel, KernelRun, LostGuestError, Pace, at_pace, guest_pace
+from swaplab.vm import Kernel, LostGuestError, Pace, at_pace, guest_pace
 from swaplab.vm.calibrate import calibration, pace_of
-from swaplab.vm.engine import Guest
 
 GUEST = Guest(
     kernel="Linux version 6.12.1 (someone)",
@@ -49,9 +48,13 @@ SLOW = Pace(
 )
 
 
+def on_guest(result: Result) -> Result:
+    """What a kernel would have counted as the replay did."""
+    return Result(msgspec.structs.replace(result.info, release=GUEST.release, guest=GUEST), result.samples)
+
+
 def test_what_the_replay_is_given_is_measured_on_it() -> None:
-    run = KernelRun(replay(at_pace(calibration("zstd"), SLOW), SLOW.cost), GUEST)
-    found = pace_of("zstd", run)
+    found = pace_of("zstd", on_guest(replay(at_pace(calibration("zstd"), SLOW), SLOW.cost)))
     assert found.cost == SLOW.cost
     assert found.device.submit_ns == SLOW.device.submit_ns
     assert found.device.read_latency_ns == pytest.approx(SLOW.device.read_latency_ns, abs=10), "a transfer is in it"
@@ -61,7 +64,7 @@ def test_without_a_shrinker_a_request_is_in_the_latency() -> None:
     result = replay(at_pace(calibration("zstd", shrinks=False), SLOW), SLOW.cost)
     uncounted = pa.nulls(len(result.samples), pa.int64())
     samples = result.samples.set_column(SCHEMA.names.index("zswpwb"), "zswpwb", uncounted)
-    found = pace_of("zstd", KernelRun(Result(result.info, samples), GUEST))
+    found = pace_of("zstd", on_guest(Result(result.info, samples)))
     assert found.cost == SLOW.cost
     assert found.device.submit_ns == 1
     waited = SLOW.device.submit_ns + SLOW.device.read_latency_ns
@@ -69,10 +72,10 @@ def test_without_a_shrinker_a_request_is_in_the_latency() -> None:
 
 
 def test_a_kernel_without_a_shrinker_is_measured_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured(scenarios: list[Scenario], kernels: list[Kernel], _progress: object) -> list[KernelRun]:
+    def measured(scenarios: list[Scenario], kernels: list[Kernel], _progress: object) -> list[Result]:
         if scenarios[0].zswap.shrinker_enabled:
             raise UnsupportedError("Linux 6.1 has none")
-        return [KernelRun(replay(at_pace(scenarios[0], SLOW), SLOW.cost), GUEST)]
+        return [on_guest(replay(at_pace(scenarios[0], SLOW), SLOW.cost))]
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("swaplab.vm.calibrate.run_on_kernel", measured)
@@ -85,7 +88,7 @@ def test_a_guest_that_swaps_nowhere_has_no_pace() -> None:
     scenario = at_pace(calibration("zstd"), SLOW)
     still = replay(msgspec.structs.replace(scenario, events=()), SLOW.cost)
     with pytest.raises(LostGuestError, match="wrote nothing back"):
-        pace_of("zstd", KernelRun(still, GUEST))
+        pace_of("zstd", on_guest(still))
 
 
 @pytest.mark.parametrize("name", ["ssd", "hdd"])

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from swaplab.errors import UnsupportedError
+from swaplab.result import Result
+from swaplab.result.counters import TIMES
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Scenario
-from swaplab.scenario.result import TIMES
 from swaplab.scenario.trace import EVENTS, EventKind, Stream, TraceWriter
-from swaplab.vm import Kernel, KernelRun, LostGuestError, engine, run_on_kernel
+from swaplab.vm import Kernel, LostGuestError, engine, run_on_kernel
 from swaplab.vm.script import LIMITS, script_for, watched_files
 
 SCAN = """
@@ -89,8 +90,10 @@ def falls_nowhere(values: list[int]) -> bool:
 
 
 def test_one_workload_scans_more_than_its_limit(kernel: Kernel) -> None:
-    (found,) = run_on_kernel([load(SCAN)], [kernel])
-    result, guest = found.result, found.guest
+    (result,) = run_on_kernel([load(SCAN)], [kernel])
+    guest = result.info.guest
+    assert guest is not None
+    assert result.info.release.startswith("6.12.")
     assert guest.kernel.startswith("Linux version 6.12.")
     assert guest.checked == 1, "its memory was read back, and compared"
     assert guest.footprint == {"a": 0}
@@ -162,11 +165,10 @@ def write_family(path: Path) -> None:
 def test_processes_fork_share_and_free(kernel: Kernel, tmp_path: Path) -> None:
     write_family(tmp_path / "t.parquet")
     (found,) = run_on_kernel([parse_scenario(FAMILY, "x.toml", tmp_path)], [kernel])
-    assert found.guest.checked == 5, "what all four and the shared memory hold was read back, and compared"
+    assert found.info.guest
+    assert found.info.guest.checked == 5, "what all four and the shared memory hold was read back, and compared"
     pages = {
-        path: {
-            name: each // 4096 for name, each in found.result.final(path).items() if name in ("anon", "memory.current")
-        }
+        path: {name: each // 4096 for name, each in found.final(path).items() if name in ("anon", "memory.current")}
         for path in ("family", "other", "frees")
     }
     # The child copies 100 of 300 pages, has ten of its own, and some of its stack.
@@ -178,8 +180,7 @@ def test_processes_fork_share_and_free(kernel: Kernel, tmp_path: Path) -> None:
 
 
 def test_siblings_and_what_happens_to_them(kernel: Kernel) -> None:
-    (run,) = run_on_kernel([load(SIBLINGS)], [kernel])
-    result = run.result
+    (result,) = run_on_kernel([load(SIBLINGS)], [kernel])
     writes_back, control = result.final("p/writes back"), result.final("p/control")
     assert writes_back["zswpwb"] > 0
     assert control["zswpwb"] == 0
@@ -250,13 +251,13 @@ SAMPLES = [sample(each) for each in (0, 1000, 2000, 3000, 4000)]
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., KernelRun]:
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """What runs `SCAN` on a guest that says what it is told to, each boot something else."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(engine, "find_accelerator", lambda *_: "tcg")
     qemu = tmp_path / "qemu-system-x86_64"
 
-    def play(*boots: list[dict[str, object]]) -> KernelRun:
+    def play(*boots: list[dict[str, object]]) -> Result:
         for i, reports in enumerate(boots):
             (tmp_path / f"boot{i}").write_text("".join(json.dumps(each) + "\n" for each in reports))
         qemu.write_text(f"#!/bin/sh\ncd {tmp_path}; set -- boot*; mv $1 now; cat now\n")
@@ -267,11 +268,11 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Kerne
     return play
 
 
-def test_a_guest_with_too_little_memory_boots_once_more(fake: Callable[..., KernelRun]) -> None:
-    run_ = fake([HELLO, settled(60 << 20)], [HELLO, settled(), *SAMPLES, DONE])
-    assert run_.guest.free == 64 << 20
-    assert run_.result.final("a")["access"] == 4000
-    assert run_.guest.checked == 0
+def test_a_guest_with_too_little_memory_boots_once_more(fake: Callable[..., Result]) -> None:
+    result = fake([HELLO, settled(60 << 20)], [HELLO, settled(), *SAMPLES, DONE])
+    assert result.final("a")["access"] == 4000
+    assert result.info.guest
+    assert (result.info.guest.free, result.info.guest.checked) == (64 << 20, 0)
     with pytest.raises(LostGuestError, match="bytes too little memory, twice"):
         fake([HELLO, settled(60 << 20)], [HELLO, settled(60 << 20)])
 
@@ -290,8 +291,6 @@ def test_a_guest_with_too_little_memory_boots_once_more(fake: Callable[..., Kern
         ),
     ],
 )
-def test_what_cannot_be_is_no_result(
-    reports: list[dict[str, object]], why: str, fake: Callable[..., KernelRun]
-) -> None:
+def test_what_cannot_be_is_no_result(reports: list[dict[str, object]], why: str, fake: Callable[..., Result]) -> None:
     with pytest.raises(LostGuestError, match=why):
         fake(reports)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from swaplab.scenario.result import SCHEMA, TIMES
+from swaplab.result import SCHEMA
+from swaplab.result.counters import TIMES
 from swaplab.vm.guest import LostGuestError, Report
 from swaplab.vm.readings import parse, table
 from swaplab.vm.script import Watched

@@ -13,12 +13,11 @@ import pytest
 
 from swaplab.cli import main
 from swaplab.replay import replay
+from swaplab.result import Guest, Result
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.scenario.device import DEVICES
 from swaplab.scenario.model import Scenario
-from swaplab.scenario.result import Result
-from swaplab.vm import Kernel, KernelRun, Pace
-from swaplab.vm.engine import Guest
+from swaplab.vm import Kernel, Pace
 
 SCENARIO = """
 name = "tiny"
@@ -54,7 +53,7 @@ Shown = pytest.CaptureFixture[str]
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scenario's file; kernels count a tenth more than the replay, and each of several 1 more than the one before."""
 
-    def measured(scenarios: Sequence[Scenario], kernels: Sequence[Kernel], *_: object) -> list[KernelRun]:
+    def measured(scenarios: Sequence[Scenario], kernels: Sequence[Kernel], *_: object) -> list[Result]:
         runs = []
         for i, (scenario, kernel) in enumerate(zip(scenarios, kernels, strict=True)):
             result = replay(scenario)
@@ -64,7 +63,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             guest = msgspec.structs.replace(
                 GUEST, kernel=f"Linux version {RELEASES[kernel.image.name]} (someone) #1 SMP"
             )
-            runs.append(KernelRun(Result(msgspec.structs.replace(result.info, engine="kernel"), samples), guest))
+            info = msgspec.structs.replace(result.info, engine="kernel", release=guest.release, cost=None, guest=guest)
+            runs.append(Result(info, samples))
         return runs
 
     monkeypatch.chdir(tmp_path)
@@ -147,7 +147,8 @@ def test_the_replay_beside_a_kernel_runs_at_its_pace(tiny: Path, tmp_path: Path,
 
 def test_samples_are_written(tiny: Path) -> None:
     assert run(tiny, "--on", "kernel", "--kernel", "bzImage", "-o", "out.parquet") == 0
-    assert Result.read(Path("out.parquet")).info.engine == "kernel"
+    info = Result.read(Path("out.parquet")).info
+    assert (info.engine, info.release, info.guest) == ("kernel", GUEST.release, GUEST)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,12 @@ from swaplab.errors import InputError
 from swaplab.replay import replay
 from swaplab.report.run import comparison, comparison_table, fault_table, heading, killed, memory_table
 from swaplab.report.vm import counter_tables, curves, kernel_heading
+from swaplab.result import Result
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import BASELINES, Baseline, Scenario
-from swaplab.scenario.result import Result
 from swaplab.study.plan import Variant, of_baselines
 from swaplab.vm import (
     Kernel,
-    KernelRun,
     at_pace,
     dry_run,
     find_kernels,
@@ -97,7 +96,7 @@ def run(
         _print_commands(own, kernels)
         return
     results: list[Result] = []
-    runs: list[list[KernelRun]] = []
+    runs: list[list[Result]] = []
     if "replay" in engines:
         say_if_it_compiles()
     with bars() as bar:
@@ -108,16 +107,16 @@ def run(
             results = [replay(each.scenario, costs, each.baseline, bar(each.baseline or "replay")) for each in plan]
         if kernels:
             runs = _run_on_each(own, kernels, repeat, bar, baseline or "")
-    measured = [run for each in runs for run in each]
+    measured = [result for each in runs for result in each]
     if output:
-        [*results, *(each.result for each in measured)][0].write(output)
+        [*results, *measured][0].write(output)
     with report_beside(output):
         if json:
-            _print_json(results, measured)
+            say_json([_summary(result) for result in (*results, *measured)])
         elif runs:
-            _show_kernels(runs, own, results)
+            _show_kernels(runs, results)
         else:
-            _show(results, own)
+            _show(results)
 
 
 def _engines(on: str) -> list[str]:
@@ -168,7 +167,7 @@ def _print_commands(scenario: Scenario, kernels: list[Kernel]) -> None:
 
 def _run_on_each(
     scenario: Scenario, kernels: list[Kernel], repeat: int, bar: Callable[[str], _Progress], configuration: str
-) -> list[list[KernelRun]]:
+) -> list[list[Result]]:
     """Run it `repeat` times on every kernel, all in one go, so that no processor waits for the last of a kernel's."""
     count = repeat * len(kernels)
     told = [bar(f"kernel {i + 1}" if count > 1 else "kernel") for i in range(count)]
@@ -184,33 +183,26 @@ def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool) -> list[
     return own + of_baselines(scenario, others)
 
 
-def _print_json(replayed: list[Result], measured: list[KernelRun]) -> None:
-    summaries = [_summary(result) for result in replayed]
-    summaries += [_summary(each.result) | {"guest": msgspec.to_builtins(each.guest)} for each in measured]
-    say_json(summaries)
-
-
 def _summary(result: Result) -> dict[str, object]:
+    guest = result.info.guest
     return {
-        "run": msgspec.to_builtins(result.info),
+        "run": result.info.summary(),
         "cgroups": {path or "/": result.final(path) for path in result.cgroups},
+        **({"guest": msgspec.to_builtins(guest)} if guest else {}),
     }
 
 
-def _show(results: list[Result], scenario: Scenario) -> None:
-    parts: list[RenderableType] = [
-        heading(scenario, results[0]),
-        memory_table(results[0], scenario),
-        fault_table(results[0]),
-    ]
-    parts += [sentence] if (sentence := killed(results[0])) else []
+def _show(results: list[Result]) -> None:
+    own = results[0]
+    parts: list[RenderableType] = [heading(own), memory_table(own), fault_table(own)]
+    parts += [sentence] if (sentence := killed(own)) else []
     parts += [comparison_table(results), comparison(results)] if len(results) > 1 else []
     _print(parts)
 
 
-def _show_kernels(runs: list[list[KernelRun]], scenario: Scenario, replayed: list[Result]) -> None:
+def _show_kernels(runs: list[list[Result]], replayed: list[Result]) -> None:
     prediction = replayed[0] if replayed else None
-    parts: list[RenderableType] = [kernel_heading(scenario, runs, prediction), counter_tables(runs, prediction)]
+    parts: list[RenderableType] = [kernel_heading(runs, prediction), counter_tables(runs, prediction)]
     parts += [curves(runs[0][0], prediction)] if prediction else []
     _print(parts)
 

@@ -14,6 +14,7 @@ from swaplab.cli.common import Flag, Texts, console, say, say_json, steps
 from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.report.tune import kinds_table, measured_table, measured_verdict, settings, verdict
+from swaplab.result import Result
 from swaplab.scenario.load import load_scenario
 from swaplab.study.plan import Variant
 from swaplab.study.run import Task, processes, processors, summarise
@@ -21,7 +22,7 @@ from swaplab.study.table import Summary
 from swaplab.study.tune import STEPS, Point, Tuning, front, kinds, parse_constraint
 from swaplab.study.tune import tune as find
 from swaplab.study.verify import measured_of
-from swaplab.vm import KernelRun, find_kernels, run_on_kernel
+from swaplab.vm import find_kernels, run_on_kernel
 
 __all__ = ["tune"]
 
@@ -86,7 +87,7 @@ def tune(
     raise SystemExit(0 if found.best else 1)
 
 
-def _measure(found: Tuning, wanted: str | None) -> list[KernelRun]:
+def _measure(found: Tuning, wanted: str | None) -> list[Result]:
     """Run the present and the best settings on a kernel."""
     kernels = find_kernels((wanted,) if wanted else (), ())
     with steps("present and chosen settings on a kernel", 1) as step:
@@ -95,17 +96,17 @@ def _measure(found: Tuning, wanted: str | None) -> list[KernelRun]:
     return runs
 
 
-def _print(found: Tuning, objective: str, measured: list[KernelRun] | None) -> None:
+def _print(found: Tuning, objective: str, measured: list[Result] | None) -> None:
     console().print(kinds_table(found), "", verdict(found, objective), sep="\n")
     for line in ("", *settings(found.best[0])) if found.best else ():
         say(line)
     if measured:
-        present, chosen = (measured_of(run.result) for run in measured)
-        table = measured_table(measured[0].guest.kernel.partition(" (")[0], present, chosen)
+        present, chosen = (measured_of(run) for run in measured)
+        table = measured_table(f"Linux version {measured[0].info.release}", present, chosen)
         console().print("", table, "", measured_verdict(present, chosen, objective), sep="\n")
 
 
-def _print_json(found: Tuning, measured: list[KernelRun] | None) -> None:
+def _print_json(found: Tuning, measured: list[Result] | None) -> None:
     say_json(
         {
             "present": _point(found.present),
@@ -113,7 +114,7 @@ def _print_json(found: Tuning, measured: list[KernelRun] | None) -> None:
             "front": [_point(point) for point in front(found.points)],
             "costs": [{"without": constraint.name, **_point(point)} for constraint, point in found.costs],
             "settings": [line for point in found.best[:1] for line in settings(point)],
-            "measured": [measured_of(run.result)._asdict() for run in measured or ()],
+            "measured": [measured_of(run)._asdict() for run in measured or ()],
         }
     )
 

@@ -7,8 +7,9 @@ from statistics import median, quantiles
 
 import msgspec
 
-from swaplab.fidelity.truth import EVENTS, Series, Truth
+from swaplab.fidelity.truth import Series, Truth
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.result.counters import BY_NAME
 
 __all__ = ["CHAOTIC", "FLOOR", "Error", "Summary", "errors_of", "is_chaotic", "summary_of"]
 
@@ -50,7 +51,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def _floor(counter: str) -> int:
-    return FLOOR if counter in EVENTS else FLOOR * PAGE_SIZE
+    return FLOOR * PAGE_SIZE if BY_NAME[counter].unit == "bytes" else FLOOR
 
 
 def _medians(measured: Sequence[Sequence[int | None]]) -> list[float | None]:

@@ -10,16 +10,12 @@ import msgspec
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
+from swaplab.result import Result
+from swaplab.result.counters import JUDGED
 from swaplab.scenario.regular import read_regular
-from swaplab.scenario.result import Result
-from swaplab.vm import KernelRun, Pace
+from swaplab.vm import Pace
 
-__all__ = ["COUNTERS", "EVENTS", "LEVELS", "Series", "Truth", "read_truth", "series_of", "truth_of", "write_truth"]
-
-EVENTS = ("zswpin", "zswpout", "zswpwb", "pswpin", "pswpout", "pgmajfault")
-LEVELS = ("zswap", "zswapped", "anon", "memory.current", "pool_total_size")
-COUNTERS = (*EVENTS, *LEVELS)
-"""What is judged: events since the start, and bytes now."""
+__all__ = ["Series", "Truth", "read_truth", "series_of", "truth_of", "write_truth"]
 
 Series = dict[str, dict[str, list[int | None]]]
 """Samples of each counter that there is, by cgroup (the machine's is empty); None once the cgroup was removed."""
@@ -57,22 +53,22 @@ def series_of(result: Result) -> Series:
     series: Series = {}
     for path in result.cgroups:
         samples = result.series(path)
-        columns = {name: samples[name].to_pylist() for name in COUNTERS}
+        columns = {name: samples[name].to_pylist() for name in JUDGED}
         series[path] = {name: values for name, values in columns.items() if values[0] is not None}
     return series
 
 
-def truth_of(key: str, runs: Sequence[KernelRun], pace: Pace, command: str, date: str) -> Truth:
+def truth_of(key: str, runs: Sequence[Result], pace: Pace, command: str, date: str) -> Truth:
     """Return what some runs of one scenario counted."""
     return Truth(
         key=key,
-        kernel=runs[0].guest.kernel.split()[2],
+        kernel=runs[0].info.release,
         command=command,
         pace=pace,
         date=date,
-        positions=runs[0].result.series()["access"].to_pylist(),
-        times=[run.result.series()["time_ns"].to_pylist() for run in runs],
-        runs=[series_of(run.result) for run in runs],
+        positions=runs[0].series()["access"].to_pylist(),
+        times=[run.series()["time_ns"].to_pylist() for run in runs],
+        runs=[series_of(run) for run in runs],
     )
 
 

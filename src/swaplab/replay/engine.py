@@ -10,6 +10,7 @@ import numpy as np
 from swaplab.compress.jit import is_kept
 from swaplab.errors import InputError
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.release import MODELLED
 from swaplab.replay.build import CompressedContents, build, compressed_contents, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.fork import copy_page_range
@@ -19,10 +20,10 @@ from swaplab.replay.shmem import mmap_shared, shmem_truncate_range
 from swaplab.replay.state import CLOCK_MAX
 from swaplab.replay.stats import read_stats
 from swaplab.replay.unmap import exit_mmap, is_gone, madvise_dontneed, munmap
+from swaplab.result import Result, RunInfo
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
 from swaplab.scenario.model import Event, Scenario
-from swaplab.scenario.result import Result, RunInfo
 from swaplab.scenario.trace import EventKind
 from swaplab.scenario.tree import leaves, parent_of
 
@@ -170,12 +171,12 @@ class Replay:
         """What was sampled so far."""
         info = RunInfo(
             engine="replay",
-            scenario=self.scenario.name,
+            release=str(MODELLED),
+            scenario=self.scenario,
             configuration=configuration,
             accesses=self.position,
             workload_accesses=self.accesses.by_workload(),
-            cost=self.cost.source,
-            zram=self.scenario.swap.device == "zram",
+            cost=self.cost,
         )
         return Result(info, self._samples.table([self._order[i] for i in self._shown]))
 

@@ -23,6 +23,7 @@ from numba.core.typed_passes import AnnotateTypes
 
 from swaplab import linux
 from swaplab.compress.jit import keep
+from swaplab.result import counters
 from swaplab.scenario import content
 
 __all__ = ["entry", "inline", "jit", "wide"]
@@ -106,7 +107,7 @@ ENTRY: dict[str, Any] = {**COMMON, "nogil": True}
 def fingerprint() -> str:
     """Hash of all source that is compiled: a cached function holds its callees, which may be in other files."""
     own, facts = Path(__file__).parent, Path(linux.__path__[0])
-    files = [*own.glob("*.py"), *facts.glob("*.py"), Path(str(content.__file__))]
+    files = [*own.glob("*.py"), *facts.glob("*.py"), *(Path(str(each.__file__)) for each in (content, counters))]
     return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 

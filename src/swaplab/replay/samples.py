@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from swaplab.linux.page import PAGE_SIZE
-from swaplab.replay.state import CONTROL, COUNTERS, MEMCG, Machine
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, SCHEMA
+from swaplab.replay.state import CONTROL, MEMCG, Machine
+from swaplab.result import SCHEMA
+from swaplab.result.counters import BY_NAME, EVENTS, LEVELS, MACHINE
 
 __all__ = ["Samples"]
 
-BELOW = (*COUNTERS, "anon", "inactive", "active", "swapcached", "zswap_bytes", "zswapped")
-"""Counted for a cgroup itself, and shown of it and all below."""
-OWN = ("usage", "swap")
-"""Of it and all below already."""
-RENAMED = {"pool_total_size": "pool_pages"}
-IN_PAGES = {*LEVELS, "free", "pool_total_size"} - {"zswap"}
-NUMBERS = (*EVENTS, *LEVELS)
+OF_CGROUPS = (*EVENTS, *LEVELS)
+WHOLE = ("usage", "swap")
+"""Fields that are of a cgroup and all below already; others are of itself, and are shown with all below."""
 WORDS = MEMCG.itemsize // 8
 
 Columns = NDArray[np.int64]
@@ -33,9 +29,8 @@ def _words(record: np.dtype[Any], names: Sequence[str]) -> list[int]:
     return [fields[name][1] // 8 for name in names]
 
 
-def _unit(name: str) -> int:
-    """What a number is multiplied by to be shown: bytes, where it is of pages."""
-    return PAGE_SIZE if name in IN_PAGES else 1
+def _fields(counters: Sequence[str]) -> list[str]:
+    return [BY_NAME[name].field for name in counters]
 
 
 class Samples:
@@ -49,24 +44,23 @@ class Samples:
     def __init__(self, shown: Sequence[int], room: int) -> None:
         self._shown = np.array(shown)
         self._count = 0
-        self._below, self._own = _words(MEMCG, BELOW), _words(MEMCG, OWN)
-        self._machine = _words(CONTROL, ["clock", *(RENAMED.get(name, name) for name in MACHINE)])
+        fields = _fields(OF_CGROUPS)
+        self._fields, self._is_whole = _words(MEMCG, fields), np.isin(fields, WHOLE)
+        self._machine = _words(CONTROL, ["clock", *_fields(MACHINE)])
         self._whole = np.zeros((2 + len(MACHINE), room), np.int64)  # access, time, and of the machine
-        self._each = np.zeros((len(NUMBERS), room, len(shown)), np.int64)
+        self._each = np.zeros((len(OF_CGROUPS), room, len(shown)), np.int64)
 
     def add(self, position: int, m: Machine) -> None:
         """Read the counters of a machine after so many accesses."""
-        at, events = self._count, len(EVENTS)
+        at = self._count
         if at == self._whole.shape[1]:
             self._whole = np.concatenate((self._whole, np.zeros_like(self._whole)), axis=1)
             self._each = np.concatenate((self._each, np.zeros_like(self._each)), axis=1)
-        words = np.asarray(m.memcgs).view(np.int64).reshape(-1, WORDS)
-        sums = np.zeros((len(words) + 1, len(self._below)), np.int64)
-        np.cumsum(words[:, self._below], axis=0, out=sums[1:])
-        subtree = (sums[m.memcgs["end"]] - sums[:-1])[self._shown]
-        self._each[:events, at] = subtree[:, :events].T
-        self._each[events : events + 2, at] = words[self._shown][:, self._own].T
-        self._each[events + 2 :, at] = subtree[:, events:].T
+        own = np.asarray(m.memcgs).view(np.int64).reshape(-1, WORDS)[:, self._fields]
+        sums = np.zeros((len(own) + 1, len(self._fields)), np.int64)
+        np.cumsum(own, axis=0, out=sums[1:])
+        subtree = sums[m.memcgs["end"]] - sums[:-1]
+        self._each[:, at] = np.where(self._is_whole, own, subtree)[self._shown].T
         self._whole[0, at] = position
         self._whole[1:, at] = np.asarray(m.control).reshape(1).view(np.int64)[self._machine]
         self._count += 1
@@ -74,21 +68,24 @@ class Samples:
     def last(self) -> dict[str, Columns]:
         """Return the numbers of the last sample by name, int64 of shape (cgroups,)."""
         last = self._each[:, self._count - 1]
-        return {name: numbers * _unit(name) for name, numbers in zip(NUMBERS, last, strict=True)}
+        return {name: numbers * BY_NAME[name].scale for name, numbers in zip(OF_CGROUPS, last, strict=True)}
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """Return the table of a `Result`; cgroups are called by their `names`."""
         count, cgroups = self._count, len(names)
-        access, time, *machine = self._whole[:, :count]
-        columns: list[Any] = [
-            pa.array(np.repeat(access, cgroups)),
-            pa.array(np.repeat(time, cgroups)),
-            pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(cgroups), count))),
-        ]
-        for name, numbers in zip(NUMBERS, self._each[:, :count], strict=True):
-            columns.append(pa.array((numbers * _unit(name)).ravel()))
-        is_root = np.tile(np.arange(cgroups) == 0, count)
-        for name, values in zip(MACHINE, machine, strict=True):
-            columns.append(pa.array(np.repeat(values * _unit(name), cgroups), mask=~is_root))
-        columns += [pa.nulls(count * cgroups, pa.int64()) for _ in NEWER]
-        return pa.table(columns, SCHEMA)
+        columns: dict[str, Any] = {
+            "access": np.repeat(self._whole[0, :count], cgroups),
+            "time_ns": np.repeat(self._whole[1, :count], cgroups),
+            "cgroup": pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(cgroups), count))),
+            **dict(self._counters(np.tile(np.arange(cgroups) == 0, count))),
+        }
+        nothing = pa.nulls(count * cgroups, pa.int64())
+        return pa.table([columns.get(name, nothing) for name in SCHEMA.names], SCHEMA)
+
+    def _counters(self, is_root: NDArray[np.bool_]) -> Iterator[tuple[str, pa.Array]]:
+        """Yield the columns of all counters, given which rows are the machine's."""
+        for name, numbers in zip(OF_CGROUPS, self._each[:, : self._count], strict=True):
+            yield name, pa.array((numbers * BY_NAME[name].scale).ravel())
+        for name, values in zip(MACHINE, self._whole[2:, : self._count], strict=True):
+            each = np.repeat(values * BY_NAME[name].scale, len(self._shown))
+            yield name, pa.array(each, mask=~is_root)

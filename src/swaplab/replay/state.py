@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.result.counters import BY_NAME, EVENTS
+
 __all__ = [
     "CLOCK_MAX",
     "CONTROL",
@@ -167,37 +169,8 @@ WRITES_IN_FLIGHT = 256
 CLOCK_MAX = 1 << 62
 """Nanoseconds, 146 years; what is added to a clock at once is less, so that no sum overflows (`Accesses`)."""
 
-COUNTERS = (
-    "pgfault",
-    "pgmajfault",
-    "pgscan",
-    "pgsteal",
-    "pgactivate",
-    "pgdeactivate",
-    "pgrefill",
-    "workingset_refault_anon",
-    "workingset_activate_anon",
-    "workingset_restore_anon",
-    "pswpin",
-    "pswpout",
-    "swpin_zero",
-    "swpout_zero",
-    "zswpin",
-    "zswpout",
-    "zswpwb",
-    "high",
-    "max_events",
-    "oom",
-    "oom_kill",
-    "swap_max_events",
-    "compress_ns",
-    "decompress_ns",
-    "device_ns",
-    "reclaim_ns",
-    "fault_ns",
-    "throttle_ns",
-)
-"""Events of a cgroup itself (int64, never decreasing). The kernel's names; times are of the task that waited."""
+COUNTERS = tuple(BY_NAME[name].field for name in EVENTS)
+"""Events of a cgroup itself (int64, never decreasing). Mostly the kernel's names; times are of who waited."""
 
 MEMCG = np.dtype(
     [

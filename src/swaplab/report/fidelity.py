@@ -10,9 +10,9 @@ from rich.table import Table
 
 from swaplab.fidelity.judge import CHAOTIC, FLOOR, Error, summary_of
 from swaplab.fidelity.suite import Judged
-from swaplab.fidelity.truth import COUNTERS
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.run import numbers_table
+from swaplab.result.counters import JUDGED
 
 __all__ = ["counters_of", "fidelity_report"]
 
@@ -54,7 +54,7 @@ def _scenario_table(judged: Sequence[Judged]) -> Table:
 
 def _counter_table(errors: Sequence[Error]) -> Table:
     table = numbers_table("Counters, but of chaotic scenarios", ["counter", "judged", "median", "p90", "worst"])
-    for counter in COUNTERS:
+    for counter in JUDGED:
         own = [error.error for error in errors if error.counter == counter]
         if own:
             table.add_row(counter, str(len(own)), *_shares(own))

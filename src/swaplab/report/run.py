@@ -8,8 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from swaplab.scenario.model import Scenario
-from swaplab.scenario.result import Result, Row
+from swaplab.result import Result, Row
 from swaplab.scenario.units import round_size, short_size
 
 __all__ = [
@@ -38,10 +37,11 @@ def duration(nanoseconds: float) -> str:
     return f"{nanoseconds:.0f} ns"
 
 
-def heading(scenario: Scenario, result: Result) -> str:
+def heading(result: Result) -> str:
     """One paragraph: what ran on what, and whose costs moved the clock."""
+    info, scenario = result.info, result.info.scenario
     zswap, swap = scenario.zswap, scenario.swap
-    if swap.device == "zram":
+    if info.zram:
         kind = f"zram with {zswap.compressor}"
     elif zswap.enabled:
         shrinker = "on" if zswap.shrinker_enabled else "off"
@@ -49,10 +49,12 @@ def heading(scenario: Scenario, result: Result) -> str:
         kind = f"zswap with {zswap.compressor}, pool up to {zswap.max_pool_percent}%, shrinker {shrinker}{lru}"
     else:
         kind = "no zswap"
+    source = _printable(info.cost.source) if info.cost else ""
     return (
-        f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
-        f"of memory, {kind}, {short_size(swap.size)} of swap. Replayed by a model of Linux 6.12, not measured on one. "
-        f"Costs: {_printable(result.info.cost) or 'their file does not say where they were measured'}."
+        f"{scenario.name or 'scenario'}: {info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
+        f"of memory, {kind}, {short_size(swap.size)} of swap. "
+        f"Replayed by a model of Linux {info.release}, not measured on one. "
+        f"Costs: {source or 'their file does not say where they were measured'}."
     )
 
 
@@ -102,11 +104,11 @@ def _cgroup_rows(table: Table, result: Result, cells: Callable[[str, Row], Itera
     return table
 
 
-def memory_table(result: Result, scenario: Scenario) -> Table:
+def memory_table(result: Result) -> Table:
     """One row for each cgroup: where its memory is at the end."""
 
     def cells(path: str, row: Row) -> Iterable[str]:
-        limit = scenario.cgroups[path].memory_max if path else None
+        limit = result.info.scenario.cgroups[path].memory_max if path else None
         yield NOTHING if limit is None else short_size(limit)
         yield _size(row["anon"])
         yield _size(row.compressed_pages)

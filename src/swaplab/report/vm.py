@@ -11,44 +11,51 @@ from rich.table import Table
 from rich.text import Text
 
 from swaplab.report.run import duration
-from swaplab.scenario.model import Scenario
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, TIMES, Result
+from swaplab.result import Guest, Result
+from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.scenario.units import round_size, short_size
-from swaplab.vm import KernelRun
 
 __all__ = ["counter_tables", "curves", "kernel_heading"]
 
-COUNTERS = tuple(name for name in (*EVENTS, *LEVELS, *MACHINE, *NEWER) if name not in TIMES)
+COUNTERS = tuple(name for name in BY_NAME if name not in TIMES)
 CURVES = ("zswpin", "zswpout", "zswpwb", "pswpin", "pswpout", "pgscan", "zswap", "anon", "memory.current")
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
 NOTHING = "-"
 
 
-def kernel_heading(scenario: Scenario, kernels: Sequence[Sequence[KernelRun]], replayed: Result | None) -> str:
+def kernel_heading(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> str:
     """One paragraph: what ran on which kernels, and how that machine differs from what the scenario says.
 
     Args:
         kernels: runs of each.
     """
     runs = kernels[0]
-    result, guest = runs[0].result, runs[0].guest
+    info, guest = runs[0].info, _guest(runs)
+    scenario = info.scenario
     how = "virtualized" if guest.accelerator == "kvm" else "emulated"
     times = f", {len(runs)} times" if len(runs) > 1 else ""
     limit = f" The pool's limit was {round_size(guest.zswap_limit)}." if guest.zswap_limit else ""
-    pace = f" The replay has the costs of {replayed.info.cost}." if replayed else ""
+    cost = replayed.info.cost if replayed else None
+    pace = f" The replay has the costs of {cost.source}." if cost else ""
     releases = " and ".join(f"Linux {_release(each)}" for each in kernels)
     return (
-        f"{scenario.name or 'scenario'}: {result.info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
+        f"{scenario.name or 'scenario'}: {info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
         f"of memory, measured on {releases}, {how}{times}, in {duration(guest.seconds * 1e9)}.{limit}{pace}"
     )
 
 
-def _release(runs: Sequence[KernelRun]) -> str:
-    return runs[0].guest.kernel.split()[2]
+def _guest(runs: Sequence[Result]) -> Guest:
+    guest = runs[0].info.guest
+    assert guest is not None  # noqa: S101 - kernels ran these
+    return guest
 
 
-def counter_tables(kernels: Sequence[Sequence[KernelRun]], replayed: Result | None) -> Group:
+def _release(runs: Sequence[Result]) -> str:
+    return runs[0].info.release
+
+
+def counter_tables(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> Group:
     """One table for each cgroup: its counters at the end, those that are not 0 everywhere.
 
     With a replay, its error against the kernel, if there is one only; of several runs, the median and how far they are
@@ -57,11 +64,11 @@ def counter_tables(kernels: Sequence[Sequence[KernelRun]], replayed: Result | No
     Args:
         kernels: runs of each.
     """
-    tables = [_counter_table(path, kernels, replayed) for path in kernels[0][0].result.cgroups]
+    tables = [_counter_table(path, kernels, replayed) for path in kernels[0][0].cgroups]
     return Group(*(table for table in tables if table.row_count))
 
 
-def _counter_table(path: str, kernels: Sequence[Sequence[KernelRun]], replayed: Result | None) -> Table:
+def _counter_table(path: str, kernels: Sequence[Sequence[Result]], replayed: Result | None) -> Table:
     alone, repeated = len(kernels) == 1, len(kernels[0]) > 1
     judged = replayed is not None and alone
     headings = ["counter", *(["replay"] if replayed else [])]
@@ -73,7 +80,7 @@ def _counter_table(path: str, kernels: Sequence[Sequence[KernelRun]], replayed: 
     table.show_edge = table.pad_edge = False
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "counter" else "right", no_wrap=True)
-    finals = [[run.result.final(path) for run in runs] for runs in kernels]
+    finals = [[run.final(path) for run in runs] for runs in kernels]
     for name in COUNTERS:
         found = [[int(row[name]) for row in rows if name in row] for rows in finals]
         expected = replayed.final(path).get(name) if replayed else None
@@ -96,15 +103,15 @@ def _error(expected: int, kernel: int) -> str:
     return f"{expected / kernel - 1:+.1%}" if kernel else f"{expected:+,}"
 
 
-def curves(run: KernelRun, replayed: Result) -> Table:
+def curves(run: Result, replayed: Result) -> Table:
     """Counters over time, the replay's above the kernel's, on one scale, with the largest distance between them."""
     table = Table(title="Over time", title_justify="left", box=SIMPLE_HEAD, padding=(0, 2, 0, 0))
     table.show_edge = table.pad_edge = False
     for heading in ("cgroup", "counter", "", "replay above, kernel below", "apart"):
         table.add_column(heading, no_wrap=heading != "cgroup", overflow="fold", min_width=6 if heading else None)
-    for path in run.result.cgroups:
+    for path in run.cgroups:
         for name in CURVES:
-            measured, predicted = _series(run.result, path, name), _series(replayed, path, name)
+            measured, predicted = _series(run, path, name), _series(replayed, path, name)
             top = max((*measured, *predicted), default=0)
             if measured and top:
                 apart = max(abs(a - b) for a, b in zip(measured, predicted, strict=True)) / top
@@ -114,7 +121,8 @@ def curves(run: KernelRun, replayed: Result) -> Table:
 
 
 def _top(name: str, top: int) -> str:
-    return f"{round_size(top) if name in LEVELS else f'{top:,}'}\n0"
+    shown = round_size(top) if BY_NAME[name].unit == "bytes" else f"{top:,}"
+    return f"{shown}\n0"
 
 
 def _series(result: Result, path: str, name: str) -> list[int]:

@@ -121,8 +121,8 @@ class Samples:
         return bytes(self.pages[self.sample_of(page, version)])
 
 
-class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the pages of a workload hold; the classes below say how."""
+class ContentBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all contents can do; the classes below say what they are."""
 
     def resolve(self, seed: int, base: Path, where: object = "content") -> Samples:
         """Make every sample page.
@@ -161,7 +161,7 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ()
 
 
-class Zero(Content, frozen=True, forbid_unknown_fields=True):
+class Zero(ContentBase, frozen=True, forbid_unknown_fields=True, tag="zero", tag_field="kind"):
     """Nothing but zeros, which swap stores as a bit: never in zswap."""
 
     def components(self, base: Path, where: str) -> Sequence[Component]:
@@ -169,7 +169,7 @@ class Zero(Content, frozen=True, forbid_unknown_fields=True):
         return [Component(1, same_filled_page(0))]
 
 
-class Random(Content, frozen=True, forbid_unknown_fields=True):
+class Random(ContentBase, frozen=True, forbid_unknown_fields=True, tag="random", tag_field="kind"):
     """Bytes that do not compress."""
 
     def components(self, base: Path, where: str) -> Sequence[Component]:
@@ -177,7 +177,7 @@ class Random(Content, frozen=True, forbid_unknown_fields=True):
         return [Component(1, random_pages())]
 
 
-class SameFilled(Content, frozen=True, forbid_unknown_fields=True):
+class SameFilled(ContentBase, frozen=True, forbid_unknown_fields=True, tag="same_filled", tag_field="kind"):
     """One machine word, repeated; a number below 256 is a byte, repeated."""
 
     same_filled: int
@@ -192,7 +192,7 @@ class SameFilled(Content, frozen=True, forbid_unknown_fields=True):
         return [Component(1, same_filled_page(self.same_filled))]
 
 
-class Ratio(Content, frozen=True, forbid_unknown_fields=True):
+class Ratio(ContentBase, frozen=True, forbid_unknown_fields=True, tag="ratio", tag_field="kind"):
     """Pages of a given compression ratio: uncompressed through compressed bytes, over many pages.
 
     A bare number is met with lzo. lzo-rle, lz4 and zstd come within 4 % up to a ratio of 20, deflate within
@@ -229,7 +229,7 @@ class Ratio(Content, frozen=True, forbid_unknown_fields=True):
         return (self,)
 
 
-class File(Content, frozen=True, forbid_unknown_fields=True):
+class File(ContentBase, frozen=True, forbid_unknown_fields=True, tag="file", tag_field="kind"):
     """The pages of a file."""
 
     file: str
@@ -243,7 +243,7 @@ class File(Content, frozen=True, forbid_unknown_fields=True):
         return (self.file,)
 
 
-class Profiled(Content, frozen=True, forbid_unknown_fields=True):
+class Profiled(ContentBase, frozen=True, forbid_unknown_fields=True, tag="profile", tag_field="kind"):
     """Pages sampled from a running program: zero pages are one component, the others another."""
 
     profile: str
@@ -260,14 +260,17 @@ class Profiled(Content, frozen=True, forbid_unknown_fields=True):
         return (self.profile,)
 
 
+Unmixed = Zero | Random | SameFilled | Ratio | File | Profiled
+
+
 class Part(msgspec.Struct, frozen=True):
     """A part of a mix: its share, on the scale of the other parts, and what its pages hold."""
 
     weight: float
-    content: Content
+    content: Unmixed
 
 
-class Mix(Content, frozen=True, forbid_unknown_fields=True):
+class Mix(ContentBase, frozen=True, forbid_unknown_fields=True, tag="mix", tag_field="kind"):
     """Pages of several kinds."""
 
     mix: tuple[Part, ...]
@@ -292,8 +295,11 @@ class Mix(Content, frozen=True, forbid_unknown_fields=True):
         return made
 
 
-NAMED: Final[dict[object, Content]] = {"zero": Zero(), "random": Random()}
-TABLES: Final[dict[object, tuple[type[Content], str]]] = {
+Content = Unmixed | Mix
+"""What the pages of a workload hold."""
+
+NAMED: Final[dict[object, Unmixed]] = {"zero": Zero(), "random": Random()}
+TABLES: Final[dict[object, tuple[type[Unmixed], str]]] = {
     "same_filled": (SameFilled, "an integer"),
     "ratio": (Ratio, "a number, or a table of numbers by compressor"),
     "file": (File, "a path"),
@@ -301,7 +307,7 @@ TABLES: Final[dict[object, tuple[type[Content], str]]] = {
 }
 
 
-def _decode(value: object, where: str) -> Content:
+def _decode(value: object, where: str) -> Unmixed:
     """Decode a content that is not a mix."""
     if isinstance(value, str) and value in NAMED:
         return NAMED[value]

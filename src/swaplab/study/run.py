@@ -19,9 +19,9 @@ from swaplab.cache import cached_bytes
 from swaplab.errors import SwaplabError
 from swaplab.process import become_worker, starting_workers
 from swaplab.replay import replay
+from swaplab.result import Result
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import Scenario
-from swaplab.scenario.result import Result
 from swaplab.study.plan import Variant
 from swaplab.study.share import Shared, versions
 from swaplab.study.table import Summary, outcome_of

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from swaplab.files import write_whole
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, Result
+from swaplab.result import Result
+from swaplab.result.counters import EVENTS, LEVELS, MACHINE
 from swaplab.study.plan import Variant
 
 __all__ = ["Outcome", "Spread", "Summary", "outcome_of", "spreads", "write_table"]

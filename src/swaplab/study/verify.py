@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.scenario.result import Result
+from swaplab.result import Result
 
 __all__ = ["Measured", "measured_of"]
 

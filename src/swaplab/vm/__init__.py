@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from swaplab.vm.calibrate import Pace, at_pace, guest_pace
-from swaplab.vm.engine import KernelRun, dry_run, fingerprint, run_on_kernel
+from swaplab.vm.engine import dry_run, fingerprint, run_on_kernel
 from swaplab.vm.guest import LostGuestError
 from swaplab.vm.kernel import Kernel, debian_kernel, digest, find_kernels, own_kernel
 
 __all__ = [
     "Kernel",
-    "KernelRun",
     "LostGuestError",
     "Pace",
     "at_pace",

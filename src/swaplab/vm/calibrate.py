@@ -16,12 +16,13 @@ from swaplab.cache import cached_bytes
 from swaplab.errors import UnsupportedError
 from swaplab.linux.crypto import Compressor
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.result import Result
 from swaplab.scenario.content import Ratio, Zero
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.device import Device
 from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.patterns import Scan
-from swaplab.vm.engine import KernelRun, Progress, fingerprint, run_on_kernel
+from swaplab.vm.engine import Progress, fingerprint, run_on_kernel
 from swaplab.vm.guest import LostGuestError
 from swaplab.vm.kernel import Kernel, digest
 
@@ -94,7 +95,7 @@ def calibration(compressor: Compressor, shrinks: bool = True) -> Scenario:
     )
 
 
-def pace_of(compressor: Compressor, run: KernelRun) -> Pace:
+def pace_of(compressor: Compressor, result: Result) -> Pace:
     """Return what the time of each turn says of the guest.
 
     A turn's time has what it takes to sample in it. Pages on their way out cost what looking at them costs, more than
@@ -106,7 +107,9 @@ def pace_of(compressor: Compressor, run: KernelRun) -> Pace:
     Raises:
         LostGuestError: nothing was written back, or read.
     """
-    series = run.result.series()
+    guest = result.info.guest
+    assert guest is not None  # noqa: S101 - a kernel ran it
+    series = result.series()
     first, again, out, back = _by_turn(series["time_ns"])
     looks, stores = (_by_turn(series[name])[OUT] for name in ("pgscan", "zswpout"))
     reads = _by_turn(series["pswpin"])[-1]
@@ -131,7 +134,7 @@ def pace_of(compressor: Compressor, run: KernelRun) -> Pace:
             compress_ns={compressor: _at_least_1(compress)},
             decompress_ns={compressor: _at_least_1(decompress)},
             reclaim_page_ns=_at_least_1(reclaim),
-            source=f"a guest with Linux {run.guest.kernel.split()[2]} ({run.guest.accelerator})",
+            source=f"a guest with Linux {result.info.release} ({guest.accelerator})",
         ),
         device=Device(
             read_latency_ns=_at_least_1(latency),

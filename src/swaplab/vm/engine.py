@@ -13,7 +13,6 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,9 +20,9 @@ from swaplab.errors import UnsupportedError
 from swaplab.files import scratch_directory
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import Ended
+from swaplab.result import Guest, Result, RunInfo
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.model import Scenario
-from swaplab.scenario.result import Result, RunInfo
 from swaplab.scenario.tree import pre_order
 from swaplab.vm.contents import Memory, checksums, contents_of
 from swaplab.vm.guest import SILENCE_SECONDS, LostGuestError, Report, listen
@@ -36,7 +35,7 @@ from swaplab.vm.readings import Reading, parse, table
 from swaplab.vm.runner import SOURCE, runner_bytes
 from swaplab.vm.script import refuse, sample_positions, script_for, watched_files
 
-__all__ = ["Guest", "KernelRun", "dry_run", "fingerprint", "run_on_kernel"]
+__all__ = ["dry_run", "fingerprint", "run_on_kernel"]
 
 Progress = Callable[[int, int], None]
 
@@ -44,37 +43,6 @@ OPERATION, OPERATION_WORDS = 1 << 31, 4
 PAGE_TABLE_ENTRY = 16  # runner.c's struct page
 
 DRIVERS = ("virtio_pci", "virtio_blk", "virtio_console", "zsmalloc")
-
-
-class Guest(msgspec.Struct, frozen=True):
-    """The machine that a scenario ran on.
-
-    Attributes:
-        kernel: its /proc/version.
-        accelerator: ``kvm`` or ``tcg``, emulation.
-        ram: bytes of its memory in all.
-        free: bytes that were free when the first workload started.
-        zswap_limit: bytes of the compressed pool at which stores end, 0 without zswap.
-        footprint: bytes charged to each cgroup before its workloads touched anything.
-        seconds: wall clock time, with its boot.
-        checked: tasks whose memory was read back in the end and was what was written.
-    """
-
-    kernel: str
-    accelerator: str
-    ram: int
-    free: int
-    zswap_limit: int
-    footprint: dict[str, int]
-    seconds: float
-    checked: int
-
-
-class KernelRun(msgspec.Struct, frozen=True):
-    """A result, and the machine that it comes from."""
-
-    result: Result
-    guest: Guest
 
 
 class _ShortError(Exception):
@@ -236,7 +204,7 @@ def run_on_kernel(
     progress: Sequence[Progress] | None = None,
     configuration: str = "",
     silence: float = SILENCE_SECONDS,
-) -> list[KernelRun]:
+) -> list[Result]:
     """Run scenarios, each on a machine of its own, as many at once as there are processors for.
 
     Args:
@@ -262,7 +230,7 @@ def run_on_kernel(
         raise Ended(*ended) from None
 
 
-async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]], ended: list[int]) -> list[KernelRun]:
+async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]], ended: list[int]) -> list[Result]:
     """Run all of them, or end them on a signal, which is then in `ended`."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - this is a coroutine
@@ -279,7 +247,7 @@ async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]], ended: lis
     # whenever the guest is busy, and what zswap does next depends on that.
     slots = asyncio.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
 
-    async def run_one(bench: _Bench, scenario: Scenario, told: Progress) -> KernelRun:
+    async def run_one(bench: _Bench, scenario: Scenario, told: Progress) -> Result:
         async with slots:
             return await _run(bench, scenario, told)
 
@@ -300,7 +268,7 @@ async def _prepare(scenario: Scenario, kernel: Kernel, directory: Path) -> _Prep
         ended.set()
 
 
-async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> KernelRun:
+async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> Result:
     began = monotonic()
     with scratch_directory() as directory:
         prepared = await _prepare(scenario, bench.kernel, directory)
@@ -319,7 +287,7 @@ async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> KernelR
         seconds=monotonic() - began,
         checked=checked,
     )
-    return KernelRun(_result(scenario, prepared.accesses, listener, bench.configuration), guest)
+    return _result(scenario, prepared.accesses, listener, bench.configuration, guest)
 
 
 async def _boot(bench: _Bench, prepared: _Prepared, progress: Progress, short: int) -> tuple[Sizes, _Listener]:
@@ -340,13 +308,15 @@ def _command(bench: _Bench, sizes: Sizes, disks: Disks) -> list[str]:
     return command_line(bench.qemu, bench.kernel.image, bench.accelerator, sizes.ram, disks)
 
 
-def _result(scenario: Scenario, accesses: Accesses, listener: _Listener, configuration: str) -> Result:
+def _result(scenario: Scenario, accesses: Accesses, listener: _Listener, configuration: str, guest: Guest) -> Result:
     info = RunInfo(
         engine="kernel",
-        scenario=scenario.name,
+        release=guest.release,
+        scenario=scenario,
         configuration=configuration,
         accesses=accesses.total,
         workload_accesses=accesses.by_workload(),
+        guest=guest,
     )
     first, *readings = listener.readings
     return Result(info, table(first, readings, pre_order(scenario.cgroups)))

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, NEWER, SCHEMA, TIMES
+from swaplab.result import SCHEMA
+from swaplab.result.counters import BY_NAME, EVENTS
 from swaplab.vm.guest import LostGuestError, Report
 from swaplab.vm.script import Watched
 
@@ -17,6 +18,8 @@ __all__ = ["Reading", "parse", "table"]
 
 Counters = dict[str, int]
 LARGEST = (1 << 62) - 1  # so that differences are numbers of 64 bits as well
+RELATIVE = BY_NAME.keys() - {"free"}
+"""What is counted from the start, of the root."""
 
 
 class Reading(NamedTuple):
@@ -78,7 +81,7 @@ def _counters(cgroup: str, files: dict[str, Counters]) -> Counters:
     named = dict(files["memory.stat"])
     for file in ("memory.events", "memory.swap.events"):
         named |= {f"{file}.{key}": value for key, value in files.get(file, {}).items()}
-    for file in ("memory.current", "memory.swap.current", *MACHINE, *NEWER):
+    for file in BY_NAME:  # those that are a file of their own
         named |= files.get(file, {})
     if not cgroup:
         vmstat, meminfo = files["vmstat"], files["meminfo"]
@@ -110,7 +113,7 @@ def table(start: Reading, readings: Sequence[Reading], order: Sequence[str]) -> 
 
 
 def _row(start: Reading, reading: Reading, cgroup: str) -> dict[str, Any]:
-    relative = {*EVENTS, *((*LEVELS, *NEWER) if not cgroup else ()), *(set(MACHINE) - {"free"})} - set(TIMES)
+    relative = EVENTS if cgroup else RELATIVE
     first = start.counters.get(cgroup, {})
     found = reading.counters.get(cgroup, {})
     values = {name: value - first.get(name, 0) if name in relative else value for name, value in found.items()}

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from swaplab.errors import UnsupportedError
+from swaplab.result.counters import DEBUGFS
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import Cgroup, Event, Scenario
 from swaplab.scenario.tree import LEAF, leaves, parent_of, parents, pre_order
@@ -80,18 +81,7 @@ def watched_files(scenario: Scenario) -> list[Watched]:
         Watched("", "meminfo", "/proc/meminfo"),
         Watched("", "zoneinfo", "/proc/zoneinfo"),
     ]
-    names = (
-        "pool_total_size",
-        "stored_pages",
-        "pool_limit_hit",
-        "written_back_pages",
-        "reject_reclaim_fail",
-        "reject_alloc_fail",
-        "reject_compress_fail",
-        "stored_incompressible_pages",
-        "decompress_fail",
-    )
-    machine += [Watched("", name, f"{ZSWAP_COUNTERS}/{name}") for name in names]
+    machine += [Watched("", name, f"{ZSWAP_COUNTERS}/{name}") for name in DEBUGFS]
     cgroups = pre_order(scenario.cgroups)[1:]
     return machine + [Watched(path, name, f"{_directory(path)}/{name}") for path in cgroups for name in FILES]
 

@@ -11,10 +11,37 @@ import pyarrow.parquet as pq
 import pytest
 
 from swaplab.errors import InputError
-from swaplab.scenario.result import EVENTS, LEVELS, MACHINE, METADATA_KEY, SCHEMA, TIMES, Result, Row, RunInfo
+from swaplab.result import SCHEMA, Guest, Result, Row, RunInfo
+from swaplab.result.counters import EVENTS, LEVELS, MACHINE, TIMES
+from swaplab.result.result import METADATA_KEY
+from swaplab.scenario.content import content_from_toml
+from swaplab.scenario.cost import DEFAULT_COST
+from swaplab.scenario.model import Cgroup, Event, Scenario, Swap, Workload
+from swaplab.scenario.patterns import Zipf
 
+CONTENT = [
+    "zero",
+    {"same_filled": (1 << 64) - 1},
+    {"ratio": {"lz4": 2.0, "zstd": 3.0}},
+    {"mix": [{"weight": 1, "content": "random"}, {"weight": 2.5, "content": {"file": "heap.bin"}}]},
+    {"profile": "a.parquet"},
+]
 INFO = RunInfo(
-    engine="replay", scenario="s", configuration="memcg", accesses=20, workload_accesses={"a:x": 20}, cost="here"
+    engine="replay",
+    release="6.12",
+    scenario=Scenario(
+        name="s",
+        swap=Swap(device="zram"),
+        cgroups={"a": Cgroup(memory_max=5 << 20, memory_zswap_writeback=False), "a/b": Cgroup()},
+        workloads=tuple(Workload(cgroup="a", content=content_from_toml(each), pattern=Zipf()) for each in CONTENT),
+        events=(Event(at=3, cgroup="a", set={"memory_max": None, "memory_zswap_writeback": True}),),
+        base=Path("/a/caf\udcc3"),
+    ),
+    configuration="memcg",
+    accesses=20,
+    workload_accesses={"a:x": 20},
+    cost=DEFAULT_COST,
+    guest=Guest("Linux version 6.12.1 (x)", "tcg", 9, 8, 7, {"a": 6}, 0.25, 5),
 )
 
 
@@ -42,6 +69,30 @@ def test_what_is_written_is_read(result: Result, tmp_path: Path) -> None:
     assert again.info == INFO
     assert again.samples.equals(result.samples)
     assert [each.name for each in tmp_path.iterdir()] == ["r.parquet"]
+
+
+def test_a_file_with_other_counters_can_be_read(result: Result, tmp_path: Path) -> None:
+    """Of an older swaplab, which has fewer, or of a newer one."""
+    path = tmp_path / "r.parquet"
+    result.write(path)
+    table = pq.read_table(path).drop_columns(["zswpwb", "free"])
+    pq.write_table(table.add_column(5, "zswap_cold", pa.array(range(6))), path)
+    again = Result.read(path)
+    assert again.info == INFO
+    assert again.samples.schema.names == [*SCHEMA.names, "zswap_cold"]
+    expected = {name: value for name, value in result.final("a").items() if name != "zswpwb"}
+    assert again.final("a") == expected | {"zswap_cold": 4}
+    assert again.series("a")["zswpwb"].to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize("name", ["zswpin", "time_ns", "cgroup"])
+def test_a_file_with_a_column_twice_or_of_words_is_none(name: str, result: Result, tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    result.write(path)
+    words = pq.read_table(path)
+    pq.write_table(words.append_column("x" if name == "cgroup" else name, words["cgroup"]), path)
+    with pytest.raises(InputError, match=f"^{path}: expected "):
+        Result.read(path)
 
 
 def test_series_and_last_samples(result: Result) -> None:
@@ -76,7 +127,7 @@ def test_other_files_are_refused(damage: str, result: Result, tmp_path: Path) ->
     if damage in ("text", "empty", "truncated"):
         path.write_bytes({"text": b"hello " * 99, "empty": b"", "truncated": data[:-30]}[damage])
     elif damage == "columns":
-        pq.write_table(table.drop_columns(["zswap"]), path)
+        pq.write_table(table.drop_columns(["time_ns"]), path)
     else:
         metadata = {} if damage == "no metadata" else {METADATA_KEY: b'{"engine": 3}'}
         pq.write_table(table.replace_schema_metadata(metadata), path)

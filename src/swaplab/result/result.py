@@ -1,15 +1,16 @@
 """What a run returns, whichever machine ran it: the kernel's counters per cgroup, sampled along the way.
 
-`Result.samples` is an Arrow table of int64 columns, one row per sample and cgroup (``""`` is the root: the machine):
+`Result.samples` is an Arrow table, one row per sample and cgroup (``""`` is the root: the machine). Its columns are
+``access``, accesses made so far, ``time_ns``, on the engine's clock, and ``cgroup``, the path; then int64 for each of
+`swaplab.result.counters.COUNTERS`:
 
-- ``access``: accesses made so far; ``time_ns``: on the engine's clock; ``cgroup``: path
-- `EVENTS`: counted since the start, of the cgroup and all below, as ``memory.stat`` and ``memory.events`` have
-  them. ``pswpin``, ``pswpout``, ``swpin_zero`` and ``swpout_zero`` are per cgroup as well, unlike in Linux 6.12. The
+- events are counted since the start, of the cgroup and all below, as ``memory.stat`` and ``memory.events`` have them.
+  The replay has ``pswpin``, ``pswpout``, ``swpin_zero`` and ``swpout_zero`` per cgroup as well, which 6.12 has not. The
   six times are what the cgroup's tasks spent: compressing, decompressing, waiting for the device, scanning, faulting,
   throttled.
-- `LEVELS`: bytes now, of the cgroup and all below
-- `MACHINE`: zswap's debugfs and the free memory, in the root's rows; null elsewhere
-- `NEWER`: what later kernels count as well; null where the engine or the kernel has no such counter
+- levels are what there is now, of the cgroup and all below
+- zswap's debugfs and the free memory are in the root's rows; null elsewhere
+- what the engine or the kernel does not count is null
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,85 +27,16 @@ from numpy.typing import NDArray
 from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.result.counters import BY_NAME, TIMES
+from swaplab.result.run import RunInfo, decode_info, encode_info
 from swaplab.scenario.parquet import refuse_large_pages
 from swaplab.scenario.regular import open_regular
 
-__all__ = ["EVENTS", "LEVELS", "MACHINE", "NEWER", "SCHEMA", "TIMES", "Result", "Row", "RunInfo"]
+__all__ = ["SCHEMA", "Result", "Row"]
 
-TIMES = ("compress_ns", "decompress_ns", "device_ns", "reclaim_ns", "fault_ns", "throttle_ns")
-EVENTS = (
-    "pgfault",
-    "pgmajfault",
-    "pgscan",
-    "pgsteal",
-    "pgactivate",
-    "pgdeactivate",
-    "pgrefill",
-    "workingset_refault_anon",
-    "workingset_activate_anon",
-    "workingset_restore_anon",
-    "pswpin",
-    "pswpout",
-    "swpin_zero",
-    "swpout_zero",
-    "zswpin",
-    "zswpout",
-    "zswpwb",
-    "memory.events.high",
-    "memory.events.max",
-    "memory.events.oom",
-    "memory.events.oom_kill",
-    "memory.swap.events.max",
-    *TIMES,
-)
-LEVELS = (
-    "memory.current",
-    "memory.swap.current",
-    "anon",
-    "inactive_anon",
-    "active_anon",
-    "swapcached",
-    "zswap",
-    "zswapped",
-)
-MACHINE = (
-    "free",
-    "pool_total_size",
-    "stored_pages",
-    "pool_limit_hit",
-    "written_back_pages",
-    "reject_reclaim_fail",
-    "reject_alloc_fail",
-    "reject_compress_fail",
-)
-NEWER = ("zswap_incomp", "stored_incompressible_pages", "decompress_fail")
-SCHEMA = pa.schema(
-    [("access", pa.int64()), ("time_ns", pa.int64()), ("cgroup", pa.string())]
-    + [(name, pa.int64()) for name in (*EVENTS, *LEVELS, *MACHINE, *NEWER)]
-)
+PLACE = pa.schema([("access", pa.int64()), ("time_ns", pa.int64()), ("cgroup", pa.string())])
+SCHEMA = pa.schema([*PLACE, *((name, pa.int64()) for name in BY_NAME)])
 METADATA_KEY = b"swaplab.result"
-
-
-class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What was run.
-
-    Attributes:
-        engine: ``replay``.
-        scenario: its name.
-        configuration: the baseline it was run under, empty for the scenario's own settings.
-        accesses: made in all.
-        workload_accesses: accesses of each workload, by its cgroup, name and number.
-        cost: where the costs of the clock were measured.
-        zram: whether the swap device is memory.
-    """
-
-    engine: str
-    scenario: str
-    configuration: str = ""
-    accesses: int
-    workload_accesses: dict[str, int] = {}
-    cost: str = ""
-    zram: bool = False
 
 
 class Row(dict[str, Any]):
@@ -154,8 +85,9 @@ class Result:
     """Counters of one run.
 
     Attributes:
-        info: what was run.
-        samples: Arrow table of `SCHEMA`, ordered by sample, then cgroup in pre-order.
+        info: what was run, and on what.
+        samples: Arrow table of `SCHEMA`, ordered by sample, then cgroup in pre-order. Read from a file, it has the
+            counters behind it that this swaplab does not know, and null for those that the file has not.
     """
 
     def __init__(self, info: RunInfo, samples: pa.Table) -> None:
@@ -197,13 +129,13 @@ class Result:
 
     def write(self, path: Path) -> None:
         """Write a Parquet file, whole."""
-        metadata = {METADATA_KEY: msgspec.json.encode(self.info)}
+        metadata = {METADATA_KEY: encode_info(self.info)}
         with write_whole(path) as partial:
             pq.write_table(self.samples.replace_schema_metadata(metadata), partial, compression="zstd")
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """Read what `write` wrote.
+        """Read what `write` wrote, with whatever counters it has.
 
         Raises:
             InputError: not such a file.
@@ -213,13 +145,29 @@ class Result:
             pass
         try:
             schema = pq.read_schema(path)
-            info = msgspec.json.decode((schema.metadata or {})[METADATA_KEY], type=RunInfo)
-            if not schema.equals(SCHEMA):
+            info = decode_info((schema.metadata or {})[METADATA_KEY])
+            if not _is_of_samples(schema):
                 raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
             refuse_large_pages(path, pq.read_metadata(path))
             table = pq.read_table(path)
-        except (pa.ArrowException, OSError, KeyError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise InputError(path, "a result written by swaplab", error) from None
-        return cls(info, table.replace_schema_metadata(None))
+        return cls(info, _with_all_counters(table.replace_schema_metadata(None)))
+
+
+def _is_of_samples(schema: pa.Schema) -> bool:
+    """Whether a table says where and when, and has counters beside that, each once."""
+    names, others = schema.names, list(schema)[len(PLACE) :]
+    is_placed = pa.schema(list(schema)[: len(PLACE)]).equals(PLACE)
+    return is_placed and len({*names}) == len(names) and all(each.type == pa.int64() for each in others)
+
+
+def _with_all_counters(table: pa.Table) -> pa.Table:
+    """Order a table's columns as `SCHEMA` does, with null for what is missing, and others last."""
+    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    for name in missing:
+        table = table.append_column(name, pa.nulls(len(table), pa.int64()))
+    others = [name for name in table.column_names if name not in SCHEMA.names]
+    return table.select([*SCHEMA.names, *others])

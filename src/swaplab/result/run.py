@@ -1,0 +1,99 @@
+"""What was run, and on what: all that a report says beside the counters."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from swaplab.scenario.cost import Cost
+from swaplab.scenario.model import Scenario
+from swaplab.text import from_json, to_json
+
+__all__ = ["Guest", "RunInfo", "decode_info", "encode_info"]
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """The machine that a scenario ran on.
+
+    Attributes:
+        kernel: its /proc/version.
+        accelerator: ``kvm`` or ``tcg``, emulation.
+        ram: bytes of its memory in all.
+        free: bytes that were free when the first workload started.
+        zswap_limit: bytes of the compressed pool at which stores end, 0 without zswap.
+        footprint: bytes charged to each cgroup before its workloads touched anything.
+        seconds: wall clock time, with its boot.
+        checked: tasks whose memory was read back in the end and was what was written.
+    """
+
+    kernel: str
+    accelerator: str
+    ram: int
+    free: int
+    zswap_limit: int
+    footprint: dict[str, int]
+    seconds: float
+    checked: int
+
+    @property
+    def release(self) -> str:
+        """Of Linux, as ``uname -r`` says it."""
+        return self.kernel.split()[2]
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What was run.
+
+    Attributes:
+        engine: which kind of machine ran it.
+        release: of Linux, the one that the replay models or the guest's (uname -r).
+        scenario: all of it, as it was run.
+        configuration: the baseline it was run under, empty for the scenario's own settings.
+        accesses: made in all.
+        workload_accesses: accesses of each workload, by its cgroup, name and number.
+        cost: of the replay's clock.
+        guest: the kernel's machine.
+    """
+
+    engine: Literal["replay", "kernel"]
+    release: str
+    scenario: Scenario
+    configuration: str = ""
+    accesses: int
+    workload_accesses: dict[str, int] = {}
+    cost: Cost | None = None
+    guest: Guest | None = None
+
+    @property
+    def zram(self) -> bool:
+        """Whether the swap device is memory."""
+        return self.scenario.swap.device == "zram"
+
+    def summary(self) -> dict[str, object]:
+        """What ``--json`` says of it."""
+        return {
+            "engine": self.engine,
+            "release": self.release,
+            "scenario": self.scenario.name,
+            "configuration": self.configuration,
+            "accesses": self.accesses,
+            "workload_accesses": self.workload_accesses,
+            "cost": self.cost.source if self.cost else "",
+            "zram": self.zram,
+        }
+
+
+def encode_info(info: RunInfo) -> bytes:
+    """Return it as JSON."""
+    return to_json(msgspec.to_builtins(info, enc_hook=str)).encode()
+
+
+def decode_info(data: bytes) -> RunInfo:
+    """Return what `encode_info` was given.
+
+    Raises:
+        ValueError: it is something else.
+        RecursionError: so is it.
+    """
+    return msgspec.convert(from_json(data), RunInfo, dec_hook=lambda kind, value: kind(value))  # paths
