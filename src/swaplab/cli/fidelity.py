@@ -19,6 +19,7 @@ from swaplab.fidelity.truth import Truth, write_truth
 from swaplab.report.fidelity import counters_of, fidelity_report
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Scenario
+from swaplab.scenario.shipped import shipped
 from swaplab.vm import Kernel, find_kernels
 
 __all__ = ["fidelity"]
@@ -67,7 +68,7 @@ def fidelity(
         raise InputError("--recorded", "none of --record, --kernel and --modules beside it", "one")
     if not 1 <= repeat <= REPEAT_MAX:
         raise InputError("--repeat", f"a number from 1 to {REPEAT_MAX}", repeat)
-    suite = {file: load_scenario(file) for file in scenario_files(scenarios)}
+    suite = {file: load_scenario(file) for file in scenario_files([shipped(each) for each in scenarios])}
     if recorded:
         truths = {file: recorded_truth(file, scenario) for file, scenario in suite.items()}
     else:

@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 from swaplab.cli.common import tell
 from swaplab.replay import is_compiled
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
+from swaplab.scenario.shipped import shipped
 
 __all__ = ["Jobs", "chosen_cost", "say_if_it_compiles", "scenario_file"]
 
@@ -19,8 +20,9 @@ Jobs = Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1
 
 
 def scenario_file(path: Path) -> Path:
-    """Return the file that a path means: itself, or the scenario of a recording's directory."""
-    return path / "scenario.toml" if path.is_dir() else path
+    """Return the file that a path means: itself, one that ships, or the scenario of a recording's directory."""
+    found = shipped(path)
+    return found / "scenario.toml" if found.is_dir() else found
 
 
 def chosen_cost(path: Path | None) -> Cost:
