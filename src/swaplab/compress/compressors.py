@@ -25,11 +25,11 @@ from swaplab.linux.page import PAGE_SIZE
 __all__ = ["compress", "compressor_version", "decompress"]
 
 
-# crypto/deflate.c, 6.12; the memory level is MAX_MEM_LEVEL of include/linux/zconf.h.
+# crypto/deflate.c; the memory level is MAX_MEM_LEVEL of include/linux/zconf.h.
 DEFLATE_WINDOW_BITS = 11
 DEFLATE_MEMORY_LEVEL = 8
 
-# crypto/zstd.c:zstd_params, 6.12: level 3 for a source of unknown size, handed on one by one
+# crypto/zstd.c:zstd_params: level 3 for a source of unknown size, handed on one by one
 # (lib/zstd/zstd_compress_module.c:zstd_cctx_init); the library then fits them to the page, as the kernel's
 # does.
 ZSTD_PARAMETERS = {

@@ -7,6 +7,8 @@ The format is described in Documentation/staging/lzo.rst.
 
 Only whole pages are handled. This keeps every distance below 4096, so of the four copy instructions the
 compressor needs the two that reach 2 KiB and 16 KiB; the decompressor understands all of them.
+
+Cited is Linux 6.12.
 """
 
 from __future__ import annotations
@@ -270,7 +272,7 @@ def _decompress(data: NDArray[np.uint8], page: NDArray[np.uint8]) -> bool:
 
 
 def compress_lzo(page: bytes, rle: bool) -> bytes:
-    """Compress one page of 4096 bytes: lib/lzo/lzo1x_compress.c:lzogeneric1x_1_compress, 6.12.
+    """Compress one page of 4096 bytes: lib/lzo/lzo1x_compress.c:lzogeneric1x_1_compress.
 
     Args:
         page: 4096 bytes.
@@ -282,7 +284,7 @@ def compress_lzo(page: bytes, rle: bool) -> bytes:
 
 
 def decompress_lzo(data: bytes) -> bytes:
-    """Restore the page of 4096 bytes: lib/lzo/lzo1x_decompress_safe.c:lzo1x_decompress_safe, 6.12.
+    """Restore the page of 4096 bytes: lib/lzo/lzo1x_decompress_safe.c:lzo1x_decompress_safe.
 
     Both bitstream versions are understood, by what the data says.
 

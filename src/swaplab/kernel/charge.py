@@ -33,7 +33,7 @@ def memalloc() -> Iterator[None]:
 
 
 def alloc_folio(swap: Swap) -> Folio | None:
-    """Make a folio, reclaiming if need be: mm/page_alloc.c:__alloc_pages_slowpath, 6.12. May sleep.
+    """Make a folio, reclaiming if need be: mm/page_alloc.c:__alloc_pages_slowpath. May sleep.
 
     Differs: no reserves; in reclaim there is none when there is none.
     """
@@ -46,12 +46,12 @@ def alloc_folio(swap: Swap) -> Folio | None:
 
 
 def mem_cgroup_margin(memcg: MemCgroup) -> int:
-    """Pages that may still be charged to a memcg itself: mm/memcontrol.c:mem_cgroup_margin, 6.12."""
+    """Pages that may still be charged to a memcg itself: mm/memcontrol.c:mem_cgroup_margin."""
     return max(0, memcg.memory.max.read() - page_counter_read(memcg.memory))
 
 
 def try_charge_memcg(swap: Swap, memcg: MemCgroup) -> bool:
-    """Charge one page, reclaiming where a limit is in the way: mm/memcontrol.c:try_charge_memcg, 6.12. May sleep.
+    """Charge one page, reclaiming where a limit is in the way: mm/memcontrol.c:try_charge_memcg. May sleep.
 
     Differs: no OOM killer; the charge fails where that would be called.
     """
@@ -72,7 +72,7 @@ def try_charge_memcg(swap: Swap, memcg: MemCgroup) -> bool:
 
 
 def mem_cgroup_charge(swap: Swap, folio: Folio, memcg: MemCgroup) -> bool:
-    """Charge a folio, which then keeps the memcg alive: mm/memcontrol.c:charge_memcg, 6.12. The root has no limit."""
+    """Charge a folio, which then keeps the memcg alive: mm/memcontrol.c:charge_memcg. The root has no limit."""
     if memcg.parent and not try_charge_memcg(swap, memcg):
         return False
     if memcg.parent:
@@ -82,7 +82,7 @@ def mem_cgroup_charge(swap: Swap, folio: Folio, memcg: MemCgroup) -> bool:
 
 
 def memory_max_write(swap: Swap, memcg: MemCgroup, size: int) -> None:
-    """Limit a memcg's memory, in bytes, and reclaim what is above: mm/memcontrol.c:memory_max_write, 6.12. May sleep.
+    """Limit a memcg's memory, in bytes, and reclaim what is above: mm/memcontrol.c:memory_max_write. May sleep.
 
     Differs: what cannot be reclaimed stays, since there is no OOM killer.
     """

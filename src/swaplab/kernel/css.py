@@ -118,20 +118,20 @@ class Css(Shared):
         self.online_cnt = Atomic(self, "online_cnt")
 
     def get(self) -> None:
-        """css_get, include/linux/cgroup_refcnt.h, 6.12: the caller has a reference already."""
+        """css_get, include/linux/cgroup_refcnt.h: the caller has a reference already."""
         if self.parent:
             self.refcnt.get()
 
     def tryget(self) -> bool:
-        """css_tryget, 6.12: until the last reference is gone, online or not. Under RCU."""
+        """css_tryget: until the last reference is gone, online or not. Under RCU."""
         return not self.parent or self.refcnt.tryget()
 
     def tryget_online(self) -> bool:
-        """css_tryget_online, 6.12: until it is killed. Under RCU."""
+        """css_tryget_online: until it is killed. Under RCU."""
         return not self.parent or self.refcnt.tryget_live()
 
     def put(self) -> None:
-        """css_put, 6.12."""
+        """css_put."""
         if self.parent:
             self.refcnt.put()
 
@@ -149,7 +149,7 @@ class Css(Shared):
 
 
 def css_is_dying(css: Css) -> bool:
-    """css_is_dying, include/linux/cgroup.h, 6.12. Differs: a marked load."""
+    """css_is_dying, include/linux/cgroup.h. Differs: a marked load."""
     return bool(READ_ONCE(css).flags & CSS_DYING)
 
 
@@ -157,7 +157,7 @@ def css_is_dying(css: Css) -> bool:
 
 
 def css_next_child(pos: Css | None, parent: Css) -> Css | None:
-    """css_next_child, 6.12. Under RCU or cgroup_mutex."""
+    """css_next_child. Under RCU or cgroup_mutex."""
     if pos is None:
         return rcu_dereference(parent).first_child
     if not READ_ONCE(pos).flags & CSS_RELEASED:
@@ -170,7 +170,7 @@ def css_next_child(pos: Css | None, parent: Css) -> Css | None:
 
 
 def css_next_descendant_pre(pos: Css, root: Css) -> Css | None:
-    """css_next_descendant_pre, 6.12. Under RCU or cgroup_mutex."""
+    """css_next_descendant_pre. Under RCU or cgroup_mutex."""
     following = css_next_child(None, pos)
     while following is None and pos is not root and pos.parent:
         following = css_next_child(pos, pos.parent)
@@ -179,7 +179,7 @@ def css_next_descendant_pre(pos: Css, root: Css) -> Css | None:
 
 
 def css_descendants(root: C) -> Iterator[C]:
-    """css_for_each_descendant_pre, 6.12: `root` and all below it, parents first; all are of one controller."""
+    """css_for_each_descendant_pre: `root` and all below it, parents first; all are of one controller."""
     pos: Css | None = root
     while pos:
         yield cast(C, pos)
@@ -211,7 +211,7 @@ def _list_del_rcu(css: Css, parent: Css) -> None:
 
 
 def online_css(css: Css) -> None:
-    """css_create and online_css, 6.12: make it visible. The caller holds cgroup_mutex, unless it is the root.
+    """css_create and online_css: make it visible. The caller holds cgroup_mutex, unless it is the root.
 
     Differs: the controller has done its part when it made the css; the css pins its parent from here on.
     """
@@ -225,7 +225,7 @@ def online_css(css: Css) -> None:
 
 
 def cgroup_rmdir(css: Css) -> int:
-    """cgroup_rmdir and cgroup_destroy_locked, 6.12.
+    """cgroup_rmdir and cgroup_destroy_locked.
 
     Returns:
         0, also if it was removed before; -EBUSY if it has children that were not.
@@ -238,7 +238,7 @@ def cgroup_rmdir(css: Css) -> int:
 
 
 def css_has_online_children(css: Css) -> bool:
-    """css_has_online_children, 6.12, of the cgroup's own css, which rmdir takes offline at once."""
+    """css_has_online_children, of the cgroup's own css, which rmdir takes offline at once."""
     child = css_next_child(None, css)
     while child:
         if not css_is_dying(child):
@@ -248,7 +248,7 @@ def css_has_online_children(css: Css) -> bool:
 
 
 def kill_css(css: Css) -> None:
-    """kill_css, 6.12. The caller holds cgroup_mutex."""
+    """kill_css. The caller holds cgroup_mutex."""
     if css.flags & CSS_DYING:
         return
     WRITE_ONCE(css).flags = css.flags | CSS_DYING
@@ -257,13 +257,13 @@ def kill_css(css: Css) -> None:
 
 
 def css_killed_ref_fn(css: Css) -> None:
-    """css_killed_ref_fn, 6.12: everybody has seen that it was killed."""
+    """css_killed_ref_fn: everybody has seen that it was killed."""
     if css.online_cnt.dec_and_test():
         queue_work(css.cgroups.cgroup_offline_wq, css.killed_work)
 
 
 def css_killed_work_fn(css: Css) -> None:
-    """css_killed_work_fn, 6.12."""
+    """css_killed_work_fn."""
     with css.cgroups.cgroup_mutex:
         pos: Css | None = css
         while pos:
@@ -276,19 +276,19 @@ def css_killed_work_fn(css: Css) -> None:
 
 
 def offline_css(css: Css) -> None:
-    """offline_css, 6.12. The caller holds cgroup_mutex."""
+    """offline_css. The caller holds cgroup_mutex."""
     if css.flags & CSS_ONLINE:
         css.css_offline()
         WRITE_ONCE(css).flags = css.flags & ~CSS_ONLINE
 
 
 def css_release(css: Css) -> None:
-    """css_release, 6.12: the last reference is gone."""
+    """css_release: the last reference is gone."""
     queue_work(css.cgroups.cgroup_release_wq, css.release_work)
 
 
 def css_release_work_fn(css: Css) -> None:
-    """css_release_work_fn, 6.12."""
+    """css_release_work_fn."""
     with css.cgroups.cgroup_mutex:
         WRITE_ONCE(css).flags = css.flags | CSS_RELEASED
         if css.parent:
@@ -298,7 +298,7 @@ def css_release_work_fn(css: Css) -> None:
 
 
 def css_free_rwork_fn(css: Css) -> None:
-    """css_free_rwork_fn, 6.12."""
+    """css_free_rwork_fn."""
     parent = css.parent
     css.css_free()
     if parent:
@@ -306,5 +306,5 @@ def css_free_rwork_fn(css: Css) -> None:
 
 
 def queue_rcu_work(queue: WorkQueue, work: Work) -> None:
-    """queue_rcu_work, kernel/workqueue.c, 6.12."""
+    """queue_rcu_work, kernel/workqueue.c."""
     call_rcu(queue_work, queue, work)

@@ -2,6 +2,8 @@
 
 Differs: a folio is one page, and its contents are immutable bytes that are replaced as a whole. Its flags are accessed
 with READ_ONCE and WRITE_ONCE, as the bits of a word that the kernel changes atomically.
+
+Cited is Linux 6.12.
 """
 
 from __future__ import annotations
@@ -125,12 +127,12 @@ class Mm(Shared):
 
 
 def folio_alloc(zone: Zone) -> Folio | None:
-    """Make a folio if there is memory for it: mm/page_alloc.c:folio_alloc, 6.12."""
+    """Make a folio if there is memory for it: mm/page_alloc.c:folio_alloc."""
     return Folio(zone) if zone.alloc() else None
 
 
 def folio_add_lru(folio: Folio) -> None:
-    """Put a charged folio on its memcg's list: mm/swap.c:folio_add_lru, 6.12. Differs: at once, not in batches."""
+    """Put a charged folio on its memcg's list: mm/swap.c:folio_add_lru. Differs: at once, not in batches."""
     assert folio.memcg
     lruvec = folio.memcg.lruvec
     with lruvec.lru_lock:
@@ -140,7 +142,7 @@ def folio_add_lru(folio: Folio) -> None:
 
 
 def folio_isolate_lru(folio: Folio) -> bool:
-    """Take a folio, which the caller has a reference to, off its list: mm/vmscan.c:folio_isolate_lru, 6.12."""
+    """Take a folio, which the caller has a reference to, off its list: mm/vmscan.c:folio_isolate_lru."""
     assert folio.memcg
     lruvec = folio.memcg.lruvec
     with lruvec.lru_lock:
@@ -151,7 +153,7 @@ def folio_isolate_lru(folio: Folio) -> bool:
 
 
 def lruvec_del_folio(folio: Folio) -> None:
-    """Unlink a folio, under the list's lock: include/linux/mm_inline.h:lruvec_del_folio, 6.12."""
+    """Unlink a folio, under the list's lock: include/linux/mm_inline.h:lruvec_del_folio."""
     assert folio.memcg
     folio.lru.delete()
     folio.on_lru = False
@@ -159,20 +161,20 @@ def lruvec_del_folio(folio: Folio) -> None:
 
 
 def page_cache_release(folio: Folio) -> None:
-    """Take a folio that nobody has any more off its list: mm/swap.c:page_cache_release, 6.12."""
+    """Take a folio that nobody has any more off its list: mm/swap.c:page_cache_release."""
     if folio.memcg and READ_ONCE(folio).on_lru:
         with folio.memcg.lruvec.lru_lock:
             lruvec_del_folio(folio)
 
 
 def folio_put(folio: Folio) -> None:
-    """Drop a reference, and free the folio with the last: include/linux/mm.h:folio_put, 6.12."""
+    """Drop a reference, and free the folio with the last: include/linux/mm.h:folio_put."""
     if folio.refcount.dec_and_test():
         folio_free(folio)
 
 
 def folio_free(folio: Folio) -> None:
-    """Free a folio without references: mm/swap.c:__folio_put, 6.12."""
+    """Free a folio without references: mm/swap.c:__folio_put."""
     page_cache_release(folio)
     if folio.memcg:
         mem_cgroup_uncharge(folio.memcg)
@@ -181,7 +183,7 @@ def folio_free(folio: Folio) -> None:
 
 
 def folio_rotate_reclaimable(folio: Folio) -> None:
-    """Make a folio the next that reclaim takes: mm/swap.c:folio_rotate_reclaimable, 6.12."""
+    """Make a folio the next that reclaim takes: mm/swap.c:folio_rotate_reclaimable."""
     if not folio.memcg or READ_ONCE(folio).dirty:
         return
     lruvec = folio.memcg.lruvec
@@ -192,7 +194,7 @@ def folio_rotate_reclaimable(folio: Folio) -> None:
 
 
 def folio_end_writeback(folio: Folio) -> None:
-    """A write is over: mm/filemap.c:folio_end_writeback, 6.12. The caller has a reference."""
+    """A write is over: mm/filemap.c:folio_end_writeback. The caller has a reference."""
     if READ_ONCE(folio).reclaim:
         WRITE_ONCE(folio).reclaim = False
         folio_rotate_reclaimable(folio)

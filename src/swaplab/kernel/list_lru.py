@@ -167,5 +167,5 @@ def free_memcg_lists(mlru: ListLruMemcg) -> None:
 
 
 def set_shrinker_bit(memcg: LruMemcg) -> None:
-    """set_shrinker_bit, mm/shrinker.c, 6.12. Differs: there is one shrinker."""
+    """set_shrinker_bit, mm/shrinker.c. Differs: there is one shrinker."""
     WRITE_ONCE(memcg).shrinker_bit = True

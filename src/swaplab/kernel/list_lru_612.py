@@ -28,7 +28,7 @@ __all__ = ["ListLru612", "OwnedListLru", "switch_ids"]
 
 
 def memcg_kmem_id(memcg: LruMemcg) -> int:
-    """memcg_kmem_id, include/linux/memcontrol.h, 6.12.
+    """memcg_kmem_id, include/linux/memcontrol.h.
 
     Differs: a marked load. Linux has a plain one, which formally races with memcg_reparent_list_lrus.
     """

@@ -126,7 +126,7 @@ class MemcgRoot(CgroupRoot):
         online_css(self.root)
 
     def new_list_lru(self, nodes: int = 1) -> ListLru:
-        """list_lru_init_memcg, mm/list_lru.c, 6.12."""
+        """list_lru_init_memcg, mm/list_lru.c."""
         lru = _list_lru_of(self.protocol, nodes)
         with self.list_lrus_mutex:
             self.list_lrus = (*self.list_lrus, lru)
@@ -163,7 +163,7 @@ class ObjCgroup(Shared):
         self.nr_charged_bytes = Atomic(self, "nr_charged_bytes")
 
     def _release(self) -> None:
-        """obj_cgroup_release, 6.12. May be called with any lock held."""
+        """obj_cgroup_release. May be called with any lock held."""
         with self.objcg_lock:
             self.list.delete()
         kfree_rcu(self)
@@ -234,14 +234,14 @@ class MemCgroup(LruMemcg):
             self._online_kmem(self.orig_objcg)
 
     def _online_kmem(self, objcg: ObjCgroup) -> None:
-        """memcg_online_kmem, 6.12."""
+        """memcg_online_kmem."""
         objcg.refcnt.get()
         if self.memcgs.protocol.objcg_pins:
             self.refcnt.get()
         self.kmemcg_id = self.id
 
     def css_offline(self) -> None:
-        """mem_cgroup_css_offline, 6.12."""
+        """mem_cgroup_css_offline."""
         parent = self.parent
         assert isinstance(parent, MemCgroup)
         self.memcgs.zswap_offline(self)
@@ -252,11 +252,11 @@ class MemCgroup(LruMemcg):
         self.id_put()
 
     def id_get(self) -> None:
-        """mem_cgroup_id_get_many, 6.12: for a swap slot, whose record names the memcg by its ID."""
+        """mem_cgroup_id_get_many: for a swap slot, whose record names the memcg by its ID."""
         self.id_ref.add(1)
 
     def id_put(self) -> None:
-        """mem_cgroup_id_put_many, 6.12: as long as anybody needs the ID, the memcg is not released."""
+        """mem_cgroup_id_put_many: as long as anybody needs the ID, the memcg is not released."""
         if self.id_ref.dec_and_test():
             self.memcgs.mem_cgroup_idr.erase(self.id)
             self.put()
@@ -270,7 +270,7 @@ class MemCgroup(LruMemcg):
             half(self, parent)
 
     def css_free(self) -> None:
-        """mem_cgroup_css_free, 6.12."""
+        """mem_cgroup_css_free."""
         assert self.orig_objcg
         if self.memcgs.protocol.list_lru == "feared":
             free_owned_lists(self)
@@ -299,7 +299,7 @@ def release_kmem(protocol: Protocol) -> tuple[Half, ...]:
 
 
 def mem_cgroup_create(parent: MemCgroup, name: str) -> MemCgroup:
-    """mem_cgroup_css_alloc and mem_cgroup_css_online, 6.12."""
+    """mem_cgroup_css_alloc and mem_cgroup_css_online."""
     memcgs = parent.memcgs
     with memcgs.cgroup_mutex:
         memcgs.ids += 1
@@ -312,7 +312,7 @@ def mem_cgroup_create(parent: MemCgroup, name: str) -> MemCgroup:
 
 
 def memcg_reparent_objcgs(memcg: MemCgroup, parent: MemCgroup) -> None:
-    """memcg_reparent_objcgs, 6.12: the memcg's objcg and those it has inherited go over to the parent."""
+    """memcg_reparent_objcgs: the memcg's objcg and those it has inherited go over to the parent."""
     objcg = READ_ONCE(memcg).objcg
     assert objcg
     rcu_assign_pointer(memcg).objcg = None
@@ -327,7 +327,7 @@ def memcg_reparent_objcgs(memcg: MemCgroup, parent: MemCgroup) -> None:
 
 
 def memcg_reparent_list_lrus(protocol: Protocol, memcg: MemCgroup, parent: MemCgroup) -> None:
-    """memcg_reparent_list_lrus, mm/list_lru.c, 6.12: first who looks finds the parent's lists, then items go there."""
+    """memcg_reparent_list_lrus, mm/list_lru.c: first who looks finds the parent's lists, then items go there."""
     switches = protocol.list_lru == "6.12"
     late = "id-before-splice" in protocol.without
     src_idx = memcg.id
@@ -358,7 +358,7 @@ def _under_rcu(objcg: ObjCgroup, use: Callable[[MemCgroup], T]) -> T:
 
 
 def _with_reference(tryget: Callable[[MemCgroup], bool], objcg: ObjCgroup, use: Callable[[MemCgroup], T]) -> T:
-    """get_mem_cgroup_from_objcg, 6.12: try again until a memcg can be held; the objcg goes over to the parent."""
+    """get_mem_cgroup_from_objcg: try again until a memcg can be held; the objcg goes over to the parent."""
     while True:
         with rcu:
             memcg = rcu_dereference(objcg).memcg
@@ -384,7 +384,7 @@ _LOOKUPS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 
 
 def get_mem_cgroup_from_objcg(objcg: ObjCgroup) -> MemCgroup:
-    """Get the memcg that an objcg stands for now, with a reference: mm/memcontrol.c:get_mem_cgroup_from_objcg, 6.12."""
+    """Get the memcg that an objcg stands for now, with a reference: mm/memcontrol.c:get_mem_cgroup_from_objcg."""
     while True:
         with rcu:
             memcg = rcu_dereference(objcg).memcg
@@ -396,7 +396,7 @@ def get_mem_cgroup_from_objcg(objcg: ObjCgroup) -> MemCgroup:
 def get_obj_cgroup_from_memcg(memcg: MemCgroup) -> ObjCgroup | None:
     """Get who objects of a memcg's pages are charged to, with a reference; None for the root.
 
-    mm/memcontrol.c:__get_obj_cgroup_from_memcg, 6.12: of the nearest ancestor that still has one.
+    mm/memcontrol.c:__get_obj_cgroup_from_memcg: of the nearest ancestor that still has one.
     """
     with rcu:
         for each in memcg.limited:
@@ -407,12 +407,12 @@ def get_obj_cgroup_from_memcg(memcg: MemCgroup) -> ObjCgroup | None:
 
 
 def mem_cgroup_online(memcg: MemCgroup) -> bool:
-    """include/linux/memcontrol.h:mem_cgroup_online, 6.12."""
+    """include/linux/memcontrol.h:mem_cgroup_online."""
     return bool(READ_ONCE(memcg).flags & CSS_ONLINE)
 
 
 class ReclaimCookie:
-    """struct mem_cgroup_reclaim_cookie, 6.12: one reclaimer's part in a walk that all who reclaim from a memcg share.
+    """struct mem_cgroup_reclaim_cookie: one reclaimer's part in a walk that all who reclaim from a memcg share.
 
     Attributes:
         generation: of the walk that it has joined.
@@ -425,7 +425,7 @@ class ReclaimCookie:
 
 
 def mem_cgroup_iter(root: MemCgroup, prev: MemCgroup | None, reclaim: ReclaimCookie | None = None) -> MemCgroup | None:
-    """Next memcg of a subtree in pre-order, with a reference; `prev` loses its: mm/memcontrol.c:mem_cgroup_iter, 6.12.
+    """Next memcg of a subtree in pre-order, with a reference; `prev` loses its: mm/memcontrol.c:mem_cgroup_iter.
 
     `root` is the caller's, and gets none. With a cookie it is the next that nobody has been given yet in this walk, and
     none once that has come to its end.
@@ -437,7 +437,7 @@ def mem_cgroup_iter(root: MemCgroup, prev: MemCgroup | None, reclaim: ReclaimCoo
 
 
 def mem_cgroup_iter_break(root: MemCgroup, prev: MemCgroup | None) -> None:
-    """Leave a walk: mm/memcontrol.c:mem_cgroup_iter_break, 6.12."""
+    """Leave a walk: mm/memcontrol.c:mem_cgroup_iter_break."""
     if prev and prev is not root:
         prev.put()
 
@@ -470,7 +470,7 @@ def _next_of_all(root: MemCgroup, prev: MemCgroup | None, reclaim: ReclaimCookie
 
 
 def invalidate_reclaim_iterators(dead: MemCgroup) -> None:
-    """Take a memcg that is gone from walks that stopped there: mm/memcontrol.c:invalidate_reclaim_iterators, 6.12."""
+    """Take a memcg that is gone from walks that stopped there: mm/memcontrol.c:invalidate_reclaim_iterators."""
     for each in dead.lineage:
         each.iter_position.cmpxchg(dead, None)
 
@@ -482,7 +482,7 @@ def _after(memcg: MemCgroup, root: MemCgroup) -> MemCgroup | None:
 
 
 def mem_cgroup_from_id(memcgs: MemcgRoot, memcg_id: int) -> MemCgroup | None:
-    """Find the memcg of an ID; 0 is nobody's. Under RCU: mm/memcontrol.c:mem_cgroup_from_id, 6.12."""
+    """Find the memcg of an ID; 0 is nobody's. Under RCU: mm/memcontrol.c:mem_cgroup_from_id."""
     if memcg_id == memcgs.root.id:
         return memcgs.root
     return memcgs.mem_cgroup_idr.load(memcg_id) if memcg_id else None
@@ -492,19 +492,19 @@ def mem_cgroup_from_id(memcgs: MemcgRoot, memcg_id: int) -> MemCgroup | None:
 
 
 def count_memcg_events(memcg: MemCgroup, name: str, count: int = 1) -> None:
-    """Count an event of a memcg, which is one of all above it: mm/memcontrol.c:__count_memcg_events, 6.12."""
+    """Count an event of a memcg, which is one of all above it: mm/memcontrol.c:__count_memcg_events."""
     for each in memcg.lineage:
         each.events.count(name, count)
 
 
 def count_objcg_events(objcg: ObjCgroup, name: str, count: int) -> None:
-    """Count an event of whom an objcg stands for: include/linux/memcontrol.h:count_objcg_events, 6.12."""
+    """Count an event of whom an objcg stands for: include/linux/memcontrol.h:count_objcg_events."""
     with rcu:
         count_memcg_events(rcu_dereference(objcg).memcg, name, count)
 
 
 def mem_cgroup_uncharge(memcg: MemCgroup) -> None:
-    """Take back the charge of one page, and its reference: mm/memcontrol.c:uncharge_batch, 6.12."""
+    """Take back the charge of one page, and its reference: mm/memcontrol.c:uncharge_batch."""
     if memcg.parent:
         page_counter_uncharge(memcg.memory, 1)
         memcg.put()
@@ -531,17 +531,17 @@ def _charge_objcg(objcg: ObjCgroup, size: int, entries: int) -> None:
 
 
 def obj_cgroup_charge_zswap(objcg: ObjCgroup, size: int) -> None:
-    """Charge an entry of `size` bytes, over the limit if need be: mm/memcontrol.c:obj_cgroup_charge_zswap, 6.12."""
+    """Charge an entry of `size` bytes, over the limit if need be: mm/memcontrol.c:obj_cgroup_charge_zswap."""
     _charge_objcg(objcg, size, 1)
 
 
 def obj_cgroup_uncharge_zswap(objcg: ObjCgroup, size: int) -> None:
-    """Take the charge of an entry back: mm/memcontrol.c:obj_cgroup_uncharge_zswap, 6.12."""
+    """Take the charge of an entry back: mm/memcontrol.c:obj_cgroup_uncharge_zswap."""
     _charge_objcg(objcg, -size, -1)
 
 
 def obj_cgroup_may_zswap(objcg: ObjCgroup) -> bool:
-    """Whether memory.zswap.max allows one more entry, here and above: mm/memcontrol.c:obj_cgroup_may_zswap, 6.12."""
+    """Whether memory.zswap.max allows one more entry, here and above: mm/memcontrol.c:obj_cgroup_may_zswap."""
     memcg = get_mem_cgroup_from_objcg(objcg)
     allowed = all(map(_has_zswap_room, memcg.limited))
     memcg.put()
@@ -557,7 +557,7 @@ def _has_zswap_room(memcg: MemCgroup) -> bool:
 
 
 def mem_cgroup_id_get_online(memcg: MemCgroup) -> MemCgroup:
-    """Need the ID of the nearest memcg upwards that still has one: mm/memcontrol.c:mem_cgroup_id_get_online, 6.12."""
+    """Need the ID of the nearest memcg upwards that still has one: mm/memcontrol.c:mem_cgroup_id_get_online."""
     for each in memcg.limited:
         if each.id_ref.inc_not_zero():
             return each
@@ -565,7 +565,7 @@ def mem_cgroup_id_get_online(memcg: MemCgroup) -> MemCgroup:
 
 
 def mem_cgroup_try_charge_swap(memcg: MemCgroup, pages: int) -> int:
-    """Charge a slot: mm/memcontrol.c:__mem_cgroup_try_charge_swap, 6.12.
+    """Charge a slot: mm/memcontrol.c:__mem_cgroup_try_charge_swap.
 
     Returns:
         ID to be recorded for the slot, or -ENOMEM if memory.swap.max forbids it.
@@ -581,7 +581,7 @@ def mem_cgroup_try_charge_swap(memcg: MemCgroup, pages: int) -> int:
 
 
 def mem_cgroup_uncharge_swap(memcgs: MemcgRoot, memcg_id: int, pages: int) -> None:
-    """Take the charge of a slot back: mm/memcontrol.c:__mem_cgroup_uncharge_swap, 6.12."""
+    """Take the charge of a slot back: mm/memcontrol.c:__mem_cgroup_uncharge_swap."""
     with rcu:
         memcg = mem_cgroup_from_id(memcgs, memcg_id)
         if memcg and memcg.parent:
@@ -590,7 +590,7 @@ def mem_cgroup_uncharge_swap(memcgs: MemcgRoot, memcg_id: int, pages: int) -> No
 
 
 def mem_cgroup_swap_full(memcg: MemCgroup) -> bool:
-    """Whether half of memory.swap.max is used, here or above: mm/memcontrol.c:mem_cgroup_swap_full, 6.12."""
+    """Whether half of memory.swap.max is used, here or above: mm/memcontrol.c:mem_cgroup_swap_full."""
     return any(2 * page_counter_read(each.swap) >= each.swap.max.read() for each in memcg.limited)
 
 
@@ -598,17 +598,17 @@ def mem_cgroup_swap_full(memcg: MemCgroup) -> bool:
 
 
 def swap_max_write(memcg: MemCgroup, size: int) -> None:
-    """memory.swap.max, in bytes: mm/memcontrol.c:swap_max_write, 6.12."""
+    """memory.swap.max, in bytes: mm/memcontrol.c:swap_max_write."""
     memcg.swap.max.xchg(size // PAGE_SIZE)
 
 
 def zswap_max_write(memcg: MemCgroup, size: int) -> None:
-    """memory.zswap.max, in bytes: mm/memcontrol.c:zswap_max_write, 6.12."""
+    """memory.zswap.max, in bytes: mm/memcontrol.c:zswap_max_write."""
     memcg.zswap_max.xchg(size // PAGE_SIZE)
 
 
 def zswap_writeback_write(memcg: MemCgroup, enabled: bool) -> None:
-    """memory.zswap.writeback: mm/memcontrol.c:zswap_writeback_write, 6.12."""
+    """memory.zswap.writeback: mm/memcontrol.c:zswap_writeback_write."""
     WRITE_ONCE(memcg).zswap_writeback = enabled
 
 

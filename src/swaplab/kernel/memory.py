@@ -76,7 +76,7 @@ class Fault(Enum):
 
 
 def get_mem_cgroup_from_mm(mm: Mm) -> MemCgroup:
-    """Get who pays for a process, with a reference: mm/memcontrol.c:get_mem_cgroup_from_mm, 6.12."""
+    """Get who pays for a process, with a reference: mm/memcontrol.c:get_mem_cgroup_from_mm."""
     while True:
         with rcu:
             memcg = READ_ONCE(mm).memcg
@@ -124,7 +124,7 @@ def write_page(swap: Swap, mm: Mm, key: int, data: bytes) -> Fault:
 
 
 def do_anonymous_page(swap: Swap, mm: Mm, key: int) -> Fault:
-    """Map a new page: mm/memory.c:do_anonymous_page, 6.12. May sleep."""
+    """Map a new page: mm/memory.c:do_anonymous_page. May sleep."""
     swap.events.count("pgfault")
     folio = folio_prealloc(swap, mm)
     if not folio:
@@ -140,7 +140,7 @@ def do_anonymous_page(swap: Swap, mm: Mm, key: int) -> Fault:
 
 
 def folio_prealloc(swap: Swap, mm: Mm) -> Folio | None:
-    """Make a folio and charge it to a process: mm/memory.c:folio_prealloc, 6.12. May sleep."""
+    """Make a folio and charge it to a process: mm/memory.c:folio_prealloc. May sleep."""
     folio = alloc_folio(swap)
     if not folio:
         return None
@@ -154,7 +154,7 @@ def folio_prealloc(swap: Swap, mm: Mm) -> Folio | None:
 
 
 def map_folio(mm: Mm, key: int, folio: Folio) -> None:
-    """Give the caller's reference to the page table: mm/memory.c:set_ptes, 6.12. It is locked."""
+    """Give the caller's reference to the page table: mm/memory.c:set_ptes. It is locked."""
     mm.ptes[key] = folio
     folio.young = True
     folio.pte_dirty = False
@@ -178,7 +178,7 @@ def unmap_write_protected(mm: Mm, key: int, folio: Folio) -> bool:
 
 
 def copy_page_range(swap: Swap, mm: Mm, child: Mm, keys: Iterable[tuple[int, int]]) -> None:
-    """Give a child pages of its parent, which both may only read: mm/memory.c:copy_page_range, 6.12.
+    """Give a child pages of its parent, which both may only read: mm/memory.c:copy_page_range.
 
     Args:
         swap: with the area.
@@ -201,7 +201,7 @@ def copy_page_range(swap: Swap, mm: Mm, child: Mm, keys: Iterable[tuple[int, int
 
 
 def do_wp_page(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
-    """Make an entry writable, for the folio that it maps or a copy: mm/memory.c:do_wp_page, 6.12. May sleep."""
+    """Make an entry writable, for the folio that it maps or a copy: mm/memory.c:do_wp_page. May sleep."""
     swap.events.count("pgfault")
     folio = pte.folio
     with mm.page_table_lock:
@@ -220,7 +220,7 @@ def do_wp_page(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
 
 
 def wp_can_reuse_anon_folio(swap: Swap, folio: Folio) -> bool:
-    """Whether a page table is the last to have a folio: mm/memory.c:wp_can_reuse_anon_folio, 6.12."""
+    """Whether a page table is the last to have a folio: mm/memory.c:wp_can_reuse_anon_folio."""
     with folio.lock:
         if folio.swapcache:
             si = READ_ONCE(swap).info
@@ -231,7 +231,7 @@ def wp_can_reuse_anon_folio(swap: Swap, folio: Folio) -> bool:
 
 
 def wp_page_copy(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
-    """Map a copy of a folio in its place: mm/memory.c:wp_page_copy, 6.12. May sleep; the caller has a reference."""
+    """Map a copy of a folio in its place: mm/memory.c:wp_page_copy. May sleep; the caller has a reference."""
     folio = pte.folio
     new = folio_prealloc(swap, mm)
     if not new:
@@ -257,7 +257,7 @@ def wp_page_copy(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
 
 
 def do_swap_page(swap: Swap, mm: Mm, key: int, entry: int, write: bool) -> Fault:
-    """Map what was in a slot, if the page table still says so: mm/memory.c:do_swap_page, 6.12. May sleep."""
+    """Map what was in a slot, if the page table still says so: mm/memory.c:do_swap_page. May sleep."""
     swap.events.count("pgfault")
     si = get_swap_device(swap, entry)
     if not si:
@@ -294,13 +294,13 @@ class SwapPte(NamedTuple):
 
 
 def count_major_fault(swap: Swap, memcg: MemCgroup) -> None:
-    """count_memcg_event_mm(PGMAJFAULT), mm/memory.c, 6.12."""
+    """count_memcg_event_mm(PGMAJFAULT), mm/memory.c."""
     swap.events.count("pgmajfault")
     count_memcg_events(memcg, "pgmajfault", 1)
 
 
 def swapin_cached(swap: Swap, si: SwapInfo, pte: SwapPte) -> Fault:
-    """Read a slot into the swap cache, and map that: mm/swap_state.c:read_swap_cache_async, 6.12."""
+    """Read a slot into the swap cache, and map that: mm/swap_state.c:read_swap_cache_async."""
     memcg = get_mem_cgroup_from_mm(pte.mm)
     folio, is_new = read_swap_cache_async(swap, pte.entry, memcg)
     if folio:
@@ -314,7 +314,7 @@ def swapin_cached(swap: Swap, si: SwapInfo, pte: SwapPte) -> Fault:
 
 
 def swapin_private(swap: Swap, si: SwapInfo, pte: SwapPte) -> Fault:
-    """Read a slot without the swap cache: mm/memory.c:do_swap_page, 6.12, where SWP_SYNCHRONOUS_IO is set.
+    """Read a slot without the swap cache: mm/memory.c:do_swap_page, where SWP_SYNCHRONOUS_IO is set.
 
     The slot is pinned meanwhile: others could be faster, free it, and swap another page out to it, which the page
     table entry would not show.
@@ -351,7 +351,7 @@ def back_out(pte: SwapPte) -> Fault:
 
 
 def finish_swapin(swap: Swap, si: SwapInfo, pte: SwapPte, folio: Folio) -> Fault:
-    """Map a folio and drop the page table's use of the slot: the second half of mm/memory.c:do_swap_page, 6.12.
+    """Map a folio and drop the page table's use of the slot: the second half of mm/memory.c:do_swap_page.
 
     The caller's reference goes to the page table.
     """
@@ -380,7 +380,7 @@ def finish_swapin(swap: Swap, si: SwapInfo, pte: SwapPte, folio: Folio) -> Fault
 
 
 def should_try_to_free_swap(swap: Swap, folio: Folio, write: bool) -> bool:
-    """Whether a folio's slot is better free: mm/memory.c:should_try_to_free_swap, 6.12."""
+    """Whether a folio's slot is better free: mm/memory.c:should_try_to_free_swap."""
     if not READ_ONCE(folio).swapcache:
         return False
     assert folio.memcg
@@ -392,7 +392,7 @@ def should_try_to_free_swap(swap: Swap, folio: Folio, write: bool) -> bool:
 
 
 def folio_referenced(folio: Folio) -> bool:
-    """Whether a folio was used since this was asked last: mm/rmap.c:folio_referenced, 6.12."""
+    """Whether a folio was used since this was asked last: mm/rmap.c:folio_referenced."""
     used = False
     for mm, key in READ_ONCE(folio).mappings:
         with mm.page_table_lock:
@@ -403,7 +403,7 @@ def folio_referenced(folio: Folio) -> bool:
 
 
 def try_to_unmap(si: SwapInfo, folio: Folio) -> None:
-    """Put a locked folio's slot where it is mapped: mm/rmap.c:try_to_unmap, 6.12."""
+    """Put a locked folio's slot where it is mapped: mm/rmap.c:try_to_unmap."""
     mappings = READ_ONCE(folio).mappings
     for number, (mm, key) in enumerate(mappings, 1):
         with mm.page_table_lock:
@@ -419,7 +419,7 @@ def try_to_unmap(si: SwapInfo, folio: Folio) -> None:
 
 
 def zap_page(swap: Swap, mm: Mm, key: int) -> None:
-    """Unmap a page for good: mm/memory.c:zap_pte_range, 6.12."""
+    """Unmap a page for good: mm/memory.c:zap_pte_range."""
     with mm.page_table_lock:
         pte = mm.ptes.pop(key)
         is_mapped = False
@@ -437,7 +437,7 @@ def zap_page(swap: Swap, mm: Mm, key: int) -> None:
 
 
 def free_folio_and_swap_cache(swap: Swap, folio: Folio) -> None:
-    """Drop a page table's reference, and the slot if it was the last to need it: mm/swap_state.c:free_swap_cache, 6.12.
+    """Drop a page table's reference, and the slot if it was the last to need it: mm/swap_state.c:free_swap_cache.
 
     A folio that somebody else has locked stays in the swap cache until it is reclaimed.
     """
@@ -451,7 +451,7 @@ def free_folio_and_swap_cache(swap: Swap, folio: Folio) -> None:
 
 
 def free_swap_and_cache(swap: Swap, entry: int) -> None:
-    """Drop a page table's use of a slot, and the folio if it was the last: mm/swapfile.c:free_swap_and_cache_nr, 6.12.
+    """Drop a page table's use of a slot, and the folio if it was the last: mm/swapfile.c:free_swap_and_cache_nr.
 
     The area is kept first: after the last use of its slots it could go.
     """
@@ -467,7 +467,7 @@ def free_swap_and_cache(swap: Swap, entry: int) -> None:
 
 
 def unuse_mm(swap: Swap, si: SwapInfo, mm: Mm) -> Fault:
-    """Bring everything back that a page table has in swap: mm/swapfile.c:unuse_mm, 6.12."""
+    """Bring everything back that a page table has in swap: mm/swapfile.c:unuse_mm."""
     with mm.page_table_lock:
         swapped = [(key, pte) for key in mm.ptes if isinstance(pte := mm.ptes[key], int)]
     for key, entry in swapped:
@@ -478,7 +478,7 @@ def unuse_mm(swap: Swap, si: SwapInfo, mm: Mm) -> Fault:
 
 
 def unuse_swap_cache(swap: Swap, si: SwapInfo) -> None:
-    """Take folios out of the swap cache that nobody else has in swap: the end of mm/swapfile.c:try_to_unuse, 6.12."""
+    """Take folios out of the swap cache that nobody else has in swap: the end of mm/swapfile.c:try_to_unuse."""
     for entry in si.swap_cache.indices():
         folio = filemap_get_folio(si, entry)
         if folio:
@@ -491,7 +491,7 @@ def unuse_swap_cache(swap: Swap, si: SwapInfo) -> None:
 
 
 def try_to_unuse(swap: Swap, si: SwapInfo, mms: Callable[[], Iterable[Mm]]) -> Fault:
-    """Empty a swap area: mm/swapfile.c:try_to_unuse, 6.12. Pages on their way keep it going round.
+    """Empty a swap area: mm/swapfile.c:try_to_unuse. Pages on their way keep it going round.
 
     So do those that reclaim drops from memory again, to make room for others.
     """
@@ -507,7 +507,7 @@ def try_to_unuse(swap: Swap, si: SwapInfo, mms: Callable[[], Iterable[Mm]]) -> F
 
 
 def swapoff(swap: Swap, mms: Callable[[], Iterable[Mm]]) -> Fault:
-    """Bring everything back and end the swap area: mm/swapfile.c:swapoff, 6.12. May sleep.
+    """Bring everything back and end the swap area: mm/swapfile.c:swapoff. May sleep.
 
     Differs: gives up if a page cannot be read, where the kernel gives up the page (mm/swapfile.c:unuse_pte).
 
@@ -541,7 +541,7 @@ def swapoff(swap: Swap, mms: Callable[[], Iterable[Mm]]) -> Fault:
 
 
 def _set_writeok(swap: Swap, si: SwapInfo, writeok: bool) -> None:
-    """Let slots be taken or not: mm/swapfile.c:del_from_avail_list and its like, 6.12."""
+    """Let slots be taken or not: mm/swapfile.c:del_from_avail_list and its like."""
     pages = si.max - 1
     with si.lock:
         si.writeok = writeok

@@ -1,4 +1,7 @@
-"""The machine's memory, counted in pages: who takes a page may not get one."""
+"""The machine's memory, counted in pages: who takes a page may not get one.
+
+Cited is Linux 6.12.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ class Zone(Part):
         self.pages = self._free = pages
 
     def alloc(self, pages: int = 1) -> bool:
-        """Take pages, and tell whether there were that many: mm/page_alloc.c:get_page_from_freelist, 6.12."""
+        """Take pages, and tell whether there were that many: mm/page_alloc.c:get_page_from_freelist."""
         return not current.runtime.fails("alloc_page") and self._take(pages)
 
     @operation(Several(_by_taking), "alloc_page")
@@ -49,10 +52,10 @@ class Zone(Part):
 
     @operation(COMMUTE, "__free_page")
     def give_back(self, pages: int = 1) -> None:
-        """Give pages back: mm/page_alloc.c:__free_pages, 6.12."""
+        """Give pages back: mm/page_alloc.c:__free_pages."""
         self._free += pages
 
     @operation(READ, "nr_free_pages")
     def nr_free(self) -> int:
-        """Count the free pages: mm/vmstat.c:NR_FREE_PAGES, 6.12."""
+        """Count the free pages: mm/vmstat.c:NR_FREE_PAGES."""
         return self._free

@@ -1,6 +1,8 @@
 """Pages charged to a cgroup and to all above it: struct page_counter.
 
 Differs: no watermarks, and no memory.min and memory.low; nothing reads them.
+
+Cited is Linux 6.12.
 """
 
 from __future__ import annotations
@@ -44,12 +46,12 @@ class PageCounter(Part):
 
 
 def page_counter_read(counter: PageCounter) -> int:
-    """include/linux/page_counter.h:page_counter_read, 6.12. Pages."""
+    """include/linux/page_counter.h:page_counter_read. Pages."""
     return counter.usage.read()
 
 
 def page_counter_cancel(counter: PageCounter, nr_pages: int) -> None:
-    """mm/page_counter.c:page_counter_cancel, 6.12: take pages out of this counter alone.
+    """mm/page_counter.c:page_counter_cancel: take pages out of this counter alone.
 
     Raises:
         KernelWarning: there are not as many.
@@ -59,7 +61,7 @@ def page_counter_cancel(counter: PageCounter, nr_pages: int) -> None:
 
 
 def page_counter_charge(counter: PageCounter, nr_pages: int) -> None:
-    """mm/page_counter.c:page_counter_charge, 6.12: whatever the limits."""
+    """mm/page_counter.c:page_counter_charge: whatever the limits."""
     each: PageCounter | None = counter
     while each:
         each.usage.add(nr_pages)
@@ -67,7 +69,7 @@ def page_counter_charge(counter: PageCounter, nr_pages: int) -> None:
 
 
 def page_counter_try_charge(counter: PageCounter, nr_pages: int) -> PageCounter | None:
-    """mm/page_counter.c:page_counter_try_charge, 6.12.
+    """mm/page_counter.c:page_counter_try_charge.
 
     Returns:
         The first counter whose limit is in the way, and nothing is charged then; None when all went well.
@@ -89,7 +91,7 @@ def _cancel_below(counter: PageCounter, fail: PageCounter, nr_pages: int) -> Non
 
 
 def page_counter_uncharge(counter: PageCounter, nr_pages: int) -> None:
-    """mm/page_counter.c:page_counter_uncharge, 6.12."""
+    """mm/page_counter.c:page_counter_uncharge."""
     each: PageCounter | None = counter
     while each:
         page_counter_cancel(each, nr_pages)

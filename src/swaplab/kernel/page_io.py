@@ -18,7 +18,7 @@ __all__ = ["swap_read_folio", "swap_writepage"]
 
 
 def count_zero(swap: Swap, folio: Folio, event: str) -> None:
-    """Count a page of zeros that is swapped, for who is charged: mm/page_io.c:swap_zeromap_folio_set, 6.12."""
+    """Count a page of zeros that is swapped, for who is charged: mm/page_io.c:swap_zeromap_folio_set."""
     assert folio.memcg
     swap.events.count(event)
     objcg = get_obj_cgroup_from_memcg(folio.memcg)
@@ -28,7 +28,7 @@ def count_zero(swap: Swap, folio: Folio, event: str) -> None:
 
 
 def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
-    """Write a locked, unmapped folio that is not dirty any more: mm/page_io.c:swap_writepage, 6.12. May sleep.
+    """Write a locked, unmapped folio that is not dirty any more: mm/page_io.c:swap_writepage. May sleep.
 
     Returns:
         Whether it was, or is no longer needed in swap; it is unlocked then. False is AOP_WRITEPAGE_ACTIVATE: only
@@ -55,7 +55,7 @@ def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
 
 
 def swap_read_folio(swap: Swap, si: SwapInfo, folio: Folio) -> None:
-    """Fill a locked folio from its slot, and unlock it: mm/page_io.c:swap_read_folio, 6.12.
+    """Fill a locked folio from its slot, and unlock it: mm/page_io.c:swap_read_folio.
 
     It is up to date then, unless the device failed.
     """

@@ -20,7 +20,7 @@ SEEKS = 2
 
 
 def list_lru_shrink_count(swap: Swap, memcg: MemCgroup) -> int:
-    """Entries on a memcg's list, never negative: mm/list_lru.c:list_lru_count_one, 6.12."""
+    """Entries on a memcg's list, never negative: mm/list_lru.c:list_lru_count_one."""
     with rcu:
         one = swap.zswap.list_lru.from_memcg_idx(NODE, READ_ONCE(memcg).kmemcg_id)
         # list_lru_count_one, too, reads without the lock what is changed plainly under it.
@@ -28,7 +28,7 @@ def list_lru_shrink_count(swap: Swap, memcg: MemCgroup) -> int:
 
 
 def spend_protection(memcg: MemCgroup, freeable: int) -> int:
-    """Entries that pages read from the device lately protect, which are spent by that: zswap_shrinker_count, 6.12."""
+    """Entries that pages read from the device lately protect, which are spent by that: zswap_shrinker_count."""
     swapins = memcg.lruvec.nr_disk_swapins
     while True:
         now = swapins.read()
@@ -39,7 +39,7 @@ def spend_protection(memcg: MemCgroup, freeable: int) -> int:
 
 
 def zswap_shrinker_count(swap: Swap, memcg: MemCgroup) -> int:
-    """Entries worth writing back: mm/zswap.c:zswap_shrinker_count, 6.12."""
+    """Entries worth writing back: mm/zswap.c:zswap_shrinker_count."""
     if not READ_ONCE(swap.zswap).shrinker_enabled or not mem_cgroup_zswap_writeback_enabled(swap.zswap, memcg):
         return 0
     stored, freeable = memcg.zswapped.read(), list_lru_shrink_count(swap, memcg)
@@ -50,14 +50,14 @@ def zswap_shrinker_count(swap: Swap, memcg: MemCgroup) -> int:
 
 
 def zswap_shrinker_scan(swap: Swap, memcg: MemCgroup, nr_to_scan: int) -> int:
-    """Write entries back; how many, or -1, SHRINK_STOP: mm/zswap.c:zswap_shrinker_scan, 6.12."""
+    """Write entries back; how many, or -1, SHRINK_STOP: mm/zswap.c:zswap_shrinker_scan."""
     walk = ShrinkWalk(swap, stops=True)
     written = swap.zswap.list_lru.walk_one(NODE, memcg, walk, nr_to_scan)
     return -1 if walk.met_swapcache or not written else written
 
 
 def do_shrink_slab(swap: Swap, memcg: MemCgroup, priority: int) -> None:
-    """Scan a share of what could go, and remember what was not: mm/shrinker.c:do_shrink_slab, 6.12."""
+    """Scan a share of what could go, and remember what was not: mm/shrinker.c:do_shrink_slab."""
     freeable = zswap_shrinker_count(swap, memcg)
     if not freeable:
         return
@@ -75,6 +75,6 @@ def do_shrink_slab(swap: Swap, memcg: MemCgroup, priority: int) -> None:
 
 
 def shrink_slab(swap: Swap, memcg: MemCgroup, priority: int) -> None:
-    """Let the shrinker look at a memcg that may have something for it: mm/shrinker.c:shrink_slab, 6.12."""
+    """Let the shrinker look at a memcg that may have something for it: mm/shrinker.c:shrink_slab."""
     if not memcg.parent or (mem_cgroup_online(memcg) and READ_ONCE(memcg).shrinker_bit):
         do_shrink_slab(swap, memcg, priority)

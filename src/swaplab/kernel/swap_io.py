@@ -10,7 +10,7 @@ __all__ = ["swap_read_folio_bdev_sync", "swap_writepage_bdev_sync"]
 
 
 def swap_writepage_bdev_sync(swap: Swap, si: SwapInfo, folio: Folio) -> None:
-    """Write a locked folio to its slot, and unlock it meanwhile: mm/page_io.c:swap_writepage_bdev_sync, 6.12.
+    """Write a locked folio to its slot, and unlock it meanwhile: mm/page_io.c:swap_writepage_bdev_sync.
 
     If the device fails the folio is dirty again, which keeps it in memory. The caller has a reference.
     """
@@ -25,7 +25,7 @@ def swap_writepage_bdev_sync(swap: Swap, si: SwapInfo, folio: Folio) -> None:
 
 
 def swap_read_folio_bdev_sync(swap: Swap, si: SwapInfo, folio: Folio) -> None:
-    """Read a locked folio from its slot: mm/page_io.c:swap_read_folio_bdev_sync, 6.12.
+    """Read a locked folio from its slot: mm/page_io.c:swap_read_folio_bdev_sync.
 
     If the device fails it is not up to date. Differs: the lock is the caller's to release.
     """

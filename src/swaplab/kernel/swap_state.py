@@ -35,7 +35,7 @@ __all__ = [
 
 
 def filemap_get_folio(si: SwapInfo, entry: int) -> Folio | None:
-    """Look a slot's folio up, and get a reference: mm/filemap.c:filemap_get_entry, 6.12.
+    """Look a slot's folio up, and get a reference: mm/filemap.c:filemap_get_entry.
 
     Differs: under the array's lock. Linux reads under RCU and looks again once it has the reference, which needs a
     struct page that outlives its folio.
@@ -48,7 +48,7 @@ def filemap_get_folio(si: SwapInfo, entry: int) -> Folio | None:
 
 
 def add_to_swap_cache(si: SwapInfo, folio: Folio, entry: int) -> int:
-    """Put a locked folio into the swap cache: mm/swap_state.c:add_to_swap_cache, 6.12. Returns 0 or -ENOMEM."""
+    """Put a locked folio into the swap cache: mm/swap_state.c:add_to_swap_cache. Returns 0 or -ENOMEM."""
     if current.runtime.fails("kmalloc"):
         return -ENOMEM
     folio.refcount.add(1)
@@ -59,7 +59,7 @@ def add_to_swap_cache(si: SwapInfo, folio: Folio, entry: int) -> int:
 
 
 def _delete_from_swap_cache(si: SwapInfo, folio: Folio) -> None:
-    """mm/swap_state.c:__delete_from_swap_cache, 6.12: the array's lock is held, and the folio's.
+    """mm/swap_state.c:__delete_from_swap_cache: the array's lock is held, and the folio's.
 
     Raises:
         KernelWarning: another folio is there.
@@ -71,7 +71,7 @@ def _delete_from_swap_cache(si: SwapInfo, folio: Folio) -> None:
 
 
 def delete_from_swap_cache(swap: Swap, si: SwapInfo, folio: Folio) -> None:
-    """Take a locked folio out of the swap cache: mm/swap_state.c:delete_from_swap_cache, 6.12."""
+    """Take a locked folio out of the swap cache: mm/swap_state.c:delete_from_swap_cache."""
     entry = folio.swap
     with si.swap_cache.lock:
         _delete_from_swap_cache(si, folio)
@@ -99,7 +99,7 @@ def remove_from_swap_cache(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
 
 
 def folio_free_swap(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
-    """Drop a locked folio's slot if only the swap cache needs it: mm/swapfile.c:folio_free_swap, 6.12."""
+    """Drop a locked folio's slot if only the swap cache needs it: mm/swapfile.c:folio_free_swap."""
     if not folio.swapcache or READ_ONCE(folio).writeback or swap_swapcount(si, folio.swap):
         return False
     delete_from_swap_cache(swap, si, folio)
@@ -111,7 +111,7 @@ def folio_free_swap(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
 
 
 def try_to_reclaim_swap(swap: Swap, si: SwapInfo, entry: int) -> bool:
-    """Free a slot that only the swap cache has: mm/swapfile.c:__try_to_reclaim_swap, 6.12, with TTRS_ANYWAY."""
+    """Free a slot that only the swap cache has: mm/swapfile.c:__try_to_reclaim_swap, with TTRS_ANYWAY."""
     folio = filemap_get_folio(si, entry)
     if not folio:
         return False
@@ -124,7 +124,7 @@ def try_to_reclaim_swap(swap: Swap, si: SwapInfo, entry: int) -> bool:
 
 
 def get_swap_page(swap: Swap, si: SwapInfo) -> int:
-    """Take a slot: mm/swapfile.c:get_swap_pages, 6.12.
+    """Take a slot: mm/swapfile.c:get_swap_pages.
 
     Differs: slots that only the swap cache has are reclaimed when no other is left, not when the scan comes across
     them.
@@ -145,7 +145,7 @@ def get_swap_page(swap: Swap, si: SwapInfo) -> int:
 
 
 def add_to_swap(swap: Swap, folio: Folio) -> bool:
-    """Give a locked folio a slot and put it, dirty, into the swap cache: mm/swap_state.c:add_to_swap, 6.12."""
+    """Give a locked folio a slot and put it, dirty, into the swap cache: mm/swap_state.c:add_to_swap."""
     si = READ_ONCE(swap).info
     entry = get_swap_page(swap, si) if si else 0
     if not si or not entry:
@@ -167,7 +167,7 @@ def add_to_swap(swap: Swap, folio: Folio) -> bool:
 
 
 def swapin_charge_folio(swap: Swap, si: SwapInfo, folio: Folio, entry: int, memcg: MemCgroup) -> bool:
-    """Charge a folio to who has its slot, if that is online, else to `memcg`: mem_cgroup_swapin_charge_folio, 6.12."""
+    """Charge a folio to who has its slot, if that is online, else to `memcg`: mem_cgroup_swapin_charge_folio."""
     with rcu:
         owner = mem_cgroup_from_id(memcg.memcgs, READ_ONCE(si.swap_map.cgroup_ids)[entry])
         if not owner or not owner.tryget_online():
@@ -215,7 +215,7 @@ def _find_or_pin(swap: Swap, si: SwapInfo, entry: int, skip_if_exists: bool) -> 
 def read_swap_cache_async(
     swap: Swap, entry: int, memcg: MemCgroup, skip_if_exists: bool = False
 ) -> tuple[Folio | None, bool]:
-    """Find a slot's folio, or make one that is to be filled: mm/swap_state.c:__read_swap_cache_async, 6.12. May sleep.
+    """Find a slot's folio, or make one that is to be filled: mm/swap_state.c:__read_swap_cache_async. May sleep.
 
     Args:
         swap: with the area.

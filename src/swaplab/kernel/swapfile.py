@@ -181,7 +181,7 @@ class Swap(Shared):
 
 
 def swapon(swap: Swap, device: SwapFile, pages: int, synchronous: bool = False) -> SwapInfo:
-    """Use a file of `pages` slots: mm/swapfile.c:swapon, 6.12.
+    """Use a file of `pages` slots: mm/swapfile.c:swapon.
 
     Raises:
         KernelWarning: there is a swap area.
@@ -197,12 +197,12 @@ def swapon(swap: Swap, device: SwapFile, pages: int, synchronous: bool = False) 
 
 
 def vm_swap_full(swap: Swap) -> bool:
-    """Whether more than half of the slots are taken: include/linux/swap.h:vm_swap_full, 6.12."""
+    """Whether more than half of the slots are taken: include/linux/swap.h:vm_swap_full."""
     return swap.nr_swap_pages.read() * 2 < READ_ONCE(swap).total_swap_pages
 
 
 def get_swap_device(swap: Swap, entry: int) -> SwapInfo | None:
-    """Keep swapoff away: mm/swapfile.c:get_swap_device, 6.12; with `users.put` it may go on."""
+    """Keep swapoff away: mm/swapfile.c:get_swap_device; with `users.put` it may go on."""
     si = smp_load_acquire(swap).info
     if si and 0 < entry < si.max and si.users.tryget_live():
         return si
@@ -213,7 +213,7 @@ def get_swap_device(swap: Swap, entry: int) -> SwapInfo | None:
 
 
 def scan_swap_map_slots(swap: Swap, si: SwapInfo) -> int:
-    """Take the next free slot for the swap cache: mm/swapfile.c:scan_swap_map_slots, 6.12.
+    """Take the next free slot for the swap cache: mm/swapfile.c:scan_swap_map_slots.
 
     Differs: with the lock held all the time, and without the reclaim of slots that only the swap cache has, which is
     the caller's.
@@ -244,7 +244,7 @@ def scan_swap_map_slots(swap: Swap, si: SwapInfo) -> int:
 
 
 def _swap_duplicate(si: SwapInfo, entry: int, usage: int) -> int:
-    """mm/swapfile.c:__swap_duplicate, 6.12. Differs: no counts above SWAP_MAP_MAX."""
+    """mm/swapfile.c:__swap_duplicate. Differs: no counts above SWAP_MAP_MAX."""
     with si.lock:
         counts = si.swap_map.counts
         used = counts[entry]
@@ -262,12 +262,12 @@ def _swap_duplicate(si: SwapInfo, entry: int, usage: int) -> int:
 
 
 def swap_duplicate(si: SwapInfo, entry: int) -> int:
-    """One more page table names a slot: mm/swapfile.c:swap_duplicate, 6.12. Returns 0 or -ENOENT."""
+    """One more page table names a slot: mm/swapfile.c:swap_duplicate. Returns 0 or -ENOENT."""
     return _swap_duplicate(si, entry, 1)
 
 
 def swapcache_prepare(si: SwapInfo, entry: int) -> int:
-    """Pin a slot for the swap cache: mm/swapfile.c:swapcache_prepare, 6.12.
+    """Pin a slot for the swap cache: mm/swapfile.c:swapcache_prepare.
 
     Returns:
         0, -EEXIST if somebody has done so, -ENOENT if the slot is free.
@@ -276,7 +276,7 @@ def swapcache_prepare(si: SwapInfo, entry: int) -> int:
 
 
 def swap_swapcount(si: SwapInfo, entry: int) -> int:
-    """How many page tables name a slot: mm/swapfile.c:swap_swapcount, 6.12."""
+    """How many page tables name a slot: mm/swapfile.c:swap_swapcount."""
     with si.lock:
         return si.swap_map.counts[entry] & ~SWAP_HAS_CACHE
 
@@ -285,7 +285,7 @@ def swap_swapcount(si: SwapInfo, entry: int) -> int:
 
 
 def _swap_entry_free_locked(si: SwapInfo, entry: int, usage: int) -> int:
-    """Drop one use of a slot; what is left: mm/swapfile.c:__swap_entry_free_locked, 6.12.
+    """Drop one use of a slot; what is left: mm/swapfile.c:__swap_entry_free_locked.
 
     A slot without any keeps SWAP_HAS_CACHE, so that nobody takes it before `free_swap_slot`.
     """
@@ -299,7 +299,7 @@ def _swap_entry_free_locked(si: SwapInfo, entry: int, usage: int) -> int:
 
 
 def _swap_entry_free(swap: Swap, si: SwapInfo, entry: int, usage: int) -> int:
-    """mm/swapfile.c:__swap_entry_free, 6.12."""
+    """mm/swapfile.c:__swap_entry_free."""
     with si.lock:
         left = _swap_entry_free_locked(si, entry, usage)
     if not left:
@@ -308,17 +308,17 @@ def _swap_entry_free(swap: Swap, si: SwapInfo, entry: int, usage: int) -> int:
 
 
 def swap_free(swap: Swap, si: SwapInfo, entry: int) -> int:
-    """One page table less names a slot: mm/swapfile.c:swap_free_nr, 6.12. Returns what is left."""
+    """One page table less names a slot: mm/swapfile.c:swap_free_nr. Returns what is left."""
     return _swap_entry_free(swap, si, entry, 1)
 
 
 def put_swap_folio(swap: Swap, si: SwapInfo, entry: int) -> None:
-    """The swap cache does not need a slot any more: mm/swapfile.c:put_swap_folio, 6.12; swapcache_clear is the same."""
+    """The swap cache does not need a slot any more: mm/swapfile.c:put_swap_folio; swapcache_clear is the same."""
     _swap_entry_free(swap, si, entry, SWAP_HAS_CACHE)
 
 
 def free_swap_slot(swap: Swap, si: SwapInfo, entry: int) -> None:
-    """Nobody needs a slot any more: mm/swap_slots.c:free_swap_slot, mm/swapfile.c:swap_entry_range_free, 6.12."""
+    """Nobody needs a slot any more: mm/swap_slots.c:free_swap_slot, mm/swapfile.c:swap_entry_range_free."""
     zswap_invalidate(swap.zswap, si.tree, entry)
     with si.lock:
         swap_map = si.swap_map

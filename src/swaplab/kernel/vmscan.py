@@ -30,7 +30,7 @@ __all__ = ["reclaim_folio", "try_to_free_mem_cgroup_pages"]
 
 
 def pageout(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
-    """Write a locked, unmapped folio: mm/vmscan.c:pageout, 6.12. Returns whether it is clean, and locked again."""
+    """Write a locked, unmapped folio: mm/vmscan.c:pageout. Returns whether it is clean, and locked again."""
     WRITE_ONCE(folio).dirty = False
     if not swap_writepage(swap, si, folio):
         folio.lock.release()
@@ -44,7 +44,7 @@ def pageout(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
 
 
 def reclaim_folio(swap: Swap, folio: Folio) -> bool:
-    """Free a folio that was taken off its list, if it is not in use: mm/vmscan.c:shrink_folio_list, 6.12, for one.
+    """Free a folio that was taken off its list, if it is not in use: mm/vmscan.c:shrink_folio_list, for one.
 
     The caller has a reference, and loses it if the folio is freed.
     """
@@ -81,7 +81,7 @@ def _prepare(swap: Swap, folio: Folio) -> bool:
 
 
 def isolate_lru_folios(lruvec: Lruvec, nr_to_scan: int) -> list[Folio]:
-    """Take the oldest folios off a list, with references: mm/vmscan.c:isolate_lru_folios, 6.12."""
+    """Take the oldest folios off a list, with references: mm/vmscan.c:isolate_lru_folios."""
     taken: list[Folio] = []
     with lruvec.lru_lock:
         for _ in range(nr_to_scan):
@@ -99,13 +99,13 @@ def isolate_lru_folios(lruvec: Lruvec, nr_to_scan: int) -> list[Folio]:
 
 
 def folio_putback_lru(folio: Folio) -> None:
-    """Put a folio back as the newest, and drop the reference: mm/vmscan.c:folio_putback_lru, 6.12."""
+    """Put a folio back as the newest, and drop the reference: mm/vmscan.c:folio_putback_lru."""
     folio_add_lru(folio)
     folio_put(folio)
 
 
 def shrink_list(swap: Swap, lruvec: Lruvec, nr_to_scan: int) -> int:
-    """Try to free the oldest folios: mm/vmscan.c:shrink_inactive_list, 6.12. Returns how many were."""
+    """Try to free the oldest folios: mm/vmscan.c:shrink_inactive_list. Returns how many were."""
     reclaimed = 0
     for folio in isolate_lru_folios(lruvec, nr_to_scan):
         if reclaim_folio(swap, folio):
@@ -116,7 +116,7 @@ def shrink_list(swap: Swap, lruvec: Lruvec, nr_to_scan: int) -> int:
 
 
 def get_scan_count(memcg: MemCgroup, priority: int) -> int:
-    """How many folios to look at: mm/vmscan.c:get_scan_count, 6.12, where all pages are anonymous."""
+    """How many folios to look at: mm/vmscan.c:get_scan_count, where all pages are anonymous."""
     # mem_cgroup_get_zone_lru_size: without the lock under which mem_cgroup_update_lru_size changes it plainly.
     size = data_race(memcg.lruvec).size
     return size >> priority or (0 if mem_cgroup_online(memcg) else min(size, SWAP_CLUSTER_MAX))
@@ -142,7 +142,7 @@ class ScanControl:
 
 
 def shrink_lruvec(swap: Swap, memcg: MemCgroup, sc: ScanControl) -> None:
-    """Reclaim from one memcg: mm/vmscan.c:shrink_lruvec, 6.12."""
+    """Reclaim from one memcg: mm/vmscan.c:shrink_lruvec."""
     left = get_scan_count(memcg, sc.priority)
     reclaimed = 0
     while left > 0 and reclaimed < sc.nr_to_reclaim:
@@ -152,7 +152,7 @@ def shrink_lruvec(swap: Swap, memcg: MemCgroup, sc: ScanControl) -> None:
 
 
 def shrink_node(swap: Swap, sc: ScanControl) -> None:
-    """Reclaim from a memcg and all below it: mm/vmscan.c:shrink_node_memcgs, 6.12."""
+    """Reclaim from a memcg and all below it: mm/vmscan.c:shrink_node_memcgs."""
     partial = None if sc.full_walk else ReclaimCookie()
     memcg = mem_cgroup_iter(sc.target, None, partial)
     while memcg:
@@ -165,7 +165,7 @@ def shrink_node(swap: Swap, sc: ScanControl) -> None:
 
 
 def do_try_to_free_pages(swap: Swap, sc: ScanControl) -> int:
-    """Reclaim with ever less reserve, until there is enough: mm/vmscan.c:do_try_to_free_pages, 6.12.
+    """Reclaim with ever less reserve, until there is enough: mm/vmscan.c:do_try_to_free_pages.
 
     Returns:
         Pages that were freed; may be more or less than enough.
@@ -179,6 +179,6 @@ def do_try_to_free_pages(swap: Swap, sc: ScanControl) -> int:
 
 
 def try_to_free_mem_cgroup_pages(swap: Swap, memcg: MemCgroup, nr_pages: int = SWAP_CLUSTER_MAX) -> int:
-    """Free pages of a memcg and all below it: mm/vmscan.c:try_to_free_mem_cgroup_pages, 6.12. Returns how many."""
+    """Free pages of a memcg and all below it: mm/vmscan.c:try_to_free_mem_cgroup_pages. Returns how many."""
     with memalloc():
         return do_try_to_free_pages(swap, ScanControl(memcg, max(nr_pages, SWAP_CLUSTER_MAX)))

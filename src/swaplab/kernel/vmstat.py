@@ -1,4 +1,7 @@
-"""Counters of events, which order nothing."""
+"""Counters of events, which order nothing.
+
+Cited is Linux 6.12.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,10 @@ class Counters(Part):
 
     @operation(COMMUTE, "count_vm_events")
     def count(self, name: str, n: int = 1) -> None:
-        """count_vm_events, include/linux/vmstat.h, 6.12."""
+        """count_vm_events, include/linux/vmstat.h."""
         self._counts[name] = self._counts.get(name, 0) + n
 
     @operation(READ, "all_vm_events")
     def all(self) -> dict[str, int]:
-        """all_vm_events, mm/vmstat.c, 6.12: those that were counted, by name."""
+        """all_vm_events, mm/vmstat.c: those that were counted, by name."""
         return dict(self._counts)

@@ -2,6 +2,8 @@
 
 A free object begins with the number of the next one, an object in use with its handle, in the bytes of the pages
 themselves. Differs: nothing moves objects or pages, since only compaction would, which memcg reclaim never starts.
+
+Cited is Linux 6.12.
 """
 
 from __future__ import annotations
@@ -134,8 +136,8 @@ class ZsClass(Part):
 
     Attributes:
         pool: whose it is.
-        fullness_groups: by objects in use, of its zspages: mm/zsmalloc.c:get_fullness_group, 6.12.
-        is_huge: whether objects fill their page, so that the handle is elsewhere: mm/zsmalloc.c:ZsHugePage, 6.12.
+        fullness_groups: by objects in use, of its zspages: mm/zsmalloc.c:get_fullness_group.
+        is_huge: whether objects fill their page, so that the handle is elsewhere: mm/zsmalloc.c:ZsHugePage.
     """
 
     __slots__ = ("fullness_groups", "fullness_list", "is_huge", "lock", "pool", "size_class")
@@ -171,7 +173,7 @@ class ZsClasses(Elements):
 
 
 class ZsPool(Shared):
-    """struct zs_pool: mm/zsmalloc.c:zs_create_pool, 6.12.
+    """struct zs_pool: mm/zsmalloc.c:zs_create_pool.
 
     Args:
         name: for texts.
@@ -203,7 +205,7 @@ class ZsPool(Shared):
 
 @cache
 def _blank_pages(size_class: SizeClass) -> bytes:
-    """Pages of a chain whose objects are all free, each linked to the next: mm/zsmalloc.c:init_zspage, 6.12."""
+    """Pages of a chain whose objects are all free, each linked to the next: mm/zsmalloc.c:init_zspage."""
     chain = bytearray(size_class.pages_per_zspage * PAGE_SIZE)
     for obj in range(size_class.objs_per_zspage):
         following = obj + 1 if obj + 1 < size_class.objs_per_zspage else NO_OBJECT
@@ -219,25 +221,25 @@ def _fullness_groups(objs: int) -> tuple[int, ...]:
 
 
 def get_fullness_group(zspage: Zspage) -> int:
-    """Fullness group that a zspage belongs to: mm/zsmalloc.c:get_fullness_group, 6.12."""
+    """Fullness group that a zspage belongs to: mm/zsmalloc.c:get_fullness_group."""
     return zspage.zs_class.fullness_groups[zspage.inuse]
 
 
 def lookup_size_class(pool: ZsPool, size: int) -> ZsClass:
-    """Class for objects of `size` bytes with their handle: mm/zsmalloc.c:lookup_size_class, 6.12."""
+    """Class for objects of `size` bytes with their handle: mm/zsmalloc.c:lookup_size_class."""
     found = pool.size_class.element(class_of_size(size).index)
     assert isinstance(found, ZsClass)
     return found
 
 
 def insert_zspage(zspage: Zspage, fullness: int) -> None:
-    """Put a zspage on the list of its group: mm/zsmalloc.c:insert_zspage, 6.12."""
+    """Put a zspage on the list of its group: mm/zsmalloc.c:insert_zspage."""
     zspage.zs_class.group(fullness).add(zspage.list)
     zspage.fullness = fullness
 
 
 def fix_fullness_group(zspage: Zspage) -> int:
-    """Move a zspage to the group that it belongs to now: mm/zsmalloc.c:fix_fullness_group, 6.12."""
+    """Move a zspage to the group that it belongs to now: mm/zsmalloc.c:fix_fullness_group."""
     fullness = get_fullness_group(zspage)
     if fullness != zspage.fullness:
         zspage.list.delete()
@@ -246,7 +248,7 @@ def fix_fullness_group(zspage: Zspage) -> int:
 
 
 def find_get_zspage(zs_class: ZsClass) -> Zspage | None:
-    """First zspage of the fullest group that has room: mm/zsmalloc.c:find_get_zspage, 6.12."""
+    """First zspage of the fullest group that has room: mm/zsmalloc.c:find_get_zspage."""
     for head in zs_class.fullness_list[ZS_INUSE_RATIO_99::-1]:
         if head is not None and (zspage := head.first()):
             return zspage
@@ -254,14 +256,14 @@ def find_get_zspage(zs_class: ZsClass) -> Zspage | None:
 
 
 def alloc_zspage(pool: ZsPool, zs_class: ZsClass) -> Zspage | None:
-    """Make a zspage if there are pages for it: mm/zsmalloc.c:alloc_zspage, 6.12."""
+    """Make a zspage if there are pages for it: mm/zsmalloc.c:alloc_zspage."""
     if current.runtime.fails("kmalloc") or not pool.zone.alloc(zs_class.size_class.pages_per_zspage):
         return None
     return Zspage(zs_class)
 
 
 def free_zspage(zspage: Zspage) -> None:
-    """Free a zspage without objects, whose class is locked: mm/zsmalloc.c:free_zspage, 6.12."""
+    """Free a zspage without objects, whose class is locked: mm/zsmalloc.c:free_zspage."""
     pool, pages = zspage.zs_class.pool, zspage.zs_class.size_class.pages_per_zspage
     zspage.list.delete()
     pool.pages_allocated.add(-pages)
@@ -270,7 +272,7 @@ def free_zspage(zspage: Zspage) -> None:
 
 
 def obj_malloc(zspage: Zspage) -> int:
-    """Give a zspage's first free object to a new handle: mm/zsmalloc.c:obj_malloc, 6.12. Returns the handle."""
+    """Give a zspage's first free object to a new handle: mm/zsmalloc.c:obj_malloc. Returns the handle."""
     zs_class = zspage.zs_class
     pool, index = zs_class.pool, zs_class.size_class.index
     made = pool.handles_made[index] + 1
@@ -288,7 +290,7 @@ def obj_malloc(zspage: Zspage) -> int:
 
 
 def obj_free(zspage: Zspage, obj: int) -> None:
-    """Make an object the first free one of its zspage: mm/zsmalloc.c:obj_free, 6.12."""
+    """Make an object the first free one of its zspage: mm/zsmalloc.c:obj_free."""
     if zspage.zs_class.is_huge:
         zspage.index = 0
     else:
@@ -298,7 +300,7 @@ def obj_free(zspage: Zspage, obj: int) -> None:
 
 
 def zs_malloc(pool: ZsPool, size: int) -> int:
-    """Find room for `size` bytes: mm/zsmalloc.c:zs_malloc, 6.12.
+    """Find room for `size` bytes: mm/zsmalloc.c:zs_malloc.
 
     Returns:
         A handle, or a negative errno: ENOSPC if `size` is more than a page, ENOMEM if there is no memory.
@@ -326,7 +328,7 @@ def zs_malloc(pool: ZsPool, size: int) -> int:
 
 
 def zs_free(pool: ZsPool, handle: int) -> None:
-    """Free an object: mm/zsmalloc.c:zs_free, 6.12.
+    """Free an object: mm/zsmalloc.c:zs_free.
 
     Raises:
         DoubleFree: there is no such object any more.
@@ -351,7 +353,7 @@ def _locate(pool: ZsPool, handle: int) -> tuple[Chain, int, int]:
 
 
 def zs_obj_write(pool: ZsPool, handle: int, data: bytes) -> None:
-    """Put bytes into an object: mm/zsmalloc.c:zs_map_object, 6.12, for writing; named as in 6.15.
+    """Put bytes into an object: mm/zsmalloc.c:zs_map_object, for writing; named as in 6.15.
 
     Raises:
         UseAfterFree: there is no such object any more.
@@ -361,7 +363,7 @@ def zs_obj_write(pool: ZsPool, handle: int, data: bytes) -> None:
 
 
 def zs_map_object(pool: ZsPool, handle: int, length: int) -> bytes:
-    """Get the first bytes of an object: mm/zsmalloc.c:zs_map_object, 6.12, for reading.
+    """Get the first bytes of an object: mm/zsmalloc.c:zs_map_object, for reading.
 
     Raises:
         UseAfterFree: there is no such object any more.
@@ -371,12 +373,12 @@ def zs_map_object(pool: ZsPool, handle: int, length: int) -> bytes:
 
 
 def zs_get_total_pages(pool: ZsPool) -> int:
-    """Pages that a pool has: mm/zsmalloc.c:zs_get_total_pages, 6.12."""
+    """Pages that a pool has: mm/zsmalloc.c:zs_get_total_pages."""
     return pool.pages_allocated.read()
 
 
 def zs_destroy_pool(pool: ZsPool) -> None:
-    """End a pool: mm/zsmalloc.c:zs_destroy_pool, 6.12.
+    """End a pool: mm/zsmalloc.c:zs_destroy_pool.
 
     Raises:
         KernelWarning: it still has objects.

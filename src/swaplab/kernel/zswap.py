@@ -32,7 +32,7 @@ __all__ = ["zswap_load", "zswap_store"]
 
 
 def zswap_store(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
-    """Take a locked folio in the swap cache instead of the device: mm/zswap.c:zswap_store, 6.12. May sleep.
+    """Take a locked folio in the swap cache instead of the device: mm/zswap.c:zswap_store. May sleep.
 
     If it is not taken, what there is for its slot is older, and goes.
     """
@@ -116,7 +116,7 @@ def _publish(zswap: Zswap, si: SwapInfo, entry: ZswapEntry) -> None:
 
 
 def zswap_load(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
-    """Fill a locked folio if zswap has its page: mm/zswap.c:zswap_load, 6.12.
+    """Fill a locked folio if zswap has its page: mm/zswap.c:zswap_load.
 
     A folio in the swap cache takes the entry's place, and is dirty. A private one may be dropped again if the fault
     does not succeed: the entry stays until the slot is freed.

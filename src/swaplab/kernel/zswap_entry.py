@@ -63,7 +63,7 @@ class ZswapTree(Shared):
 
 
 def zswap_swapoff(tree: ZswapTree) -> None:
-    """Free a tree: mm/zswap.c:zswap_swapoff, 6.12.
+    """Free a tree: mm/zswap.c:zswap_swapoff.
 
     Raises:
         KernelWarning: it is not empty.
@@ -75,7 +75,7 @@ def zswap_swapoff(tree: ZswapTree) -> None:
 
 
 def zswap_lru_add(zswap: Zswap, entry: ZswapEntry) -> None:
-    """Put an entry on the list of its memcg: mm/zswap.c:zswap_lru_add, 6.12.
+    """Put an entry on the list of its memcg: mm/zswap.c:zswap_lru_add.
 
     Under RCU, unless the protocol has another idea of what keeps the memcg: kmemcg_id, read under the list's lock,
     takes care of a memcg that goes offline meanwhile.
@@ -87,7 +87,7 @@ def zswap_lru_add(zswap: Zswap, entry: ZswapEntry) -> None:
 
 
 def zswap_lru_del(zswap: Zswap, entry: ZswapEntry) -> None:
-    """Take an entry off its list: mm/zswap.c:zswap_lru_del, 6.12. See `zswap_lru_add`."""
+    """Take an entry off its list: mm/zswap.c:zswap_lru_del. See `zswap_lru_add`."""
     if entry.objcg:
         entry.objcg.with_memcg(lambda memcg: zswap.list_lru.delete(entry.lru, NODE, memcg))
     else:
@@ -95,7 +95,7 @@ def zswap_lru_del(zswap: Zswap, entry: ZswapEntry) -> None:
 
 
 def zswap_entry_free(zswap: Zswap, entry: ZswapEntry) -> None:
-    """Free an entry that is in no tree any more: mm/zswap.c:zswap_entry_free, 6.12.
+    """Free an entry that is in no tree any more: mm/zswap.c:zswap_entry_free.
 
     The objcg goes last: it names the list.
     """
@@ -111,7 +111,7 @@ def zswap_entry_free(zswap: Zswap, entry: ZswapEntry) -> None:
 
 
 def zswap_invalidate(zswap: Zswap, tree: ZswapTree, swp: int) -> None:
-    """Forget what there is for a slot: mm/zswap.c:zswap_invalidate, 6.12."""
+    """Forget what there is for a slot: mm/zswap.c:zswap_invalidate."""
     entry = tree.xa.erase(swp)
     if entry:
         zswap_entry_free(zswap, entry)

@@ -87,7 +87,7 @@ class ZswapPool(Shared):
         self.tfm_name = compressor
 
     def _empty(self) -> None:
-        """__zswap_pool_empty, 6.12: the last entry of a pool that is not the current one is gone."""
+        """__zswap_pool_empty: the last entry of a pool that is not the current one is gone."""
         with self.zswap.pools_lock:
             pools = READ_ONCE(self.zswap).pools
             if pools[0] is self:
@@ -97,7 +97,7 @@ class ZswapPool(Shared):
 
 
 def zswap_pool_release(pool: ZswapPool) -> None:
-    """Free a pool that is off the list: mm/zswap.c:__zswap_pool_release, 6.12."""
+    """Free a pool that is off the list: mm/zswap.c:__zswap_pool_release."""
     synchronize_rcu()
     zs_destroy_pool(pool.zpool)
     kfree(pool)
@@ -173,20 +173,20 @@ def check_compressor(compressor: str) -> str:
 
 
 def zswap_pool_current_get(zswap: Zswap) -> ZswapPool | None:
-    """Get the current pool with a reference: mm/zswap.c:zswap_pool_current_get, 6.12."""
+    """Get the current pool with a reference: mm/zswap.c:zswap_pool_current_get."""
     with rcu:
         pool = rcu_dereference(zswap).pools[0]
         return pool if pool.ref.tryget() else None
 
 
 def zswap_pool_find_get(zswap: Zswap, compressor: str) -> ZswapPool | None:
-    """Get the pool of a compressor, under pools_lock: mm/zswap.c:zswap_pool_find_get, 6.12."""
+    """Get the pool of a compressor, under pools_lock: mm/zswap.c:zswap_pool_find_get."""
     pools = (pool for pool in READ_ONCE(zswap).pools if pool.tfm_name == compressor)
     return next((pool for pool in pools if pool.ref.tryget()), None)
 
 
 def zswap_compressor_param_set(zswap: Zswap, compressor: str) -> None:
-    """Make a compressor's pool the current one, be it new or still in use: mm/zswap.c:__zswap_param_set, 6.12.
+    """Make a compressor's pool the current one, be it new or still in use: mm/zswap.c:__zswap_param_set.
 
     Raises:
         InputError: there is no such compressor.
@@ -218,17 +218,17 @@ def zswap_compressor_param_set(zswap: Zswap, compressor: str) -> None:
 
 
 def zswap_max_pages(zswap: Zswap) -> int:
-    """Pages that all pools may take: mm/zswap.c:zswap_max_pages, 6.12."""
+    """Pages that all pools may take: mm/zswap.c:zswap_max_pages."""
     return zswap.zone.pages * READ_ONCE(zswap).max_pool_percent // 100
 
 
 def zswap_accept_thr_pages(zswap: Zswap) -> int:
-    """Pages below which a full zswap accepts again: mm/zswap.c:zswap_accept_thr_pages, 6.12."""
+    """Pages below which a full zswap accepts again: mm/zswap.c:zswap_accept_thr_pages."""
     return zswap_max_pages(zswap) * READ_ONCE(zswap).accept_threshold_percent // 100
 
 
 def zswap_total_pages(zswap: Zswap) -> int:
-    """Pages that all pools take: mm/zswap.c:zswap_total_pages, 6.12."""
+    """Pages that all pools take: mm/zswap.c:zswap_total_pages."""
     total = 0
     with rcu:
         for pool in rcu_dereference(zswap).pools:
@@ -237,7 +237,7 @@ def zswap_total_pages(zswap: Zswap) -> int:
 
 
 def zswap_check_limits(zswap: Zswap) -> bool:
-    """Whether zswap is full, or not below the accept threshold again: mm/zswap.c:zswap_check_limits, 6.12."""
+    """Whether zswap is full, or not below the accept threshold again: mm/zswap.c:zswap_check_limits."""
     pages = zswap_total_pages(zswap)
     if pages >= zswap_max_pages(zswap):
         zswap.stats.count("pool_limit_hit")
@@ -250,7 +250,7 @@ def zswap_check_limits(zswap: Zswap) -> bool:
 def mem_cgroup_zswap_writeback_enabled(zswap: Zswap, memcg: MemCgroup) -> bool:
     """Whether pages may go to the device, which memory.zswap.writeback forbids here or above while zswap is enabled.
 
-    mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled, 6.12.
+    mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled.
     """
     if not READ_ONCE(zswap).enabled:
         return True
@@ -261,7 +261,7 @@ def mem_cgroup_zswap_writeback_enabled(zswap: Zswap, memcg: MemCgroup) -> bool:
 
 
 def zswap_compress(pool: ZswapPool, page: bytes) -> tuple[int, int] | None:
-    """Compress a page and put it into a pool: mm/zswap.c:zswap_compress, 6.12.
+    """Compress a page and put it into a pool: mm/zswap.c:zswap_compress.
 
     A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its like).
 
@@ -282,7 +282,7 @@ def zswap_compress(pool: ZswapPool, page: bytes) -> tuple[int, int] | None:
 
 
 def zswap_decompress(pool: ZswapPool, handle: int, length: int) -> bytes:
-    """Get a page back: mm/zswap.c:zswap_decompress, 6.12.
+    """Get a page back: mm/zswap.c:zswap_decompress.
 
     Raises:
         KernelBug: the bytes are not what a compressor made, a BUG_ON.

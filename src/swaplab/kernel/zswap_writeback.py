@@ -40,7 +40,7 @@ __all__ = [
 
 
 def zswap_writeback_entry(swap: Swap, entry: ZswapEntry, swpentry: int) -> int:
-    """Write an entry to the device: mm/zswap.c:zswap_writeback_entry, 6.12. May sleep.
+    """Write an entry to the device: mm/zswap.c:zswap_writeback_entry. May sleep.
 
     The entry is on a list that is not locked any more, and may be gone. Nothing may look at it before a folio in the
     swap cache pins its slot, so that no other page can take that, and the tree says that the slot's entry is still it.
@@ -94,7 +94,7 @@ class ShrinkWalk:
         self.met_swapcache = False
 
     def __call__(self, entry: ZswapEntry, one: ListLruOne, lock: SpinLock) -> LruStatus:
-        """A second chance, or writeback: mm/zswap.c:shrink_memcg_cb, 6.12. The list's lock is held, and dropped.
+        """A second chance, or writeback: mm/zswap.c:shrink_memcg_cb. The list's lock is held, and dropped.
 
         Since 6.13 it is left to the walk to take it again, of the list that is the memcg's by then.
         """
@@ -125,7 +125,7 @@ class ShrinkWalk:
 
 
 def shrink_memcg(swap: Swap, memcg: MemCgroup) -> int:
-    """Write one entry of a memcg back: mm/zswap.c:shrink_memcg, 6.12. May sleep.
+    """Write one entry of a memcg back: mm/zswap.c:shrink_memcg. May sleep.
 
     Returns:
         0; -EAGAIN if the one that was tried stays; -ENOENT if there is none, or it must not be written.
@@ -157,7 +157,7 @@ def _next_online(zswap: Zswap) -> MemCgroup | None:
 
 
 def shrink_worker(swap: Swap) -> None:
-    """Write entries back, one memcg after the other, down to the accept threshold: mm/zswap.c:shrink_worker, 6.12.
+    """Write entries back, one memcg after the other, down to the accept threshold: mm/zswap.c:shrink_worker.
 
     It gives up after 16 failures: a memcg whose entry stays, or a walk over all of them that found no entry.
     """
@@ -180,7 +180,7 @@ def shrink_worker(swap: Swap) -> None:
 
 
 def zswap_memcg_offline_cleanup(zswap: Zswap, memcg: MemCgroup) -> None:
-    """Move the cursor off a memcg that goes offline: mm/zswap.c:zswap_memcg_offline_cleanup, 6.12.
+    """Move the cursor off a memcg that goes offline: mm/zswap.c:zswap_memcg_offline_cleanup.
 
     This is done once for each, so that the cursor must not stay on one for which it was done.
     """

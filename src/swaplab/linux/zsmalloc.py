@@ -51,25 +51,25 @@ class SizeClass(NamedTuple):
 
 
 def calculate_zspage_chain_size(class_size: int) -> int:
-    """Pages of a zspage for objects of this size: mm/zsmalloc.c:calculate_zspage_chain_size, 6.12."""
+    """Pages of a zspage for objects of this size: mm/zsmalloc.c:calculate_zspage_chain_size."""
     if class_size.bit_count() == 1:
         return 1
     return min(range(1, ZS_MAX_PAGES_PER_ZSPAGE + 1), key=lambda pages: pages * PAGE_SIZE % class_size)
 
 
 def get_size_class_index(size: int) -> int:
-    """Index, before merging, for `size` bytes with the handle: mm/zsmalloc.c:get_size_class_index, 6.12."""
+    """Index, before merging, for `size` bytes with the handle: mm/zsmalloc.c:get_size_class_index."""
     index = (max(0, size - ZS_MIN_ALLOC_SIZE) + ZS_SIZE_CLASS_DELTA - 1) // ZS_SIZE_CLASS_DELTA
     return min(ZS_SIZE_CLASSES - 1, index)
 
 
 def can_merge(prev: SizeClass, pages_per_zspage: int, objs_per_zspage: int) -> bool:
-    """Whether the next larger class serves as well: mm/zsmalloc.c:can_merge, 6.12."""
+    """Whether the next larger class serves as well: mm/zsmalloc.c:can_merge."""
     return (prev.pages_per_zspage, prev.objs_per_zspage) == (pages_per_zspage, objs_per_zspage)
 
 
 def _classes() -> list[SizeClass]:
-    """List the class that serves each index: mm/zsmalloc.c:zs_create_pool, 6.12."""
+    """List the class that serves each index: mm/zsmalloc.c:zs_create_pool."""
     serving: list[SizeClass] = []
     for index in reversed(range(ZS_SIZE_CLASSES)):
         size = min(ZS_MIN_ALLOC_SIZE + index * ZS_SIZE_CLASS_DELTA, ZS_MAX_ALLOC_SIZE)

@@ -1,4 +1,7 @@
-"""From a scenario to the state a replay starts from."""
+"""From a scenario to the state a replay starts from.
+
+Cited is Linux 6.12.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ from swaplab.scenario.tree import leaves, parent_of, pre_order
 __all__ = ["CompressedContents", "build", "compressed_contents", "pages_of", "refuse", "tree_of"]
 
 ZSPAGE_LISTS = GROUPS * len(SIZE_CLASSES)
-FIRST_HITS = 4  # before the first readahead, mm/swap_state.c, 6.12
+FIRST_HITS = 4  # before the first readahead, mm/swap_state.c
 
 
 def refuse(scenario: Scenario) -> None:
@@ -182,7 +185,7 @@ def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
 
 
 def _lru_gens(nr_memcgs: int, seed: int) -> Records:
-    """As mm/vmscan.c:lru_gen_init_lruvec leaves them, 6.12. Differs: cgroups are spread over lists, not at random."""
+    """As mm/vmscan.c:lru_gen_init_lruvec leaves them. Differs: cgroups are spread over lists, not at random."""
     array = _linked(LRU_GEN, nr_memcgs, MEMCG_NR_GENS * MEMCG_NR_BINS)
     array.max_seq = MIN_NR_GENS + 1
     heads = nr_memcgs + (np.arange(nr_memcgs) * 5 + seed) % MEMCG_NR_BINS
@@ -278,7 +281,7 @@ def _control(scenario: Scenario, accesses: Accesses, memcgs: Records, cost: Cost
 
 
 def _set_memory(control: Records, scenario: Scenario) -> None:
-    """Set watermarks as mm/page_alloc.c:init_per_zone_wmark_min and __setup_per_zone_wmarks do, 6.12, for one zone."""
+    """Set watermarks as mm/page_alloc.c:init_per_zone_wmark_min and __setup_per_zone_wmarks do, for one zone."""
     total = scenario.machine.memory // PAGE_SIZE
     control.totalram = control.free = total
     minimum = min(max(isqrt(total * 4 * 16), 128), 262144) // 4

@@ -19,7 +19,7 @@ __all__ = ["css_offline", "memory_high_write", "memory_max_write", "memory_recla
 
 @entry
 def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
-    """Set memory.max and reclaim, then kill, down to it (mm/memcontrol.c:memory_max_write, 6.12)."""
+    """Set memory.max and reclaim, then kill, down to it (mm/memcontrol.c:memory_max_write)."""
     m.memcgs[memcg].memory_max = pages
     drain_all_stock(m, memcg)
     retries = MAX_RECLAIM_RETRIES
@@ -34,7 +34,7 @@ def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
 
 @entry
 def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
-    """Set memory.high and reclaim down to it as far as that goes (mm/memcontrol.c:memory_high_write, 6.12)."""
+    """Set memory.high and reclaim down to it as far as that goes (mm/memcontrol.c:memory_high_write)."""
     m.memcgs[memcg].memory_high = pages
     m.control.high_limits = 1
     drain_all_stock(m, memcg)
@@ -49,7 +49,7 @@ def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
 
 @entry
 def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
-    """Reclaim `pages` from the subtree; how many came back, maybe fewer (mm/memcontrol.c:memory_reclaim, 6.12)."""
+    """Reclaim `pages` from the subtree; how many came back, maybe fewer (mm/memcontrol.c:memory_reclaim)."""
     reclaimed = 0
     retries = MAX_RECLAIM_RETRIES
     m.control.proactive = 1
@@ -77,7 +77,7 @@ def tables_of(m: Machine, objcg: int) -> int:
 
 @jit
 def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
-    """Hand the cgroup's compressed bytes and page tables to its parent (mm/memcontrol.c:memcg_reparent_objcgs, 6.12).
+    """Hand the cgroup's compressed bytes and page tables to its parent (mm/memcontrol.c:memcg_reparent_objcgs).
 
     Differs: the charge moves at once; the kernel's dead cgroup keeps it and the parent is uncharged for it later. And
     what was the cgroup's shares its last page with what is the parent's, so that one page less may be charged.
@@ -102,7 +102,7 @@ def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
 
 @jit
 def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
-    """Splice the cgroup's entries to its parent's oldest end (mm/list_lru.c:memcg_reparent_list_lru_node, 6.12)."""
+    """Splice the cgroup's entries to its parent's oldest end (mm/list_lru.c:memcg_reparent_list_lru_node)."""
     source, target = lru_head(m, memcg, LRU_ZSWAP), lru_head(m, parent, LRU_ZSWAP)
     first, last, oldest = wide(m.folios[source].next), wide(m.folios[source].prev), wide(m.folios[target].next)
     if first == source:
@@ -119,7 +119,7 @@ def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
 
 @jit
 def migrate_task(m: Machine, task: int, memcg: int) -> None:
-    """Move a task to another cgroup, whose next walk is its first there (mm/vmscan.c:lru_gen_migrate_mm, 6.12)."""
+    """Move a task to another cgroup, whose next walk is its first there (mm/vmscan.c:lru_gen_migrate_mm)."""
     m.task_memcg[task] = memcg
     m.mm_is_new[task] = 1
     for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):
@@ -131,7 +131,7 @@ def css_offline(m: Machine, memcg: int, home: int) -> None:
     """Remove a cgroup without children: its tasks move to `home`, its folios stay charged to it.
 
     Models mm/memcontrol.c:mem_cgroup_css_offline, mm/zswap.c:zswap_memcg_offline_cleanup, mm/shrinker.c:
-    reparent_shrinker_deferred, 6.12.
+    reparent_shrinker_deferred.
     """
     parent = wide(m.memcgs[memcg].parent)
     drain_all_stock(m, memcg)

@@ -31,7 +31,7 @@ JIFFY_NS = 1_000_000_000 // HZ
 
 @jit
 def oom_badness(m: Machine, task: int, memcg: int) -> int:
-    """Pages the task would give back and 1, or 0 if it is gone or elsewhere (mm/oom_kill.c:oom_badness, 6.12)."""
+    """Pages the task would give back and 1, or 0 if it is gone or elsewhere (mm/oom_kill.c:oom_badness)."""
     if not memcg <= m.task_memcg[task] < m.memcgs[memcg].end:
         return 0
     first, end = wide(m.task_first[task]), wide(m.task_first[task + 1])
@@ -49,7 +49,7 @@ def oom_badness(m: Machine, task: int, memcg: int) -> int:
 
 @jit
 def out_of_memory(m: Machine, memcg: int) -> int:
-    """Kill the largest task of the subtree; which one, or -1 (mm/oom_kill.c:out_of_memory, 6.12).
+    """Kill the largest task of the subtree; which one, or -1 (mm/oom_kill.c:out_of_memory).
 
     Differs: its memory is free at once; a machine out of memory counts as the root's ``oom``.
     """
@@ -71,7 +71,7 @@ def out_of_memory(m: Machine, memcg: int) -> int:
 
 @jit
 def reclaim_and_charge(m: Machine, memcg: int, page: int, limited: int) -> bool:
-    """Charge one page once there is room below `limited` (mm/memcontrol.c:try_charge_memcg, from label retry, 6.12).
+    """Charge one page once there is room below `limited` (mm/memcontrol.c:try_charge_memcg, from label retry).
 
     False as for `try_charge`. Differs: a retry without progress sleeps until a write in flight is done, where the
     kernel burns its retries.
@@ -93,7 +93,7 @@ def reclaim_and_charge(m: Machine, memcg: int, page: int, limited: int) -> bool:
 
 @inline
 def try_charge(m: Machine, memcg: int, page: int) -> bool:
-    """Charge one page, reclaiming at the limit and killing at the end of it (mm/memcontrol.c:try_charge_memcg, 6.12).
+    """Charge one page, reclaiming at the limit and killing at the end of it (mm/memcontrol.c:try_charge_memcg).
 
     False when the task that faults on `page` was killed.
     """
@@ -105,7 +105,7 @@ def try_charge(m: Machine, memcg: int, page: int) -> bool:
 
 @jit
 def reclaim_for_page(m: Machine, page: int) -> bool:
-    """Reclaim until a page may be taken (mm/page_alloc.c:__alloc_pages_slowpath, 6.12); False as for `alloc_page`."""
+    """Reclaim until a page may be taken (mm/page_alloc.c:__alloc_pages_slowpath); False as for `alloc_page`."""
     control = m.control
     retries = MAX_RECLAIM_RETRIES
     while control.free <= control.watermark_min:
@@ -121,7 +121,7 @@ def reclaim_for_page(m: Machine, page: int) -> bool:
 
 @inline
 def alloc_page(m: Machine, page: int) -> bool:
-    """Take a free page, reclaiming at the min watermark (mm/page_alloc.c:__alloc_pages_noprof, 6.12).
+    """Take a free page, reclaiming at the min watermark (mm/page_alloc.c:__alloc_pages_noprof).
 
     False when the task that faults on `page` was killed.
     """
@@ -144,7 +144,7 @@ def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
 
 @jit
 def anon_vma_prepare(m: Machine, task: int) -> None:
-    """Make what finds the mappings of a task's pages, unless it is there (mm/rmap.c:__anon_vma_prepare, 6.12)."""
+    """Make what finds the mappings of a task's pages, unless it is there (mm/rmap.c:__anon_vma_prepare)."""
     if m.anon_vma_memcg[task] < 0:
         memcg = wide(m.control.current)
         m.anon_vma_memcg[task] = memcg
@@ -153,7 +153,7 @@ def anon_vma_prepare(m: Machine, task: int) -> None:
 
 @jit
 def alloc_pte(m: Machine, task: int, page: int, faulting: int) -> bool:
-    """Make sure that there is a page table for a page, which the cgroup pays for (mm/memory.c:__pte_alloc, 6.12).
+    """Make sure that there is a page table for a page, which the cgroup pays for (mm/memory.c:__pte_alloc).
 
     False when the task that faults on page `faulting` was killed. Differs: only tables of the last level, and the first
     begins where the task's memory does.
@@ -182,7 +182,7 @@ def max_overage(m: Machine, memcg: int) -> int:
 
 @jit
 def reclaim_high(m: Machine, memcg: int, pages: int) -> int:
-    """Reclaim from every cgroup above its memory.high (mm/memcontrol.c:reclaim_high, 6.12)."""
+    """Reclaim from every cgroup above its memory.high (mm/memcontrol.c:reclaim_high)."""
     reclaimed = 0
     while memcg > 0:
         if m.memcgs[memcg].usage > m.memcgs[memcg].memory_high:
@@ -194,7 +194,7 @@ def reclaim_high(m: Machine, memcg: int, pages: int) -> int:
 
 @jit
 def handle_over_high(m: Machine, memcg: int) -> None:
-    """Reclaim above memory.high, then sleep for what is left (mm/memcontrol.c:mem_cgroup_handle_over_high, 6.12)."""
+    """Reclaim above memory.high, then sleep for what is left (mm/memcontrol.c:mem_cgroup_handle_over_high)."""
     pages = to_reclaim = wide(m.memcgs[memcg].over_high)
     m.memcgs[memcg].over_high = 0
     retries = MAX_RECLAIM_RETRIES

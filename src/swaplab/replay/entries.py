@@ -68,7 +68,7 @@ def entries_head(m: Machine, memcg: int) -> int:
 
 @jit
 def entry_add(m: Machine, page: int, objcg: int) -> None:
-    """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add, 6.12)."""
+    """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add)."""
     control = m.control
     if unlikely(control.stores == STORES_MAX):
         link_entries(m)
@@ -83,7 +83,7 @@ def entry_add(m: Machine, page: int, objcg: int) -> None:
 
 @jit
 def entry_del(m: Machine, page: int, objcg: int) -> None:
-    """Take an entry off (mm/zswap.c:zswap_lru_del, 6.12)."""
+    """Take an entry off (mm/zswap.c:zswap_lru_del)."""
     if m.control.entries_linked:
         list_del(m.folios, page)
     m.memcgs[memcg_of_list(m, objcg)].entries -= 1

@@ -20,7 +20,7 @@ __all__ = ["copy_page_range"]
 
 @jit
 def copy_pte(m: Machine, page: int, source: int) -> None:
-    """Have a page share what another task's has (mm/memory.c:copy_present_ptes, copy_nonpresent_pte, 6.12)."""
+    """Have a page share what another task's has (mm/memory.c:copy_present_ptes, copy_nonpresent_pte)."""
     shared = wide(m.folios[source].bits) & STATE_MASK == SHARED
     folio = wide(m.folios[source].zspage) if shared else share(m, source)
     own_shared(m, page, folio)
@@ -30,7 +30,7 @@ def copy_pte(m: Machine, page: int, source: int) -> None:
 
 @jit
 def copy_pte_range(m: Machine, page: int, end: int, source: int) -> None:
-    """Copy page table entries, and make the tables, unless the parent is killed (mm/memory.c:copy_pte_range, 6.12)."""
+    """Copy page table entries, and make the tables, unless the parent is killed (mm/memory.c:copy_pte_range)."""
     task = task_of(m, page)
     for each in range(page, end):
         parent = source + each - page
@@ -46,7 +46,7 @@ def copy_pte_range(m: Machine, page: int, end: int, source: int) -> None:
 
 @entry
 def copy_page_range(m: Machine, page: int, end: int, source: int) -> None:
-    """Give a child's pages from `page` to `end` what the parent's from `source` on have (copy_page_range, 6.12).
+    """Give a child's pages from `page` to `end` what the parent's from `source` on have (copy_page_range).
 
     A parent that was killed has no child. One that has exited had it before, in an order other than this: the child has
     nothing of it then. The parent pays for the child's page tables.

@@ -123,26 +123,26 @@ def fetch_later(m: Machine, page: int) -> None:
 
 @jit
 def lru_gen_from_seq(seq: int) -> int:
-    """Which list a generation has (include/linux/mm_inline.h:lru_gen_from_seq, 6.12)."""
+    """Which list a generation has (include/linux/mm_inline.h:lru_gen_from_seq)."""
     return seq % MAX_NR_GENS
 
 
 @jit
 def folio_lru_gen(m: Machine, page: int) -> int:
-    """List that the folio is on, -1 for none (include/linux/mm_inline.h:folio_lru_gen, 6.12)."""
+    """List that the folio is on, -1 for none (include/linux/mm_inline.h:folio_lru_gen)."""
     return ((wide(m.folios[page].bits) & LRU_GEN_MASK) >> LRU_GEN_SHIFT) - 1
 
 
 @jit
 def lru_gen_is_active(m: Machine, memcg: int, gen: int) -> bool:
-    """Whether it is one of the two youngest generations (include/linux/mm_inline.h:lru_gen_is_active, 6.12)."""
+    """Whether it is one of the two youngest generations (include/linux/mm_inline.h:lru_gen_is_active)."""
     max_seq = wide(m.lru_gens[memcg].max_seq)
     return gen in (lru_gen_from_seq(max_seq), lru_gen_from_seq(max_seq - 1))
 
 
 @jit
 def lru_gen_update_size(m: Machine, memcg: int, old: int, new: int) -> None:
-    """Count a folio that went from one list to another; -1 is none (mm_inline.h:lru_gen_update_size, 6.12)."""
+    """Count a folio that went from one list to another; -1 is none (mm_inline.h:lru_gen_update_size)."""
     if old >= 0:
         m.gen_pages[memcg * MAX_NR_GENS + old] -= 1
         lru_account(m, memcg, lru_gen_is_active(m, memcg, old), -1)
@@ -153,7 +153,7 @@ def lru_gen_update_size(m: Machine, memcg: int, old: int, new: int) -> None:
 
 @jit
 def seq_of_folio(m: Machine, page: int, reclaiming: int) -> int:
-    """Generation that a folio is added to (include/linux/mm_inline.h:lru_gen_add_folio, 6.12)."""
+    """Generation that a folio is added to (include/linux/mm_inline.h:lru_gen_add_folio)."""
     flags = wide(m.folios[page].bits)
     lrugen = m.lru_gens[wide(m.folios[page].memcg)]
     max_seq, min_seq = wide(lrugen.max_seq), wide(lrugen.min_seq)
@@ -166,7 +166,7 @@ def seq_of_folio(m: Machine, page: int, reclaiming: int) -> int:
 
 @jit
 def lru_gen_add_folio(m: Machine, page: int, reclaiming: int) -> None:
-    """Put a folio on the list of a generation, at its old end if `reclaiming` (mm_inline.h:lru_gen_add_folio, 6.12)."""
+    """Put a folio on the list of a generation, at its old end if `reclaiming` (mm_inline.h:lru_gen_add_folio)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     gen = lru_gen_from_seq(seq_of_folio(m, page, reclaiming))
@@ -185,7 +185,7 @@ def lru_gen_add_folio(m: Machine, page: int, reclaiming: int) -> None:
 
 @jit
 def lru_gen_del_folio(m: Machine, page: int) -> None:
-    """Take a folio off its list (include/linux/mm_inline.h:lru_gen_del_folio, 6.12)."""
+    """Take a folio off its list (include/linux/mm_inline.h:lru_gen_del_folio)."""
     folio = m.folios[page]
     lru_gen_update_size(m, wide(folio.memcg), folio_lru_gen(m, page), -1)
     folio.bits = wide(folio.bits) & ~LRU_GEN_MASK
@@ -197,7 +197,7 @@ def lru_gen_del_folio(m: Machine, page: int) -> None:
 
 @inline
 def lru_add(m: Machine, page: int) -> None:
-    """Put a folio at the young end of the list that its flags say (mm_inline.h:lruvec_add_folio, 6.12)."""
+    """Put a folio at the young end of the list that its flags say (mm_inline.h:lruvec_add_folio)."""
     if unlikely(m.control.lru_gen):
         lru_gen_add_folio(m, page, 0)
         return
@@ -212,14 +212,14 @@ def lru_add(m: Machine, page: int) -> None:
 
 @jit
 def next_batch(m: Machine) -> None:
-    """Begin a batch of new folios; those of the last are on their lists (mm/swap.c:folio_batch_move_lru, 6.12)."""
+    """Begin a batch of new folios; those of the last are on their lists (mm/swap.c:folio_batch_move_lru)."""
     m.control.lru_batch += 1
     m.control.lru_batch_nr = 0
 
 
 @inline
 def lru_add_batched(m: Machine, page: int) -> None:
-    """Put a new folio on its list (mm/swap.c:folio_batch_add_and_move, 6.12).
+    """Put a new folio on its list (mm/swap.c:folio_batch_add_and_move).
 
     Differs: at once; but until its batch is full or drained, `end_writeback` takes it for one that is on no list yet.
     """
@@ -231,7 +231,7 @@ def lru_add_batched(m: Machine, page: int) -> None:
 
 @inline
 def folio_add_lru(m: Machine, page: int) -> None:
-    """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru, 6.12)."""
+    """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru)."""
     if unlikely(m.control.lru_gen):
         m.folios[page].bits |= PG_ACTIVE
     lru_add_batched(m, page)
@@ -239,7 +239,7 @@ def folio_add_lru(m: Machine, page: int) -> None:
 
 @jit
 def lru_add_tail(m: Machine, page: int) -> None:
-    """Put an inactive folio where reclaim looks next (include/linux/mm_inline.h:lruvec_add_folio_tail, 6.12)."""
+    """Put an inactive folio where reclaim looks next (include/linux/mm_inline.h:lruvec_add_folio_tail)."""
     if unlikely(m.control.lru_gen):
         lru_gen_add_folio(m, page, 1)
         return
@@ -250,7 +250,7 @@ def lru_add_tail(m: Machine, page: int) -> None:
 
 @jit
 def lru_del(m: Machine, page: int) -> None:
-    """Take a folio off its list (include/linux/mm_inline.h:lruvec_del_folio, 6.12)."""
+    """Take a folio off its list (include/linux/mm_inline.h:lruvec_del_folio)."""
     if unlikely(m.control.lru_gen):
         lru_gen_del_folio(m, page)
         return

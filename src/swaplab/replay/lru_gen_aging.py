@@ -43,20 +43,20 @@ REFS_FLAGS = PG_REFERENCED | PG_WORKINGSET | LRU_REFS
 
 @jit
 def nr_gens(m: Machine, memcg: int, anon: int) -> int:
-    """Generations of anonymous, or of file memory (mm/vmscan.c:get_nr_gens, 6.12)."""
+    """Generations of anonymous, or of file memory (mm/vmscan.c:get_nr_gens)."""
     lrugen = m.lru_gens[memcg]
     return wide(lrugen.max_seq) - wide(lrugen.min_seq if anon else lrugen.min_seq_file) + 1
 
 
 @jit
 def suitable_to_scan(total: int, young: int) -> bool:
-    """Whether a page table is worth another look: one entry used in each cache line (suitable_to_scan, 6.12)."""
+    """Whether a page table is worth another look: one entry used in each cache line (suitable_to_scan)."""
     return young * PTES_PER_CACHE_LINE >= total
 
 
 @jit
 def update_bloom_filter(m: Machine, memcg: int, seq: int, table: int) -> None:
-    """Note a page table for the walk that makes generation `seq` + 1 (mm/vmscan.c:update_bloom_filter, 6.12)."""
+    """Note a page table for the walk that makes generation `seq` + 1 (mm/vmscan.c:update_bloom_filter)."""
     m.filters[table] |= wide(m.lru_gens[memcg].filters) & 1 << seq % 2
 
 
@@ -65,7 +65,7 @@ def update_bloom_filter(m: Machine, memcg: int, seq: int, table: int) -> None:
 
 @jit
 def folio_update_gen(m: Machine, page: int, gen: int) -> None:
-    """Say that a folio is of the youngest generation, whatever list it is on (mm/vmscan.c:folio_update_gen, 6.12)."""
+    """Say that a folio is of the youngest generation, whatever list it is on (mm/vmscan.c:folio_update_gen)."""
     folio = m.folios[page]
     old = folio_lru_gen(m, page)
     if old < 0:
@@ -77,7 +77,7 @@ def folio_update_gen(m: Machine, page: int, gen: int) -> None:
 
 @jit
 def folio_inc_gen(m: Machine, page: int) -> int:
-    """Move an oldest folio on by a generation, unless it was promoted; its list (mm/vmscan.c:folio_inc_gen, 6.12)."""
+    """Move an oldest folio on by a generation, unless it was promoted; its list (mm/vmscan.c:folio_inc_gen)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     old = lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq))
@@ -92,7 +92,7 @@ def folio_inc_gen(m: Machine, page: int) -> int:
 
 @jit
 def folio_activate(m: Machine, page: int) -> None:
-    """Move a folio to the youngest generation's list (mm/swap.c:lru_activate, 6.12)."""
+    """Move a folio to the youngest generation's list (mm/swap.c:lru_activate)."""
     lru_del(m, page)
     m.folios[page].bits = wide(m.folios[page].bits) & ~REFS_FLAGS | PG_ACTIVE
     lru_add(m, page)
@@ -114,7 +114,7 @@ def is_table_used(m: Machine, page: int, end: int) -> bool:
 
 @jit
 def walk_pte_range(m: Machine, memcg: int, page: int, end: int) -> bool:
-    """Promote what was used from `page` to `end`; whether that is dense (mm/vmscan.c:walk_pte_range, 6.12)."""
+    """Promote what was used from `page` to `end`; whether that is dense (mm/vmscan.c:walk_pte_range)."""
     total, young = end - page, 0
     gen = lru_gen_from_seq(wide(m.lru_gens[memcg].max_seq))
     while page < end:
@@ -130,7 +130,7 @@ def walk_pte_range(m: Machine, memcg: int, page: int, end: int) -> bool:
 
 @jit
 def walk_mm(m: Machine, memcg: int, task: int, force_scan: int) -> None:
-    """Walk those page tables of a task that its cgroup's Bloom filter names, or all (mm/vmscan.c:walk_mm, 6.12)."""
+    """Walk those page tables of a task that its cgroup's Bloom filter names, or all (mm/vmscan.c:walk_mm)."""
     seq = wide(m.lru_gens[memcg].max_seq)
     filters = wide(m.lru_gens[memcg].filters)
     table = wide(m.first_table[task])
@@ -147,7 +147,7 @@ def walk_mm(m: Machine, memcg: int, task: int, force_scan: int) -> None:
 
 @jit
 def reset_bloom_filter(m: Machine, memcg: int, seq: int) -> None:
-    """Forget what was noted for the walk before the last (mm/vmscan.c:reset_bloom_filter, 6.12)."""
+    """Forget what was noted for the walk before the last (mm/vmscan.c:reset_bloom_filter)."""
     for task in range(wide(m.control.nr_tasks)):
         if m.task_memcg[task] == memcg:
             for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):
@@ -157,7 +157,7 @@ def reset_bloom_filter(m: Machine, memcg: int, seq: int) -> None:
 
 @jit
 def walk_mm_list(m: Machine, memcg: int) -> None:
-    """Walk the tasks of a cgroup, fully from the first that is new on (mm/vmscan.c:iterate_mm_list, 6.12)."""
+    """Walk the tasks of a cgroup, fully from the first that is new on (mm/vmscan.c:iterate_mm_list)."""
     reset_bloom_filter(m, memcg, wide(m.lru_gens[memcg].max_seq) + 1)
     force_scan = 0
     for task in range(wide(m.control.nr_tasks)):
@@ -169,7 +169,7 @@ def walk_mm_list(m: Machine, memcg: int) -> None:
 
 @jit
 def inc_min_seq(m: Machine, memcg: int, can_swap: int) -> None:
-    """Give up the oldest of four generations, whose folios join the next (mm/vmscan.c:inc_min_seq, 6.12)."""
+    """Give up the oldest of four generations, whose folios join the next (mm/vmscan.c:inc_min_seq)."""
     head = lru_head(m, memcg, lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)))
     while can_swap and m.folios[head].prev != head:
         page = wide(m.folios[head].prev)
@@ -181,7 +181,7 @@ def inc_min_seq(m: Machine, memcg: int, can_swap: int) -> None:
 
 @jit
 def inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
-    """Begin a generation; what is now the third counts as inactive (mm/vmscan.c:inc_max_seq, 6.12)."""
+    """Begin a generation; what is now the third counts as inactive (mm/vmscan.c:inc_max_seq)."""
     lrugen = m.lru_gens[memcg]
     if nr_gens(m, memcg, 0) == MAX_NR_GENS:
         lrugen.min_seq_file += 1
@@ -198,7 +198,7 @@ def inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
 
 @jit
 def try_to_inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
-    """Age a cgroup: walk its tasks and begin a generation (mm/vmscan.c:try_to_inc_max_seq, 6.12)."""
+    """Age a cgroup: walk its tasks and begin a generation (mm/vmscan.c:try_to_inc_max_seq)."""
     m.control.mm_walk = 1
     walk_mm_list(m, memcg)
     inc_max_seq(m, memcg, can_swap)
@@ -209,7 +209,7 @@ def try_to_inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
 
 @jit
 def window_around(page: int, start: int, end: int) -> tuple[int, int]:
-    """The 64 pages of a page table around one of them (in mm/vmscan.c:lru_gen_look_around, 6.12)."""
+    """The 64 pages of a page table around one of them (in mm/vmscan.c:lru_gen_look_around)."""
     if end - start <= MIN_LRU_BATCH:
         return start, end
     if page - start < MIN_LRU_BATCH // 2:
@@ -231,7 +231,7 @@ def promote_neighbour(m: Machine, page: int, gen: int) -> None:
 
 @jit
 def lru_gen_look_around(m: Machine, page: int) -> None:
-    """Promote what else was used near a used page, and note the table if it is dense (lru_gen_look_around, 6.12)."""
+    """Promote what else was used near a used page, and note the table if it is dense (lru_gen_look_around)."""
     memcg = wide(m.folios[folio_of(m, page)].memcg)
     task = task_of(m, page)
     first = wide(m.task_first[task])

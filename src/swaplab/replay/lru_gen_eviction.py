@@ -55,7 +55,7 @@ REFS_FLAGS = PG_REFERENCED | PG_WORKINGSET | LRU_REFS
 
 @jit
 def sort_folio(m: Machine, memcg: int, page: int) -> bool:
-    """Move on a folio that is not to be evicted now (mm/vmscan.c:sort_folio, 6.12)."""
+    """Move on a folio that is not to be evicted now (mm/vmscan.c:sort_folio)."""
     gen = folio_lru_gen(m, page)
     if gen != lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)):
         list_del(m.folios, page)
@@ -71,7 +71,7 @@ def sort_folio(m: Machine, memcg: int, page: int) -> bool:
 
 @jit
 def isolate_folio(m: Machine, page: int) -> None:
-    """Take a folio off its list, as if it had never been used (mm/vmscan.c:isolate_folio, 6.12)."""
+    """Take a folio off its list, as if it had never been used (mm/vmscan.c:isolate_folio)."""
     lru_del(m, page)
     m.folios[page].bits = wide(m.folios[page].bits) & ~REFS_FLAGS
     m.folios[page].next = ISOLATED
@@ -79,7 +79,7 @@ def isolate_folio(m: Machine, page: int) -> None:
 
 @jit
 def scan_folios(m: Machine, memcg: int) -> tuple[int, int]:
-    """Isolate up to 64 of the oldest folios; how many were looked at, and taken (mm/vmscan.c:scan_folios, 6.12)."""
+    """Isolate up to 64 of the oldest folios; how many were looked at, and taken (mm/vmscan.c:scan_folios)."""
     if nr_gens(m, memcg, 1) == MIN_NR_GENS:
         return 0, 0
     head = lru_head(m, memcg, lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)))
@@ -100,7 +100,7 @@ def scan_folios(m: Machine, memcg: int) -> tuple[int, int]:
 
 @jit
 def try_to_inc_min_seq(m: Machine, memcg: int, can_swap: int) -> int:
-    """Give up generations that are empty; 1 if there were any (mm/vmscan.c:try_to_inc_min_seq, 6.12)."""
+    """Give up generations that are empty; 1 if there were any (mm/vmscan.c:try_to_inc_min_seq)."""
     lrugen = m.lru_gens[memcg]
     anon, file = wide(lrugen.min_seq), wide(lrugen.max_seq) - MIN_NR_GENS + 1
     if can_swap:
@@ -117,14 +117,14 @@ def try_to_inc_min_seq(m: Machine, memcg: int, can_swap: int) -> int:
 
 @jit
 def is_worth_retrying(m: Machine, page: int) -> bool:
-    """Whether nothing is left to keep an isolated folio, its write having ended (in mm/vmscan.c:evict_folios, 6.12)."""
+    """Whether nothing is left to keep an isolated folio, its write having ended (in mm/vmscan.c:evict_folios)."""
     busy = PG_ACTIVE | PG_REFERENCED | PG_DIRTY | PG_WRITEBACK
     return not wide(m.folios[page].bits) & busy and not m.pte[page] & PRESENT
 
 
 @jit
 def put_back(m: Machine, page: int) -> None:
-    """Return an isolated folio, to the youngest generation unless it is being written (evict_folios, 6.12)."""
+    """Return an isolated folio, to the youngest generation unless it is being written (evict_folios)."""
     folio = m.folios[page]
     flags = wide(folio.bits)
     if not (flags & PG_RECLAIM and flags & (PG_DIRTY | PG_WRITEBACK)):
@@ -148,7 +148,7 @@ def put_back_all(m: Machine, kept: int, retry: int) -> int:
 
 @jit
 def evict_folios(m: Machine, memcg: int, can_swap: int) -> int:
-    """Evict up to 64 folios; how many were looked at, 0 at the end (mm/vmscan.c:evict_folios, 6.12)."""
+    """Evict up to 64 folios; how many were looked at, 0 at the end (mm/vmscan.c:evict_folios)."""
     complete_writes(m)
     scanned = taken = 0
     if can_swap:
@@ -175,7 +175,7 @@ def evict_folios(m: Machine, memcg: int, can_swap: int) -> int:
 
 @jit
 def can_swap_of(m: Machine, memcg: int) -> int:
-    """Whether anonymous memory may be evicted at all (mm/vmscan.c:get_swappiness, 6.12)."""
+    """Whether anonymous memory may be evicted at all (mm/vmscan.c:get_swappiness)."""
     return 1 if m.control.swappiness and swap_pages_left(m, memcg) >= MIN_LRU_BATCH else 0
 
 
@@ -187,7 +187,7 @@ def size_of(m: Machine, memcg: int) -> int:
 
 @jit
 def should_run_aging(m: Machine, memcg: int, can_swap: int) -> bool:
-    """Whether there are too few cold folios to evict from (mm/vmscan.c:should_run_aging, 6.12)."""
+    """Whether there are too few cold folios to evict from (mm/vmscan.c:should_run_aging)."""
     lrugen = m.lru_gens[memcg]
     max_seq = wide(lrugen.max_seq)
     min_seq = wide(lrugen.min_seq if can_swap else lrugen.min_seq_file)
@@ -203,7 +203,7 @@ def should_run_aging(m: Machine, memcg: int, can_swap: int) -> bool:
 
 @jit
 def get_nr_to_scan(m: Machine, memcg: int, can_swap: int) -> int:
-    """How many folios to scan at this priority, -1 after aging instead (mm/vmscan.c:get_nr_to_scan, 6.12)."""
+    """How many folios to scan at this priority, -1 after aging instead (mm/vmscan.c:get_nr_to_scan)."""
     lrugen = m.lru_gens[memcg]
     none_cold = wide(lrugen.min_seq if can_swap else lrugen.min_seq_file) + MIN_NR_GENS > lrugen.max_seq
     total = size_of(m, memcg) if can_swap and not none_cold else 0
@@ -218,7 +218,7 @@ def get_nr_to_scan(m: Machine, memcg: int, can_swap: int) -> int:
 
 @jit
 def should_abort_scan(m: Machine) -> bool:
-    """Whether global reclaim has enough (mm/vmscan.c:should_abort_scan, 6.12)."""
+    """Whether global reclaim has enough (mm/vmscan.c:should_abort_scan)."""
     control = m.control
     if control.target > 0:
         return False
@@ -229,7 +229,7 @@ def should_abort_scan(m: Machine) -> bool:
 
 @jit
 def try_to_shrink_lruvec(m: Machine, memcg: int) -> bool:
-    """Evict from one cgroup; whether it was aged instead in the end (mm/vmscan.c:try_to_shrink_lruvec, 6.12)."""
+    """Evict from one cgroup; whether it was aged instead in the end (mm/vmscan.c:try_to_shrink_lruvec)."""
     can_swap = can_swap_of(m, memcg)
     scanned = 0
     while True:
@@ -244,7 +244,7 @@ def try_to_shrink_lruvec(m: Machine, memcg: int) -> bool:
 
 @jit
 def lru_gen_shrink_lruvec(m: Machine, memcg: int) -> None:
-    """Evict from one cgroup for a limit's sake (mm/vmscan.c:lru_gen_shrink_lruvec, 6.12)."""
+    """Evict from one cgroup for a limit's sake (mm/vmscan.c:lru_gen_shrink_lruvec)."""
     lru_add_drain(m)
     blk_start_plug(m)
     m.control.mm_walk = m.control.proactive
@@ -282,7 +282,7 @@ def is_gen_empty(m: Machine, gen: int) -> bool:
 
 @jit
 def lru_gen_rotate_memcg(m: Machine, memcg: int, operation: int) -> None:
-    """Move a cgroup to a random list of its own or of the young generation (mm/vmscan.c:lru_gen_rotate_memcg, 6.12)."""
+    """Move a cgroup to a random list of its own or of the young generation (mm/vmscan.c:lru_gen_rotate_memcg)."""
     lrugen = m.lru_gens[memcg]
     old = wide(lrugen.gen)
     seq = wide(m.control.memcg_seq)
@@ -297,7 +297,7 @@ def lru_gen_rotate_memcg(m: Machine, memcg: int, operation: int) -> None:
 
 @jit
 def shrink_one(m: Machine, memcg: int) -> int:
-    """Evict from one cgroup for the machine's sake; where to move it then (mm/vmscan.c:shrink_one, 6.12)."""
+    """Evict from one cgroup for the machine's sake; where to move it then (mm/vmscan.c:shrink_one)."""
     aged = try_to_shrink_lruvec(m, memcg)
     do_shrink_slab(m, memcg, wide(m.control.priority))
     online = is_online(m, memcg)
@@ -329,7 +329,7 @@ def shrink_bin(m: Machine, head: int) -> bool:
 
 @jit
 def shrink_many(m: Machine) -> None:
-    """Visit the lists of the old generation of cgroups, from a random one on (mm/vmscan.c:shrink_many, 6.12)."""
+    """Visit the lists of the old generation of cgroups, from a random one on (mm/vmscan.c:shrink_many)."""
     gen = wide(m.control.memcg_seq) % MEMCG_NR_GENS
     first = get_random_bin(m)
     for i in range(MEMCG_NR_BINS):
@@ -349,7 +349,7 @@ def bit_length(number: int) -> int:
 
 @jit
 def set_initial_priority(m: Machine) -> None:
-    """Begin where kswapd is likely to find enough (mm/vmscan.c:set_initial_priority, 6.12)."""
+    """Begin where kswapd is likely to find enough (mm/vmscan.c:set_initial_priority)."""
     control = m.control
     if control.priority != DEF_PRIORITY or control.nr_to_reclaim < MIN_LRU_BATCH:
         return
@@ -363,7 +363,7 @@ def set_initial_priority(m: Machine) -> None:
 
 @jit
 def lru_gen_shrink_node(m: Machine) -> None:
-    """One pass over all cgroups (mm/vmscan.c:lru_gen_shrink_node, 6.12)."""
+    """One pass over all cgroups (mm/vmscan.c:lru_gen_shrink_node)."""
     control = m.control
     before = wide(control.nr_reclaimed)
     lru_add_drain(m)

@@ -77,7 +77,7 @@ def task_of(m: Machine, page: int) -> int:
 
 @jit
 def is_online(m: Machine, memcg: int) -> bool:
-    """Whether the cgroup has not been removed (include/linux/memcontrol.h:mem_cgroup_online, 6.12)."""
+    """Whether the cgroup has not been removed (include/linux/memcontrol.h:mem_cgroup_online)."""
     return bool(m.memcgs[memcg].online)
 
 
@@ -92,7 +92,7 @@ def whole_pages(size: int) -> int:
 
 @jit
 def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
-    """Charge bytes, which may be negative, in whole pages of the objcg's sum (mm/memcontrol.c, 6.12).
+    """Charge bytes, which may be negative, in whole pages of the objcg's sum (mm/memcontrol.c).
 
     The root has no objcg, and is not charged.
     """
@@ -110,7 +110,7 @@ def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
 
 @inline
 def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
-    """Charge `length` compressed bytes and count `entries` entries (mm/memcontrol.c:obj_cgroup_charge_zswap, 6.12)."""
+    """Charge `length` compressed bytes and count `entries` entries (mm/memcontrol.c:obj_cgroup_charge_zswap)."""
     obj_cgroup_charge(m, objcg, length)
     m.memcgs[objcg].zswap_bytes += length
     m.memcgs[objcg].zswapped += entries
@@ -118,7 +118,7 @@ def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
 
 @inline
 def uncharge_zswap(m: Machine, objcg: int, length: int) -> None:
-    """Take one entry of `length` bytes off again (mm/memcontrol.c:obj_cgroup_uncharge_zswap, 6.12)."""
+    """Take one entry of `length` bytes off again (mm/memcontrol.c:obj_cgroup_uncharge_zswap)."""
     charge_zswap(m, objcg, -length, -1)
 
 
@@ -137,7 +137,7 @@ def zswap_charged(m: Machine, memcg: int) -> tuple[int, int]:
 
 @jit
 def may_zswap(m: Machine, memcg: int) -> bool:
-    """Whether memory.zswap.max allows one more store, here and above (mm/memcontrol.c:obj_cgroup_may_zswap, 6.12)."""
+    """Whether memory.zswap.max allows one more store, here and above (mm/memcontrol.c:obj_cgroup_may_zswap)."""
     while memcg > 0:
         counter = m.memcgs[memcg]
         if unlikely(counter.zswap_max < NO_LIMIT):
@@ -152,7 +152,7 @@ def may_zswap(m: Machine, memcg: int) -> bool:
 
 @jit
 def writeback_enabled(m: Machine, memcg: int) -> bool:
-    """memory.zswap.writeback here and above (mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled, 6.12)."""
+    """memory.zswap.writeback here and above (mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled)."""
     if not m.control.zswap_enabled:
         return True
     while memcg >= 0:
@@ -167,7 +167,7 @@ def writeback_enabled(m: Machine, memcg: int) -> bool:
 
 @jit
 def slot_owner(m: Machine, memcg: int) -> int:
-    """Cgroup that is charged for a slot of `memcg`'s folio (mm/memcontrol.c:mem_cgroup_id_get_online, 6.12).
+    """Cgroup that is charged for a slot of `memcg`'s folio (mm/memcontrol.c:mem_cgroup_id_get_online).
 
     A removed cgroup keeps its ID, and goes on being charged, for as long as a slot holds it.
     """
@@ -178,7 +178,7 @@ def slot_owner(m: Machine, memcg: int) -> int:
 
 @jit
 def charge_slot(m: Machine, memcg: int) -> bool:
-    """Charge a slot unless memory.swap.max forbids it (mm/memcontrol.c:__mem_cgroup_try_charge_swap, 6.12)."""
+    """Charge a slot unless memory.swap.max forbids it (mm/memcontrol.c:__mem_cgroup_try_charge_swap)."""
     each = memcg
     while unlikely(m.control.swap_limits) and each > 0:
         if m.memcgs[each].swap >= m.memcgs[each].swap_max:
@@ -200,7 +200,7 @@ def count_slot(m: Machine, memcg: int, slots: int) -> None:
 
 @jit
 def swap_pages_left(m: Machine, memcg: int) -> int:
-    """Slots the cgroup can still get (mm/memcontrol.c:mem_cgroup_get_nr_swap_pages, 6.12)."""
+    """Slots the cgroup can still get (mm/memcontrol.c:mem_cgroup_get_nr_swap_pages)."""
     left = wide(m.control.nr_slots) - wide(m.control.slots_used)
     while unlikely(m.control.swap_limits) and memcg > 0:
         left = min(left, wide(m.memcgs[memcg].swap_max) - wide(m.memcgs[memcg].swap))
@@ -210,7 +210,7 @@ def swap_pages_left(m: Machine, memcg: int) -> int:
 
 @jit
 def swap_full(m: Machine, memcg: int) -> bool:
-    """Whether slots are worth freeing early: half are used (mm/memcontrol.c:mem_cgroup_swap_full, 6.12)."""
+    """Whether slots are worth freeing early: half are used (mm/memcontrol.c:mem_cgroup_swap_full)."""
     if unlikely(2 * m.control.slots_used > m.control.nr_slots):
         return True
     while unlikely(m.control.swap_limits) and memcg > 0:

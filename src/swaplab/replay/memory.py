@@ -83,7 +83,7 @@ def run_worker(m: Machine) -> None:
 
 @jit
 def kswapd_is_needed(m: Machine) -> bool:
-    """Whether an allocation wakes kswapd, which failed less than 16 times (mm/vmscan.c:wakeup_kswapd, 6.12)."""
+    """Whether an allocation wakes kswapd, which failed less than 16 times (mm/vmscan.c:wakeup_kswapd)."""
     return bool(m.control.free <= m.control.watermark_low and m.control.kswapd_failures < MAX_RECLAIM_RETRIES)
 
 
@@ -103,7 +103,7 @@ def run_background(m: Machine) -> None:
 
 @inline
 def map_page(m: Machine, page: int, dirty: int) -> None:
-    """Point the page-table entry at the folio (the end of mm/memory.c:do_swap_page, do_anonymous_page, 6.12).
+    """Point the page-table entry at the folio (the end of mm/memory.c:do_swap_page, do_anonymous_page).
 
     That the page is accessed, and dirty if it was written to, is for `settle` to say.
     """
@@ -113,7 +113,7 @@ def map_page(m: Machine, page: int, dirty: int) -> None:
 
 @jit
 def do_anonymous_page(m: Machine, page: int) -> bool:
-    """First touch: a fresh folio (mm/memory.c:do_anonymous_page, 6.12). Differs: a read does not map the zero page."""
+    """First touch: a fresh folio (mm/memory.c:do_anonymous_page). Differs: a read does not map the zero page."""
     memcg = wide(m.control.current)
     spend(m, wide(m.control.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
     task = task_of(m, page)
@@ -132,7 +132,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
 
 @inline
 def do_swap_page(m: Machine, page: int, write: int) -> bool:
-    """Fault on a swapped-out page (mm/memory.c:do_swap_page, 6.12); False when the faulting task was killed."""
+    """Fault on a swapped-out page (mm/memory.c:do_swap_page); False when the faulting task was killed."""
     folio = m.folios[page]
     current = m.memcgs[wide(m.control.current)]
     if wide(folio.bits) & STATE_MASK != RESIDENT:
@@ -156,7 +156,7 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
 
 @jit
 def wp_page_copy(m: Machine, page: int, folio: int) -> bool:
-    """Give a page a folio of its own instead of a shared one (mm/memory.c:wp_page_copy, 6.12).
+    """Give a page a folio of its own instead of a shared one (mm/memory.c:wp_page_copy).
 
     False when the faulting task was killed. Reclaim for the new folio may have unmapped the old one.
     """
@@ -182,7 +182,7 @@ def wp_page_copy(m: Machine, page: int, folio: int) -> bool:
 
 @jit
 def can_reuse_anon_folio(m: Machine, folio: int) -> bool:
-    """Whether nobody else has a shared folio that a page maps (mm/memory.c:wp_can_reuse_anon_folio, 6.12)."""
+    """Whether nobody else has a shared folio that a page maps (mm/memory.c:wp_can_reuse_anon_folio)."""
     if m.rmaps[folio - wide(m.control.nr_pages)].owners > 1:
         return False
     folio_free_swap(m, folio)
@@ -191,7 +191,7 @@ def can_reuse_anon_folio(m: Machine, folio: int) -> bool:
 
 @jit
 def do_wp_page(m: Machine, page: int) -> bool:
-    """Make a page writable that maps a shared folio (mm/memory.c:do_wp_page, 6.12); False when its task was killed."""
+    """Make a page writable that maps a shared folio (mm/memory.c:do_wp_page); False when its task was killed."""
     folio = folio_of(m, page)
     if can_reuse_anon_folio(m, folio):
         take_home(m, folio, page)
@@ -226,7 +226,7 @@ def do_shared_swap_page(m: Machine, page: int, write: int) -> bool:
 
 @jit
 def do_shared_page(m: Machine, page: int, write: int) -> bool:
-    """Fault on a page that shares its folio; False when the faulting task was killed (mm/memory.c, 6.12)."""
+    """Fault on a page that shares its folio; False when the faulting task was killed (mm/memory.c)."""
     if not m.pte[page]:
         if not do_shared_swap_page(m, page, write):
             return False
@@ -261,7 +261,7 @@ def is_hit(m: Machine, page: int, write: int) -> bool:
 
 @jit
 def handle_pte_fault(m: Machine, page: int, write: int, state: int) -> bool:
-    """What a fault comes to by what there is of the page (mm/memory.c:handle_pte_fault, 6.12)."""
+    """What a fault comes to by what there is of the page (mm/memory.c:handle_pte_fault)."""
     if state == NONE:
         return do_anonymous_page(m, page)
     if unlikely(state == SHARED):
@@ -273,7 +273,7 @@ def handle_pte_fault(m: Machine, page: int, write: int, state: int) -> bool:
 
 @jit
 def handle_mm_fault(m: Machine, page: int, write: int) -> None:
-    """One page fault, and what it wakes (mm/memory.c:handle_mm_fault, 6.12)."""
+    """One page fault, and what it wakes (mm/memory.c:handle_mm_fault)."""
     state = wide(m.folios[page].bits) & STATE_MASK
     if unlikely(state >= GONE) and (state == GONE or is_hit(m, page, write)):
         leave_out(m)

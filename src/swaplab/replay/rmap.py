@@ -190,14 +190,14 @@ def unlink_owner(m: Machine, folio: int, page: int) -> None:
 
 @jit
 def swap_count(m: Machine, folio: int) -> int:
-    """Page table entries that name a shared folio's slot (mm/swapfile.c:swap_swapcount, 6.12)."""
+    """Page table entries that name a shared folio's slot (mm/swapfile.c:swap_swapcount)."""
     rmap = m.rmaps[folio - wide(m.control.nr_pages)]
     return wide(rmap.owners) - wide(rmap.mapped)
 
 
 @jit
 def count_mapping(m: Machine, folio: int, page: int, flags: int) -> None:
-    """Map a shared folio, with flags of the entry (mm/rmap.c:folio_add_anon_rmap_ptes, 6.12)."""
+    """Map a shared folio, with flags of the entry (mm/rmap.c:folio_add_anon_rmap_ptes)."""
     rmap = m.rmaps[folio - wide(m.control.nr_pages)]
     m.pte[page] = MAPPED | flags
     m.pte[folio] = wide(m.pte[folio]) | PRESENT | flags
@@ -208,7 +208,7 @@ def count_mapping(m: Machine, folio: int, page: int, flags: int) -> None:
 
 @jit
 def count_unmapping(m: Machine, folio: int, page: int) -> None:
-    """Unmap a shared folio, if the page maps it (mm/rmap.c:folio_remove_rmap_ptes, 6.12).
+    """Unmap a shared folio, if the page maps it (mm/rmap.c:folio_remove_rmap_ptes).
 
     A page of shared memory that does not map its folio does not have it either.
     """
@@ -260,14 +260,14 @@ def take_home(m: Machine, folio: int, page: int) -> None:
 
 @jit
 def counts_for(m: Machine, page: int) -> bool:
-    """Whether use by a page's task counts in this reclaim (mm/rmap.c:invalid_folio_referenced_vma, 6.12)."""
+    """Whether use by a page's task counts in this reclaim (mm/rmap.c:invalid_folio_referenced_vma)."""
     memcg, target = wide(m.task_memcg[task_of(m, page)]), wide(m.control.target)
     return bool(target <= memcg < m.memcgs[target].end)
 
 
 @jit
 def referenced_by(m: Machine, folio: int, page: int) -> bool:
-    """Whether a page's task used a shared folio since this was last asked (mm/rmap.c:folio_referenced_one, 6.12)."""
+    """Whether a page's task used a shared folio since this was last asked (mm/rmap.c:folio_referenced_one)."""
     if not wide(m.pte[page]) & YOUNG:
         return False
     if not counts_for(m, page):
@@ -279,7 +279,7 @@ def referenced_by(m: Machine, folio: int, page: int) -> bool:
 
 @jit
 def unmap_all(m: Machine, folio: int) -> None:
-    """Have all pages that map a shared folio name its slot instead (mm/rmap.c:try_to_unmap, 6.12)."""
+    """Have all pages that map a shared folio name its slot instead (mm/rmap.c:try_to_unmap)."""
     rmap = m.rmaps[folio - wide(m.control.nr_pages)]
     page = wide(rmap.first)
     for _ in range(wide(rmap.owners)):

@@ -47,7 +47,7 @@ from swaplab.replay.unmap import put_folio, unmap_page_range
 __all__ = ["mmap_shared", "shmem_fault", "shmem_truncate_range", "write_to"]
 
 FAULT_AROUND = 16
-"""Pages that a read maps at once, if they are in memory (mm/memory.c:fault_around_pages, 6.12)."""
+"""Pages that a read maps at once, if they are in memory (mm/memory.c:fault_around_pages)."""
 
 
 @jit
@@ -59,14 +59,14 @@ def write_to(m: Machine, folio: int) -> None:
 
 @jit
 def map_shmem(m: Machine, page: int, folio: int) -> None:
-    """Map a folio of shared memory (mm/memory.c:set_pte_range, 6.12): what is mapped around a fault is young, too."""
+    """Map a folio of shared memory (mm/memory.c:set_pte_range): what is mapped around a fault is young, too."""
     link_owner(m, folio, page)
     count_mapping(m, folio, page, YOUNG)
 
 
 @jit
 def shmem_alloc_and_add_folio(m: Machine, page: int, source: int) -> bool:
-    """Give a page of shared memory a folio, which who faults pays for (mm/shmem.c:shmem_alloc_and_add_folio, 6.12).
+    """Give a page of shared memory a folio, which who faults pays for (mm/shmem.c:shmem_alloc_and_add_folio).
 
     False when the task that faults on `page` was killed.
     """
@@ -84,7 +84,7 @@ def shmem_alloc_and_add_folio(m: Machine, page: int, source: int) -> bool:
 
 @jit
 def shmem_swapin_folio(m: Machine, page: int, folio: int) -> bool:
-    """Bring a page of shared memory back, whose slot is free then (mm/shmem.c:shmem_swapin_folio, 6.12).
+    """Bring a page of shared memory back, whose slot is free then (mm/shmem.c:shmem_swapin_folio).
 
     False when the task that faults on `page` was killed.
     """
@@ -118,7 +118,7 @@ def is_in_page_cache(m: Machine, source: int) -> bool:
 
 @jit
 def do_fault_around(m: Machine, page: int) -> None:
-    """Map what is in memory of the 16 pages around a read (mm/memory.c:do_fault_around, 6.12).
+    """Map what is in memory of the 16 pages around a read (mm/memory.c:do_fault_around).
 
     Differs: page tables begin where a task's memory does.
     """
@@ -136,7 +136,7 @@ def do_fault_around(m: Machine, page: int) -> None:
 
 @jit
 def shmem_get_folio(m: Machine, page: int, source: int) -> bool:
-    """Have a page of shared memory in memory (mm/shmem.c:shmem_get_folio_gfp, 6.12).
+    """Have a page of shared memory in memory (mm/shmem.c:shmem_get_folio_gfp).
 
     False when the task that faults on `page` was killed.
     """
@@ -152,7 +152,7 @@ def shmem_get_folio(m: Machine, page: int, source: int) -> bool:
 
 @jit
 def shmem_fault(m: Machine, page: int, write: int) -> bool:
-    """Fault on a page of a mapping of shared memory; False when the faulting task was killed (do_fault, 6.12)."""
+    """Fault on a page of a mapping of shared memory; False when the faulting task was killed (do_fault)."""
     if not alloc_pte(m, task_of(m, page), page, page):
         return False
     source = wide(m.folios[page].zspage)
@@ -173,7 +173,7 @@ def shmem_fault(m: Machine, page: int, write: int) -> bool:
 
 @entry
 def mmap_shared(m: Machine, page: int, end: int, source: int) -> None:
-    """Map an object's pages from `source` on as a task's from `page` to `end` (mm/mmap.c:mmap_region, 6.12)."""
+    """Map an object's pages from `source` on as a task's from `page` to `end` (mm/mmap.c:mmap_region)."""
     unmap_page_range(m, page, end, SHMEM)
     for each in range(page, end):
         m.folios[each].zspage = source + each - page
@@ -181,7 +181,7 @@ def mmap_shared(m: Machine, page: int, end: int, source: int) -> None:
 
 @jit
 def shmem_truncate_page(m: Machine, source: int) -> None:
-    """Free a page of shared memory, if it has a folio (mm/shmem.c:shmem_undo_range, 6.12)."""
+    """Free a page of shared memory, if it has a folio (mm/shmem.c:shmem_undo_range)."""
     record = m.folios[source]
     if wide(record.bits) & STATE_MASK != SHARED:
         return
@@ -197,7 +197,7 @@ def shmem_truncate_page(m: Machine, source: int) -> None:
 
 @entry
 def shmem_truncate_range(m: Machine, source: int, end: int) -> None:
-    """Free an object's pages from `source` to `end`, whoever maps them (mm/shmem.c:shmem_truncate_range, 6.12)."""
+    """Free an object's pages from `source` to `end`, whoever maps them (mm/shmem.c:shmem_truncate_range)."""
     for each in range(source, end):
         if unlikely(wide(m.folios[each].bits) & STATE_MASK == SHARED):
             shmem_truncate_page(m, each)

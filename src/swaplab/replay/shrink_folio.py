@@ -42,7 +42,7 @@ REDIRTIED, WRITING = -1, -2
 
 @inline
 def swap_writepage(m: Machine, page: int) -> int:
-    """Write a dirty folio to swap: where it is now, WRITING or REDIRTIED (mm/page_io.c:swap_writepage, 6.12)."""
+    """Write a dirty folio to swap: where it is now, WRITING or REDIRTIED (mm/page_io.c:swap_writepage)."""
     folio = m.folios[page]
     memcg = m.memcgs[wide(folio.memcg)]
     length = compressed_length(m, page)
@@ -63,7 +63,7 @@ def swap_writepage(m: Machine, page: int) -> int:
 
 @jit
 def unmap(m: Machine, page: int) -> None:
-    """Replace the page-table entry by a swap entry (mm/rmap.c:try_to_unmap, 6.12)."""
+    """Replace the page-table entry by a swap entry (mm/rmap.c:try_to_unmap)."""
     entry = wide(m.pte[page])
     if not entry & PRESENT:
         return
@@ -78,7 +78,7 @@ def unmap(m: Machine, page: int) -> None:
 
 @jit
 def remove_mapping(m: Machine, page: int, state: int) -> None:
-    """Let go of a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping, 6.12)."""
+    """Let go of a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     owner = wide(folio.other_memcg)
@@ -93,7 +93,7 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
 
 @jit
 def free_folios(m: Machine, memcg: int, count: int) -> None:
-    """Give what was let go of back to cgroup and machine (mm/memcontrol.c:mem_cgroup_uncharge_folios, 6.12)."""
+    """Give what was let go of back to cgroup and machine (mm/memcontrol.c:mem_cgroup_uncharge_folios)."""
     page_counter_charge(m, memcg, -count)
     m.control.free += count
 
@@ -119,7 +119,7 @@ def check_shared_references(m: Machine, folio: int) -> int:
 
 @jit
 def folio_check_references(m: Machine, page: int) -> int:
-    """KEEP or ACTIVATE what was used since the last scan, else FREED (mm/vmscan.c:folio_check_references, 6.12)."""
+    """KEEP or ACTIVATE what was used since the last scan, else FREED (mm/vmscan.c:folio_check_references)."""
     folio = m.folios[page]
     flags = wide(folio.bits)
     entry = wide(m.pte[page])
@@ -137,7 +137,7 @@ def folio_check_references(m: Machine, page: int) -> int:
 
 @inline
 def pageout(m: Machine, page: int) -> int:
-    """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout, 6.12)."""
+    """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout)."""
     state = swap_writepage(m, page)
     if unlikely(state == REDIRTIED):
         return ACTIVATE
@@ -157,7 +157,7 @@ def drop_clean(m: Machine, page: int) -> int:
 
 @jit
 def shrink_shmem(m: Machine, folio: int) -> int:
-    """Write and free an unused folio of shared memory, or say what to do with it instead (shmem_writepage, 6.12)."""
+    """Write and free an unused folio of shared memory, or say what to do with it instead (shmem_writepage)."""
     unmap(m, folio)
     if not add_to_swap(m, folio):
         return ACTIVATE
@@ -167,7 +167,7 @@ def shrink_shmem(m: Machine, folio: int) -> int:
 
 @inline
 def shrink_folio(m: Machine, page: int) -> int:
-    """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop, 6.12)."""
+    """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop)."""
     folio = m.folios[page]
     if unlikely(m.control.lru_gen) and m.pte[page] & PRESENT and wide(folio.bits) & PG_REFERENCED:
         return KEEP  # its neighbour found it used
@@ -188,7 +188,7 @@ def shrink_folio(m: Machine, page: int) -> int:
 
 @inline
 def activate(m: Machine, page: int) -> None:
-    """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked, 6.12)."""
+    """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked)."""
     memcg = wide(m.folios[page].memcg)
     if wide(m.folios[page].bits) & PG_SWAPCACHE and swap_full(m, memcg):
         folio_free_swap(m, page)
@@ -198,7 +198,7 @@ def activate(m: Machine, page: int) -> None:
 
 @inline
 def shrink_folio_list(m: Machine, taken: int) -> int:
-    """Try to free the first `taken` isolated folios; how many are left (mm/vmscan.c:shrink_folio_list, 6.12).
+    """Try to free the first `taken` isolated folios; how many are left (mm/vmscan.c:shrink_folio_list).
 
     All are of one cgroup, which is charged for them until 31 can be freed at once: meanwhile, what zswap needs for what
     it stores goes over the limit.

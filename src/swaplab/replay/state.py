@@ -13,6 +13,8 @@ Every structured array is a record array, so ``folios[p].memcg`` reads the same 
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
 (while an entry exists). List heads are the last records of `folios`: five per cgroup.
+
+Cited is Linux 6.12.
 """
 
 from __future__ import annotations
@@ -130,10 +132,10 @@ LRU_ZSWAP = MAX_NR_GENS
 LISTS_PER_MEMCG = MAX_NR_GENS + 1
 
 MEMCG_NR_GENS, MEMCG_NR_BINS = 3, 8
-"""Generations of cgroups, and lists that each is spread over (include/linux/mmzone.h:struct lru_gen_memcg, 6.12)."""
+"""Generations of cgroups, and lists that each is spread over (include/linux/mmzone.h:struct lru_gen_memcg)."""
 PTRS_PER_TABLE = 512
 MEMCG_PAGES = 2
-"""Pages that a cgroup's own structures take, of its parent's (mm/memcontrol.c:mem_cgroup_css_alloc, 6.12): as
+"""Pages that a cgroup's own structures take, of its parent's (mm/memcontrol.c:mem_cgroup_css_alloc): as
 measured, with one processor, for 1 to 6 children."""
 ANON_VMA_BYTES = 184
 """An anon_vma and its chain, of 104 and 64 bytes on x86-64, and a pointer to their objcg each."""
@@ -147,7 +149,7 @@ DIGIT_BITS, DIGITS = 11, 1 << 11
 SLOT_FREE, SLOT_CACHED = -1, -2
 
 GROUPS = 10
-"""Fullness groups of zspages that are neither empty nor full (mm/zsmalloc.c:enum fullness_group, 6.12)."""
+"""Fullness groups of zspages that are neither empty nor full (mm/zsmalloc.c:enum fullness_group)."""
 
 ISOLATED = -2
 """`next` of a folio that a scan has taken off its list (PG_lru is clear, in the kernel)."""
@@ -224,7 +226,7 @@ LRU_GEN = np.dtype(
         ("filters", "i8"),  # bit i: Bloom filter i is there
     ]
 )
-"""include/linux/mmzone.h:struct lru_gen_folio, lru_gen_mm_state, 6.12. Heads of lists of cgroups stand behind them."""
+"""include/linux/mmzone.h:struct lru_gen_folio, lru_gen_mm_state. Heads of lists of cgroups stand behind them."""
 
 ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i4"), ("inuse", "i4")])
 """One zspage, of 16 bytes for the same reason. Ahead of them are heads of lists, for each size class and fullness group

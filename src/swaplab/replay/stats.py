@@ -15,7 +15,7 @@ FLUSH_INTERVAL = 256
 
 @jit
 def flush_stats(m: Machine, memcg: int) -> None:
-    """Sum up the subtree's statistics as they are now (mm/memcontrol.c:do_flush_stats, 6.12)."""
+    """Sum up the subtree's statistics as they are now (mm/memcontrol.c:do_flush_stats)."""
     for each in range(memcg, wide(m.memcgs[memcg].end)):
         lruvec = m.memcgs[each]
         lruvec.flushed_inactive = lruvec.inactive

@@ -25,7 +25,7 @@ MEMCG_CHARGE_BATCH = 64
 
 @jit
 def page_counter_charge(m: Machine, memcg: int, pages: int) -> None:
-    """Charge `pages` (may be negative) to `memcg` and its ancestors, limits or not (mm/page_counter.c, 6.12)."""
+    """Charge `pages` (may be negative) to `memcg` and its ancestors, limits or not (mm/page_counter.c)."""
     while memcg >= 0:
         counter = m.memcgs[memcg]
         counter.usage += pages
@@ -56,7 +56,7 @@ def headroom(m: Machine, memcg: int) -> int:
 
 @jit
 def drain_stock(m: Machine) -> int:
-    """Uncharge what is left of the stock; how many pages (mm/memcontrol.c:drain_stock, 6.12)."""
+    """Uncharge what is left of the stock; how many pages (mm/memcontrol.c:drain_stock)."""
     pages = wide(m.control.stock_pages)
     page_counter_charge(m, wide(m.control.stock_memcg), -pages)
     m.control.stock_pages = 0
@@ -65,13 +65,13 @@ def drain_stock(m: Machine) -> int:
 
 @jit
 def drain_all_stock(m: Machine, memcg: int) -> int:
-    """Uncharge the stock if it belongs to the subtree; how many pages (mm/memcontrol.c:drain_all_stock, 6.12)."""
+    """Uncharge the stock if it belongs to the subtree; how many pages (mm/memcontrol.c:drain_all_stock)."""
     return drain_stock(m) if memcg <= m.control.stock_memcg < m.memcgs[memcg].end else 0
 
 
 @jit
 def refill_stock(m: Machine, memcg: int, pages: int) -> None:
-    """Keep `pages` that are charged to `memcg` for its next charges (mm/memcontrol.c:refill_stock, 6.12).
+    """Keep `pages` that are charged to `memcg` for its next charges (mm/memcontrol.c:refill_stock).
 
     The root has none: it is not charged, so what it no longer uses is only counted.
     """
@@ -113,7 +113,7 @@ def note_over_high(m: Machine, memcg: int, pages: int) -> None:
 def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
     """Charge `pages` from the stock, as part of a `batch`, or alone where that does not fit; else none of them.
 
-    Returns -1, or the cgroup that has no room for them (mm/memcontrol.c:try_charge_memcg before it reclaims, 6.12).
+    Returns -1, or the cgroup that has no room for them (mm/memcontrol.c:try_charge_memcg before it reclaims).
     """
     if is_stocked(m, memcg, pages):
         m.control.stock_pages -= pages
@@ -133,7 +133,7 @@ def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
 
 @jit
 def charge_by_force(m: Machine, memcg: int, pages: int) -> None:
-    """Charge what reclaim itself needs, limits or not (mm/memcontrol.c:try_charge_memcg, label force, 6.12)."""
+    """Charge what reclaim itself needs, limits or not (mm/memcontrol.c:try_charge_memcg, label force)."""
     limited = charge(m, memcg, pages, MEMCG_CHARGE_BATCH)
     if limited >= 0:
         m.memcgs[limited].max_events += 1

@@ -44,7 +44,7 @@ __all__ = [
 
 @jit
 def alloc_slot(m: Machine, page: int) -> None:
-    """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+    """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap)."""
     if unlikely(m.control.rotational):
         alloc_cached_slot(m, page)
     else:
@@ -53,7 +53,7 @@ def alloc_slot(m: Machine, page: int) -> None:
 
 @jit
 def free_slot(m: Machine, page: int, memcg: int) -> None:
-    """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot, 6.12)."""
+    """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot)."""
     if unlikely(m.control.rotational):
         return_slot(m, wide(m.page_slot[page]), memcg)
     else:
@@ -63,7 +63,7 @@ def free_slot(m: Machine, page: int, memcg: int) -> None:
 
 @jit
 def add_to_swap(m: Machine, page: int) -> bool:
-    """Give a folio a slot and put it, dirty, into the swap cache (mm/swap_state.c:add_to_swap, 6.12)."""
+    """Give a folio a slot and put it, dirty, into the swap cache (mm/swap_state.c:add_to_swap)."""
     folio = m.folios[page]
     owner = slot_owner(m, wide(folio.memcg))
     if m.control.slots_used - m.control.cache_nr == m.control.nr_slots or not charge_slot(m, owner):
@@ -77,14 +77,14 @@ def add_to_swap(m: Machine, page: int) -> bool:
 
 @jit
 def is_slot_named(m: Machine, page: int) -> bool:
-    """Whether a page table entry names the slot of a folio that is in memory (mm/swapfile.c:folio_swapped, 6.12)."""
+    """Whether a page table entry names the slot of a folio that is in memory (mm/swapfile.c:folio_swapped)."""
     entry = wide(m.pte[page])
     return swap_count(m, page) > 0 if unlikely(entry & MANY) else not entry & PRESENT
 
 
 @jit
 def folio_free_swap(m: Machine, page: int) -> bool:
-    """Drop a slot that no page table needs: the folio is the only copy then (mm/swapfile.c:folio_free_swap, 6.12)."""
+    """Drop a slot that no page table needs: the folio is the only copy then (mm/swapfile.c:folio_free_swap)."""
     folio = m.folios[page]
     flags = wide(folio.bits)
     if not flags & PG_SWAPCACHE or flags & PG_WRITEBACK or is_slot_named(m, page):
@@ -116,13 +116,13 @@ def device_start(m: Machine, page: int, transfer_ns: int) -> int:
 
 @jit
 def blk_start_plug(m: Machine) -> None:
-    """Hold the running task's writes back, to submit all at once (block/blk-core.c:blk_start_plug, 6.12)."""
+    """Hold the running task's writes back, to submit all at once (block/blk-core.c:blk_start_plug)."""
     m.control.plugged = PLUGGED + m.control.background
 
 
 @jit
 def blk_finish_plug(m: Machine) -> None:
-    """Submit what was held back: the processor time of one request (block/blk-core.c:blk_finish_plug, 6.12).
+    """Submit what was held back: the processor time of one request (block/blk-core.c:blk_finish_plug).
 
     Differs: the device had it before. A plug has no end but this, where the kernel's ends after 32 requests.
     """
@@ -144,7 +144,7 @@ def submit(m: Machine) -> None:
 
 @jit
 def device_read(m: Machine, page: int, wait: bool) -> None:
-    """Read the page's slot, and wait for it or not (mm/page_io.c:swap_read_folio, 6.12)."""
+    """Read the page's slot, and wait for it or not (mm/page_io.c:swap_read_folio)."""
     control = m.control
     memcg = m.memcgs[payer(m)]
     if wait:
@@ -157,7 +157,7 @@ def device_read(m: Machine, page: int, wait: bool) -> None:
 
 @jit
 def device_write(m: Machine, page: int, batch: int) -> None:
-    """Queue a write of the page's slot, under writeback until it is done (mm/page_io.c:__swap_writepage, 6.12)."""
+    """Queue a write of the page's slot, under writeback until it is done (mm/page_io.c:__swap_writepage)."""
     control = m.control
     if control.writes_count == WRITES_IN_FLIGHT:
         wait_for_write(m)
@@ -174,7 +174,7 @@ def device_write(m: Machine, page: int, batch: int) -> None:
 
 @jit
 def end_writeback(m: Machine) -> None:
-    """Finish the oldest write: its folio is next to be reclaimed (mm/filemap.c:folio_end_writeback, 6.12)."""
+    """Finish the oldest write: its folio is next to be reclaimed (mm/filemap.c:folio_end_writeback)."""
     control = m.control
     page = wide(m.writes_page[wide(control.writes_head)])
     batch = wide(m.writes_batch[wide(control.writes_head)])
@@ -201,7 +201,7 @@ def complete_writes(m: Machine) -> None:
 
 @jit
 def lru_add_drain(m: Machine) -> None:
-    """Put new folios on their lists (mm/swap.c:lru_add_drain, 6.12), too late for those that were written by now."""
+    """Put new folios on their lists (mm/swap.c:lru_add_drain), too late for those that were written by now."""
     complete_writes(m)
     next_batch(m)
 

@@ -18,7 +18,7 @@ LATENCY_LIMIT = 256
 
 @jit
 def empty_cluster(m: Machine) -> int:
-    """First of the first 512 free slots in a row, or 0 (the search in mm/swapfile.c:scan_swap_map_slots, 6.12)."""
+    """First of the first 512 free slots in a row, or 0 (the search in mm/swapfile.c:scan_swap_map_slots)."""
     free = 0
     for slot in range(wide(m.control.lowest_bit), wide(m.control.highest_bit) + 1):
         free = free + 1 if m.slot_page[slot] == SLOT_FREE else 0
@@ -52,7 +52,7 @@ def begin_scan(m: Machine) -> int:
 
 @jit
 def take(m: Machine, slot: int) -> None:
-    """Allocate a free slot (mm/swapfile.c:swap_range_alloc, 6.12)."""
+    """Allocate a free slot (mm/swapfile.c:swap_range_alloc)."""
     control = m.control
     m.slot_page[slot] = SLOT_CACHED
     if slot == control.lowest_bit:
@@ -67,7 +67,7 @@ def take(m: Machine, slot: int) -> None:
 
 @jit
 def scan_swap_map_slots(m: Machine, count: int) -> int:
-    """Allocate up to `count` slots into the cache; how many (mm/swapfile.c:scan_swap_map_slots, 6.12)."""
+    """Allocate up to `count` slots into the cache; how many (mm/swapfile.c:scan_swap_map_slots)."""
     control = m.control
     if not control.highest_bit:
         return 0
@@ -100,7 +100,7 @@ def scan_swap_map_slots(m: Machine, count: int) -> int:
 
 @jit
 def give_back(m: Machine, slot: int) -> None:
-    """Free a slot (mm/swapfile.c:swap_range_free, 6.12)."""
+    """Free a slot (mm/swapfile.c:swap_range_free)."""
     control = m.control
     m.slot_page[slot] = SLOT_FREE
     control.lowest_bit = min(wide(control.lowest_bit), slot)
@@ -110,14 +110,14 @@ def give_back(m: Machine, slot: int) -> None:
 
 @jit
 def free_slot_directly(m: Machine, page: int, memcg: int) -> None:
-    """Free the page's slot now, past the caches (mm/swapfile.c:swap_entry_range_free, 6.12)."""
+    """Free the page's slot now, past the caches (mm/swapfile.c:swap_entry_range_free)."""
     give_back(m, wide(m.page_slot[page]))
     count_slot(m, memcg, -1)
 
 
 @jit
 def give_back_returned(m: Machine) -> None:
-    """Free all slots that were returned (mm/swapfile.c:swapcache_free_entries, 6.12)."""
+    """Free all slots that were returned (mm/swapfile.c:swapcache_free_entries)."""
     for i in range(wide(m.control.cache_ret)):
         give_back(m, wide(m.returned_slots[i]))
         count_slot(m, wide(m.returned_memcg[i]), -1)
@@ -126,7 +126,7 @@ def give_back_returned(m: Machine) -> None:
 
 @jit
 def drain(m: Machine) -> None:
-    """Empty both caches (mm/swap_slots.c:drain_slots_cache_cpu, 6.12)."""
+    """Empty both caches (mm/swap_slots.c:drain_slots_cache_cpu)."""
     control = m.control
     for i in range(wide(control.cache_nr)):
         give_back(m, wide(m.cached_slots[wide(control.cache_cur) + i]))
@@ -136,7 +136,7 @@ def drain(m: Machine) -> None:
 
 @jit
 def check_cache_active(m: Machine) -> None:
-    """Allocate ahead only where slots are plenty (mm/swap_slots.c:check_cache_active, 6.12), with one processor."""
+    """Allocate ahead only where slots are plenty (mm/swap_slots.c:check_cache_active), with one processor."""
     control = m.control
     left = wide(control.nr_slots) - wide(control.slots_used)
     if not control.cache_active:
@@ -148,7 +148,7 @@ def check_cache_active(m: Machine) -> None:
 
 @jit
 def alloc_cached_slot(m: Machine, page: int) -> None:
-    """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap, 6.12)."""
+    """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap)."""
     control = m.control
     check_cache_active(m)
     if not control.cache_nr:
@@ -163,7 +163,7 @@ def alloc_cached_slot(m: Machine, page: int) -> None:
 
 @jit
 def return_slot(m: Machine, slot: int, memcg: int) -> None:
-    """Free a slot, later (mm/swap_slots.c:free_swap_slot, 6.12); until then `memcg` is charged for it."""
+    """Free a slot, later (mm/swap_slots.c:free_swap_slot); until then `memcg` is charged for it."""
     control = m.control
     m.slot_page[slot] = SLOT_CACHED
     if not control.cache_active:

@@ -35,7 +35,7 @@ FIRST_ADDRESS = 2  # of a task's pages; 0 is nowhere, and nothing is next to tha
 
 @inline
 def fill_folio(m: Machine, page: int, state: int, memcg: int, wait: bool) -> int:
-    """Bring the contents in from where they are; PG_DIRTY if that leaves it so (mm/page_io.c:swap_read_folio, 6.12)."""
+    """Bring the contents in from where they are; PG_DIRTY if that leaves it so (mm/page_io.c:swap_read_folio)."""
     if unlikely(state == ZERO_FILLED):
         m.memcgs[memcg].swpin_zero += 1
         return 0
@@ -52,7 +52,7 @@ def fill_folio(m: Machine, page: int, state: int, memcg: int, wait: bool) -> int
 
 @inline
 def read_swap_cache(m: Machine, page: int, target: int, wait: bool) -> bool:
-    """Read a page into a new folio in the swap cache (mm/swap_state.c:__read_swap_cache_async, swap_read_folio, 6.12).
+    """Read a page into a new folio in the swap cache (mm/swap_state.c:__read_swap_cache_async, swap_read_folio).
 
     False when the task that faults on `target` was killed. Reclaim for the folio may have brought the page in by
     writing it back, or have ended with its own task being killed.
@@ -79,7 +79,7 @@ def read_swap_cache(m: Machine, page: int, target: int, wait: bool) -> bool:
 
 @jit
 def window(previous: int, position: int, hits: int, max_pages: int, last_window: int) -> int:
-    """Pages to read, the fault's own included (mm/swap_state.c:__swapin_nr_pages, 6.12)."""
+    """Pages to read, the fault's own included (mm/swap_state.c:__swapin_nr_pages)."""
     pages = hits + 2
     if pages == 2:
         if abs(position - previous) != 1:
@@ -94,7 +94,7 @@ def window(previous: int, position: int, hits: int, max_pages: int, last_window:
 
 @jit
 def cluster_of(m: Machine, folio: int) -> tuple[int, int]:
-    """First and end of the slots to read around the folio's (mm/swap_state.c:swap_cluster_readahead, 6.12)."""
+    """First and end of the slots to read around the folio's (mm/swap_state.c:swap_cluster_readahead)."""
     control = m.control
     slot = wide(m.page_slot[folio])
     hits = wide(control.ra_hits)
@@ -111,7 +111,7 @@ def cluster_of(m: Machine, folio: int) -> tuple[int, int]:
 
 @jit
 def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
-    """First and end of the pages to read around this one (mm/swap_state.c:swap_vma_ra_win, 6.12).
+    """First and end of the pages to read around this one (mm/swap_state.c:swap_vma_ra_win).
 
     Differs: page tables begin where a task's memory does.
     """
@@ -155,7 +155,7 @@ def read_ahead(m: Machine, page: int, folio: int, first: int, end: int) -> bool:
 
 @inline
 def swapin_readahead(m: Machine, page: int, folio: int) -> bool:
-    """Swap in the folio of a page, and what may be needed next (mm/swap_state.c:swapin_readahead, 6.12).
+    """Swap in the folio of a page, and what may be needed next (mm/swap_state.c:swapin_readahead).
 
     False when the faulting task was killed. Differs: does not sleep for what is read ahead.
     """
@@ -167,7 +167,7 @@ def swapin_readahead(m: Machine, page: int, folio: int) -> bool:
 
 @jit
 def swapin_cluster(m: Machine, page: int, folio: int) -> bool:
-    """Swap in a folio, and what is near its slot (mm/swap_state.c:swap_cluster_readahead, 6.12).
+    """Swap in a folio, and what is near its slot (mm/swap_state.c:swap_cluster_readahead).
 
     False when the task that faults on `page` was killed.
     """
@@ -179,7 +179,7 @@ def swapin_cluster(m: Machine, page: int, folio: int) -> bool:
 
 @jit
 def found_in_swap_cache(m: Machine, page: int, folio: int) -> None:
-    """Note that a fault found its folio there already (mm/swap_state.c:swap_cache_get_folio, 6.12)."""
+    """Note that a fault found its folio there already (mm/swap_state.c:swap_cache_get_folio)."""
     ahead = wide(m.folios[folio].bits) & PG_READAHEAD
     m.folios[folio].bits = wide(m.folios[folio].bits) & ~PG_READAHEAD
     if m.control.rotational:

@@ -54,7 +54,7 @@ __all__ = ["exit_mmap", "is_gone", "madvise_dontneed", "munmap", "put_folio", "u
 
 @jit
 def free_folio(m: Machine, page: int) -> None:
-    """Free a folio that nobody maps and that has no slot (mm/swap.c:folios_put_refs, 6.12)."""
+    """Free a folio that nobody maps and that has no slot (mm/swap.c:folios_put_refs)."""
     lru_del(m, page)
     page_counter_charge(m, wide(m.folios[page].memcg), -1)
     m.control.free += 1
@@ -62,7 +62,7 @@ def free_folio(m: Machine, page: int) -> None:
 
 @jit
 def free_swapped(m: Machine, page: int, directly: bool) -> None:
-    """Free a slot and what is in it (mm/swapfile.c:free_swap_and_cache_nr, mm/zswap.c:zswap_invalidate, 6.12)."""
+    """Free a slot and what is in it (mm/swapfile.c:free_swap_and_cache_nr, mm/zswap.c:zswap_invalidate)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     if wide(folio.bits) & STATE_MASK == IN_ZSWAP:
@@ -78,7 +78,7 @@ def free_swapped(m: Machine, page: int, directly: bool) -> None:
 
 @jit
 def put_folio(m: Machine, folio: int) -> None:
-    """Free a shared folio that one page less has, and its slot, unless others need them (mm/swap.c:folio_put, 6.12).
+    """Free a shared folio that one page less has, and its slot, unless others need them (mm/swap.c:folio_put).
 
     What is being written stays in the swap cache, until reclaim finds it there: mm/swap_state.c:free_swap_cache.
     """
@@ -125,7 +125,7 @@ def zap_shared(m: Machine, page: int) -> None:
 
 @jit
 def mark_accessed(m: Machine, folio: int) -> None:
-    """Note that memory that is no longer mapped had been used (mm/swap.c:folio_mark_accessed, 6.12).
+    """Note that memory that is no longer mapped had been used (mm/swap.c:folio_mark_accessed).
 
     Differs: MGLRU does not count such uses.
     """
@@ -143,7 +143,7 @@ def mark_accessed(m: Machine, folio: int) -> None:
 
 @jit
 def zap_shmem(m: Machine, page: int) -> None:
-    """Unmap a page of shared memory, which stays (mm/memory.c:zap_present_folio_ptes, 6.12)."""
+    """Unmap a page of shared memory, which stays (mm/memory.c:zap_present_folio_ptes)."""
     if m.pte[page]:
         folio = folio_of(m, page)
         if m.pte[page] & YOUNG:
@@ -153,7 +153,7 @@ def zap_shmem(m: Machine, page: int) -> None:
 
 @jit
 def zap_pte(m: Machine, page: int, left: int, directly: bool) -> None:
-    """Free whatever a page has, wherever it is, and leave its record in the state `left` (zap_pte_range, 6.12).
+    """Free whatever a page has, wherever it is, and leave its record in the state `left` (zap_pte_range).
 
     Differs: waits for a write in flight if as many folios as there are pages are nobody's already.
     """
@@ -180,7 +180,7 @@ def zap_pte(m: Machine, page: int, left: int, directly: bool) -> None:
 def swap_pte_batch(m: Machine, page: int, end: int) -> int:
     """Pages from `page` on whose slots follow each other, none of them in the swap cache, in one cluster of slots.
 
-    Those are freed at once (mm/swapfile.c:__swap_entries_free, 6.12); all others go through the cache of slots.
+    Those are freed at once (mm/swapfile.c:__swap_entries_free); all others go through the cache of slots.
     """
     slot = wide(m.page_slot[page])
     end = min(end, page + SWAPFILE_CLUSTER - slot % SWAPFILE_CLUSTER)
@@ -192,7 +192,7 @@ def swap_pte_batch(m: Machine, page: int, end: int) -> int:
 
 @jit
 def zap_pte_range(m: Machine, page: int, end: int, left: int) -> None:
-    """Free what the pages of one page table have (mm/memory.c:zap_pte_range, 6.12)."""
+    """Free what the pages of one page table have (mm/memory.c:zap_pte_range)."""
     batch = 0
     while page < end:
         if unlikely(m.control.rotational) and not batch:
@@ -205,7 +205,7 @@ def zap_pte_range(m: Machine, page: int, end: int, left: int) -> None:
 
 @jit
 def unmap_page_range(m: Machine, page: int, end: int, left: int) -> None:
-    """Free what the pages of one task from `page` to `end` have (mm/memory.c:unmap_page_range, 6.12)."""
+    """Free what the pages of one task from `page` to `end` have (mm/memory.c:unmap_page_range)."""
     lru_add_drain(m)
     first = wide(m.task_first[task_of(m, page)])
     while page < end:
@@ -219,7 +219,7 @@ def unmap_page_range(m: Machine, page: int, end: int, left: int) -> None:
 
 @jit
 def free_table(m: Machine, table: int) -> None:
-    """Free a page table, if it is there (mm/memory.c:free_pte_range, 6.12)."""
+    """Free a page table, if it is there (mm/memory.c:free_pte_range)."""
     memcg = wide(m.table_memcg[table])
     if memcg >= 0:
         page_counter_charge(m, wide(m.memcgs[memcg].objcg), -1)
@@ -239,7 +239,7 @@ def is_range_unmapped(m: Machine, page: int, end: int) -> bool:
 
 @jit
 def free_pgtables(m: Machine, page: int, end: int) -> None:
-    """Free the page tables of a task that mapped pages from `page` to `end` and now map none (free_pgtables, 6.12)."""
+    """Free the page tables of a task that mapped pages from `page` to `end` and now map none (free_pgtables)."""
     task = task_of(m, page)
     first, last = wide(m.task_first[task]), wide(m.task_first[task + 1])
     for number in range((page - first) // PTRS_PER_TABLE, (end - 1 - first) // PTRS_PER_TABLE + 1):
@@ -250,7 +250,7 @@ def free_pgtables(m: Machine, page: int, end: int) -> None:
 
 @jit
 def unlink_anon_vmas(m: Machine, task: int) -> None:
-    """Free what `anon_vma_prepare` made (mm/rmap.c:unlink_anon_vmas, 6.12)."""
+    """Free what `anon_vma_prepare` made (mm/rmap.c:unlink_anon_vmas)."""
     memcg = wide(m.anon_vma_memcg[task])
     if memcg >= 0:
         obj_cgroup_charge(m, wide(m.memcgs[memcg].objcg), -ANON_VMA_BYTES)
@@ -268,20 +268,20 @@ def is_gone(m: Machine, task: int) -> bool:
 
 @entry
 def munmap(m: Machine, page: int, end: int) -> None:
-    """Free the pages of one task from `page` to `end`, and page tables that map no others (vms_clear_ptes, 6.12)."""
+    """Free the pages of one task from `page` to `end`, and page tables that map no others (vms_clear_ptes)."""
     unmap_page_range(m, page, end, NONE | UNMAPPED)
     free_pgtables(m, page, end)
 
 
 @entry
 def madvise_dontneed(m: Machine, page: int, end: int) -> None:
-    """Free the pages of one task from `page` to `end`, which stay mapped (madvise_dontneed_single_vma, 6.12)."""
+    """Free the pages of one task from `page` to `end`, which stay mapped (madvise_dontneed_single_vma)."""
     unmap_page_range(m, page, end, NONE)
 
 
 @entry
 def exit_mmap(m: Machine, task: int) -> None:
-    """Free all that a task has; its further accesses do nothing (mm/mmap.c:exit_mmap, 6.12)."""
+    """Free all that a task has; its further accesses do nothing (mm/mmap.c:exit_mmap)."""
     unmap_page_range(m, wide(m.task_first[task]), wide(m.task_first[task + 1]), GONE)
     for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):
         free_table(m, table)

@@ -34,7 +34,7 @@ PAGES_PER_GIB_SHIFT = 30 - 12
 
 @inline
 def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int:
-    """Move up to 32 of the oldest folios of a list to `m.isolated`; their number (mm/vmscan.c, 6.12)."""
+    """Move up to 32 of the oldest folios of a list to `m.isolated`; their number (mm/vmscan.c)."""
     head = lru_head(m, memcg, lru)
     page = wide(m.folios[head].prev)
     taken = 0
@@ -54,7 +54,7 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
 
 @inline
 def move_folios_to_lru(m: Machine, memcg: int, kept: int) -> None:
-    """Put back the first `kept` isolated folios (mm/vmscan.c:move_folios_to_lru, 6.12)."""
+    """Put back the first `kept` isolated folios (mm/vmscan.c:move_folios_to_lru)."""
     head = lru_head(m, memcg, LRU_INACTIVE)
     first = wide(m.folios[head].next)
     inactive = 0
@@ -77,7 +77,7 @@ def move_folios_to_lru(m: Machine, memcg: int, kept: int) -> None:
 
 @inline
 def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
-    """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list, 6.12)."""
+    """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list)."""
     lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_INACTIVE, nr_to_scan)
     if not taken:
@@ -93,7 +93,7 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
 
 @jit
 def clear_young(m: Machine, page: int) -> None:
-    """Forget that a folio was used (mm/rmap.c:folio_referenced, 6.12, whose answer nobody needs)."""
+    """Forget that a folio was used (mm/rmap.c:folio_referenced, whose answer nobody needs)."""
     entry = wide(m.pte[page])
     m.pte[page] = entry & ~YOUNG
     if unlikely(entry & MANY):
@@ -106,7 +106,7 @@ def clear_young(m: Machine, page: int) -> None:
 
 @jit
 def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
-    """Deactivate up to 32 of the oldest active folios, used or not (mm/vmscan.c:shrink_active_list, 6.12)."""
+    """Deactivate up to 32 of the oldest active folios, used or not (mm/vmscan.c:shrink_active_list)."""
     lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_ACTIVE, nr_to_scan)
     for i in range(taken):
@@ -120,7 +120,7 @@ def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
 
 @jit
 def inactive_is_low(m: Machine, memcg: int) -> bool:
-    """Whether too many folios are active for the size of the cgroup (mm/vmscan.c:inactive_is_low, 6.12)."""
+    """Whether too many folios are active for the size of the cgroup (mm/vmscan.c:inactive_is_low)."""
     inactive, active = wide(m.memcgs[memcg].flushed_inactive), wide(m.memcgs[memcg].flushed_active)
     gib = (inactive + active) >> PAGES_PER_GIB_SHIFT
     ratio = int(sqrt(10 * gib)) if gib else 1
@@ -129,7 +129,7 @@ def inactive_is_low(m: Machine, memcg: int) -> bool:
 
 @inline
 def scan_target(m: Machine, memcg: int, size: int) -> int:
-    """How many folios of a list of `size` to scan at this priority (mm/vmscan.c:get_scan_count, 6.12).
+    """How many folios of a list of `size` to scan at this priority (mm/vmscan.c:get_scan_count).
 
     There is no file memory, so the share of anonymous memory is all that is computed.
     """
@@ -150,7 +150,7 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
 
 @inline
 def shrink_lruvec(m: Machine, memcg: int) -> None:
-    """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec, 6.12)."""
+    """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec)."""
     control = m.control
     if unlikely(control.lru_gen):
         lru_gen_shrink_lruvec(m, memcg)
@@ -184,7 +184,7 @@ def shrink_lruvec(m: Machine, memcg: int) -> None:
 
 @jit
 def inactive_of_node(m: Machine) -> int:
-    """Inactive folios of the machine, which nobody has to flush (include/linux/vmstat.h:node_page_state, 6.12)."""
+    """Inactive folios of the machine, which nobody has to flush (include/linux/vmstat.h:node_page_state)."""
     total = 0
     for each in range(wide(m.control.nr_memcgs)):
         total += wide(m.memcgs[each].inactive)
@@ -193,9 +193,9 @@ def inactive_of_node(m: Machine) -> int:
 
 @jit
 def prepare_scan_control(m: Machine) -> None:
-    """Read the target's costs and decide whether to deactivate (mm/vmscan.c:prepare_scan_control, 6.12).
+    """Read the target's costs and decide whether to deactivate (mm/vmscan.c:prepare_scan_control).
 
-    And share between anonymous and file memory by these costs, for all of the pass (mm/vmscan.c:get_scan_count, 6.12).
+    And share between anonymous and file memory by these costs, for all of the pass (mm/vmscan.c:get_scan_count).
     """
     control = m.control
     target = wide(control.target)
@@ -214,7 +214,7 @@ def prepare_scan_control(m: Machine) -> None:
 
 @inline
 def mem_cgroup_iter(m: Machine, target: int, memcg: int) -> int:
-    """Cgroup of the subtree after `memcg`, of which -1 is before the first and after the last (mm/memcontrol.c, 6.12).
+    """Cgroup of the subtree after `memcg`, of which -1 is before the first and after the last (mm/memcontrol.c).
 
     Unless a walk is to be a full one, all share their position.
     """
@@ -237,7 +237,7 @@ def shrink_one(m: Machine, memcg: int) -> None:
 
 @inline
 def shrink_node_memcgs(m: Machine, target: int) -> None:
-    """Shrink all of a subtree; or, from where the last walk stopped, as much as is needed (mm/vmscan.c, 6.12)."""
+    """Shrink all of a subtree; or, from where the last walk stopped, as much as is needed (mm/vmscan.c)."""
     control = m.control
     memcg = mem_cgroup_iter(m, target, -1)
     if memcg < 0:
@@ -251,7 +251,7 @@ def shrink_node_memcgs(m: Machine, target: int) -> None:
 
 @jit
 def shrink_node(m: Machine) -> None:
-    """One pass over the target's subtree: kswapd's and retries' over all of it (mm/vmscan.c:shrink_node, 6.12)."""
+    """One pass over the target's subtree: kswapd's and retries' over all of it (mm/vmscan.c:shrink_node)."""
     control = m.control
     if unlikely(control.lru_gen) and not control.target:
         lru_gen_shrink_node(m)
@@ -265,7 +265,7 @@ def shrink_node(m: Machine) -> None:
 
 @jit
 def shrink_by_priority(m: Machine) -> None:
-    """Scan more and more of the subtree until enough is reclaimed (mm/vmscan.c:do_try_to_free_pages, 6.12)."""
+    """Scan more and more of the subtree until enough is reclaimed (mm/vmscan.c:do_try_to_free_pages)."""
     control = m.control
     control.priority = DEF_PRIORITY
     while control.priority >= 0:
@@ -279,7 +279,7 @@ def shrink_by_priority(m: Machine) -> None:
 
 @inline
 def start_reclaim(m: Machine, target: int, pages: int, kswapd: int) -> None:
-    """Set out to reclaim `pages`, 32 at least, from a subtree (include/linux/swap.h:struct scan_control, 6.12)."""
+    """Set out to reclaim `pages`, 32 at least, from a subtree (include/linux/swap.h:struct scan_control)."""
     settle(m)
     control = m.control
     control.reclaimed = 1
@@ -297,7 +297,7 @@ def start_reclaim(m: Machine, target: int, pages: int, kswapd: int) -> None:
 def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
     """Reclaim at least 32 pages from a subtree, the root's for the machine; how many came back.
 
-    Models mm/vmscan.c:try_to_free_mem_cgroup_pages, try_to_free_pages, do_try_to_free_pages, 6.12.
+    Models mm/vmscan.c:try_to_free_mem_cgroup_pages, try_to_free_pages, do_try_to_free_pages.
     """
     control = m.control
     start_reclaim(m, target, pages, 0)
@@ -316,7 +316,7 @@ def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
 
 @jit
 def kswapd_age_node(m: Machine) -> None:
-    """Deactivate some folios of every cgroup ahead of their scan (mm/vmscan.c:kswapd_age_node, 6.12)."""
+    """Deactivate some folios of every cgroup ahead of their scan (mm/vmscan.c:kswapd_age_node)."""
     if m.control.nr_slots and not m.control.lru_gen and inactive_is_low(m, 0):
         for memcg in range(wide(m.control.nr_memcgs)):
             shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
@@ -324,7 +324,7 @@ def kswapd_age_node(m: Machine) -> None:
 
 @jit
 def balance_pgdat(m: Machine) -> None:
-    """kswapd: reclaim until more than the high watermark is free (mm/vmscan.c:balance_pgdat, 6.12)."""
+    """kswapd: reclaim until more than the high watermark is free (mm/vmscan.c:balance_pgdat)."""
     control = m.control
     start_reclaim(m, 0, wide(control.watermark_high), 1)
     control.priority = DEF_PRIORITY

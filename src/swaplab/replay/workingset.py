@@ -15,7 +15,7 @@ AGE_MASK = (1 << 31) - 1
 
 @jit
 def lru_note_cost(m: Machine, memcg: int, nr_io: int, nr_rotated: int) -> None:
-    """Note what reclaim of anonymous memory cost, here and above (mm/swap.c:lru_note_cost, 6.12)."""
+    """Note what reclaim of anonymous memory cost, here and above (mm/swap.c:lru_note_cost)."""
     cost = nr_io * SWAP_CLUSTER_MAX + nr_rotated
     while memcg >= 0:
         lruvec = m.memcgs[memcg]
@@ -27,7 +27,7 @@ def lru_note_cost(m: Machine, memcg: int, nr_io: int, nr_rotated: int) -> None:
 
 @jit
 def workingset_age_nonresident(m: Machine, memcg: int) -> None:
-    """One eviction or activation ages what is not resident, here and above (mm/workingset.c, 6.12)."""
+    """One eviction or activation ages what is not resident, here and above (mm/workingset.c)."""
     while memcg >= 0:
         m.memcgs[memcg].nonresident_age += 1
         memcg = wide(m.memcgs[memcg].parent)
@@ -35,7 +35,7 @@ def workingset_age_nonresident(m: Machine, memcg: int) -> None:
 
 @jit
 def lru_gen_eviction(m: Machine, page: int) -> None:
-    """Note which generation a folio was evicted from (mm/workingset.c:lru_gen_eviction, 6.12)."""
+    """Note which generation a folio was evicted from (mm/workingset.c:lru_gen_eviction)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     folio.shadow = wide(m.lru_gens[memcg].min_seq) & AGE_MASK
@@ -45,7 +45,7 @@ def lru_gen_eviction(m: Machine, page: int) -> None:
 
 @jit
 def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
-    """Count a page coming back, from the oldest generation or not (mm/workingset.c:lru_gen_refault, 6.12)."""
+    """Count a page coming back, from the oldest generation or not (mm/workingset.c:lru_gen_refault)."""
     folio = m.folios[page]
     folio.bits = wide(folio.bits) & ~SHADOW
     lruvec = m.memcgs[memcg]
@@ -62,7 +62,7 @@ def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
 
 @jit
 def workingset_eviction(m: Machine, page: int, target: int) -> None:
-    """Leave a shadow in the folio's place (mm/workingset.c:workingset_eviction, 6.12)."""
+    """Leave a shadow in the folio's place (mm/workingset.c:workingset_eviction)."""
     folio = m.folios[page]
     if unlikely(m.control.lru_gen):
         lru_gen_eviction(m, page)
@@ -78,7 +78,7 @@ def workingset_eviction(m: Machine, page: int, target: int) -> None:
 
 @inline
 def workingset_test_recent(m: Machine, page: int) -> bool:
-    """Whether the page would still be here if active anonymous memory had made room (mm/workingset.c, 6.12)."""
+    """Whether the page would still be here if active anonymous memory had made room (mm/workingset.c)."""
     evictor = wide(m.folios[page].other_memcg)
     if unlikely(not is_online(m, evictor)) and m.memcgs[evictor].swap_local == 0:
         return False  # its ID, which the shadow names, is gone
@@ -89,7 +89,7 @@ def workingset_test_recent(m: Machine, page: int) -> bool:
 
 @jit
 def workingset_refault(m: Machine, page: int, memcg: int) -> None:
-    """Spend the shadow of a page coming back to `memcg`, active if evicted too early (mm/workingset.c, 6.12)."""
+    """Spend the shadow of a page coming back to `memcg`, active if evicted too early (mm/workingset.c)."""
     folio = m.folios[page]
     flags = wide(folio.bits)
     if not flags & SHADOW:

@@ -14,14 +14,14 @@ __all__ = ["zs_free", "zs_malloc"]
 
 @jit
 def insert_zspage(m: Machine, zspage: int, size_class: int, head: int) -> None:
-    """Link a zspage in behind `head` (mm/zsmalloc.c:insert_zspage, 6.12)."""
+    """Link a zspage in behind `head` (mm/zsmalloc.c:insert_zspage)."""
     list_add(m.zspages, head, zspage)
     m.class_groups[size_class] |= 1 << head - size_class * GROUPS
 
 
 @jit
 def remove_zspage(m: Machine, zspage: int, size_class: int, head: int) -> None:
-    """Unlink a zspage from the list of `head` (mm/zsmalloc.c:remove_zspage, 6.12)."""
+    """Unlink a zspage from the list of `head` (mm/zsmalloc.c:remove_zspage)."""
     list_del(m.zspages, zspage)
     if m.zspages[head].next == head:
         m.class_groups[size_class] &= ~(1 << head - size_class * GROUPS)
@@ -29,7 +29,7 @@ def remove_zspage(m: Machine, zspage: int, size_class: int, head: int) -> None:
 
 @jit
 def find_zspage(m: Machine, size_class: int) -> int:
-    """First zspage of the fullest group that has room, or -1 (mm/zsmalloc.c:find_get_zspage, 6.12)."""
+    """First zspage of the fullest group that has room, or -1 (mm/zsmalloc.c:find_get_zspage)."""
     groups = wide(m.class_groups[size_class])
     if not groups:
         return -1
@@ -41,7 +41,7 @@ def find_zspage(m: Machine, size_class: int) -> int:
 
 @jit
 def alloc_zspage(m: Machine, size_class: int) -> int:
-    """Take an empty zspage and its pages, or -1 when the machine has none left (mm/zsmalloc.c:alloc_zspage, 6.12)."""
+    """Take an empty zspage and its pages, or -1 when the machine has none left (mm/zsmalloc.c:alloc_zspage)."""
     control = m.control
     pages = wide(m.class_pages[size_class])
     if control.free < pages:
@@ -61,7 +61,7 @@ def alloc_zspage(m: Machine, size_class: int) -> int:
 
 @jit
 def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
-    """Give an empty zspage and its pages back (mm/zsmalloc.c:free_zspage, 6.12)."""
+    """Give an empty zspage and its pages back (mm/zsmalloc.c:free_zspage)."""
     pages = wide(m.class_pages[size_class])
     m.control.free += pages
     m.control.pool_pages -= pages
@@ -71,7 +71,7 @@ def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
 
 @jit
 def fix_fullness_group(m: Machine, zspage: int, size_class: int, change: int) -> int:
-    """Count one object more or less, and link the zspage where it belongs now (mm/zsmalloc.c:fix_fullness_group, 6.12).
+    """Count one object more or less, and link the zspage where it belongs now (mm/zsmalloc.c:fix_fullness_group).
 
     Returns how many objects it has. Differs: a zspage that is full is on no list, like one that is empty.
     """
@@ -90,7 +90,7 @@ def fix_fullness_group(m: Machine, zspage: int, size_class: int, change: int) ->
 
 @inline
 def zs_malloc(m: Machine, length: int) -> int:
-    """Zspage that took an object of `length` bytes (1 to 4096), or -1 (mm/zsmalloc.c:zs_malloc, 6.12)."""
+    """Zspage that took an object of `length` bytes (1 to 4096), or -1 (mm/zsmalloc.c:zs_malloc)."""
     size_class = wide(m.class_of_length[length])
     zspage = find_zspage(m, size_class)
     if zspage < 0:
@@ -103,7 +103,7 @@ def zs_malloc(m: Machine, length: int) -> int:
 
 @jit
 def zs_free(m: Machine, zspage: int) -> None:
-    """Take one object out of `zspage` (mm/zsmalloc.c:zs_free, 6.12)."""
+    """Take one object out of `zspage` (mm/zsmalloc.c:zs_free)."""
     size_class = wide(m.zspages[zspage].size_class)
     if not fix_fullness_group(m, zspage, size_class, -1):
         free_zspage(m, zspage, size_class)

@@ -53,7 +53,7 @@ LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY = 1, 2, 4  # include/linux/list_lru.h:e
 
 @jit
 def check_limits(m: Machine) -> bool:
-    """Whether the pool is full, or not yet below the accept threshold again (mm/zswap.c:zswap_check_limits, 6.12)."""
+    """Whether the pool is full, or not yet below the accept threshold again (mm/zswap.c:zswap_check_limits)."""
     control = m.control
     if unlikely(control.pool_pages >= control.zswap_max_pages):
         control.pool_limit_hit += 1
@@ -65,9 +65,9 @@ def check_limits(m: Machine) -> bool:
 
 @inline
 def compress(m: Machine, page: int, length: int) -> bool:
-    """Compress and place a page (mm/zswap.c:zswap_compress, 6.12).
+    """Compress and place a page (mm/zswap.c:zswap_compress).
 
-    A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its like, 6.12).
+    A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its like).
     """
     control = m.control
     m.memcgs[payer(m)].compress_ns += spend(m, wide(control.compress_ns))
@@ -84,7 +84,7 @@ def compress(m: Machine, page: int, length: int) -> bool:
 
 @inline
 def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
-    """The steps of a store that a failure of any of them ends (mm/zswap.c:zswap_store, 6.12)."""
+    """The steps of a store that a failure of any of them ends (mm/zswap.c:zswap_store)."""
     if objcg and not may_zswap(m, objcg) and (m.control.zswap_global_lru or shrink_memcg(m, objcg)):
         return False
     if check_limits(m) or not compress(m, page, length):
@@ -98,7 +98,7 @@ def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
 
 @inline
 def zswap_store(m: Machine, page: int, length: int) -> bool:
-    """Take a folio's `length` compressed bytes instead of the device (mm/zswap.c:zswap_store, 6.12).
+    """Take a folio's `length` compressed bytes instead of the device (mm/zswap.c:zswap_store).
 
     Differs: the objcg is that of the slot's owner, which differs from the folio's only after the owner was removed.
     Not modelled: failing allocation of an entry (reject_kmemcache_fail) or an xarray node, whose memory is not either.
@@ -113,7 +113,7 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
 
 @inline
 def zswap_entry_free(m: Machine, page: int) -> None:
-    """Free the entry of `page` (mm/zswap.c:zswap_entry_free, 6.12)."""
+    """Free the entry of `page` (mm/zswap.c:zswap_entry_free)."""
     entry = m.folios[page]
     objcg = wide(m.memcgs[wide(entry.memcg)].objcg)
     entry_del(m, page, objcg)
@@ -125,7 +125,7 @@ def zswap_entry_free(m: Machine, page: int) -> None:
 
 @inline
 def zswap_load(m: Machine, page: int) -> None:
-    """Decompress the entry of `page` and free it (mm/zswap.c:zswap_load, 6.12)."""
+    """Decompress the entry of `page` and free it (mm/zswap.c:zswap_load)."""
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
     m.memcgs[wide(m.memcgs[wide(m.folios[page].memcg)].objcg)].zswpin += 1
     zswap_entry_free(m, page)
@@ -133,7 +133,7 @@ def zswap_load(m: Machine, page: int) -> None:
 
 @jit
 def zram_store(m: Machine, page: int, length: int) -> bool:
-    """Write a folio to zram (drivers/block/zram/zram_drv.c:zram_write_page, 6.12); False when memory is out.
+    """Write a folio to zram (drivers/block/zram/zram_drv.c:zram_write_page); False when memory is out.
 
     Charged to nobody, without limit but the machine's memory; what would go to the huge class is kept whole.
     """
@@ -152,7 +152,7 @@ def zram_store(m: Machine, page: int, length: int) -> bool:
 
 @jit
 def zram_load(m: Machine, page: int) -> None:
-    """Read a page back from zram and free its slot's memory (drivers/block/zram/zram_drv.c:zram_read_page, 6.12)."""
+    """Read a page back from zram and free its slot's memory (drivers/block/zram/zram_drv.c:zram_read_page)."""
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
     entry = m.folios[page]
     m.memcgs[wide(entry.memcg)].pswpin += 1
@@ -161,7 +161,7 @@ def zram_load(m: Machine, page: int) -> None:
 
 @jit
 def zram_free(m: Machine, page: int) -> None:
-    """Free what zram holds for the page's slot (drivers/block/zram/zram_drv.c:zram_free_page, 6.12)."""
+    """Free what zram holds for the page's slot (drivers/block/zram/zram_drv.c:zram_free_page)."""
     zs_free(m, wide(m.folios[page].zspage))
     m.folios[page].zspage = -1
     m.control.stored_pages -= 1
@@ -172,7 +172,7 @@ def zram_free(m: Machine, page: int) -> None:
 
 @jit
 def zswap_writeback_entry(m: Machine, page: int) -> bool:
-    """Decompress an entry into a folio in the swap cache and write that out (mm/zswap.c:zswap_writeback_entry, 6.12).
+    """Decompress an entry into a folio in the swap cache and write that out (mm/zswap.c:zswap_writeback_entry).
 
     The folio is charged, over the limit if need be, until reclaim frees it after the write. Differs: the page is never
     met in the swap cache (EEXIST), since nobody swaps it in meanwhile.
@@ -207,7 +207,7 @@ def has_second_chance(m: Machine, page: int) -> bool:
 
 @jit
 def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
-    """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb, 6.12)."""
+    """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb)."""
     list_del(m.folios, page)
     list_add_tail(m.folios, head, page)
     entry = m.folios[page]
@@ -223,7 +223,7 @@ def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
 
 @jit
 def list_lru_walk(m: Machine, memcg: int, nr_to_walk: int) -> int:
-    """Offer the oldest entries of one cgroup to the callback; how many were written (mm/list_lru.c, 6.12).
+    """Offer the oldest entries of one cgroup to the callback; how many were written (mm/list_lru.c).
 
     The callback leaves what it keeps at the tail, so the walk always goes on with the head and may meet an entry again.
     """
@@ -244,7 +244,7 @@ def list_lru_walk(m: Machine, memcg: int, nr_to_walk: int) -> int:
 
 @jit
 def shrink_memcg(m: Machine, memcg: int) -> int:
-    """Write back one entry of `memcg`: 0, ENOENT or EAGAIN (mm/zswap.c:shrink_memcg, 6.12)."""
+    """Write back one entry of `memcg`: 0, ENOENT or EAGAIN (mm/zswap.c:shrink_memcg)."""
     if not writeback_enabled(m, memcg) or not is_online(m, memcg) or not m.memcgs[memcg].entries:
         return ENOENT
     return 0 if list_lru_walk(m, memcg, 1) else EAGAIN
@@ -255,7 +255,7 @@ def shrink_memcg(m: Machine, memcg: int) -> int:
 
 @jit
 def queue_shrink_work(m: Machine) -> None:
-    """Wake the worker (the end of mm/zswap.c:zswap_store, 6.12), which gets as far as it does without reclaim."""
+    """Wake the worker (the end of mm/zswap.c:zswap_store), which gets as far as it does without reclaim."""
     control = m.control
     control.shrink_queued = 1
     if not control.worker_running:
@@ -300,7 +300,7 @@ def start_shrink_work(m: Machine) -> bool:
 
 @jit
 def shrink_next(m: Machine, memcg: int) -> None:
-    """Have one entry of `memcg` written back, and see whether that is all (the loop of mm/zswap.c:shrink_worker, 6.12).
+    """Have one entry of `memcg` written back, and see whether that is all (the loop of mm/zswap.c:shrink_worker).
 
     -1 is the end of the tree.
     """
@@ -318,7 +318,7 @@ def shrink_next(m: Machine, memcg: int) -> None:
 
 @jit
 def shrink_worker(m: Machine, has_room: bool) -> int:
-    """Write entries back, one per cgroup in turn, down to the accept threshold (mm/zswap.c:shrink_worker, 6.12).
+    """Write entries back, one per cgroup in turn, down to the accept threshold (mm/zswap.c:shrink_worker).
 
     It goes on until its clock has caught up with the running task's, or until it has to reclaim at a limit first unless
     it `has_room`: which one, else -1.
@@ -344,7 +344,7 @@ def shrink_worker(m: Machine, has_room: bool) -> int:
 
 @jit
 def zswap_shrinker_count(m: Machine, memcg: int) -> int:
-    """Entries worth writing back (mm/zswap.c:zswap_shrinker_count, 6.12)."""
+    """Entries worth writing back (mm/zswap.c:zswap_shrinker_count)."""
     if not m.control.zswap_shrinker or not writeback_enabled(m, memcg):
         return 0
     lruvec = m.memcgs[memcg]
@@ -362,7 +362,7 @@ def zswap_shrinker_count(m: Machine, memcg: int) -> int:
 
 @jit
 def do_shrink_slab(m: Machine, memcg: int, priority: int) -> None:
-    """Let zswap's shrinker do its share at this priority (mm/shrinker.c:do_shrink_slab, 6.12)."""
+    """Let zswap's shrinker do its share at this priority (mm/shrinker.c:do_shrink_slab)."""
     if memcg and not is_online(m, memcg):
         return
     freeable = zswap_shrinker_count(m, memcg)

@@ -4,6 +4,8 @@ The kernel counts what is left to it after its image and its tables, its total, 
 workload starts. zswap's limit is a whole percentage of the total. So the machine gets more memory than the scenario
 says: enough for all that, and then so much that a whole percentage of the total is the limit that the scenario's
 percentage is of its memory. The runner takes away what is left over.
+
+Cited is Linux 6.12.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ MIB = 1 << 20
 # What Debian's 6.12.117 and the runner take, measured from 64M to 4G, and some more: too little costs a second boot.
 RESERVED = 44 * MIB
 RESERVED_SHARE = 56
-# Where some of the memory is beyond 4G, buffers for devices that cannot reach it (kernel/dma/swiotlb.c, 6.12).
+# Where some of the memory is beyond 4G, buffers for devices that cannot reach it (kernel/dma/swiotlb.c).
 BOUNCE, BOUNCE_FROM = 64 * MIB, 2700 * MIB
 USED = 24 * MIB
 USED_SHARE = 512
@@ -56,5 +58,5 @@ def sizes_for(memory: int, percent: int, files: int, short: int = 0) -> Sizes:
 
 
 def min_free_kbytes(memory: int) -> int:
-    """The kernel's default for a machine of so many bytes (mm/page_alloc.c:calculate_min_free_kbytes, 6.12)."""
+    """The kernel's default for a machine of so many bytes (mm/page_alloc.c:calculate_min_free_kbytes)."""
     return min(max(isqrt(memory // 1024 * 16), 128), 262144)
