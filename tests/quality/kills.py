@@ -62,6 +62,7 @@ def kill(name: str, number: int, seconds: float, directory: Path) -> str:
     choose = random.Random(f"{name} {number}")  # noqa: S311 - for the same every time
     which, group = SIGNALS[number % len(SIGNALS)], number // len(SIGNALS) % 2
     mark = f"{os.getpid()}-{name}-{number}"
+    before = left(name, directory)  # what SIGKILL left, until a run gets as far as to sweep it
     process = started(name, directory, mark)
     wait_for_main(process)
     time.sleep(choose.random() * seconds)
@@ -73,8 +74,9 @@ def kill(name: str, number: int, seconds: float, directory: Path) -> str:
         return f"{how}: {said.decode().strip().splitlines()[-1]}"
     if stay := staying(mark):
         return f"{how}: {stay} processes stay"
-    hidden = [each for each in left(name, directory) if which != signal.SIGKILL or "/.swaplab-" not in each]
-    return f"{how}: {hidden} stays" if hidden else ""
+    new = [each for each in left(name, directory) if each not in before]
+    stays = [each for each in new if which != signal.SIGKILL or "/.swaplab-" not in each]
+    return f"{how}: {stays} stays" if stays else ""
 
 
 def main() -> None:

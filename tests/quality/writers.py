@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -12,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from swaplab.cache import cache_dir
+import pyarrow.parquet as pq
+
+from swaplab.cache import DIGEST_SIZE, cache_dir
 from swaplab.fidelity.truth import read_truth
 from swaplab.races.schedules import load
 from swaplab.result import Result
@@ -23,6 +26,7 @@ from swaplab.vm import debian_kernel
 __all__ = ["MARK", "WRITERS", "Writer", "clear", "left", "prepare", "started"]
 
 ROOT = Path(__file__).parents[2]
+STUDIED = ROOT / "tests/warm_up.toml"
 MAIN = "from swaplab.__main__ import main; main()"
 MARK = "SWAPLAB_TESTED"
 GUEST = """
@@ -39,6 +43,7 @@ cgroup = "a"
 pages = 400
 accesses = 2000
 """
+REPLAY = ("compiled", "lengths")
 KERNEL = ("compiled", "lengths", "kernels.json", "linux-image-*", "runner-*")
 PACKAGE = "linux-image-6.12.1-amd64-unsigned"
 CONTROL = f"Package: {PACKAGE}\nVersion: 6.12.1-1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
@@ -78,9 +83,23 @@ def _has_kernel(path: Path) -> bytes:
     return b"".join((package / "SHA256SUMS").read_bytes() for package in path.glob("linux-image-*"))
 
 
+def _has_studies(path: Path) -> int:
+    kept = [each.read_bytes() for each in path.glob("study/*")]
+    if not all(hashlib.sha256(data[DIGEST_SIZE:]).digest() == data[:DIGEST_SIZE] for data in kept):
+        raise ValueError("a damaged outcome of a variant")
+    return len(kept)
+
+
 WRITERS = {
     "trace convert": Writer(["trace", "convert", "in.csv", "out/t.parquet", "--window", "16"], "out/t.parquet", _trace),
-    "run -o": Writer(["run", str(ROOT / "tests/warm_up.toml"), "-o", "out/r.parquet"], "out/r.parquet", Result.read),
+    "run -o": Writer(["run", str(STUDIED), "-o", "out/r.parquet"], "out/r.parquet", Result.read),
+    "sweep": Writer(
+        ["sweep", str(STUDIED), *"--vary zswap.compressor=lz4,zstd --seeds 3 -j 2 -o out/w.parquet".split()],
+        "out/w.parquet",
+        pq.read_table,
+        keeps=REPLAY,
+    ),
+    "tune": Writer(["tune", str(STUDIED), "-j", "2"], "cache/swaplab", _has_studies, keeps=REPLAY),
     "run --on kernel": Writer(
         ["run", "guest.toml", "--on", "kernel", "-o", "out/k.parquet"], "out/k.parquet", Result.read, 0.4
     ),

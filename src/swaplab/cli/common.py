@@ -183,6 +183,8 @@ def bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     with Progress(console=shown_on, transient=True, disable=not shown_on.is_terminal) as shown:
 
         def bar(description: str) -> Callable[[int, int], None]:
+            if shown.disable:
+                return lambda done, total: None
             task = shown.add_task(description, total=None)
             return lambda done, total: shown.update(task, completed=done, total=total)
 

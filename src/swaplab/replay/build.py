@@ -100,7 +100,8 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
     order, leaf = tree_of(scenario), leaves(scenario)
     nr_pages = int(accesses.first[-1])
     kind, first, count, lengths = contents
-    home = np.array([order.index(leaf.get(each.cgroup, each.cgroup)) for each in scenario.workloads], np.int32)
+    number = {path: i for i, path in enumerate(order)}
+    home = np.array([number[leaf.get(each.cgroup, each.cgroup)] for each in scenario.workloads], np.int32)
     classes = _size_classes()
     memcgs = _memcgs(scenario, order)
     control = _control(scenario, accesses, memcgs, cost)
@@ -171,16 +172,17 @@ def _zspages(items: int) -> Records:
 def _memcgs(scenario: Scenario, order: Sequence[str]) -> Records:
     memcgs = records(MEMCG, len(order))
     memcgs.objcg = np.arange(len(order))
-    memcgs.end = np.arange(1, len(order) + 1)
     memcgs.online = 1
     memcgs.iterator = -1
     index = {path: i for i, path in enumerate(order)}
-    for path, i in reversed(index.items()):
-        memcgs[i].parent = parent = index[parent_of(path)] if path else -1
-        if path:
-            memcgs[parent].end = max(memcgs[parent].end, memcgs[i].end)
-            memcgs[parent].usage += memcgs[i].usage + (MEMCG_PAGES if parent else 0)
-        _set_limits(memcgs[i], scenario.cgroups.get(path, Cgroup()))
+    parents = [-1, *(index[parent_of(path)] for path in order[1:])]
+    ends, usage = list(range(1, len(order) + 1)), [0] * len(order)
+    for i in range(len(order) - 1, 0, -1):
+        parent = parents[i]
+        ends[parent] = max(ends[parent], ends[i])
+        usage[parent] += usage[i] + (MEMCG_PAGES if parent else 0)
+    memcgs.parent, memcgs.end, memcgs.usage = parents, ends, usage
+    _set_limits(memcgs, [scenario.cgroups.get(path, Cgroup()) for path in order])
     return memcgs
 
 
@@ -189,19 +191,20 @@ def _lru_gens(nr_memcgs: int, seed: int) -> Records:
     array = _linked(LRU_GEN, nr_memcgs, MEMCG_NR_GENS * MEMCG_NR_BINS)
     array.max_seq = MIN_NR_GENS + 1
     heads = nr_memcgs + (np.arange(nr_memcgs) * 5 + seed) % MEMCG_NR_BINS
-    for memcg, head in enumerate(heads):
-        last = int(array[head].prev)
-        array[memcg].prev, array[memcg].next = last, head
-        array[last].next = array[head].prev = memcg
+    following, before = array.next, array.prev
+    for memcg, head in enumerate(heads.tolist()):
+        last = before[head]
+        before[memcg], following[memcg] = last, head
+        following[last] = before[head] = memcg
     return array
 
 
-def _set_limits(memcg: Records, limits: Cgroup) -> None:
-    memcg.writeback = limits.memory_zswap_writeback
-    memcg.memory_max = pages_of(limits.memory_max)
-    memcg.memory_high = pages_of(limits.memory_high)
-    memcg.swap_max = pages_of(limits.memory_swap_max)
-    memcg.zswap_max = pages_of(limits.memory_zswap_max)
+def _set_limits(memcgs: Records, limits: Sequence[Cgroup]) -> None:
+    memcgs.writeback = [each.memory_zswap_writeback for each in limits]
+    memcgs.memory_max = [pages_of(each.memory_max) for each in limits]
+    memcgs.memory_high = [pages_of(each.memory_high) for each in limits]
+    memcgs.swap_max = [pages_of(each.memory_swap_max) for each in limits]
+    memcgs.zswap_max = [pages_of(each.memory_zswap_max) for each in limits]
 
 
 def _readahead(tasks: int) -> Records:

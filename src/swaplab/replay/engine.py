@@ -79,8 +79,10 @@ class Replay:
         self.machine = build(scenario, self.accesses, cost, contents)
         self.position = 0
         self._order = tree_of(scenario)
+        self._number = {path: i for i, path in enumerate(self._order)}
         self._leaves = leaves(scenario)
-        self._shown = [i for i, path in enumerate(self._order) if path not in self._leaves.values()]
+        hidden = {*self._leaves.values()}
+        self._shown = [i for i, path in enumerate(self._order) if path not in hidden]
         self._samples = Samples(self._shown, scenario.samples)
 
     def access(self, chunk: Chunk) -> None:
@@ -127,7 +129,7 @@ class Replay:
 
     def fire(self, event: Event) -> None:
         """Let an event happen."""
-        m, memcg = self.machine, self._order.index(event.cgroup)
+        m, memcg = self.machine, self._number[event.cgroup]
         for field, value in event.set.items():
             self._write_limit(memcg, field, value)
         if event.reclaim is not None:
@@ -140,12 +142,12 @@ class Replay:
 
     def _home(self, path: str) -> int:
         """Number of the cgroup that a cgroup's processes live in."""
-        return self._order.index(self._leaves.get(path, path))
+        return self._number[self._leaves.get(path, path)]
 
     def _remove(self, path: str) -> None:
         """Remove a cgroup, and before that the leaf of its processes, which go to the parent."""
         home = self._home(parent_of(path))
-        for each in dict.fromkeys((self._home(path), self._order.index(path))):
+        for each in dict.fromkeys((self._home(path), self._number[path])):
             css_offline(self.machine, each, home)
 
     def _write_limit(self, memcg: int, field: str, value: int | bool | None) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from swaplab.replay.jit import entry
 from swaplab.replay.state import CONTROL, MEMCG, Machine
 from swaplab.result import SCHEMA
 from swaplab.result.counters import BY_NAME, EVENTS, LEVELS, MACHINE
@@ -23,18 +24,44 @@ WORDS = MEMCG.itemsize // 8
 Columns = NDArray[np.int64]
 
 
-def _words(record: np.dtype[Any], names: Sequence[str]) -> list[int]:
+def _words(record: np.dtype[Any], names: Sequence[str]) -> NDArray[np.int64]:
     """Where in a record, as words of 8 bytes, some fields are."""
     fields: Any = record.fields
-    return [fields[name][1] // 8 for name in names]
+    return np.array([fields[name][1] // 8 for name in names])
 
 
 def _fields(counters: Sequence[str]) -> list[str]:
     return [BY_NAME[name].field for name in counters]
 
 
+def _scales(counters: Sequence[str]) -> NDArray[np.int64]:
+    return np.array([BY_NAME[name].scale for name in counters])
+
+
+@entry
+def _read(
+    words: Columns, end: NDArray[np.int32], shown: Columns, fields: Columns, is_whole: NDArray[np.bool_], into: Columns
+) -> None:
+    """Read numbers of cgroups into an array of shape (fields, cgroups shown).
+
+    Args:
+        words: all records of cgroups, of shape (cgroups, `WORDS`), in pre-order.
+        end: one past the last descendant of each.
+        fields: which words to read.
+        is_whole: of each field, whether it counts what is below already.
+    """
+    sums = np.zeros((len(words) + 1, len(fields)), np.int64)
+    for memcg in range(len(words)):
+        for number in range(len(fields)):
+            sums[memcg + 1, number] = sums[memcg, number] + words[memcg, fields[number]]
+    for at in range(len(shown)):
+        memcg = shown[at]
+        for number in range(len(fields)):
+            into[number, at] = sums[memcg + 1 if is_whole[number] else end[memcg], number] - sums[memcg, number]
+
+
 class Samples:
-    """All samples so far.
+    """All samples so far, in the units in which they are shown.
 
     Args:
         shown: numbers of the cgroups that are shown, the root first.
@@ -46,7 +73,9 @@ class Samples:
         self._count = 0
         fields = _fields(OF_CGROUPS)
         self._fields, self._is_whole = _words(MEMCG, fields), np.isin(fields, WHOLE)
+        self._scales = _scales(OF_CGROUPS)[:, None]
         self._machine = _words(CONTROL, ["clock", *_fields(MACHINE)])
+        self._machine_scales = np.concatenate(([1], _scales(MACHINE)))
         self._whole = np.zeros((2 + len(MACHINE), room), np.int64)  # access, time, and of the machine
         self._each = np.zeros((len(OF_CGROUPS), room, len(shown)), np.int64)
 
@@ -56,19 +85,17 @@ class Samples:
         if at == self._whole.shape[1]:
             self._whole = np.concatenate((self._whole, np.zeros_like(self._whole)), axis=1)
             self._each = np.concatenate((self._each, np.zeros_like(self._each)), axis=1)
-        own = np.asarray(m.memcgs).view(np.int64).reshape(-1, WORDS)[:, self._fields]
-        sums = np.zeros((len(own) + 1, len(self._fields)), np.int64)
-        np.cumsum(own, axis=0, out=sums[1:])
-        subtree = sums[m.memcgs["end"]] - sums[:-1]
-        self._each[:, at] = np.where(self._is_whole, own, subtree)[self._shown].T
+        memcgs, control = np.asarray(m.memcgs), np.asarray(m.control).reshape(1).view(np.int64)
+        words, numbers = memcgs.view(np.int64).reshape(-1, WORDS), self._each[:, at]
+        _read(words, memcgs["end"], self._shown, self._fields, self._is_whole, numbers)
+        numbers *= self._scales
         self._whole[0, at] = position
-        self._whole[1:, at] = np.asarray(m.control).reshape(1).view(np.int64)[self._machine]
+        self._whole[1:, at] = control[self._machine] * self._machine_scales
         self._count += 1
 
     def last(self) -> dict[str, Columns]:
         """Return the numbers of the last sample by name, int64 of shape (cgroups,)."""
-        last = self._each[:, self._count - 1]
-        return {name: numbers * BY_NAME[name].scale for name, numbers in zip(OF_CGROUPS, last, strict=True)}
+        return dict(zip(OF_CGROUPS, self._each[:, self._count - 1], strict=True))
 
     def table(self, names: Sequence[str]) -> pa.Table:
         """Return the table of a `Result`; cgroups are called by their `names`."""
@@ -83,9 +110,8 @@ class Samples:
         return pa.table([columns.get(name, nothing) for name in SCHEMA.names], SCHEMA)
 
     def _counters(self, is_root: NDArray[np.bool_]) -> Iterator[tuple[str, pa.Array]]:
-        """Yield the columns of all counters, given which rows are the machine's."""
+        """Yield the columns of all counters, given which rows are the machine's; those of cgroups are not copied."""
         for name, numbers in zip(OF_CGROUPS, self._each[:, : self._count], strict=True):
-            yield name, pa.array((numbers * BY_NAME[name].scale).ravel())
+            yield name, pa.array(numbers.ravel())
         for name, values in zip(MACHINE, self._whole[2:, : self._count], strict=True):
-            each = np.repeat(values * BY_NAME[name].scale, len(self._shown))
-            yield name, pa.array(each, mask=~is_root)
+            yield name, pa.array(np.repeat(values, len(self._shown)), mask=~is_root)
