@@ -33,6 +33,7 @@ __all__ = [
 
 PREFIX = ".swaplab-"
 STANDARD_OUTPUT = Path("-")
+OPEN_FILES = Path("/proc/self/fd")
 LINKS_MAX = 40  # as Linux has it
 # What reading and writing fail with, which comes without the name of a file.
 NAMELESS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -162,7 +163,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _path_of(descriptor: int) -> Path:
-    return Path(f"/proc/self/fd/{descriptor}")
+    return OPEN_FILES / str(descriptor)
 
 
 def _pour(descriptor: int, target: Path | int) -> None:
@@ -182,7 +183,7 @@ def _new_file(target: Path, mode: int) -> Iterator[Path]:
     unnamed = _unnamed(target.parent, mode)
     descriptor = _named(name, mode) if unnamed is None else unnamed
     try:
-        yield name if unnamed is None else _path_of(descriptor)
+        yield _path_of(descriptor) if OPEN_FILES.is_dir() else name  # not every library takes every name
         before = _mode(target)
         if before is not None:
             os.fchmod(descriptor, stat.S_IMODE(before) & mode)
@@ -217,7 +218,7 @@ def _named(name: Path, mode: int) -> int:
 
 def _unnamed(directory: Path, mode: int) -> int | None:
     """Open a new file without a name; None where the file system, or a /proc, lacks what it takes."""
-    if not Path("/proc/self/fd").is_dir():
+    if not OPEN_FILES.is_dir():
         return None
     try:
         return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)

@@ -27,6 +27,7 @@ __all__ = ["MARK", "WRITERS", "Writer", "clear", "left", "prepare", "started"]
 
 ROOT = Path(__file__).parents[2]
 STUDIED = ROOT / "tests/warm_up.toml"
+SWEEP = ["sweep", str(STUDIED)]
 MAIN = "from swaplab.__main__ import main; main()"
 MARK = "SWAPLAB_TESTED"
 GUEST = """
@@ -94,7 +95,7 @@ WRITERS = {
     "trace convert": Writer(["trace", "convert", "in.csv", "out/t.parquet", "--window", "16"], "out/t.parquet", _trace),
     "run -o": Writer(["run", str(STUDIED), "-o", "out/r.parquet"], "out/r.parquet", Result.read),
     "sweep": Writer(
-        ["sweep", str(STUDIED), *"--vary zswap.compressor=lz4,zstd --seeds 3 -j 2 -o out/w.parquet".split()],
+        [*SWEEP, "--vary", "zswap.compressor=lz4,zstd", "--seeds", "3", "-j", "2", "-o", "out/w.parquet"],
         "out/w.parquet",
         pq.read_table,
         keeps=REPLAY,

@@ -29,8 +29,7 @@ from swaplab.files import write_whole
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.result.run import RunInfo, decode_info, encode_info
-from swaplab.scenario.parquet import refuse_large_pages
-from swaplab.scenario.regular import open_regular
+from swaplab.scenario.parquet import open_parquet, refuse_large_pages
 
 __all__ = ["SCHEMA", "Result", "Row"]
 
@@ -141,15 +140,14 @@ class Result:
             InputError: not such a file.
             OSError: it cannot be read.
         """
-        with open_regular(path, path):  # it is a file
-            pass
         try:
-            schema = pq.read_schema(path)
-            info = decode_info((schema.metadata or {})[METADATA_KEY])
-            if not _is_of_samples(schema):
-                raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
-            refuse_large_pages(path, pq.read_metadata(path))
-            table = pq.read_table(path)
+            with open_parquet(path, path) as data, pq.ParquetFile(data) as file:
+                schema = file.schema_arrow
+                info = decode_info((schema.metadata or {})[METADATA_KEY])
+                if not _is_of_samples(schema):
+                    raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
+                refuse_large_pages(path, file.metadata)
+                table = file.read()
         except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise

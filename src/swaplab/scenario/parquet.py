@@ -11,17 +11,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from swaplab.errors import InputError
+from swaplab.scenario.regular import open_regular
 
-__all__ = ["PAGE_BYTES_MAX", "refuse_large_pages"]
+__all__ = ["PAGE_BYTES_MAX", "open_parquet", "refuse_large_pages"]
 
 PAGE_BYTES_MAX: Final = 1 << 24  # unpacked; writers make pages of one megabyte
 _HEADER_BYTES: Final = 1 << 16
 _UNPACKED, _PACKED = 2, 3  # fields of a PageHeader
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS: Final = (4, 5, 6)
+
+
+def open_parquet(path: Path, where: object) -> pa.NativeFile:
+    """Open a file for Arrow, which by itself opens none whose name is not UTF-8, and may take a name for an address.
+
+    Raises:
+        InputError: a pipe, a device, a directory.
+        OSError: the file cannot be read.
+    """
+    with open_regular(path, where):
+        return pa.OSFile(os.fsencode(path))
 
 
 def refuse_large_pages(path: Path, metadata: pq.FileMetaData) -> None:

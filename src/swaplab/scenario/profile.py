@@ -22,7 +22,7 @@ from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.pages import SAMPLES_MAX
-from swaplab.scenario.parquet import refuse_large_pages
+from swaplab.scenario.parquet import open_parquet, refuse_large_pages
 from swaplab.text import to_json
 
 __all__ = ["PROFILE_SAMPLES_MAX", "Profile", "read_profile", "write_profile"]
@@ -179,7 +179,11 @@ def read_profile(path: Path, where: object) -> Profile:
     where = f"{where}: {path}"
     if not path.is_file():  # opening a pipe would block
         raise InputError(where, "a content profile", "no such file")
-    with _input_errors(where), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with (
+        _input_errors(where),
+        open_parquet(path, where) as data,
+        pq.ParquetFile(data, page_checksum_verification=True) as file,
+    ):
         metadata = _check(file, where)
         refuse_large_pages(path, file.metadata)
         weights = _weights(file, where)

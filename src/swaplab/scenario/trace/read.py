@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import naming
-from swaplab.scenario.parquet import refuse_large_pages
+from swaplab.scenario.parquet import open_parquet, refuse_large_pages
 from swaplab.scenario.regular import open_regular
 from swaplab.scenario.trace.check import Checks
 from swaplab.scenario.trace.layout import (
@@ -70,7 +70,7 @@ class Trace:
             OSError: the file cannot be read.
         """
         _check_magic(path)
-        with _arrow_errors(path), pq.ParquetFile(path) as file:
+        with _arrow_errors(path), open_parquet(path, path) as data, pq.ParquetFile(data) as file:
             columns, metadata = file.schema_arrow, file.metadata
             described = (metadata.metadata or {}).get(METADATA_KEY)
             groups = sum(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
@@ -104,7 +104,8 @@ class Trace:
         accesses = events = 0
         with (
             _arrow_errors(self.path),
-            pq.ParquetFile(self.path, page_checksum_verification=True, buffer_size=_READ_BYTES) as file,
+            open_parquet(self.path, self.path) as data,
+            pq.ParquetFile(data, page_checksum_verification=True, buffer_size=_READ_BYTES) as file,
         ):
             refuse_large_pages(self.path, file.metadata)
             for batch in column_batches(file, rows, with_time, self.has_events):
