@@ -49,6 +49,12 @@ def test_what_is_no_number_of_that_name(text: str, name: str) -> None:
     assert number(text, name) is None
 
 
+@pytest.mark.parametrize("text", [f"stored {1 << 64}", "anon 18000000T", f"/dev/a file {9 * 10**18} 0 -2"])
+def test_what_no_kernel_counts_to_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="text: line 2: expected numbers of at most 64 bits, found "):
+        parse(f"\n{text}", "text")
+
+
 @pytest.mark.parametrize("text", ["shrinker_enabled:Y", "shrinker on", "shrinker_enabled 1", "zswap: shrinker=Yes"])
 def test_switches(text: str) -> None:
     assert parse(text, "text").machine.is_on("shrinker_enabled") is True

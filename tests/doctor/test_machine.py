@@ -82,6 +82,25 @@ def test_no_scenario_without_its_size(text: str, missing: str) -> None:
         scenario_text(parse(text, "report"), "report")
 
 
+@pytest.mark.parametrize("mask", ["rren", "-1x0007", "0x0nan", "0x" + "7" * 9])
+def test_a_mask_that_is_none_is_left_out(mask: str) -> None:
+    text = f"MemTotal: 9 GB\nanon 4096\n/sys/kernel/mm/lru_gen/enabled:{mask}\n"
+    assert "lru =" not in scenario_text(parse(text, "report"), "report")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("MemTotal: 9 kB, anon 4096", r"report: .* machine.memory: .* 1M, found 9216"),
+        ("MemTotal: 9 GB, anon 4096, swappiness 201", r"report: .* machine.swappiness: .* 200, found 201"),
+        (f"MemTotal: 9 GB, anon {1 << 63}", r"report: .* workload"),
+    ],
+)
+def test_no_scenario_with_numbers_that_none_may_have(text: str, found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        scenario_text(parse(text, "report"), "report")
+
+
 def test_rates_are_those_that_both_snapshots_know() -> None:
     early = parse("zswpin 10, zswpout 5, zswpwb 1", "early").machine
     late = parse("zswpin 30, zswpwb 5, Zswapped: 8 kB, Zswap: 4 kB", "late").machine

@@ -30,6 +30,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             yield name, ["trace", "convert", "--format", path.parent.name, str(path), os.devnull]
         elif path.parent.name == "scenario":
             yield name, ["run", str(path)]
+        elif path.parent.name == "doctor":
+            yield name, ["doctor", str(path), "--scenario", os.devnull]
         elif path.parent.name == "cost":
             yield name, ["run", str(HERE / "good.toml"), "--cost", str(path)]
     csv = str(HERE / "two.csv")
@@ -78,7 +80,7 @@ def test_it_is_refused_in_one_line(
     name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Shown
 ) -> None:
     said = refused(arguments, monkeypatch, capsys)
-    if name.endswith((".json", ".csv", ".toml")):
+    if name.endswith((".json", ".csv", ".toml", ".txt")):
         assert len(said) == 1
         assert name.partition("/")[2] in said[0]
     else:

@@ -28,6 +28,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from swaplab.cli.common import console
+from swaplab.doctor.facts import parse
+from swaplab.doctor.rules import diagnose
+from swaplab.doctor.starter import scenario_text
 from swaplab.errors import SwaplabError
 from swaplab.fidelity.truth import read_truth
 from swaplab.races.cases import How, cases, fingerprint, judge
@@ -35,12 +39,14 @@ from swaplab.races.schedules import encode
 from swaplab.races.schedules import load as load_schedules
 from swaplab.races.schedules import replay as run_again
 from swaplab.replay import replay
+from swaplab.report.doctor import findings_text
 from swaplab.result import Result
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import DEFAULT_COST, load_cost
 from swaplab.scenario.load import load_scenario, parse_scenario
 from swaplab.scenario.profile import read_profile, write_profile
 from swaplab.scenario.trace import EVENTS, EventKind, Format, Stream, Trace, TraceWriter, convert
+from swaplab.text import to_json
 from swaplab.vm.engine import _Listener, _ShortError
 from swaplab.vm.guest import listen
 from swaplab.vm.kernel import own_kernel
@@ -51,6 +57,20 @@ from swaplab.vm.script import watched_files
 ROOT = Path(__file__).parents[2]
 RACE = "xarray-cleared-before-drain"
 GUEST = "samples = 1\n[[workload]]\npages = 9\n"
+MACHINE = """\
+/proc/meminfo:MemTotal: 8000000 kB
+/proc/meminfo:AnonPages: 3000000 kB
+/proc/swaps:/dev/zram0 partition 4194300 1300 100
+/proc/swaps:/dev/sda2 partition 8388604 1300 -2
+/sys/kernel/mm/lru_gen/enabled:0x0007
+/proc/sys/vm/page-cluster:3
+/sys/fs/cgroup/a/memory.stat:anon 104857600
+/sys/fs/cgroup/a/b/memory.stat:zswapped 4096000
+/sys/fs/cgroup/a/b/memory.zswap.current:1000000
+/sys/fs/cgroup/a/b/memory.swap.current:9000000
+/sys/fs/cgroup/a/memory.max:max
+/sys/fs/cgroup/a/b/memory.zswap.writeback:0
+"""
 SECONDS = 20
 ACCESSES = 20_000  # a scenario that asks for more is only read
 WORDS = [
@@ -89,6 +109,21 @@ def _run_scenario(path: Path) -> None:
     scenario = load_scenario(path)
     if Accesses(scenario).total <= ACCESSES:
         replay(scenario)
+
+
+def _diagnose(path: Path) -> None:
+    """Whatever is said of a report; a scenario that is made of it has to be one."""
+    snapshot = parse(path.read_bytes().decode(errors="surrogateescape"), str(path))
+    findings = diagnose(snapshot)
+    to_json(findings)
+    shown_on = console()
+    with shown_on.capture():
+        shown_on.print(*findings_text(findings, snapshot))
+    text = scenario_text(snapshot, str(path))
+    try:
+        parse_scenario(text, "its scenario", path.parent)
+    except SwaplabError as error:
+        raise AssertionError(error) from None
 
 
 def _convert(format: Format | None) -> Callable[[Path], object]:
@@ -186,6 +221,8 @@ def readers(scratch: Path) -> dict[str, Reader]:
         each: [p.read_bytes() for p in sorted(ROOT.glob(f"tests/hostile/{each}/*"))]
         for each in ("csv", "damo", "scenario", "module")
     }
+    posted = [path.read_bytes() for path in sorted(ROOT.glob("tests/doctor/*.txt"))]
+    machines = [MACHINE.encode(), *posted, MACHINE.encode() + b"".join(posted[3:])]
     lackey = b"==5== Lackey\nI  0401ab70,3\n S 1fff000758,8\n L 1fff000ffc,8\r\n M 0401b770,1\n"
     return {
         "scenario": Reader(_run_scenario, [path.read_bytes() for path in toml] + hostile["scenario"], "x.toml"),
@@ -199,6 +236,7 @@ def readers(scratch: Path) -> dict[str, Reader]:
         "profile": Reader(lambda path: read_profile(path, path), [(scratch / "p.parquet").read_bytes()], "x.parquet"),
         "result": Reader(Result.read, [(scratch / "r.parquet").read_bytes()], "x.parquet"),
         "truth": Reader(read_truth, [path.read_bytes() for path in truths], "x.json"),
+        "doctor": Reader(_diagnose, machines, "x.txt"),
         "kernel": Reader(lambda path: own_kernel(path, None), [bytes(0x202) + b"HdrS" + bytes(2000)], "x"),
         "module": Reader(module_bytes, hostile["module"], "x.ko.xz"),
         "schedules": Reader(_run_again, [_schedules()], "x.json", _mutated_schedules),

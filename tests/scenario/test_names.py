@@ -10,9 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from swaplab.scenario.profile import read_profile, write_profile
 from swaplab.result import SCHEMA, Result, RunInfo
+from swaplab.scenario.load import parse_scenario
+from swaplab.scenario.profile import read_profile, write_profile
 from swaplab.scenario.trace import Stream, Trace, TraceWriter
+
+SCENARIO = "[[workload]]\npages = 1\n"
 
 
 def _trace(path: Path) -> int:
@@ -29,7 +32,8 @@ def _profile(path: Path) -> int:
 
 def _result(path: Path) -> int:
     rows = [dict.fromkeys(SCHEMA.names, 0) | {"cgroup": ""}] * 3
-    Result(RunInfo(engine="replay", scenario="s", accesses=1), pa.Table.from_pylist(rows, SCHEMA)).write(path)
+    info = RunInfo(engine="replay", release="6.12", scenario=parse_scenario(SCENARIO, "s", path), accesses=1)
+    Result(info, pa.Table.from_pylist(rows, SCHEMA)).write(path)
     return len(Result.read(path).samples)
 
 

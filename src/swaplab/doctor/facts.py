@@ -21,6 +21,7 @@ __all__ = ["TEXT_MAX", "Area", "Facts", "Reading", "Snapshot", "joined", "parse"
 
 TEXT_MAX: Final = 64 << 20  # a machine with 10,000 cgroups has 40 MB of memory.stat
 LINE_MAX: Final = 4096
+COUNTER_MAX: Final = 1 << 64
 CGROUPS: Final = PurePosixPath("/sys/fs/cgroup")
 
 _KIB: Final = ("MemTotal", "AnonPages", "SwapCached", "SwapTotal", "SwapFree", "Zswap", "Zswapped")
@@ -164,7 +165,8 @@ def parse(text: str, source: str) -> Snapshot:
         source: name of the text, for messages.
 
     Raises:
-        InputError: nothing that is known stands in it, or one counter stands in it with two values.
+        InputError: nothing that is known stands in it, one counter stands in it with two values, or one with more than
+            the kernel counts to.
     """
     if len(text) > TEXT_MAX:
         raise InputError(source, f"at most {TEXT_MAX} characters", f"{len(text)}")
@@ -181,7 +183,7 @@ def _parse_line(found: Snapshot, line: str, where: str) -> None:
     in_file = _FILE.match(line)
     path, content = (PurePosixPath(in_file[1]), in_file[2]) if in_file else (PurePosixPath(), line)
     if area := _AREA.match(content):
-        found.areas.append(_area(area))
+        found.areas.append(_area(area, where))
         return
     facts = _facts_of(found, path)
     for name, reading in _readings(path, content, where):
@@ -211,7 +213,7 @@ def _readings(path: PurePosixPath, content: str, where: str) -> Iterator[tuple[s
 def _amount(name: str, text: str, unit: str, where: str) -> Reading:
     if text == "max":
         return Reading(None, 0, where)
-    return Reading(*_scaled(text, _scale(name, unit)), where)
+    return Reading(*_scaled(text, _scale(name, unit), where), where)
 
 
 def _scale(name: str, unit: str) -> int:
@@ -228,17 +230,19 @@ def _scale(name: str, unit: str) -> int:
     return 1 << _BINARY.get(prefix, 0)
 
 
-def _scaled(digits: str, scale: int) -> tuple[int, int]:
+def _scaled(digits: str, scale: int, where: str) -> tuple[int, int]:
     """Return a number and half of its last digit, both scaled."""
     number = Decimal(digits.replace(",", ""))
+    if number * scale >= COUNTER_MAX:
+        raise InputError(where, "numbers of at most 64 bits", f"{digits[:40]}")
     last = scale * Decimal(1).scaleb(int(number.as_tuple().exponent))
     return int(number * scale), int(last / 2) if scale > 1 else 0
 
 
-def _area(row: re.Match[str]) -> Area:
+def _area(row: re.Match[str], where: str) -> Area:
     def size(text: str) -> tuple[int, int]:
         unit = text[-1] if text[-1] in _BINARY else ""
-        return _scaled(text.removesuffix(unit), 1 << _BINARY.get(unit, 10))  # /proc/swaps counts in KiB
+        return _scaled(text.removesuffix(unit), 1 << _BINARY.get(unit, 10), where)  # /proc/swaps counts in KiB
 
     (total, _), (used, error) = size(row["size"]), size(row["used"])
     return Area(row["name"], total, used, error, int(row["priority"]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from swaplab.doctor.facts import Facts, Snapshot
@@ -21,13 +22,15 @@ GIB: Final = 1 << 30
 CGROUPS_MAX: Final = 20
 LIMITS: Final = ("memory.max", "memory.high", "memory.swap.max", "memory.zswap.max")
 GUESSED_RATIO: Final = 3.0
+_MASK: Final = re.compile(r"0x[0-9a-fA-F]{1,8}")  # as lru_gen/enabled has it
 
 
 def scenario_text(snapshot: Snapshot, source: str) -> str:
     """Return TOML that `swaplab run` takes.
 
     Raises:
-        InputError: it is not known how much memory the machine has, or nothing is known that uses it.
+        InputError: it is not known how much memory the machine has, nothing is known that uses it, or a number is none
+            that a scenario may have.
     """
     lines = [
         "# Made by `swaplab doctor`. No counter says how the workloads use their pages: set each one's pattern, or",
@@ -45,7 +48,18 @@ def scenario_text(snapshot: Snapshot, source: str) -> str:
         facts = snapshot.cgroups.get(path, snapshot.machine)
         lines += ["", "[[workload]]", f"name = {quoted(path.rpartition('/')[2] or 'all')}"]
         lines += [f"cgroup = {quoted(path)}", f"pages = {pages}", *_content(facts, snapshot.machine)]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    _check(text, source)
+    return text
+
+
+def _check(text: str, source: str) -> None:
+    from swaplab.scenario.load import parse_scenario  # noqa: PLC0415 - as long as all other imports of the doctor
+
+    try:
+        parse_scenario(text, "its scenario", Path())
+    except InputError as error:
+        raise InputError(source, "numbers that a scenario may have", error) from None
 
 
 def _machine(facts: Facts, source: str) -> Iterator[str]:
@@ -57,8 +71,8 @@ def _machine(facts: Facts, source: str) -> Iterator[str]:
         yield f"page_cluster = {facts.number('page-cluster')}"
     if "swappiness" in facts:
         yield f"swappiness = {facts.number('swappiness')}"
-    if mask := facts.word("lru_gen"):
-        yield f'lru = "{"mglru" if int(mask, 16) & 1 else "classic"}"'
+    if mask := _MASK.fullmatch(facts.word("lru_gen") or ""):
+        yield f'lru = "{"mglru" if int(mask[0], 16) & 1 else "classic"}"'
     yield from ("", "[zswap]")
     enabled, shrinker = facts.is_on("enabled"), facts.is_on("shrinker_enabled")
     yield f"enabled = {_toml(enabled if enabled is not None else stored(facts) > 0)}"
