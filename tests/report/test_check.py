@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from swaplab.explore import Effort, Holds
 from swaplab.races.cases import Judgement, cases
 from swaplab.report.check import table
@@ -28,6 +30,12 @@ def test_groups() -> None:
         "  b, rcu,     holds, complete                  1,234  1.50 s",
         "    pinned",
     ]
+
+
+def test_numbers_stay_apart() -> None:
+    verdict = Holds(Effort(9_999_999, 5, []), [])
+    line = table([replace(judged("a"), verdict=verdict, seconds=99_999.0)]).splitlines()[2]
+    assert line.split()[-3:] == ["9,999,999", "99999", "s"]
 
 
 def test_short_names() -> None:

@@ -31,6 +31,10 @@ def outcome(judged: Judgement) -> str:
     return f"bounded: {verdict.limit}" if isinstance(verdict, Bounded) else "holds, complete"
 
 
+MANY_SECONDS = 99.5
+"""From which on fractions are not shown."""
+
+
 def table(judged: Sequence[Judgement], width: int = WIDTH) -> str:
     """One line per program; those of a group have one heading, with what the labels of all of them say."""
     groups: dict[str, list[Judgement]] = {}
@@ -75,7 +79,8 @@ def _row(text: str, judged: Judgement, left: int, width: int) -> list[str]:
     names = wrap(text, left, subsequent_indent=" " * (indent + 2))
     middle = width - left - GAP - NUMBERS
     verdicts = wrap(outcome(judged) + note, middle)
-    numbers = f"{judged.verdict.effort.executions:>10,}{judged.seconds:>6.2f} s"
+    time = f"{judged.seconds:.{2 if judged.seconds < MANY_SECONDS else 0}f}"
+    numbers = f"{judged.verdict.effort.executions:>10,} {time:>5} s"
     return [
         f"{name:{left + GAP}}{verdict:{middle}}{number:>{NUMBERS}}".rstrip()
         for name, verdict, number in zip_longest(names, verdicts, [numbers], fillvalue="")
