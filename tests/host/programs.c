@@ -1,5 +1,6 @@
 // Programs whose page accesses are known by construction. All happen in one region, at a fixed address.
 #define _GNU_SOURCE
+#include <cpuid.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -255,6 +256,16 @@ static int faults(char **arguments) { // touches page 1, which it may not, and l
     return 0;
 }
 
+static int features(char **arguments) { // of the processor: page 0 for SSE2, which all have, 1 for FMA, 2 for AVX2
+    unsigned a, b, c, d;
+    anonymous(3);
+    __get_cpuid(1, &a, &b, &c, &d);
+    if (d & bit_SSE2) put(0);
+    if (c & bit_FMA) put(1);
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_AVX2) put(2);
+    return 0;
+}
+
 int main(int count, char **arguments) {
     static const struct { const char *name; int (*run)(char **); } programs[] = {
         {"walk", walk}, {"straddle", straddle}, {"add", add}, {"again", again}, {"spin", spin}, {"threads", threads},
@@ -262,6 +273,7 @@ int main(int count, char **arguments) {
         {"closes", closes}, {"sleeps", sleeps}, {"frees", frees}, {"shares", shares}, {"illegal", illegal}, {"limits", limits},
         {"moves", moves},
         {"borrows", borrows}, {"drops", drops}, {"daemonizes", daemonizes}, {"faults", faults},
+        {"features", features},
     };
     for (size_t i = 0; count > 1 && i < sizeof programs / sizeof *programs; i++)
         if (!strcmp(arguments[1], programs[i].name)) return programs[i].run(arguments + 2);

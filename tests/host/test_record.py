@@ -294,6 +294,10 @@ def test_an_access_that_faults_is_none(recorded: Record) -> None:
     assert recorded("faults", window=0).walk() == ["w0"]
 
 
+def test_programs_are_told_of_no_instructions_that_valgrind_is_slow_at(recorded: Record) -> None:
+    assert recorded("features").walk() == w(0)
+
+
 def test_what_the_program_may_write_does_not_limit_the_recording(recorded: Record) -> None:
     result = recorded("limits")
     assert result.summary.status == 0
