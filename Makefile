@@ -48,6 +48,7 @@ quality: .venv/.test
 	@$(BIN)/python -m tests.quality.programs
 	@$(BIN)/python -m tests.quality.kills
 	@$(BIN)/python -m tests.quality.disks
+	@$(BIN)/python -m tests.quality.orders --first $(FIRST)
 	@$(BIN)/python -m tests.quality.observations --programs $(PROGRAMS) --first $(FIRST) --workers $(WORKERS)
 
 # What runs a kernel, and the lists from which it is fetched.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from swaplab.explore.event import WATCH
+from swaplab.explore.event import CALLBACKS, WATCH
 from swaplab.explore.locks import Locks
 from swaplab.explore.objects import insist_alive
-from swaplab.explore.parts import BARRIER, CALLBACKS, CALLED_BACK, GRACE_PERIOD
+from swaplab.explore.parts import BARRIER, CALLED_BACK, FREED_LATER, GRACE_PERIOD
 from swaplab.explore.task import After, Ready, Task, Wait
 from swaplab.kernel.sync.runtime import ACQUIRE, FULL, LOCK, READ, RMW, WRITE
 from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
@@ -35,7 +35,7 @@ class Deferring(Locks):
     def deferred_to(self, member: str) -> frozenset[int]:
         """Return numbers of the tasks that were made for a queue, or for RCU to call back, by the name of that."""
         queued = (tasks for queue, tasks in self._queued.items() if queue.name == member)
-        tasks = self._callbacks if member == CALLBACKS else next(queued, [])
+        tasks = self._callbacks if member == CALLBACKS[1] else next(queued, [])
         return frozenset([task.number for task in tasks])
 
     # RCU
@@ -67,7 +67,7 @@ class Deferring(Locks):
             return
         self._settle(task)
         self._insist_given(task, call.title, call.function, *call.args)
-        task.accesses = GRACE_PERIOD + CALLED_BACK if call.is_callback else GRACE_PERIOD
+        task.accesses = CALLED_BACK if call.is_callback else FREED_LATER
         self._point(task, f"call_rcu({call.title})", None, "")
         child = self._spawn(task, call.title, call.run)
         child.is_callback = True

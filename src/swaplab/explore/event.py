@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE
 from swaplab.kernel.sync.shared import Shared
 
-__all__ = ["FREE", "KIND", "LIFE", "RCU", "WATCH", "Accesses", "Event", "Variable"]
+__all__ = ["CALLBACKS", "FREE", "KIND", "LIFE", "RCU", "WATCH", "Accesses", "Event", "Variable"]
 
 Variable = tuple[int, str]
 """Object number and member; an object's own life is the member without a name."""
@@ -15,6 +15,8 @@ Accesses = tuple[tuple[Variable, int], ...]
 LIFE = ""
 RCU: Variable = 0, "rcu"
 """What beginnings of read sections and of grace periods touch."""
+CALLBACKS: Variable = 0, "rcu callbacks"
+"""What leaving something to RCU touches, and waiting for it."""
 KIND = READ | WRITE | COMMUTE
 WATCH = 1 << 17
 """Waits for a change of what was read before: a read that is no access of its own, so that it races with nothing."""

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from swaplab.explore.event import WATCH, Event, Variable
+from swaplab.explore.event import CALLBACKS, RCU, WATCH, Event, Variable
 from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, LOCK, PLAIN, READ, RELEASE, RMW, STRONG, WRITE
 
 __all__ = ["Past", "Source", "Target", "is_ordered"]
 
+OF_RCU = frozenset((RCU, CALLBACKS))
+"""What is no memory, so that nobody learns from it what came first."""
 Tasks = set[int]
 Wholes = Mapping[int, int]
 """Of objects that are embedded in another its number, by theirs."""
@@ -71,10 +73,11 @@ class _Step:
         self.task = event.task
         self.seen = seen
         accesses = [access for access in event.accesses if not access[1] & WATCH]
-        self.accesses = [(variable, READ) for variable, _ in accesses] if event.fails else accesses
+        accesses = [(variable, READ) for variable, _ in accesses] if event.fails else accesses
         self.mode = 0
-        for _, mode in self.accesses:
+        for _, mode in accesses:
             self.mode |= mode
+        self.accesses = [access for access in accesses if access[0] not in OF_RCU]
         self.fence = event.what if not event.accesses else ""
         self.points = event.points
         self.unlocks = event.opener >= 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from swaplab.explore.event import RCU
+from swaplab.explore.event import CALLBACKS, RCU
 from swaplab.explore.history import LIFE, Accesses, Variable
 from swaplab.explore.task import Task
 from swaplab.explore.values import holds_more
@@ -14,15 +14,15 @@ from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, LOCK, READ, RELEASE, S
 from swaplab.kernel.sync.shared import Key, Part, Shared
 from swaplab.kernel.sync.work import WorkQueue
 
-__all__ = ["BARRIER", "CALLBACKS", "CALLED_BACK", "GRACE_PERIOD", "READER", "Parts", "number_of", "parts_of"]
+__all__ = ["BARRIER", "CALLED_BACK", "FREED_LATER", "GRACE_PERIOD", "READER", "Parts", "number_of", "parts_of"]
 
-CALLBACKS = "rcu callbacks"
-RESERVED = frozenset((RCU, (0, CALLBACKS), (0, LIFE)))
+RESERVED = frozenset((RCU, CALLBACKS, (0, LIFE)))
 """Variables that are no part's."""
 READER: Accesses = ((RCU, READ | ACQUIRE | LOCK),)
 GRACE_PERIOD: Accesses = ((RCU, COMMUTE | RELEASE | STRONG | LOCK),)
-CALLED_BACK: Accesses = (((0, CALLBACKS), COMMUTE | LOCK),)
-BARRIER: Accesses = (((0, CALLBACKS), READ | LOCK),)
+FREED_LATER: Accesses = ((RCU, COMMUTE | RELEASE | LOCK),)
+CALLED_BACK: Accesses = (*FREED_LATER, (CALLBACKS, COMMUTE | LOCK))
+BARRIER: Accesses = ((CALLBACKS, READ | LOCK),)
 OUTSIDE = "was made outside setup and tasks, so that it outlives an execution: make it in setup"
 
 

@@ -105,9 +105,9 @@ class Explorer(Deferring):
         """
         if not self.outside.is_sample or self.gave_up:
             return
-        before, otherwise = self._outcome(), self._otherwise()
+        before, otherwise = self.outcome(), self._otherwise()
         self._execute(len(self.history.events))
-        insist_same(self.program.name, before, self._outcome())
+        insist_same(self.program.name, before, self.outcome())
         insist_same(self.program.name, before, otherwise, OTHERWISE)
 
     def _otherwise(self) -> dict[str, object]:
@@ -116,14 +116,18 @@ class Explorer(Deferring):
         self.strategy, self.history, self._raced, self._told = Follow(another_order(self.history)), History(), [], []
         try:
             self._execute(0)
-            return self._outcome()
+            return self.outcome()
         finally:
             self.strategy, self.history, self._raced, self._told = kept
 
-    def _outcome(self) -> dict[str, object]:
-        """Return what the execution comes to."""
+    def outcome(self) -> dict[str, object]:
+        """Return what the execution comes to.
+
+        Without data races: which additions came first, of those whose order does not matter, may order what it did.
+        """
+        bugs = (each.bug for each in self.found if each not in self._raced)
         return {
-            "what breaks": sorted(f"{each.bug.title}: {each.bug}" for each in self.found),
+            "what breaks": sorted(f"{bug.title}: {bug}" for bug in bugs),
             "whether all ends": self.finished and not self.gave_up,
             **outcome(self.tasks.values(), self.history.events, self._told),
         }
