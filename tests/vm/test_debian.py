@@ -82,11 +82,11 @@ class Archive:
         self.package(suite, f"linux-image-{release}", version, f"linux-base, {parts}")
         self.package(suite, f"linux-binary-{release}", version, files=[f"usr/lib/modules/{release}/vmlinuz"])
 
-    def sign(self, suite: str) -> None:
+    def sign(self, suite: str, until: str = "") -> None:
         listed = self.root / "dists" / suite / "main/binary-amd64/Packages"
         data = listed.read_bytes()
         release = (
-            f"Origin: Debian\nSuite: {suite}\nCodename: {suite}\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n"
+            f"Origin: Debian\nSuite: {suite}\nCodename: {suite}\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n{until}"
             f"Architectures: amd64\nComponents: main\nSHA256:\n"
             f" {hashlib.sha256(data).hexdigest()} {len(data)} main/binary-amd64/Packages\n"
         )
@@ -108,6 +108,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     made.split("unstable", "7.2.4+deb14-amd64", "7.2.4-1")
     for suite in ("stable", "unstable"):
         made.sign(suite)
+    made.image("over", "linux-image-5.10.0-9-amd64", "5.10.1-1")
+    made.sign("over", "Valid-Until: Fri, 02 Jan 2026 00:00:00 UTC\n")
     made.end()
     return made
 
@@ -238,6 +240,15 @@ def test_a_suite_that_debian_did_not_sign_is_none(changed: Path) -> None:
     (changed / "dists/unstable/InRelease").unlink()
     with pytest.raises(SwaplabError, match="no mirror of Debian"):
         update_kernels(quiet)
+
+
+def test_a_suite_that_is_kept_up_no_more_is_none(
+    mirror: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "apt.conf").open("a") as settings:
+        settings.write('Dir::Etc::Parts "/dev/null";\n')  # a machine may have been told not to look at the date
+    monkeypatch.setattr("swaplab.vm.apt.SUITES", ("over", "stable"))
+    assert {each.series for each in update_kernels(quiet)} == {"6.1", "6.12"}
 
 
 def test_a_package_that_is_not_what_was_listed_is_refused(changed: Path) -> None:

@@ -37,8 +37,8 @@ INDEX = re.compile(r"^'(\S+?)/?/dists/(\S+)/InRelease'", re.MULTILINE)
 HOOKS: Final = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
 FIELD = re.compile(r"^([\w-]+): (.*)$", re.MULTILINE)
 PROGRESS = re.compile(r"dlstatus:\d+:([\d.]+):")
-# How apt says that a mirror has no such suite, or that it is somebody else's.
-NOT_DEBIANS: Final = ("does not have a Release file", "is not signed")
+# How apt says that a mirror has no such suite, that it is somebody else's, or that Debian keeps it up no more.
+NOT_DEBIANS: Final = ("does not have a Release file", "is not signed", "is expired")
 ENVIRONMENT: Final = {"LC_ALL": "C"}
 
 
@@ -99,7 +99,7 @@ class Apt:
             self._options += ["-o", f"{name}={value}"]
 
     def update(self) -> bool:
-        """Fetch the suite's lists; return whether it is there, and Debian's.
+        """Fetch the suite's lists; return whether it is there, Debian's, and kept up.
 
         Raises:
             SwaplabError: they cannot be fetched.
