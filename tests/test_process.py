@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,7 @@ def test_a_guard_does_nothing_in_the_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_a_process_as_ctrl_c_does(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     before_ctrl_c = signal.getsignal(signal.SIGINT)
     before = signal.signal(number, signal.SIG_DFL)
     try:
@@ -119,6 +121,29 @@ def test_signals_end_a_process_as_ctrl_c_does(number: int, monkeypatch: pytest.M
     finally:
         signal.signal(number, before)
         signal.signal(signal.SIGINT, before_ctrl_c)
+
+
+ENDED = """
+import signal, threading
+from swaplab.process import end_on_signals
+def fail():
+    failing.wait()
+    raise ValueError
+end_on_signals()
+failing = threading.Event()
+thread = threading.Thread(target=fail)
+thread.start()
+try:
+    signal.raise_signal(signal.SIGTERM)
+except KeyboardInterrupt:
+    failing.set()
+    thread.join()
+"""
+
+
+def test_other_threads_fail_in_silence_once_a_signal_has_come() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDED], capture_output=True, check=True)  # noqa: S603
+    assert ended.stderr == b""
 
 
 APART = """

@@ -31,6 +31,10 @@ class InputError(SwaplabError):
         self.where, self.expected, self.found = str(where), expected, str(found)
         super().__init__(shown(f"{where}: expected {expected}, found {found}"))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """Say how it is made again in another process."""
+        return type(self), (self.where, self.expected, self.found)
+
 
 class UnsupportedError(SwaplabError):
     """Input that is right but that the chosen engine does not model."""

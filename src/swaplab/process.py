@@ -53,7 +53,9 @@ def end_on_signals() -> None:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    sys.unraisablehook = lambda _: None  # what a signal leaves half made may fail to be unmade
+    # What a signal leaves half made may fail to be unmade, in other threads too.
+    sys.unraisablehook = lambda _: None
+    threading.excepthook = lambda _: None
     raise Ended(number)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from swaplab.cli import app
 from swaplab.errors import InputError
+from swaplab.host.disk import measure_device
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
 from swaplab.scenario.device import DEVICES
 
@@ -61,3 +62,12 @@ def test_nothing_is_measured_for_a_file_that_cannot_be(tmp_path: Path, monkeypat
     for output in (tmp_path, tmp_path / "nowhere" / "cost.toml"):
         with pytest.raises(InputError, match="-o: expected a file that can be written"):
             run("-o", str(output))
+
+
+def test_a_directory_is_looked_at_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swaplab.cli.calibrate.measure_cost", lambda step: pytest.fail("the processor was measured"))
+    monkeypatch.setattr("swaplab.cli.calibrate.measure_device", measure_device)
+    with pytest.raises(InputError, match=r"--device .*nowhere: expected a directory on the device, found none"):
+        run("--device", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="--device /proc: expected a directory that can be written, found No such"):
+        run("--device", "/proc")

@@ -59,3 +59,10 @@ def test_json(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_refused(scenario: Path, arguments: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         run(str(scenario), *arguments)
+
+
+def test_what_another_process_refuses_is_said_as_if_it_were_this_one(scenario: Path, tmp_path: Path) -> None:
+    scenario.write_text(SCENARIO.replace("pages = 100\n", 'trace = "none"\n'))
+    (tmp_path / "none").write_bytes(b"PAR1nothing")
+    with pytest.raises(InputError, match=r"none: byte 11: expected the end of a Parquet file, found a truncated one"):
+        run(str(scenario), "--seeds", "2", "-j", "2")

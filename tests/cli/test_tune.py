@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from swaplab.cli import app
+from swaplab.errors import InputError
 
 SCENARIO = """
 [cgroup."app"]
@@ -45,3 +46,9 @@ def test_json_where_nothing_keeps_the_constraints(scenario: Path, capsys: pytest
     assert found["best"] == found["settings"] == found["costs"] == []
     assert found["present"]["kind"] == "as it is"
     assert found["front"]
+
+
+def test_a_kernel_to_verify_on_is_looked_at_before_the_work(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swaplab.cli.tune.find", lambda *_: pytest.fail("it has been tuned"))
+    with pytest.raises(InputError, match="bzImage"):
+        app(["tune", str(scenario), "--verify", "--kernel", str(scenario)], exit_on_error=False)

@@ -49,6 +49,10 @@ def test_what_is_no_number_of_that_name(text: str, name: str) -> None:
     assert number(text, name) is None
 
 
+def test_the_directory_of_all_cgroups_is_no_file_of_one() -> None:
+    assert number("/sys/fs/cgroup: stored 1", "stored_pages") == 1
+
+
 @pytest.mark.parametrize("text", [f"stored {1 << 64}", "anon 18000000T", f"/dev/a file {9 * 10**18} 0 -2"])
 def test_what_no_kernel_counts_to_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="text: line 2: expected numbers of at most 64 bits, found "):

@@ -34,8 +34,8 @@ def calibrate(
     """
     check_output(output)
     with steps("measuring", STEPS + DISK_STEPS * (device is not None)) as step:
-        cost = measure_cost(step=step)
         disk = measure_device(device, step=step) if device else None
+        cost = measure_cost(step=step)
     if output:
         with write_whole(output) as partial:
             partial.write_text(cost.to_toml())

@@ -22,7 +22,7 @@ from swaplab.study.table import Summary
 from swaplab.study.tune import STEPS, Point, Tuning, front, kinds, parse_constraint
 from swaplab.study.tune import tune as find
 from swaplab.study.verify import measured_of
-from swaplab.vm import find_kernels, run_on_kernel
+from swaplab.vm import Kernel, find_kernels, run_on_kernel
 
 __all__ = ["tune"]
 
@@ -73,6 +73,7 @@ def tune(
     loaded = load_scenario(scenario_file(scenario), set)
     constraints = [parse_constraint(each) for each in within]
     task = partial(summarise, cost=chosen_cost(cost))
+    kernels = find_kernels((kernel,) if kernel else (), ()) if verify else []
     say_if_it_compiles()
     with steps("variants", len(kinds()) * ROUNDS * seeds) as step, processes(jobs or processors()) as mapped:
 
@@ -82,14 +83,13 @@ def tune(
                 yield summary
 
         found = find(loaded, save, constraints, told, task, seeds)
-    measured = _measure(found, kernel) if verify and found.best else None
+    measured = _measure(found, kernels) if kernels and found.best else None
     _print_json(found, measured) if json else _print(found, save, measured)
     raise SystemExit(0 if found.best else 1)
 
 
-def _measure(found: Tuning, wanted: str | None) -> list[Result]:
+def _measure(found: Tuning, kernels: list[Kernel]) -> list[Result]:
     """Run the present and the best settings on a kernel."""
-    kernels = find_kernels((wanted,) if wanted else (), ())
     with steps("present and chosen settings on a kernel", 1) as step:
         runs = run_on_kernel([found.present.scenario, found.best[0].scenario], kernels * 2)
         step()

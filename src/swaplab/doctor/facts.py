@@ -193,7 +193,7 @@ def _parse_line(found: Snapshot, line: str, where: str) -> None:
 
 
 def _facts_of(found: Snapshot, path: PurePosixPath) -> Facts:
-    if not path.is_relative_to(CGROUPS):
+    if not path.parent.is_relative_to(CGROUPS):
         return found.machine
     return found.cgroups.setdefault(str(path.parent.relative_to(CGROUPS)).removeprefix("."), Facts())
 

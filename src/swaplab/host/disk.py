@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -59,18 +59,25 @@ def measure_device(
         step: called after each.
 
     Raises:
-        InputError: it is no directory, or its file system does not allow O_DIRECT.
-        OSError: it is not writable, or full.
+        InputError: it is no directory that can be written, or its file system does not allow O_DIRECT.
+        OSError: it is full.
     """
     if not directory.is_dir():
         raise InputError(f"--device {directory}", "a directory on the device", "none")
     with (
         naming(directory),
-        tempfile.TemporaryFile(dir=directory) as file,
+        _temporary(directory) as file,
         _direct(file.fileno(), directory) as descriptor,
     ):
         rotational = _is_rotational(os.fstat(descriptor).st_dev)
         return device_of(_measure(descriptor, size, seconds, step), rotational=rotational)
+
+
+def _temporary(directory: Path) -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(dir=directory)
+    except OSError as error:
+        raise InputError(f"--device {directory}", "a directory that can be written", error.strerror) from None
 
 
 @contextmanager

@@ -379,6 +379,32 @@ def test_compressed_input_that_is_damaged(folder: Path, pack: Callable[[bytes], 
             converted(folder, packed[:size], format="csv")
 
 
+@pytest.mark.parametrize("pack", [zstandard.compress, gzip.compress, zlib.compress])
+def test_what_unpacks_to_far_more_than_it_takes_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(source_module, "UNPACKED_RATIO", 100)
+    packed = pack(b"[" + b" " * (1 << 20))
+    converted_as = "damo" if pack is zlib.compress else "csv"
+    with pytest.raises(InputError, match=r"bomb: (character|line) "):
+        converted(folder, packed, name="bomb", format=converted_as)
+    monkeypatch.setattr(source_module, "UNPACKED_FREE", 1 << 19)
+    with pytest.raises(
+        InputError, match=r"bomb: byte \d+: expected data that unpacks to at most 524288 bytes and 100 "
+    ):
+        converted(folder, packed, name="bomb", format=converted_as)
+
+
+@pytest.mark.parametrize("format", ["oracle-general", "csv", "damo", "lackey", None])
+def test_a_file_with_a_hole_is_refused(folder: Path, format: Format | None) -> None:
+    path = folder / "holes"
+    path.write_bytes(bytes(1 << 16))
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"holes: byte 65536: expected data to the end, found a hole"):
+        convert(path, folder / "out.parquet", format)
+
+
 def test_zstd_in_several_frames(folder: Path) -> None:
     rows, _ = converted(folder, zstandard.compress(b"1\n2\n") + zstandard.compress(b"3\n1\n"))
     assert [row[1] for row in rows] == [0, 1, 2, 0]
@@ -425,6 +451,11 @@ def test_detect(folder: Path) -> None:
     ):
         (folder / "file").write_bytes(content)
         assert detect(folder / "file") == expected
+
+
+def test_a_limit_may_end_inside_a_record(folder: Path) -> None:
+    rows, info = converted(folder, DAMO, limit=1)
+    assert (len(rows), len(info.streams)) == (1, 1)
 
 
 def test_limit_and_window(folder: Path) -> None:

@@ -62,25 +62,29 @@ def read_damo(data: Input) -> Source:
 
 
 def _records(json_text: _Scanner, streams: list[str]) -> Iterator[RawBatch]:
+    taken: set[str] = set()
     json_text.take("[")
     for _ in json_text.items("]"):
         if len(streams) == MAX_STREAMS:
             json_text.fail(f"at most {MAX_STREAMS} records", "more")
         ids: dict[str, object] = {}
+        streams.append("")
         json_text.take("{")
         for _ in json_text.items("}"):
             key = json_text.value()
             json_text.take(":")
             if key == "snapshots":
-                yield from _snapshots(json_text, len(streams))
+                streams[-1] = _name(ids, taken)  # as far as it is known, since who reads it may end here
+                yield from _snapshots(json_text, len(streams) - 1)
             else:
                 ids[str(key)] = json_text.value()
-        streams.append(_name(ids, streams))
+        streams[-1] = _name(ids, taken)
+        taken.add(streams[-1])
     if json_text.peek():
         json_text.fail("the end", "more")
 
 
-def _name(ids: dict[str, object], taken: list[str]) -> str:
+def _name(ids: dict[str, object], taken: set[str]) -> str:
     parts = [
         ("kdamond", "kdamond_idx"),
         ("context", "context_idx"),

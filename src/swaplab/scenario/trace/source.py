@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,8 @@ __all__ = ["BATCH_ROWS", "Input", "RawBatch", "Source", "constant_stream", "line
 
 BATCH_ROWS: Final = 1 << 18
 _BLOCK_BYTES: Final = 1 << 20
+UNPACKED_FREE: Final = 1 << 30
+UNPACKED_RATIO: Final = 1000
 _MAGIC: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b\x08": "gzip"}
 
 
@@ -52,8 +56,11 @@ class Source:
 class Input:
     """A file read once, front to back, through what its content is compressed with (zstd, gzip or zlib).
 
+    Whoever reads it takes as long as it has bytes. So they have to be there: a hole has any number of zeros for
+    nothing, and so has what unpacks to far more than it takes.
+
     Raises:
-        InputError: not a regular file.
+        InputError: not a regular file, or one with a hole.
         OSError: the file cannot be read.
     """
 
@@ -61,8 +68,17 @@ class Input:
         self.path = path
         self._raw = open_regular(path, path)
         self.size = self._raw.seek(0, 2)
+        self._refuse_hole()
         self._raw.seek(0)
         self._data = _decompressed(self._raw)
+        self._unpacked = 0
+
+    def _refuse_hole(self) -> None:
+        with suppress(OSError):  # an empty file, or a file system that does not tell
+            hole = os.lseek(self._raw.fileno(), 0, os.SEEK_HOLE)
+            if hole < self.size:
+                self._raw.close()
+                raise InputError(f"{self.path}: byte {hole}", "data to the end", "a hole, which reads as zeros")
 
     def __enter__(self) -> Self:
         return self
@@ -80,13 +96,14 @@ class Input:
         """Read `size` bytes, fewer only at the end.
 
         Raises:
-            InputError: the compressed data is damaged or ends early.
+            InputError: the compressed data is damaged, ends early or unpacks to too much.
         """
         pieces, missing = [], size
         try:
             while missing and (piece := self._data.read(missing)):
                 pieces.append(piece)
                 missing -= len(piece)
+                self._count(len(piece))
         except (pa.ArrowException, zlib.error, EOFError) as error:
             raise InputError(self.path, "whole compressed data", error) from None
         except OSError as error:
@@ -94,6 +111,12 @@ class Input:
                 raise
             raise InputError(self.path, "whole compressed data", error) from None
         return b"".join(pieces)
+
+    def _count(self, size: int) -> None:
+        self._unpacked += size
+        if self._unpacked > UNPACKED_FREE + UNPACKED_RATIO * self.position():
+            expected = f"data that unpacks to at most {UNPACKED_FREE} bytes and {UNPACKED_RATIO} times its own size"
+            raise InputError(f"{self.path}: byte {self.position()}", expected, self._unpacked)
 
 
 class _Readable(Protocol):
