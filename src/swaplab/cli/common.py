@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import CycloptsError, Parameter
+from cyclopts import CycloptsError, Parameter, UnusedCliTokensError
 from rich.console import Console
 from rich.progress import Progress
 from rich.segment import Segment
@@ -95,6 +95,8 @@ def conclude(work: Callable[[], object]) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         return _failed(128 + signal.SIGPIPE)
+    except UnusedCliTokensError as error:
+        return _failed(2, f"swaplab: no argument is expected here: {' '.join(error.unused_tokens)}")
     except (SwaplabError, CycloptsError, OSError) as error:
         return _failed(2, f"swaplab: {error}")
     except MemoryError:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from swaplab.cli.common import tell
+from swaplab.errors import InputError
 from swaplab.replay import is_compiled
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
 from swaplab.scenario.shipped import shipped
@@ -20,9 +21,18 @@ Jobs = Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1
 
 
 def scenario_file(path: Path) -> Path:
-    """Return the file that a path means: itself, one that ships, or the scenario of a recording's directory."""
+    """Return the file that a path means: itself, one that ships, or the scenario of a recording's directory.
+
+    Raises:
+        InputError: a directory that is no recording.
+    """
     found = shipped(path)
-    return found / "scenario.toml" if found.is_dir() else found
+    if not found.is_dir():
+        return found
+    scenario = found / "scenario.toml"
+    if not scenario.exists():
+        raise InputError(str(path), "a scenario's file, or a directory that `swaplab record` made", "another directory")
+    return scenario
 
 
 def chosen_cost(path: Path | None) -> Cost:

@@ -79,11 +79,28 @@ def parse_scenario(text: str, where: str, base: Path, overrides: Sequence[str] =
         InputError: what is wrong, with `where` and key.
     """
     table = _parse_toml(text, where)
+    present = _names(table)
     for override in overrides:
         _merge(table, _parse_override(override), where)
     scenario = _scenario(table, where, base)
+    for path in scenario.cgroups.keys() - present:
+        _insist_used(path, scenario, where)
     validate(scenario)
     return scenario
+
+
+def _names(table: Table) -> set[str]:
+    """Return the cgroups that a scenario has tables for."""
+    cgroups = table.get("cgroup")
+    return set(cgroups) if isinstance(cgroups, dict) else set()
+
+
+def _insist_used(path: str, scenario: Scenario, where: str) -> None:
+    """Insist that what was set is of a cgroup with something in it, and no misspelling of one."""
+    used = {each.cgroup for each in (*scenario.workloads, *scenario.events)}
+    if not any(f"{each}/".startswith(f"{path}/") for each in used):
+        known = ", ".join(sorted((used | scenario.cgroups.keys()) - {path, ""})) or "none"
+        raise InputError(f'{where}: --set cgroup."{path}"', f"a cgroup of the scenario ({known})", path)
 
 
 def _parse_toml(text: str, where: str) -> Table:

@@ -1,6 +1,7 @@
-"""Sizes and durations as people write them: ``64M``, ``80us``.
+"""Sizes and durations as people write them: ``64M``, ``1.5G``, ``80us``.
 
-Sizes are those of cgroup v2 files: bytes, or K, M, G, T for powers of 1024. Durations always name their unit.
+Sizes are those of cgroup v2 files: bytes, or K, M, G, T for powers of 1024; with a fraction if that comes to whole bytes, as
+systemd has it. Durations always name their unit.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ LARGEST = 1 << 62
 # No number this long is below LARGEST; the bound keeps a huge text from becoming a huge integer.
 DIGITS_MAX = 19
 
-_SIZE = re.compile(rf"(\d{{1,{DIGITS_MAX}}})([KMGT]?)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(rf"(\d{{1,{DIGITS_MAX}}}(?:\.\d{{1,9}})?)([KMGT]?)", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(rf"(\d{{1,{DIGITS_MAX}}}(?:\.\d{{1,9}})?) ?(ns|us|ms|s)", re.ASCII)
 
 
 def parse_size(value: object, where: object = "size") -> int:
-    """Bytes in ``"64M"``, ``"4096"`` or ``4096``.
+    """Bytes in ``"64M"``, ``"1.5G"``, ``"4096"`` or ``4096``.
 
     Raises:
-        InputError: not a size, negative, or larger than any machine (2**62 bytes); it names `where`.
+        InputError: not a size, negative, with a fraction of a byte, or larger than any machine (2**62 bytes); it names `where`.
     """
     size = _size(value)
     if size is None or not 0 <= size < LARGEST:
-        expected = "a size, bytes or with K, M, G, T for powers of 1024 (such as 64M)"
+        expected = "a size, bytes or with K, M, G, T for powers of 1024 (such as 64M or 1.5G)"
         # A huge integer has no decimal text (sys.set_int_max_str_digits).
         is_huge = isinstance(value, int) and value.bit_length() > 64
         raise InputError(where, expected, f"{value:#x}" if is_huge else repr(value))
@@ -42,7 +43,8 @@ def _size(value: object) -> int | None:
     if type(value) is int:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    return int(match[1]) * SIZE_UNITS[match[2].upper()] if match else None
+    size = Decimal(match[1]) * SIZE_UNITS[match[2].upper()] if match else None
+    return int(size) if size is not None and size == int(size) else None
 
 
 def parse_duration(value: object, where: object = "duration") -> int:
