@@ -74,8 +74,8 @@ NAMES = {NONE: "", RESIDENT: "resident", IN_ZSWAP: "zswap", ON_DISK: "device", Z
 @entry
 def settle(m: Arrays) -> None:
     """Let the worker do what it was woken for, however long it takes, on a device that takes no time."""
-    while m.control.worker_running or m.control.shrink_queued:
-        m.control.clock = max(wide(m.control.clock), wide(m.control.worker_clock))
+    while m.zswap.worker_running or m.zswap.shrink_queued:
+        m.task.clock = max(wide(m.task.clock), wide(m.zswap.worker_clock))
         run_background(m)
     while wait_for_write(m):
         pass
@@ -88,19 +88,19 @@ def look_at(m: Arrays, page: int) -> None:
     lru_del(m, page)
     m.folios[page].next = ISOLATED
     m.isolated[0] = page
-    m.control.background = 1  # the worker waits, as it does in kernel/
+    m.task.background = 1  # the worker waits, as it does in kernel/
     if shrink_folio_list(m, 1):
         lru_add(m, page)
-    m.control.background = 0
+    m.task.background = 0
     settle(m)
 
 
 @entry
 def shrink(m: Arrays, memcg: int, priority: int) -> None:
     """Let zswap's shrinker look at a cgroup, as kswapd does."""
-    m.control.background = 1
+    m.task.background = 1
     do_shrink_slab(m, memcg, priority)
-    m.control.background = 0
+    m.task.background = 0
     settle(m)
 
 
@@ -198,7 +198,7 @@ class Pair:
 
     def work(self) -> None:
         """Have zswap's worker run."""
-        self.replay.machine.control.shrink_queued = 1
+        self.replay.machine.zswap.shrink_queued = 1
         settle(self.replay.machine)
         queue_shrink_work(self.kernel._swap)
         self.kernel.settle()
@@ -211,7 +211,7 @@ class Pair:
 
     def enable(self, enabled: bool) -> None:
         """Turn zswap on or off for what comes."""
-        self.replay.machine.control.zswap_enabled = enabled
+        self.replay.machine.zswap.enabled = enabled
         self.kernel.zswap.enabled = enabled
 
     def exit(self, path: str) -> None:
@@ -312,23 +312,23 @@ class Pair:
 
     def _of_replay(self) -> dict[str, Any]:
         machine = self.replay.machine
-        control, memcgs = machine.control, machine.memcgs
+        memcgs = machine.memcgs
         tables = int((machine.table_memcg >= 0).sum())  # which kernel/ does not have
         found: dict[str, Any] = {
-            "stored_pages": int(control.stored_pages),
-            "pool_total_size": int(control.pool_pages) * PAGE_SIZE,
+            "stored_pages": int(machine.zswap.stored_pages),
+            "pool_total_size": int(machine.zswap.pool_pages) * PAGE_SIZE,
             "pswpin": int(memcgs["pswpin"].sum()),
             "pswpout": int(memcgs["pswpout"].sum()),
-            **{name: int(control[name]) if name in control.dtype.names else 0 for name in DEBUGFS},
-            "free": int(control.free) + tables,
-            "slots": int(control.slots_used),
-            "reached_full": bool(control.pool_reached_full),
-            "cursor": None if control.next_shrink < 0 else self.order[int(control.next_shrink)],
+            **{name: int(machine.zswap[name]) if name in machine.zswap.dtype.names else 0 for name in DEBUGFS},
+            "free": int(machine.memory.free) + tables,
+            "slots": int(machine.swap.slots_used),
+            "reached_full": bool(machine.zswap.pool_reached_full),
+            "cursor": None if machine.zswap.next_shrink < 0 else self.order[int(machine.zswap.next_shrink)],
         }
         for path in self.paths:
             for key in range(self.pages):
                 found[f"{path} page {key}"] = self._page_of_replay(self._page(path, key))
-        self.replay._samples.add(self.replay.position, self.replay.machine)
+        self.replay._samples.add(self.replay.position)
         table: Mapping[str, Any] = self.replay._samples.last()
         shown = [self.order[number] for number in self.replay._shown]
         for number, path in enumerate(self.order):
@@ -347,13 +347,13 @@ class Pair:
     def _pages_of_its_own(self, number: int, end: int) -> int:
         """Pages that the replay charges to a subtree for what `kernel/` does not have."""
         machine = self.replay.machine
-        control, memcgs, tables = machine.control, machine.memcgs, machine.table_memcg
+        memcgs, tables = machine.memcgs, machine.table_memcg
         anon_vmas = np.bincount(memcgs["objcg"][machine.anon_vma_memcg[machine.anon_vma_memcg >= 0]], minlength=end)
         held = memcgs["objcg_bytes"][number:end]
         without = held - ANON_VMA_BYTES * anon_vmas[number:end]
         return int(
             ((tables >= number) & (tables < end)).sum()
-            + (number <= control.stock_memcg < end) * control.stock_pages
+            + (number <= machine.memory.stock_memcg < end) * machine.memory.stock_pages
             + (-(-held // PAGE_SIZE) + without // -PAGE_SIZE).sum()
             + MEMCG_PAGES * (end - number - 1)
         )
@@ -430,7 +430,7 @@ class Pair:
 
     def _bytes(self, page: int) -> bytes:
         machine, folio = self.replay.machine, self._record(page)
-        origin = page if folio == page else int(machine.rmaps["origin"][folio - machine.control.nr_pages])
+        origin = page if folio == page else int(machine.rmaps["origin"][folio - machine.sizes.nr_pages])
         return self.samples.bytes_of(origin, int(machine.folios["version"][folio]))
 
     def _access(self, page: int, write: bool) -> None:

@@ -100,7 +100,7 @@ class Lab(Replay):
 
     def where(self, state: int) -> list[int]:
         """Pages that are there."""
-        bits = self.machine.folios["bits"][: self.machine.control.nr_pages]
+        bits = self.machine.folios["bits"][: self.machine.sizes.nr_pages]
         return [int(page) for page in np.flatnonzero((bits & STATE_MASK) == state)]
 
     def is_active(self, page: int) -> bool:
@@ -120,8 +120,8 @@ class Lab(Replay):
     def used(self, memcg: int = A) -> int:
         """Pages charged to a cgroup and all below, without what is charged ahead."""
         m = self.machine
-        stocked = bool(memcg <= m.control.stock_memcg < m.memcgs["end"][memcg])
-        return self.count("usage", memcg) - stocked * int(m.control.stock_pages)
+        stocked = bool(memcg <= m.memory.stock_memcg < m.memcgs["end"][memcg])
+        return self.count("usage", memcg) - stocked * int(m.memory.stock_pages)
 
     def entries(self, memcg: int = A) -> list[int]:
         """Pages on a cgroup's zswap LRU, the oldest first."""
@@ -130,9 +130,9 @@ class Lab(Replay):
 
 def pages_on(m: Machine, memcg: int, lru: int) -> list[int]:
     """Pages on a list of a cgroup's, from its head on: of entries the oldest first, of folios the youngest."""
-    head = int(m.control.nr_folios) + memcg * LISTS_PER_MEMCG + lru
+    head = int(m.sizes.nr_folios) + memcg * LISTS_PER_MEMCG + lru
     following = m.folios["next"]
-    if lru == LRU_ZSWAP and not m.control.entries_linked:
+    if lru == LRU_ZSWAP and not m.zswap.entries_linked:
         entries = np.flatnonzero(np.array(expected_lists(m)) == head)
         return sorted(map(int, entries), key=lambda page: int(following[page]))
     pages, page = [], int(following[head])
@@ -150,7 +150,7 @@ def entries_head_of(m: Machine, memcg: int) -> int:
 
 @entry
 def scan_target_of(m: Machine, memcg: int, size: int) -> int:
-    """`scan_target` in a pass over what `control.target` says, for Python to call."""
+    """`scan_target` in a pass over what `scan.target` says, for Python to call."""
     prepare_scan_control(m)
     return scan_target(m, memcg, size)
 
@@ -170,8 +170,8 @@ def do_shrink_slab_of(m: Machine, memcg: int, priority: int) -> None:
 @entry
 def shrink_worker_of(m: Machine) -> None:
     """Queue `shrink_worker`, and give it all the time that it needs."""
-    m.control.shrink_queued = 1
-    m.control.clock += 10**12
+    m.zswap.shrink_queued = 1
+    m.task.clock += 10**12
     run_background(m)
 
 

@@ -43,7 +43,7 @@ def make_all(run: Replay, step: int | None = None, after: Callable[[], None] = l
 def some_pages(run: Replay, random: np.random.Generator) -> tuple[int, int, int]:
     """Up to 64 pages of a task, from the first on: task, first, end."""
     m = run.machine
-    first = int(random.integers(m.control.nr_pages))
+    first = int(random.integers(m.sizes.nr_pages))
     task = int(np.searchsorted(m.task_first, first, "right")) - 1
     return task, first, min(first + int(random.integers(1, 65)), int(m.task_first[task + 1]))
 

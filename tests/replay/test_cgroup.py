@@ -148,17 +148,17 @@ def test_pages_of_a_removed_cgroup_come_back_to_the_parent() -> None:
 def test_page_tables_are_charged_as_pages_are_first_touched() -> None:
     """__pte_alloc: of 512 entries each, until the task exits."""
     lab = Lab(1100)
-    free = int(lab.machine.control.free)
+    free = int(lab.machine.memory.free)
     for page, charged in ((0, 2), (511, 3), (1099, 5), (512, 7)):
         lab.touch([page])
-        assert lab.used() - 1 == free - lab.machine.control.free == charged, (
+        assert lab.used() - 1 == free - lab.machine.memory.free == charged, (
             "and an anon_vma, which is in no page of its own"
         )
     lab.reclaim(4)
     lab.touch([0])
     assert (lab.machine.table_memcg == A).all(), "they stay when what they map is swapped out"
     lab.fire(Event(at=0, cgroup="a", exit=True))
-    assert lab.used() == free - lab.machine.control.free == 0
+    assert lab.used() == free - lab.machine.memory.free == 0
 
 
 def test_page_tables_of_a_removed_cgroup_are_its_parents() -> None:
@@ -177,7 +177,7 @@ def test_an_exit_frees_everything_everywhere() -> None:
     lab.fire(Event(at=0, cgroup="a", exit=True))
     m = lab.machine
     assert lab.where(GONE) == list(range(200))
-    assert (m.control.free, m.control.slots_used, m.control.pool_pages) == (m.control.totalram, 0, 0)
+    assert (m.memory.free, m.swap.slots_used, m.zswap.pool_pages) == (m.memory.totalram, 0, 0)
     assert lab.used() == 0
     validate(m)
 

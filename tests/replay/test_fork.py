@@ -66,9 +66,9 @@ class Family(Replay):
 def test_a_child_has_what_its_parent_has_and_takes_no_memory_but_page_tables() -> None:
     family = Family()
     family.touch(*range(50))
-    before = family.count("usage") - int(family.machine.control.stock_pages)
+    before = family.count("usage") - int(family.machine.memory.stock_pages)
     family.fork()
-    assert family.count("usage") - family.machine.control.stock_pages == before + 1
+    assert family.count("usage") - family.machine.memory.stock_pages == before + 1
     assert family.count("anon") == 50
     faults = family.count("pgfault")
     family.touch(*range(CHILD, CHILD + 50))
@@ -91,7 +91,7 @@ def test_who_writes_gets_a_copy_and_pays_for_it_and_who_is_left_keeps_the_page()
     assert family.folio(0) == 0
     family.touch(0, CHILD, write=True)
     assert (family.count("pgfault", A), family.count("pgfault", B)) == (2, 1)
-    assert family.machine.control.shared_folios == 0
+    assert family.machine.sizes.shared_folios == 0
     validate(family.machine)
 
 
@@ -113,15 +113,15 @@ def test_a_slot_lives_until_the_last_of_its_owners_is_in() -> None:
     family.touch(0, write=True)
     family.fork()
     family.swap_out()
-    control = family.machine.control
-    assert (family.state(0), control.stored_pages, control.slots_used) == (IN_ZSWAP, 1, 1)
+    swap = family.machine.swap
+    assert (family.state(0), family.machine.zswap.stored_pages, swap.slots_used) == (IN_ZSWAP, 1, 1)
     family.touch(CHILD)
-    assert (family.count("pgmajfault"), family.count("zswpin"), control.slots_used) == (1, 1, 1)
+    assert (family.count("pgmajfault"), family.count("zswpin"), swap.slots_used) == (1, 1, 1)
     family.touch(0)
     assert (family.count("pgmajfault"), family.count("zswpin")) == (1, 1), "its folio is in the swap cache"
     family.apply(EventKind.EXIT, CHILD, PAGES)
     family.touch(0, write=True)
-    assert (family.folio(0), control.slots_used, family.count("anon")) == (0, 0, 1)
+    assert (family.folio(0), swap.slots_used, family.count("anon")) == (0, 0, 1)
     validate(family.machine)
 
 
@@ -138,8 +138,8 @@ def test_what_one_owner_frees_the_other_still_has() -> None:
             assert {family.state(page) for page in range(CHILD, CHILD + PAGES)} == {IN_ZSWAP if swapped else RESIDENT}
             family.apply(operation, CHILD, PAGES)
             validate(family.machine)
-            control = family.machine.control
-            assert (control.slots_used, control.pool_pages, control.shared_folios) == (0, 0, 0)
+            m = family.machine
+            assert (m.swap.slots_used, m.zswap.pool_pages, m.sizes.shared_folios) == (0, 0, 0)
             assert family.count("anon") == 0
 
 
@@ -163,17 +163,16 @@ def test_what_is_being_written_when_it_is_freed_stays_until_reclaim_finds_it() -
     family.touch(*range(PAGES), write=True)
     for _ in range(3):
         memory_reclaim(family.machine, A, 32)
-    control = family.machine.control
-    being_written = int(control.writes_count)
+    being_written = int(family.machine.device.writes_count)
     assert being_written
     family.apply(EventKind.UNMAP, 0, PAGES)
     validate(family.machine)
-    left = int(control.shared_folios)
+    left = int(family.machine.sizes.shared_folios)
     assert left == family.count("inactive") + family.count("active") == family.count("swapcached")
     assert 0 < left <= being_written
     family.swap_out()
-    assert (control.shared_folios, family.count("swapcached"), family.count("anon")) == (0, 0, 0)
-    assert family.count("swap") == control.cache_ret
+    assert (family.machine.sizes.shared_folios, family.count("swapcached"), family.count("anon")) == (0, 0, 0)
+    assert family.count("swap") == family.machine.swap.cache_ret
 
 
 @pytest.mark.parametrize("killed", [False, True])

@@ -49,7 +49,7 @@ def test_seeded_scenarios_keep_the_laws_and_reach_every_counter() -> None:
         m = run_checked(seeded_scenario(seed), STEP).machine
         reached += [int(m.memcgs[name].sum()) for name in COUNTERS]
         for name in machine:
-            machine[name] += int(m.control[name])
+            machine[name] += int(m.zswap[name])
     assert [name for name, count in zip(COUNTERS, reached, strict=True) if not count] == []
     assert all(machine.values()), machine
 
@@ -71,7 +71,7 @@ def operate(seed: int) -> tuple[Machine, Counter[str]]:
 
     def between(run: Replay) -> None:
         choices[random.integers(len(choices))](run, random)
-        shared = states(m)[m.control.nr_pages :]
+        shared = states(m)[m.sizes.nr_pages :]
         owners, shmem = m.rmaps["owners"], m.rmaps["shmem"] != 0
         seen["resident"] += int(((shared == RESIDENT) & ~shmem & (owners > 2)).sum())
         seen["in zswap"] += int(((shared == IN_ZSWAP) & ~shmem & (owners > 1)).sum())
@@ -93,7 +93,7 @@ def test_what_is_freed_forked_and_shared_at_any_time_is_free_once() -> None:
             exit_mmap(m, task)
         shmem_truncate_range(m, int(m.task_first[-2]), int(m.task_first[-1]))
         validate(m)
-        assert m.control.free == m.control.totalram - m.control.shared_folios
+        assert m.memory.free == m.memory.totalram - m.sizes.shared_folios
     assert len(seen) == 5
     assert min(seen.values()) > 50, seen
 
@@ -116,15 +116,14 @@ def test_memory_that_was_freed_is_touched_as_if_for_the_first_time() -> None:
 
 def test_the_laws_notice_a_lost_page() -> None:
     m = run_checked(seeded_scenario(100), 50).machine
-    m.control.free += 1
+    m.memory.free += 1
     with pytest.raises(AssertionError, match="free is"):
         validate(m)
 
 
 def state_of(m: Machine) -> dict[str, bytes]:
     """All there is, but for what is only there to be fast."""
-    for field in ("made", "settled", "reclaimed", "stores"):
-        m.control[field] = 0
+    m.task.made = m.task.settled = m.task.reclaimed = m.zswap.stores = 0
     on_no_list = np.flatnonzero(~np.isin(states(m), (RESIDENT, IN_ZSWAP)))
     m.folios["next"][on_no_list] = m.folios["prev"][on_no_list] = 0
     return {each.name: getattr(m, each.name).tobytes() for each in fields(m) if each.name not in WINDOW}
@@ -148,12 +147,12 @@ def test_entries_that_are_linked_late_are_in_the_order_of_those_linked_at_once(n
     late = []
     for seed in (*range(100, 160), *REMOVED_BEFORE_A_WALK):
         run, at_once = Replay(seeded_scenario(seed)), Replay(seeded_scenario(seed))
-        run.machine.control.stores = numbered
-        at_once.machine.control.entries_linked = 1
+        run.machine.zswap.stores = numbered
+        at_once.machine.zswap.entries_linked = 1
         make_all(run)
         make_all(at_once)
-        late.append(not run.machine.control.entries_linked)
-        assert run.machine.control.stores <= STORES_MAX
+        late.append(not run.machine.zswap.entries_linked)
+        assert run.machine.zswap.stores <= STORES_MAX
         entries_head_of(run.machine, 0)
         assert state_of(run.machine) == state_of(at_once.machine)
     assert any(late)

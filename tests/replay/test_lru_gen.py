@@ -198,5 +198,5 @@ def test_kswapd_goes_round_the_cgroups() -> None:
     lab = Generations(1000, machine=900, cgroups=cgroups, swap_pages=10_000)
     lab.touch(range(1000))
     assert lab.count("pgsteal") > 0
-    assert int(lab.machine.control.memcg_seq) > 0
-    assert int(lab.machine.control.free) > 0
+    assert int(lab.machine.mglru.memcg_seq) > 0
+    assert int(lab.machine.memory.free) > 0

@@ -95,12 +95,11 @@ def test_a_slot_is_free_once_its_page_is_back_and_the_others_fault_without_readi
     """shmem_swapin_folio, which is one major fault for whoever comes first."""
     sharing.touch(ONE, OTHER, write=True)
     sharing.swap_out()
-    control = sharing.machine.control
     assert sharing.state(0) == IN_ZSWAP
-    assert (sharing.count("shmem"), control.slots_used, sharing.count("swap", A)) == (0, 1, 1)
+    assert (sharing.count("shmem"), sharing.machine.swap.slots_used, sharing.count("swap", A)) == (0, 1, 1)
     sharing.touch(OTHER)
     assert (sharing.count("pgmajfault", B), sharing.count("zswpin", A)) == (1, 1), "the slot's owner pays again"
-    assert (sharing.count("shmem", A), control.slots_used, control.stored_pages) == (1, 0, 0)
+    assert (sharing.count("shmem", A), sharing.machine.swap.slots_used, sharing.machine.zswap.stored_pages) == (1, 0, 0)
     sharing.touch(ONE)
     assert sharing.count("pgmajfault", A) == 0
 
@@ -109,12 +108,12 @@ def test_shared_memory_goes_to_the_device_and_comes_back_for_all() -> None:
     sharing = Sharing(zswap=False)
     sharing.touch(ONE, OTHER, write=True)
     sharing.swap_out()
-    sharing.machine.control.clock += 10**9  # the write is done
+    sharing.machine.task.clock += 10**9  # the write is done
     sharing.swap_out()
     assert (sharing.state(0), sharing.count("pswpout")) == (ON_DISK, 1)
     sharing.touch(OTHER, ONE)
     assert (sharing.count("pswpin", A) + sharing.count("pswpin", B), sharing.count("shmem")) == (1, 1)
-    assert sharing.machine.control.slots_used == 0
+    assert sharing.machine.swap.slots_used == 0
 
 
 def test_what_was_written_comes_back_compressed_anew(sharing: Sharing) -> None:
@@ -148,7 +147,7 @@ def test_shared_memory_outlives_its_mappings(sharing: Sharing, operation: EventK
         assert sharing.machine.folios["bits"][ONE] & STATE_MASK == GONE
     sharing.apply(EventKind.REMOVE, OBJECT, PAGES)
     validate(sharing.machine)
-    assert (sharing.count("shmem"), sharing.machine.control.shared_folios) == (0, 0)
+    assert (sharing.count("shmem"), sharing.machine.sizes.shared_folios) == (0, 0)
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -158,7 +157,6 @@ def test_what_is_removed_is_gone_for_all_and_new_memory_when_it_is_touched(shari
         sharing.swap_out()
     sharing.apply(EventKind.REMOVE, OBJECT, PAGES)
     validate(sharing.machine)
-    control = sharing.machine.control
-    assert (sharing.state(0), control.slots_used, control.pool_pages) == (NONE, 0, 0)
+    assert (sharing.state(0), sharing.machine.swap.slots_used, sharing.machine.zswap.pool_pages) == (NONE, 0, 0)
     sharing.touch(OTHER, write=True)
     assert (sharing.count("shmem", A), sharing.count("shmem", B)) == (0, 1)

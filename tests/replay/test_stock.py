@@ -21,8 +21,8 @@ def siblings(**limits: Any) -> Lab:
 
 def stock(lab: Lab, memcg: int, pages: int) -> None:
     """Let the processor hold pages that are charged to a cgroup, and to all above."""
-    control, memcgs = lab.machine.control, lab.machine.memcgs
-    control.stock_memcg, control.stock_pages = memcg, pages
+    memory, memcgs = lab.machine.memory, lab.machine.memcgs
+    memory.stock_memcg, memory.stock_pages = memcg, pages
     while memcg >= 0:
         memcgs["usage"][memcg] += pages
         memcg = int(memcgs["parent"][memcg])
@@ -61,14 +61,14 @@ def test_a_neighbours_stock_is_in_the_way_until_reclaim_has_failed() -> None:
     """try_charge_memcg drains all stock only where reclaim has not made room."""
     lab = crowded(content=SameFilled(same_filled=0))
     lab.touch([160])
-    assert (lab.count("max_events"), lab.machine.control.stock_pages) == (1, 40)
+    assert (lab.count("max_events"), lab.machine.memory.stock_pages) == (1, 40)
     assert lab.count("pgsteal", X) > 0
 
 
 def test_a_neighbours_stock_is_drained_before_anybody_is_killed() -> None:
     lab = crowded(swap_pages=0)
     lab.touch(range(200 - OVERHEAD))
-    assert (lab.used(X), lab.count("oom"), lab.machine.control.stock_pages) == (200, 0, 0)
+    assert (lab.used(X), lab.count("oom"), lab.machine.memory.stock_pages) == (200, 0, 0)
     lab.touch([200])
     assert lab.count("oom") == 1
 
@@ -77,7 +77,7 @@ def test_anothers_charge_drains_the_stock() -> None:
     lab = siblings()
     stock(lab, Y, 40)
     lab.touch([0])
-    assert (lab.count("usage", Y), lab.machine.control.stock_memcg) == (0, X)
+    assert (lab.count("usage", Y), lab.machine.memory.stock_memcg) == (0, X)
     validate(lab.machine)
 
 

@@ -28,9 +28,8 @@ def test_what_is_unmapped_is_given_back_wherever_it_is() -> None:
     assert lab.where(IN_ZSWAP)
     assert lab.where(RESIDENT)
     madvise_dontneed(lab.machine, 0, 200)
-    control = lab.machine.control
     assert lab.where(NONE) == list(range(200))
-    assert (control.slots_used, control.pool_pages, control.stored_pages) == (0, 0, 0)
+    assert (lab.machine.swap.slots_used, lab.machine.zswap.pool_pages, lab.machine.zswap.stored_pages) == (0, 0, 0)
     assert lab.used() == OVERHEAD
     validate(lab.machine)
 
@@ -71,9 +70,9 @@ def test_slots_in_a_row_are_freed_past_the_cache_of_freed_slots() -> None:
     assert (np.diff(m.page_slot[:64]) == 1).all()
     madvise_dontneed(m, 1, 2)
     madvise_dontneed(m, 0, 5)
-    assert (m.control.cache_ret, m.memcgs["swap"][1]) == (2, 61), "the second was alone, and so was the first"
+    assert (m.swap.cache_ret, m.memcgs["swap"][1]) == (2, 61), "the second was alone, and so was the first"
     munmap(m, 0, 64)
-    assert (m.control.cache_ret, m.memcgs["swap"][1]) == (2, 2)
+    assert (m.swap.cache_ret, m.memcgs["swap"][1]) == (2, 2)
     validate(m)
 
 

@@ -126,7 +126,7 @@ def test_swap_slots_are_freed_at_write_faults() -> None:
     lab.touch([0])
     lab.touch([1], write=True)
     assert (lab.has_slot(0), lab.has_slot(1)) == (True, False)
-    assert lab.machine.control.slots_used == 99
+    assert lab.machine.swap.slots_used == 99
 
 
 @pytest.mark.parametrize(("swap_pages", "kept"), [(210, True), (190, False)])
@@ -153,7 +153,7 @@ def test_swap_slots_are_freed_when_half_of_the_cgroups_are_used(swap_max: int, k
 def test_the_share_of_anonymous_memory_falls_with_its_cost(cost: int, share: float) -> None:
     """get_scan_count at swappiness 60: 60 / 200 at no cost, towards 3 / 17."""
     lab = Lab()
-    lab.machine.control.priority = 1
+    lab.machine.scan.priority = 1
     lab.machine.memcgs["anon_cost"][0] = cost
     scanned = scan_target_of(lab.machine, A, 2_000_000)
     assert scanned / 1_000_000 == pytest.approx(share, abs=0.01)
@@ -161,7 +161,7 @@ def test_the_share_of_anonymous_memory_falls_with_its_cost(cost: int, share: flo
 
 def test_all_is_scanned_at_the_last_priority() -> None:
     lab = Lab()
-    lab.machine.control.priority = 0
+    lab.machine.scan.priority = 0
     assert scan_target_of(lab.machine, A, 1000) == 1000
 
 
@@ -170,7 +170,7 @@ def test_nothing_is_scanned_without_swap_or_swappiness() -> None:
     without_swap = Lab(swap_pages=0)
     assert scan_target_of(without_swap.machine, A, 1000) == 0
     unwilling = Lab(swappiness=0)
-    unwilling.machine.control.target = A
+    unwilling.machine.scan.target = A
     assert scan_target_of(unwilling.machine, A, 1000) == 0
 
 
@@ -194,10 +194,10 @@ def test_folios_are_freed_when_a_list_is_through() -> None:
 def test_kswapd_keeps_the_watermark_free() -> None:
     lab = Lab(600, machine=500, cgroup="")
     lab.touch(range(450))
-    control = lab.machine.control
-    assert control.free > control.watermark_low
+    memory = lab.machine.memory
+    assert memory.free > memory.watermark_low
     lab.touch(range(450, 600))
-    assert control.free > control.watermark_min
+    assert memory.free > memory.watermark_min
     assert lab.count("pgsteal", 0) > 0
 
 

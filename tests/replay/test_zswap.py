@@ -38,7 +38,7 @@ def shrink_as_if(lab: Lab, freeable: int, priority: int) -> None:
     m = lab.machine
     pretended = freeable * 4096 - lab.count("zswap_bytes")
     m.memcgs["zswap_bytes"][A] += pretended
-    m.control.zswap_shrinker = 1
+    m.zswap.shrinker = 1
     do_shrink_slab_of(m, A, priority)
     m.memcgs["zswap_bytes"][A] -= pretended
 
@@ -52,8 +52,8 @@ def test_a_folio_that_is_new_when_its_writeback_ends_is_not_rotated(is_drained: 
     shrink_as_if(lab, 4, 0)
     (written,) = set(lab.where(RESIDENT)) - set(range(100, 110))
     m = lab.machine
-    m.control.lru_batch += is_drained
-    m.control.clock += 1 << 40
+    m.memory.lru_batch += is_drained
+    m.task.clock += 1 << 40
     lab.reclaim(0)
     assert pages_on(m, A, LRU_INACTIVE)[-1 if is_drained else 0] == written
     validate(m)
@@ -64,7 +64,7 @@ def test_a_page_loaded_from_zswap_is_stored_again() -> None:
     lab = filled()
     lab.touch(range(100))
     assert lab.count("zswpin") == 100
-    assert lab.machine.control.stored_pages == 0
+    assert lab.machine.zswap.stored_pages == 0
     assert lab.has_slot(0)
     assert lab.is_dirty(0)
     lab.reclaim(100)
@@ -89,7 +89,7 @@ def test_pages_that_do_not_compress_are_written_to_disk() -> None:
     lab = Lab(content=Random())
     lab.touch(range(100))
     lab.reclaim(100)
-    assert lab.machine.control.reject_compress_fail == 100
+    assert lab.machine.zswap.reject_compress_fail == 100
     assert lab.count("pswpout") == 100
 
 
@@ -140,7 +140,7 @@ def test_zswap_max_stores_when_an_entry_was_written_back() -> None:
 def test_an_entry_gets_a_second_chance() -> None:
     """shrink_memcg_cb: a fresh entry is rotated once and written back when met again."""
     lab = filled()
-    lab.machine.control.zswap_accept_pages = 0
+    lab.machine.zswap.accept_pages = 0
     shrink_worker_of(lab.machine)
     assert lab.entries() == [*range(16, 100), *range(16)]
     assert lab.count("zswpwb") == 0
@@ -223,21 +223,21 @@ def test_the_pool_limit_has_hysteresis() -> None:
     lab = filled()
     lab.set(memory_zswap_writeback=False)
     lab.touch(range(100, 110))
-    control = lab.machine.control
-    pool = int(control.pool_pages)
+    zswap = lab.machine.zswap
+    pool = int(zswap.pool_pages)
 
     def stored_within(limit: int, threshold: int) -> int:
-        control.zswap_max_pages, control.zswap_accept_pages = limit, threshold
+        zswap.max_pages, zswap.accept_pages = limit, threshold
         before = lab.count("zswpout")
         read_stats(lab.machine)
         lab.reclaim(10)
         return lab.count("zswpout") - before
 
     assert stored_within(pool, pool - 1) == 0
-    assert control.pool_limit_hit > 0
-    hits = int(control.pool_limit_hit)
+    assert zswap.pool_limit_hit > 0
+    hits = int(zswap.pool_limit_hit)
     assert stored_within(pool + 10, pool - 1) == 0, "below the limit, above the threshold"
-    assert control.pool_limit_hit == hits
+    assert zswap.pool_limit_hit == hits
     assert stored_within(pool + 10, pool) == 10
     validate(lab.machine)
 
@@ -250,7 +250,7 @@ def test_the_worker_goes_round_the_cgroups_and_stops_after_16_failures() -> None
     lab.touch(range(60, 120))
     lab.reclaim(60, "a")
     lab.reclaim(60, "b")
-    lab.machine.control.zswap_accept_pages = 0
+    lab.machine.zswap.accept_pages = 0
     shrink_worker_of(lab.machine)
     bits = lab.machine.folios["bits"]
     rotated = [int(np.sum(bits[pages] & ENTRY_REFERENCED == 0)) for pages in (lab.entries(1), lab.entries(2))]
@@ -262,20 +262,20 @@ def test_the_worker_stops_after_16_walks_of_a_tree_without_candidates() -> None:
     lab = Lab(memory_zswap_writeback=False)
     lab.touch(range(60))
     lab.reclaim(60)
-    lab.machine.control.zswap_accept_pages = 0
+    lab.machine.zswap.accept_pages = 0
     shrink_worker_of(lab.machine)
     assert lab.count("zswpwb") == 0
-    assert lab.machine.control.next_shrink == -1
+    assert lab.machine.zswap.next_shrink == -1
 
 
 def test_the_worker_writes_back_down_to_the_threshold() -> None:
     lab = filled()
-    control = lab.machine.control
+    zswap = lab.machine.zswap
     unreference(lab, lab.entries())
-    control.zswap_accept_pages = int(control.pool_pages) - 1
+    zswap.accept_pages = int(zswap.pool_pages) - 1
     shrink_worker_of(lab.machine)
-    assert control.pool_pages == control.zswap_accept_pages
-    assert lab.count("zswpwb") == control.written_back_pages > 0
+    assert zswap.pool_pages == zswap.accept_pages
+    assert lab.count("zswpwb") == zswap.written_back_pages > 0
     oldest = lab.count("zswpwb")
     assert lab.entries() == list(range(oldest, 100)), "the oldest first"
     validate(lab.machine)
@@ -285,29 +285,29 @@ def test_the_worker_does_what_its_processor_has_time_for() -> None:
     """What it has begun goes on with the clock, entry by entry."""
     lab = filled()
     unreference(lab, lab.entries())
-    control = lab.machine.control
-    control.zswap_accept_pages = 0
-    one = int(control.decompress_ns + control.submit_ns)
-    control.shrink_queued = 1
-    control.clock = control.worker_clock = 10**9
+    zswap = lab.machine.zswap
+    zswap.accept_pages = 0
+    one = int(lab.machine.cost.decompress_ns + lab.machine.device.submit_ns)
+    zswap.shrink_queued = 1
+    lab.machine.task.clock = zswap.worker_clock = 10**9
     lab.set(memory_high=None)
     assert lab.count("zswpwb") == 1, "its clock was not ahead"
-    control.clock += 10 * one
+    lab.machine.task.clock += 10 * one
     lab.set(memory_high=None)
     assert lab.count("zswpwb") == 11
-    assert control.worker_clock == 10**9 + 11 * one
+    assert zswap.worker_clock == 10**9 + 11 * one
     validate(lab.machine)
 
 
 def test_a_refused_store_has_the_worker_look_around_at_once() -> None:
     """While reclaim goes on: 16 entries or so lose their second chance with every folio that the full pool refuses."""
     lab = filled()
-    control = lab.machine.control
-    control.zswap_max_pages = control.pool_pages
-    control.zswap_accept_pages = 0
+    zswap = lab.machine.zswap
+    zswap.max_pages = zswap.pool_pages
+    zswap.accept_pages = 0
     lab.touch(range(100, 104))
     lab.reclaim(4)
-    assert control.pool_limit_hit == 4
+    assert zswap.pool_limit_hit == 4
     looked_at = np.sum(lab.machine.folios["bits"][lab.entries()] & ENTRY_REFERENCED == 0)
     assert looked_at == 16 + 3 * 15, "a run that begins where the tree ends has failed once"
 
@@ -315,7 +315,7 @@ def test_a_refused_store_has_the_worker_look_around_at_once() -> None:
 def test_what_was_written_back_is_read_from_disk() -> None:
     lab = filled()
     unreference(lab, lab.entries())
-    lab.machine.control.zswap_accept_pages = 0
+    lab.machine.zswap.accept_pages = 0
     shrink_worker_of(lab.machine)
     lab.reclaim(100)
     lab.reclaim(100)
@@ -340,11 +340,11 @@ def test_a_pool_that_is_only_filled_takes_what_packing_says(lengths: list[int]) 
     """zsmalloc, against the arithmetic of its size classes."""
     lab = Lab(200)
     zspages = [zs_malloc_of(lab.machine, length) for length in lengths]
-    assert lab.machine.control.pool_pages == pool_pages(lengths)
+    assert lab.machine.zswap.pool_pages == pool_pages(lengths)
     for zspage in zspages:
         zs_free_of(lab.machine, zspage)
-    assert lab.machine.control.pool_pages == 0
-    assert lab.machine.control.free == lab.machine.control.totalram
+    assert lab.machine.zswap.pool_pages == 0
+    assert lab.machine.memory.free == lab.machine.memory.totalram
 
 
 def test_no_writeback_holds_for_workloads_in_the_root_as_well() -> None:

@@ -79,15 +79,15 @@ def validate(m: Machine) -> None:
 
 def validate_limits(m: Machine) -> None:
     """Where it is said that there is no limit, there is none."""
-    assert m.control.high_limits or (m.memcgs.memory_high == NO_LIMIT).all(), "a memory.high that nobody looks at"
-    assert m.control.swap_limits or (m.memcgs.swap_max == NO_LIMIT).all(), "a memory.swap.max that nobody looks at"
+    assert m.memory.high_limits or (m.memcgs.memory_high == NO_LIMIT).all(), "a memory.high that nobody looks at"
+    assert m.memory.swap_limits or (m.memcgs.swap_max == NO_LIMIT).all(), "a memory.swap.max that nobody looks at"
 
 
 def counters(m: Machine) -> Counts:
     """All `COUNTERS` of all cgroups and the machine's own, int64 of shape (n,)."""
-    machine = ("pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail", "reject_compress_fail")
+    names = ("pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail", "reject_compress_fail", "written_back_pages")
     of_cgroups = [np.asarray(m.memcgs[name]) for name in COUNTERS]
-    own = [int(m.control[name]) for name in (*machine, "written_back_pages", "clock")]
+    own = [*(int(m.zswap[name]) for name in names), int(m.task.clock)]
     return np.concatenate([*of_cgroups, np.array(own, np.int64)])
 
 
@@ -101,11 +101,11 @@ def check_no_counter_went_back(before: Counts, after: Counts) -> None:
 
 def states(m: Machine) -> NDArray[np.int64]:
     """Where each page is."""
-    return np.asarray(m.folios["bits"][: m.control.nr_folios] & STATE_MASK, np.int64)
+    return np.asarray(m.folios["bits"][: m.sizes.nr_folios] & STATE_MASK, np.int64)
 
 
 def has_flag(m: Machine, flag: int) -> Any:
-    return (m.folios["bits"][: m.control.nr_folios] & flag) != 0
+    return (m.folios["bits"][: m.sizes.nr_folios] & flag) != 0
 
 
 def has_slot(m: Machine) -> Any:
@@ -114,18 +114,18 @@ def has_slot(m: Machine) -> Any:
 
 
 def memcg_of(m: Machine) -> NDArray[np.int64]:
-    return np.asarray(m.folios["memcg"][: m.control.nr_folios], np.int64)
+    return np.asarray(m.folios["memcg"][: m.sizes.nr_folios], np.int64)
 
 
 def slot_owner_of(m: Machine) -> NDArray[np.int64]:
     """Cgroup charged with each page's slot."""
-    other = m.folios["other_memcg"][: m.control.nr_folios]
+    other = m.folios["other_memcg"][: m.sizes.nr_folios]
     return np.asarray(np.where(states(m) == RESIDENT, other, memcg_of(m)), np.int64)
 
 
 def is_entry(m: Machine) -> Any:
     """Whether zswap (not zram) holds the page."""
-    return (states(m) == IN_ZSWAP) & (not m.control.zram)
+    return (states(m) == IN_ZSWAP) & (not m.swap.zram)
 
 
 def objcg_of(m: Machine) -> NDArray[np.int64]:
@@ -153,19 +153,19 @@ def validate_page_tables(m: Machine) -> None:
     """Only a resident page is mapped; one that is not mapped is in the swap cache; a task that is gone has nothing."""
     state = states(m)
     present = (m.pte & PRESENT) != 0
-    own = np.arange(len(state)) < m.control.nr_pages
-    own[: m.control.nr_pages] = state[: m.control.nr_pages] < SHARED
+    own = np.arange(len(state)) < m.sizes.nr_pages
+    own[: m.sizes.nr_pages] = state[: m.sizes.nr_pages] < SHARED
     assert (state[present] == RESIDENT).all(), "a page that is not resident is mapped"
     assert (m.pte[own & ~present] == 0).all(), "an entry that is not present is young or dirty"
     unmapped = (state == RESIDENT) & ~present & ~is_shmem(m)
     assert has_flag(m, PG_SWAPCACHE)[unmapped].all(), "a folio is neither mapped nor in the swap cache"
     assert np.isin(state, (NONE, RESIDENT, *SWAPPED, GONE, SHARED, SHMEM)).all(), "unknown state"
-    assert m.control.settled == m.control.made, "accesses were made that do not show"
+    assert m.task.settled == m.task.made, "accesses were made that do not show"
 
 
 def is_shmem(m: Machine) -> Any:
     """Which folios are shared memory."""
-    first = int(m.control.nr_pages)
+    first = int(m.sizes.nr_pages)
     return (states(m) != NONE) & np.concatenate((np.zeros(first, bool), m.rmaps["shmem"] != 0))
 
 
@@ -173,7 +173,7 @@ def sharers(m: Machine) -> dict[int, set[int]]:
     """Pages that say that they have each shared folio."""
     state = states(m)
     owners: dict[int, set[int]] = {
-        folio: set() for folio in range(int(m.control.nr_pages), len(state)) if state[folio] != NONE
+        folio: set() for folio in range(int(m.sizes.nr_pages), len(state)) if state[folio] != NONE
     }
     for page in np.flatnonzero(state == SHARED).tolist():
         owners[int(m.folios["zspage"][page])].add(page)
@@ -197,10 +197,10 @@ def ring_of(m: Machine, first: int) -> list[int]:
 def validate_rmaps(m: Machine) -> None:
     """A shared folio knows the pages that have it and those that map it; nobody has a slot without a name."""
     state, pte = states(m), m.pte
-    first_record, owners, of_objects = int(m.control.nr_pages), sharers(m), is_shmem(m)
+    first_record, owners, of_objects = int(m.sizes.nr_pages), sharers(m), is_shmem(m)
     assert (state[first_record:] < GONE).all(), "the record of a shared folio is a page's"
-    assert (state[int(m.control.fresh_folio) :] == NONE).all(), "a record is used that was not taken"
-    assert m.control.shared_folios == len(owners), "a record is lost"
+    assert (state[int(m.sizes.fresh_folio) :] == NONE).all(), "a record is used that was not taken"
+    assert m.sizes.shared_folios == len(owners), "a record is lost"
     cached = has_flag(m, PG_SWAPCACHE)
     for folio, pages in owners.items():
         rmap = m.rmaps[folio - first_record]
@@ -242,13 +242,13 @@ class Lists:
 def expected_lists(m: Machine) -> list[int]:
     """Head of the list that each page must be on, -1 for none."""
     lru = np.where(has_flag(m, PG_ACTIVE), LRU_ACTIVE, LRU_INACTIVE)
-    if m.control.lru_gen:
+    if m.mglru.enabled:
         lru = generations(m)
     folio_list = memcg_of(m) * LISTS_PER_MEMCG + lru
-    owner = 0 * objcg_of(m) if m.control.zswap_global_lru else objcg_of(m)
+    owner = 0 * objcg_of(m) if m.zswap.global_lru else objcg_of(m)
     entry_list = owner * LISTS_PER_MEMCG + LRU_ZSWAP
-    lists = np.where(states(m) == RESIDENT, folio_list, np.where(is_entry(m), entry_list, -1 - m.control.nr_folios))
-    return [int(head) for head in lists + m.control.nr_folios]
+    lists = np.where(states(m) == RESIDENT, folio_list, np.where(is_entry(m), entry_list, -1 - m.sizes.nr_folios))
+    return [int(head) for head in lists + m.sizes.nr_folios]
 
 
 def numbered_entries(m: Machine) -> dict[int, list[int]]:
@@ -256,37 +256,37 @@ def numbered_entries(m: Machine) -> dict[int, list[int]]:
     entries = np.flatnonzero(is_entry(m))
     numbers = m.folios["next"][entries]
     assert len(set(numbers.tolist())) == len(entries), "two entries have the same number"
-    assert ((numbers >= 1) & (numbers <= m.control.stores)).all(), "an entry has a number that no store had"
+    assert ((numbers >= 1) & (numbers <= m.zswap.stores)).all(), "an entry has a number that no store had"
     heads = expected_lists(m)
     return {head: [int(page) for page in entries if heads[page] == head] for head in {heads[i] for i in entries}}
 
 
 def generations(m: Machine) -> NDArray[np.int64]:
     """Generation of each resident folio."""
-    bits = m.folios["bits"][: m.control.nr_folios]
+    bits = m.folios["bits"][: m.sizes.nr_folios]
     return np.asarray(((bits & LRU_GEN_MASK) >> LRU_GEN_SHIFT).astype(np.int64) - 1)
 
 
 def validate_lists(m: Machine) -> None:
     """Every folio and every entry is on exactly the one list that its flags and charge say; lengths are right."""
-    nr_folios = int(m.control.nr_folios)
+    nr_folios = int(m.sizes.nr_folios)
     lists = Lists(m.folios)
-    numbered = {} if m.control.entries_linked else numbered_entries(m)
+    numbered = {} if m.zswap.entries_linked else numbered_entries(m)
     found: dict[int, int] = {}
     for head in range(nr_folios, len(m.folios)):
         items = lists.walk(head)
-        if (head - nr_folios) % LISTS_PER_MEMCG == LRU_ZSWAP and not m.control.entries_linked:
+        if (head - nr_folios) % LISTS_PER_MEMCG == LRU_ZSWAP and not m.zswap.entries_linked:
             assert not items, f"list {head} has entries before any is linked"
             items = numbered.get(head, [])
         for page in items:
             assert page not in found, f"page {page} is on lists {found[page]} and {head}"
             found[page] = head
         memcg, lru = divmod(head - nr_folios, LISTS_PER_MEMCG)
-        fields = {LRU_ZSWAP: "entries"} if m.control.lru_gen else FIELDS
+        fields = {LRU_ZSWAP: "entries"} if m.mglru.enabled else FIELDS
         field = fields.get(lru, "")
         if field:
             assert m.memcgs[field][memcg] == len(items), f"{field} of {memcg} is not {len(items)}"
-        elif not m.control.lru_gen:
+        elif not m.mglru.enabled:
             assert not items, f"list {lru} of {memcg} has folios"
     for page, expected in enumerate(expected_lists(m)):
         at = found.get(page, -1)
@@ -295,18 +295,18 @@ def validate_lists(m: Machine) -> None:
 
 def are_of_one_memcg(m: Machine, head: int, other: int) -> bool:
     """Whether two heads are of generations of one cgroup: MGLRU promotes a folio where it is, and moves it later."""
-    if not m.control.lru_gen:
+    if not m.mglru.enabled:
         return False
-    first, second = (divmod(each - int(m.control.nr_folios), LISTS_PER_MEMCG) for each in (head, other))
+    first, second = (divmod(each - int(m.sizes.nr_folios), LISTS_PER_MEMCG) for each in (head, other))
     return head >= 0 and first[0] == second[0] and LRU_ZSWAP not in (first[1], second[1])
 
 
 def validate_generations(m: Machine) -> None:
     """A folio's generation is one that there is; each has the folios that say so, the two youngest are active."""
-    if not m.control.lru_gen:
+    if not m.mglru.enabled:
         return
     resident, gen, memcg = states(m) == RESIDENT, generations(m), memcg_of(m)
-    lru_gens = m.lru_gens[: m.control.nr_memcgs]
+    lru_gens = m.lru_gens[: m.sizes.nr_memcgs]
     assert (gen[resident] >= 0).all(), "a folio has no generation"
     counts = count_by(m, (memcg * MAX_NR_GENS + gen)[resident]).reshape(-1, MAX_NR_GENS)
     assert_equal("gen_pages", m.gen_pages, counts.ravel())
@@ -331,14 +331,14 @@ def count_by(m: Machine, key: NDArray[np.int64]) -> NDArray[np.int64]:
 def validate_memcg_lru(m: Machine) -> None:
     """Every cgroup is on one list of cgroups, of the old or the young generation."""
     lists = Lists(m.lru_gens)
-    first = int(m.control.nr_memcgs)
+    first = int(m.sizes.nr_memcgs)
     found: list[int] = []
     for head in range(first, len(m.lru_gens)):
         items = lists.walk(head)
         assert (m.lru_gens["gen"][items] == (head - first) // MEMCG_NR_BINS).all(), "a cgroup is on another's list"
         found += items
     assert sorted(found) == list(range(first)), "a cgroup is on no list, or on two"
-    young = (m.lru_gens["gen"][:first] - int(m.control.memcg_seq)) % MEMCG_NR_GENS
+    young = (m.lru_gens["gen"][:first] - int(m.mglru.memcg_seq)) % MEMCG_NR_GENS
     assert (young <= 1).all(), "a cgroup is neither old nor young"
 
 
@@ -349,7 +349,7 @@ def validate_charges(m: Machine) -> None:
     objcg_pages = (m.memcgs["objcg_bytes"] + 4095) >> 12
     tables = count(m, m.memcgs["objcg"][m.table_memcg[m.table_memcg >= 0]].astype(np.int64))
     charged = count(m, memcg[resident]) + objcg_pages + tables
-    charged[int(m.control.stock_memcg)] += int(m.control.stock_pages)
+    charged[int(m.memory.stock_memcg)] += int(m.memory.stock_pages)
     children = count(m, m.memcgs["parent"][1:].astype(np.int64))
     charged[1:] += MEMCG_PAGES * children[1:]
     assert_equal("usage", m.memcgs["usage"], in_subtree(m, charged))
@@ -363,7 +363,7 @@ def validate_charges(m: Machine) -> None:
 def validate_swap_charges(m: Machine) -> None:
     """Each slot is charged to one cgroup and all above it."""
     local = count(m, slot_owner_of(m)[has_slot(m)])
-    local += count(m, m.returned_memcg[: int(m.control.cache_ret)].astype(np.int64))
+    local += count(m, m.returned_memcg[: int(m.swap.cache_ret)].astype(np.int64))
     assert_equal("swap_local", m.memcgs["swap_local"], local)
     assert_equal("swap", m.memcgs["swap"], in_subtree(m, local))
 
@@ -371,7 +371,7 @@ def validate_swap_charges(m: Machine) -> None:
 def validate_zswap_charges(m: Machine) -> None:
     """Compressed bytes are those of the entries of each objcg; the root has no objcg of its own."""
     entry = is_entry(m)
-    length = m.folios["length"][: m.control.nr_folios]
+    length = m.folios["length"][: m.sizes.nr_folios]
     owner = objcg_of(m)[entry]
     own = count(m, owner, length[entry])
     assert_equal("zswap_bytes", m.memcgs["zswap_bytes"], own)
@@ -381,21 +381,21 @@ def validate_zswap_charges(m: Machine) -> None:
     own[0] = 0
     assert_equal("objcg_bytes", m.memcgs["objcg_bytes"], own)
     stored = int((states(m) == IN_ZSWAP).sum())
-    assert m.control.stored_pages == stored, f"stored_pages is {m.control.stored_pages}, not {stored}"
+    assert m.zswap.stored_pages == stored, f"stored_pages is {m.zswap.stored_pages}, not {stored}"
     assert (length[states(m) == IN_ZSWAP] > 0).all(), "an entry has no length"
 
 
 def validate_free_memory(m: Machine) -> None:
     """What is neither resident nor in the pool, nor a page table, is free."""
     used = int((states(m) == RESIDENT).sum()) + int((m.table_memcg >= 0).sum())
-    expected = int(m.control.totalram) - used - int(m.control.pool_pages)
-    assert m.control.free == expected, f"free is {m.control.free}, not {expected}"
+    expected = int(m.memory.totalram) - used - int(m.zswap.pool_pages)
+    assert m.memory.free == expected, f"free is {m.memory.free}, not {expected}"
     assert expected >= 0, f"{-expected} pages more than the machine has"
 
 
 def freed_zspages(m: Machine) -> Iterable[int]:
     """The stack of zspages that were given back."""
-    zspage = int(m.control.free_zspage)
+    zspage = int(m.zswap.free_zspage)
     while zspage >= 0:
         yield zspage
         zspage = int(m.zspages["next"][zspage])
@@ -404,12 +404,12 @@ def freed_zspages(m: Machine) -> Iterable[int]:
 def validate_pool(m: Machine) -> None:
     """Zspages hold exactly the entries that say so, hang on the list of their fullness, and are the pool's pages."""
     entry = states(m) == IN_ZSWAP
-    pages = m.folios[: m.control.nr_folios]
+    pages = m.folios[: m.sizes.nr_folios]
     inuse = Counter(pages["zspage"][entry].tolist())
     freed = list(freed_zspages(m))
     assert len(freed) == len(set(freed)), "a zspage was freed twice"
     lists = GROUPS * len(SIZE_CLASSES)
-    live = set(range(1 + lists, int(m.control.fresh_zspage))) - set(freed)
+    live = set(range(1 + lists, int(m.zswap.fresh_zspage))) - set(freed)
     assert set(inuse) == live, f"zspages {set(inuse) ^ live} are live without entries, or hold entries without living"
     pool_pages = 0
     for zspage in live:
@@ -417,7 +417,7 @@ def validate_pool(m: Machine) -> None:
         pool_pages += size_class.pages_per_zspage
         assert m.zspages["inuse"][zspage] == inuse[zspage], f"zspage {zspage} counts {m.zspages['inuse'][zspage]}"
         assert inuse[zspage] <= size_class.objs_per_zspage, f"zspage {zspage} holds too much"
-    assert m.control.pool_pages == pool_pages, f"pool_pages is {m.control.pool_pages}, not {pool_pages}"
+    assert m.zswap.pool_pages == pool_pages, f"pool_pages is {m.zswap.pool_pages}, not {pool_pages}"
     classes = m.class_of_length[np.minimum(pages["length"][entry], PAGE_SIZE)]
     assert (m.zspages["size_class"][pages["zspage"][entry]] == classes).all(), "an entry is in a wrong size class"
     validate_fullness(m, inuse)
@@ -448,37 +448,36 @@ def validate_fullness(m: Machine, inuse: Counter[int]) -> None:
 
 def validate_slots(m: Machine) -> None:
     """As many slots are used as pages have one, of those that there are."""
-    if m.control.rotational:
+    if m.device.rotational:
         validate_slot_map(m)
         return
     used = has_slot(m).sum()
-    assert m.control.slots_used == used <= m.control.nr_slots, f"slots_used is {m.control.slots_used}, not {used}"
+    assert m.swap.slots_used == used <= m.swap.nr_slots, f"slots_used is {m.swap.slots_used}, not {used}"
 
 
 def validate_slot_map(m: Machine) -> None:
     """Every slot of a rotational device is a page's, in one of the two caches, or free between the bounds."""
-    control = m.control
+    swap = m.swap
     pages = np.flatnonzero(has_slot(m))
     used = m.page_slot[pages].tolist()
-    first = int(control.cache_cur)
-    cached = m.cached_slots[first : first + int(control.cache_nr)].tolist() + returned_slots(m).tolist()
-    assert len({*used, *cached}) == len(used) + len(cached) == control.slots_used, "a slot is lost or used twice"
+    first = int(swap.cache_cur)
+    cached = m.cached_slots[first : first + int(swap.cache_nr)].tolist() + returned_slots(m).tolist()
+    assert len({*used, *cached}) == len(used) + len(cached) == swap.slots_used, "a slot is lost or used twice"
     assert (m.slot_page[used] == pages).all(), "a slot has another page"
     assert (m.slot_page[cached] == SLOT_CACHED).all(), "a cached slot has a page"
     free = np.flatnonzero(m.slot_page[1:] == SLOT_FREE) + 1
-    assert len(free) == control.nr_slots - control.slots_used, "a slot is neither free nor used"
-    assert not len(free) or control.lowest_bit <= free[0] <= free[-1] <= control.highest_bit, "a free slot is not found"
+    assert len(free) == swap.nr_slots - swap.slots_used, "a slot is neither free nor used"
+    assert not len(free) or swap.lowest_bit <= free[0] <= free[-1] <= swap.highest_bit, "a free slot is not found"
 
 
 def returned_slots(m: Machine) -> Any:
     """Slots freed, yet to be given back."""
-    return m.returned_slots[: int(m.control.cache_ret)]
+    return m.returned_slots[: int(m.swap.cache_ret)]
 
 
 def validate_writes(m: Machine) -> None:
     """The device's queue holds exactly the folios under writeback, in the order in which they will be done."""
-    control = m.control
-    ring = [(int(control.writes_head) + i) % WRITES_IN_FLIGHT for i in range(int(control.writes_count))]
+    ring = [(int(m.device.writes_head) + i) % WRITES_IN_FLIGHT for i in range(int(m.device.writes_count))]
     queued = sorted(m.writes_page[ring].tolist())
     assert queued == np.flatnonzero(has_flag(m, PG_WRITEBACK)).tolist(), "queue and PG_writeback differ"
     assert (states(m)[queued] == RESIDENT).all(), "a page under writeback is not resident"

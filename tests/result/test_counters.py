@@ -11,7 +11,7 @@ import pytest
 from swaplab.linux.release import MODELLED, Release
 from swaplab.replay.build import build, compressed_contents
 from swaplab.replay.samples import Samples
-from swaplab.replay.state import CONTROL, MEMCG
+from swaplab.replay.state import MEMCG, MEMORY, ZSWAP
 from swaplab.result import SCHEMA
 from swaplab.result.counters import BY_NAME, COUNTERS, DEBUGFS, EVENTS, JUDGED, LEVELS, MACHINE, TIMES
 from swaplab.scenario.accesses import Accesses
@@ -42,10 +42,10 @@ OF_MEMCG = {
 }
 """Columns, and the replay's fields that they are of."""
 OF_MACHINE = {
-    "free": "free",
-    "pool_total_size": "pool_pages",
-    **{name: name for name in ("stored_pages", "pool_limit_hit", "written_back_pages")},
-    **{f"reject_{name}_fail": f"reject_{name}_fail" for name in ("reclaim", "alloc", "compress")},
+    "free": ("memory", "free"),
+    "pool_total_size": ("zswap", "pool_pages"),
+    **{name: ("zswap", name) for name in ("stored_pages", "pool_limit_hit", "written_back_pages")},
+    **{f"reject_{name}_fail": ("zswap", f"reject_{name}_fail") for name in ("reclaim", "alloc", "compress")},
 }
 IN_PAGES = {*LEVELS, "free", "pool_total_size"} - {"zswap"}
 
@@ -66,18 +66,19 @@ def test_a_replays_field_becomes_its_own_column() -> None:
         if name not in ("parent", "end", "online", "unused"):
             m.memcgs[name][1] = 100 + number
             m.memcgs[name][0] = 1000 * (100 + number) if name in ("usage", "swap") else 0
-    for number, name in enumerate(CONTROL.names or ()):
-        m.control[name] = 5000 + number
-    samples = Samples([0, 1], 1)
-    samples.add(7, m)
+    for base, (dtype, record) in enumerate(((MEMORY, m.memory), (ZSWAP, m.zswap))):
+        for number, name in enumerate(dtype.names or ()):
+            record[name] = 5000 + 100 * base + number
+    samples = Samples(m, [0, 1], 1)
+    samples.add(7)
     root, a = samples.table(["", "a"]).to_pylist()
-    assert (a["access"], a["time_ns"]) == (7, m.control.clock)
+    assert (a["access"], a["time_ns"]) == (7, m.task.clock)
     for name, field in OF_MEMCG.items():
         assert a[name] == m.memcgs[field][1] * (4096 if name in IN_PAGES else 1), name
         below = 1000 if field in ("usage", "swap") else 1
         assert root[name] == a[name] * below, name
-    for name, field in OF_MACHINE.items():
-        assert root[name] == m.control[field] * (4096 if name in IN_PAGES else 1), name
+    for name, (record, field) in OF_MACHINE.items():
+        assert root[name] == getattr(m, record)[field] * (4096 if name in IN_PAGES else 1), name
         assert a[name] is None
 
 

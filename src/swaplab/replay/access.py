@@ -39,7 +39,7 @@ def look_ahead(m: Machine, accesses: NDArray[np.uint32], block: int) -> int:
 def look_closer(m: Machine, block: int, count: int) -> None:
     """Fetch what faults on the `count` missing of a block will need, now that their records are there."""
     first = block % 2 * BLOCK
-    linked = wide(m.control.entries_linked)
+    linked = wide(m.zswap.entries_linked)
     for i in range(first, first + count):
         folio = m.folios[wide(m.window[np.uintp(wide(m.missing[i]))]) >> 1]
         if linked:
@@ -85,7 +85,7 @@ def settle(m: Machine) -> None:
     All their pages are present: what faulted was made so, and there was no reclaim since.
     """
     pte, window = m.pte, m.window
-    begin, end = wide(m.control.settled), wide(m.control.made)
+    begin, end = wide(m.task.settled), wide(m.task.made)
     any_of = 0
     at = begin
     while at < end:
@@ -96,12 +96,12 @@ def settle(m: Machine) -> None:
         at += 1
     if any_of & 1:
         settle_writes(m, begin, end)
-    m.control.settled = end
+    m.task.settled = end
 
 
 @jit
 def leave_out(m: Machine) -> None:
     """Pass over the next access: its task was killed, or all that it leaves behind is there already."""
     settle(m)
-    m.control.made += 1
-    m.control.settled = m.control.made
+    m.task.made += 1
+    m.task.settled = m.task.made

@@ -127,8 +127,10 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         class_of_length=class_of_length(),
         class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
         **classes,
-        page_slot=np.zeros(2 * nr_pages if control.rotational else 1, np.int32),
-        slot_page=np.full(int(control.nr_slots) + 1 if control.rotational else 1, SLOT_FREE, np.int32),
+        page_slot=np.zeros(2 * nr_pages if control["device"].rotational else 1, np.int32),
+        slot_page=np.full(
+            int(control["swap"].nr_slots) + 1 if control["device"].rotational else 1, SLOT_FREE, np.int32
+        ),
         cached_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
         returned_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
         returned_memcg=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
@@ -149,7 +151,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         task_killed=np.zeros(tasks, np.uint8),
         task_memcg=np.where(accesses.task_shared, -1, home[accesses.task_workload]).astype(np.int32),
         task_first=accesses.task_first,
-        control=control,
+        **{name: control[name] for name in CONTROL.names or ()},
     )
 
 
@@ -258,54 +260,68 @@ def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 def _control(scenario: Scenario, accesses: Accesses, memcgs: Records, cost: Cost) -> Records:
     control = record(CONTROL)
-    nr_pages, tasks = int(accesses.task_first[-1]), len(accesses.task_workload)
-    zram = scenario.swap.device == "zram"
-    control.nr_pages, control.nr_memcgs, control.nr_tasks = nr_pages, len(memcgs), tasks
-    control.nr_folios, control.fresh_folio = 2 * nr_pages, nr_pages
-    control.high_limits = (memcgs.memory_high < NO_LIMIT).any()
-    control.swap_limits = (memcgs.swap_max < NO_LIMIT).any()
-    control.swappiness = scenario.machine.swappiness
-    control.zswap_enabled = scenario.zswap.enabled
-    control.zswap_global_lru = scenario.zswap.lru == "global"
-    control.zswap_shrinker = scenario.zswap.shrinker_enabled and scenario.zswap.lru == "memcg"
-    control.zram = zram
-    control.entries_linked = zram  # which has no such lists
-    control.next_shrink = control.free_zspage = -1
-    control.fresh_zspage = ZSPAGE_LISTS + 1
-    control.nr_slots = control.highest_bit = pages_of(scenario.swap.size)
-    control.lowest_bit = control.cluster_next = 1
-    control.page_cluster = scenario.machine.page_cluster
-    control.ra_hits = FIRST_HITS
-    control.lru_gen = scenario.machine.lru == "mglru"
-    control.random = scenario.machine.seed % 2**31
-    _set_memory(control, scenario)
-    _set_costs(control, scenario, cost)
+    _set_sizes(control["sizes"], int(accesses.task_first[-1]), len(memcgs), len(accesses.task_workload))
+    _set_memory(control["memory"], scenario, memcgs)
+    _set_zswap(control["zswap"], scenario)
+    _set_swap(control["swap"], scenario)
+    _set_device(control["device"], scenario)
+    control["mglru"].enabled = scenario.machine.lru == "mglru"
+    control["mglru"].random = scenario.machine.seed % 2**31
+    _set_cost(control["cost"], scenario.zswap.compressor, cost)
     return control
 
 
-def _set_memory(control: Records, scenario: Scenario) -> None:
+def _set_sizes(sizes: Records, nr_pages: int, nr_memcgs: int, nr_tasks: int) -> None:
+    sizes.nr_pages, sizes.nr_memcgs, sizes.nr_tasks = nr_pages, nr_memcgs, nr_tasks
+    sizes.nr_folios, sizes.fresh_folio = 2 * nr_pages, nr_pages
+
+
+def _set_memory(memory: Records, scenario: Scenario, memcgs: Records) -> None:
     """Set watermarks as mm/page_alloc.c:init_per_zone_wmark_min and __setup_per_zone_wmarks do, for one zone."""
     total = scenario.machine.memory // PAGE_SIZE
-    control.totalram = control.free = total
+    memory.totalram = memory.free = total
     minimum = min(max(isqrt(total * 4 * 16), 128), 262144) // 4
     step = max(minimum // 4, total * 10 // 10_000)
-    control.watermark_min = minimum
-    control.watermark_low = minimum + step
-    control.watermark_high = minimum + 2 * step
-    control.zswap_max_pages = total * scenario.zswap.max_pool_percent // 100
-    control.zswap_accept_pages = int(control.zswap_max_pages) * scenario.zswap.accept_threshold_percent // 100
+    memory.watermark_min = minimum
+    memory.watermark_low = minimum + step
+    memory.watermark_high = minimum + 2 * step
+    memory.swappiness = scenario.machine.swappiness
+    memory.high_limits = (memcgs.memory_high < NO_LIMIT).any()
+    memory.swap_limits = (memcgs.swap_max < NO_LIMIT).any()
 
 
-def _set_costs(control: Records, scenario: Scenario, cost: Cost) -> None:
-    control.access_ns = cost.access_ns
-    control.fault_minor_ns, control.fault_major_ns = cost.fault_minor_ns, cost.fault_major_ns
-    control.reclaim_page_ns = cost.reclaim_page_ns
-    control.compress_ns = cost.compress_ns[scenario.zswap.compressor]
-    control.decompress_ns = cost.decompress_ns[scenario.zswap.compressor]
-    device = scenario.swap.device
-    if device != "zram":
-        control.rotational, control.seek_ns = device.rotational, device.seek_ns
-        control.submit_ns = device.submit_ns
-        control.read_latency_ns, control.write_latency_ns = device.read_latency_ns, device.write_latency_ns
-        control.read_page_ns = PAGE_SIZE * 1_000_000_000 // device.read_bandwidth
-        control.write_page_ns = PAGE_SIZE * 1_000_000_000 // device.write_bandwidth
+def _set_zswap(zswap: Records, scenario: Scenario) -> None:
+    given = scenario.zswap
+    zswap.enabled = given.enabled
+    zswap.global_lru = given.lru == "global"
+    zswap.shrinker = given.shrinker_enabled and given.lru == "memcg"
+    zswap.max_pages = scenario.machine.memory // PAGE_SIZE * given.max_pool_percent // 100
+    zswap.accept_pages = int(zswap.max_pages) * given.accept_threshold_percent // 100
+    zswap.entries_linked = scenario.swap.device == "zram"  # which has no such lists
+    zswap.next_shrink = zswap.free_zspage = -1
+    zswap.fresh_zspage = ZSPAGE_LISTS + 1
+
+
+def _set_swap(swap: Records, scenario: Scenario) -> None:
+    swap.zram = scenario.swap.device == "zram"
+    swap.nr_slots = swap.highest_bit = pages_of(scenario.swap.size)
+    swap.lowest_bit = swap.cluster_next = 1
+    swap.page_cluster = scenario.machine.page_cluster
+    swap.ra_hits = FIRST_HITS
+
+
+def _set_device(device: Records, scenario: Scenario) -> None:
+    given = scenario.swap.device
+    if given != "zram":
+        device.rotational, device.seek_ns = given.rotational, given.seek_ns
+        device.submit_ns = given.submit_ns
+        device.read_latency_ns, device.write_latency_ns = given.read_latency_ns, given.write_latency_ns
+        device.read_page_ns = PAGE_SIZE * 1_000_000_000 // given.read_bandwidth
+        device.write_page_ns = PAGE_SIZE * 1_000_000_000 // given.write_bandwidth
+
+
+def _set_cost(cost: Records, compressor: str, given: Cost) -> None:
+    cost.access_ns = given.access_ns
+    cost.fault_minor_ns, cost.fault_major_ns = given.fault_minor_ns, given.fault_major_ns
+    cost.reclaim_page_ns = given.reclaim_page_ns
+    cost.compress_ns, cost.decompress_ns = given.compress_ns[compressor], given.decompress_ns[compressor]

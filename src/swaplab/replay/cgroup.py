@@ -36,7 +36,7 @@ def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
 def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
     """Set memory.high and reclaim down to it as far as that goes (mm/memcontrol.c:memory_high_write)."""
     m.memcgs[memcg].memory_high = pages
-    m.control.high_limits = 1
+    m.memory.high_limits = 1
     drain_all_stock(m, memcg)
     retries = MAX_RECLAIM_RETRIES
     while m.memcgs[memcg].usage > pages:
@@ -52,7 +52,7 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
     """Reclaim `pages` from the subtree; how many came back, maybe fewer (mm/memcontrol.c:memory_reclaim)."""
     reclaimed = 0
     retries = MAX_RECLAIM_RETRIES
-    m.control.proactive = 1
+    m.scan.proactive = 1
     while reclaimed < pages:
         progress = try_to_free_pages(m, memcg, (pages - reclaimed) // 4)
         if not progress and not wait_for_write(m):
@@ -60,7 +60,7 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
             if retries < 0:
                 break
         reclaimed += progress
-    m.control.proactive = 0
+    m.scan.proactive = 0
     run_background(m)
     return reclaimed
 
@@ -69,7 +69,7 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
 def tables_of(m: Machine, objcg: int) -> int:
     """Page tables that are charged to the objcg."""
     tables = 0
-    for table in range(wide(m.first_table[wide(m.control.nr_tasks)])):
+    for table in range(wide(m.first_table[wide(m.sizes.nr_tasks)])):
         owner = wide(m.table_memcg[table])
         tables += owner >= 0 and m.memcgs[owner].objcg == objcg
     return tables
@@ -135,14 +135,14 @@ def css_offline(m: Machine, memcg: int, home: int) -> None:
     """
     parent = wide(m.memcgs[memcg].parent)
     drain_all_stock(m, memcg)
-    for task in range(wide(m.control.nr_tasks)):
+    for task in range(wide(m.sizes.nr_tasks)):
         if m.task_memcg[task] == memcg:
             migrate_task(m, task, home)
-    if m.control.next_shrink == memcg:
+    if m.zswap.next_shrink == memcg:
         following = memcg + 1
-        while following < m.control.nr_memcgs and not is_online(m, following):
+        while following < m.sizes.nr_memcgs and not is_online(m, following):
             following += 1
-        m.control.next_shrink = following if following < m.control.nr_memcgs else -1
+        m.zswap.next_shrink = following if following < m.sizes.nr_memcgs else -1
     link_entries(m)  # while it is still known whose they are
     memcg_reparent_objcgs(m, memcg, parent)
     memcg_reparent_list_lrus(m, memcg, parent)

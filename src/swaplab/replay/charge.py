@@ -54,7 +54,7 @@ def out_of_memory(m: Machine, memcg: int) -> int:
     Differs: its memory is free at once; a machine out of memory counts as the root's ``oom``.
     """
     victim, most = -1, 0
-    for task in range(wide(m.control.nr_tasks)):
+    for task in range(wide(m.sizes.nr_tasks)):
         points = oom_badness(m, task, memcg)
         if points > most:
             victim, most = task, points
@@ -106,9 +106,8 @@ def try_charge(m: Machine, memcg: int, page: int) -> bool:
 @jit
 def reclaim_for_page(m: Machine, page: int) -> bool:
     """Reclaim until a page may be taken (mm/page_alloc.c:__alloc_pages_slowpath); False as for `alloc_page`."""
-    control = m.control
     retries = MAX_RECLAIM_RETRIES
-    while control.free <= control.watermark_min:
+    while m.memory.free <= m.memory.watermark_min:
         if try_to_free_pages(m, 0, 1) or wait_for_write(m):
             continue
         retries -= 1
@@ -125,9 +124,9 @@ def alloc_page(m: Machine, page: int) -> bool:
 
     False when the task that faults on `page` was killed.
     """
-    if unlikely(m.control.free <= m.control.watermark_min) and not reclaim_for_page(m, page):
+    if unlikely(m.memory.free <= m.memory.watermark_min) and not reclaim_for_page(m, page):
         return False
-    m.control.free -= 1
+    m.memory.free -= 1
     return True
 
 
@@ -138,7 +137,7 @@ def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
         return False
     if try_charge(m, memcg, page):
         return True
-    m.control.free += 1
+    m.memory.free += 1
     return False
 
 
@@ -146,7 +145,7 @@ def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
 def anon_vma_prepare(m: Machine, task: int) -> None:
     """Make what finds the mappings of a task's pages, unless it is there (mm/rmap.c:__anon_vma_prepare)."""
     if m.anon_vma_memcg[task] < 0:
-        memcg = wide(m.control.current)
+        memcg = wide(m.task.current)
         m.anon_vma_memcg[task] = memcg
         obj_cgroup_charge(m, wide(m.memcgs[memcg].objcg), ANON_VMA_BYTES)
 
@@ -161,7 +160,7 @@ def alloc_pte(m: Machine, task: int, page: int, faulting: int) -> bool:
     table = wide(m.first_table[task]) + (page - wide(m.task_first[task])) // PTRS_PER_TABLE
     if m.table_memcg[table] >= 0:
         return True
-    memcg = wide(m.control.current)
+    memcg = wide(m.task.current)
     if not alloc_charged(m, memcg, faulting):
         return False
     m.table_memcg[table] = memcg

@@ -15,7 +15,7 @@ hash_of = jit(sample_hash)
 def look_up(m: Machine, page: int) -> int:
     """Compressed bytes of what `page` holds now."""
     kind = wide(m.folios[page].kind)
-    nr_pages = wide(m.control.nr_pages)
+    nr_pages = wide(m.sizes.nr_pages)
     origin = page if page < nr_pages else wide(m.rmaps[page - nr_pages].origin)
     sample = hash_of(origin, wide(m.folios[page].version)) % wide(m.count[kind])
     return wide(m.lengths[wide(m.first[kind]) + sample])

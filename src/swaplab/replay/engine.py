@@ -83,7 +83,7 @@ class Replay:
         self._leaves = leaves(scenario)
         hidden = {*self._leaves.values()}
         self._shown = [i for i, path in enumerate(self._order) if path not in hidden]
-        self._samples = Samples(self._shown, scenario.samples)
+        self._samples = Samples(self.machine, self._shown, scenario.samples)
 
     def access(self, chunk: Chunk) -> None:
         """Make some accesses, and do what happens between them."""
@@ -95,7 +95,7 @@ class Replay:
             begin = at
         run(self.machine, chunk.accesses[begin:])
         self.position += len(chunk.accesses)
-        if self.machine.control.clock >= CLOCK_MAX:
+        if self.machine.task.clock >= CLOCK_MAX:
             where = f"{self.scenario.source}: swap.device and the costs"
             raise InputError(
                 where, "what keeps the clock below 146 years", f"all of that after {self.position} accesses"
@@ -160,14 +160,14 @@ class Replay:
             memory_high_write(m, memcg, pages_of(value))
         elif field == "memory_swap_max":
             m.memcgs[memcg].swap_max = pages_of(value)
-            m.control.swap_limits = 1
+            m.memory.swap_limits = 1
         else:
             m.memcgs[memcg].zswap_max = pages_of(value)
 
     def sample(self) -> None:
         """Read all counters now."""
         read_stats(self.machine)
-        self._samples.add(self.position, self.machine)
+        self._samples.add(self.position)
 
     def result(self, configuration: str = "") -> Result:
         """What was sampled so far."""

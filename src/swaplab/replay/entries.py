@@ -18,7 +18,7 @@ __all__ = ["entries_head", "entry_add", "entry_del", "link_entries"]
 @jit
 def memcg_of_list(m: Machine, objcg: int) -> int:
     """Cgroup that has the list an entry is on: the root where there is one for all, as before Linux 6.8."""
-    return 0 if unlikely(m.control.zswap_global_lru) else objcg
+    return 0 if unlikely(m.zswap.global_lru) else objcg
 
 
 @jit
@@ -42,10 +42,10 @@ def sort_by_digit(m: Machine, chain: int, shift: int) -> int:
 @jit
 def link_entries(m: Machine) -> None:
     """Put all entries on their lists, in the order of their numbers, unless that was done before."""
-    if m.control.entries_linked:
+    if m.zswap.entries_linked:
         return
     chain = -1
-    for page in range(wide(m.control.fresh_folio)):
+    for page in range(wide(m.sizes.fresh_folio)):
         if wide(m.folios[page].bits) & STATE_MASK == IN_ZSWAP:
             m.folios[page].prev = chain
             chain = page
@@ -56,7 +56,7 @@ def link_entries(m: Machine) -> None:
         chain = wide(m.folios[page].prev)
         memcg = memcg_of_list(m, wide(m.memcgs[wide(m.folios[page].memcg)].objcg))
         list_add_tail(m.folios, lru_head(m, memcg, LRU_ZSWAP), page)
-    m.control.entries_linked = 1
+    m.zswap.entries_linked = 1
 
 
 @jit
@@ -69,21 +69,21 @@ def entries_head(m: Machine, memcg: int) -> int:
 @jit
 def entry_add(m: Machine, page: int, objcg: int) -> None:
     """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add)."""
-    control = m.control
-    if unlikely(control.stores == STORES_MAX):
+    zswap = m.zswap
+    if unlikely(zswap.stores == STORES_MAX):
         link_entries(m)
     memcg = memcg_of_list(m, objcg)
-    if control.entries_linked:
+    if zswap.entries_linked:
         list_add_tail(m.folios, lru_head(m, memcg, LRU_ZSWAP), page)
     else:
-        control.stores += 1
-        m.folios[page].next = control.stores
+        zswap.stores += 1
+        m.folios[page].next = zswap.stores
     m.memcgs[memcg].entries += 1
 
 
 @jit
 def entry_del(m: Machine, page: int, objcg: int) -> None:
     """Take an entry off (mm/zswap.c:zswap_lru_del)."""
-    if m.control.entries_linked:
+    if m.zswap.entries_linked:
         list_del(m.folios, page)
     m.memcgs[memcg_of_list(m, objcg)].entries -= 1

@@ -53,7 +53,7 @@ def copy_page_range(m: Machine, page: int, end: int, source: int) -> None:
     """
     child, parent = task_of(m, page), task_of(m, source)
     if not is_gone(m, parent):
-        m.control.current = m.task_memcg[parent]
+        m.task.current = m.task_memcg[parent]
         m.mm_is_new[child] = 1
         anon_vma_prepare(m, child)
         copy_pte_range(m, page, end, source)

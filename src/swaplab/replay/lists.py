@@ -83,7 +83,7 @@ def list_del(records: Records, item: int) -> None:
 @jit
 def lru_head(m: Machine, memcg: int, lru: int) -> int:
     """Record that heads list `lru` (LRU_INACTIVE, LRU_ACTIVE or LRU_ZSWAP, or a generation) of `memcg`."""
-    return wide(m.control.nr_folios) + memcg * LISTS_PER_MEMCG + lru
+    return wide(m.sizes.nr_folios) + memcg * LISTS_PER_MEMCG + lru
 
 
 @jit
@@ -101,7 +101,7 @@ def note_later(m: Machine, head: int, page: int) -> None:
 
     A list that is followed ahead of the scan waits for memory at every step. Nothing but a prefetch depends on it.
     """
-    lru = head - wide(m.control.nr_folios)
+    lru = head - wide(m.sizes.nr_folios)
     turn = wide(m.turns[lru])
     at = lru * LATER + turn
     earlier = m.folios[wide(m.added[at])]
@@ -198,7 +198,7 @@ def lru_gen_del_folio(m: Machine, page: int) -> None:
 @inline
 def lru_add(m: Machine, page: int) -> None:
     """Put a folio at the young end of the list that its flags say (mm_inline.h:lruvec_add_folio)."""
-    if unlikely(m.control.lru_gen):
+    if unlikely(m.mglru.enabled):
         lru_gen_add_folio(m, page, 0)
         return
     folio = m.folios[page]
@@ -213,8 +213,8 @@ def lru_add(m: Machine, page: int) -> None:
 @jit
 def next_batch(m: Machine) -> None:
     """Begin a batch of new folios; those of the last are on their lists (mm/swap.c:folio_batch_move_lru)."""
-    m.control.lru_batch += 1
-    m.control.lru_batch_nr = 0
+    m.memory.lru_batch += 1
+    m.memory.lru_batch_nr = 0
 
 
 @inline
@@ -224,15 +224,15 @@ def lru_add_batched(m: Machine, page: int) -> None:
     Differs: at once; but until its batch is full or drained, `end_writeback` takes it for one that is on no list yet.
     """
     lru_add(m, page)
-    m.control.lru_batch_nr += 1
-    if unlikely(m.control.lru_batch_nr == PAGEVEC_SIZE):
+    m.memory.lru_batch_nr += 1
+    if unlikely(m.memory.lru_batch_nr == PAGEVEC_SIZE):
         next_batch(m)
 
 
 @inline
 def folio_add_lru(m: Machine, page: int) -> None:
     """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru)."""
-    if unlikely(m.control.lru_gen):
+    if unlikely(m.mglru.enabled):
         m.folios[page].bits |= PG_ACTIVE
     lru_add_batched(m, page)
 
@@ -240,7 +240,7 @@ def folio_add_lru(m: Machine, page: int) -> None:
 @jit
 def lru_add_tail(m: Machine, page: int) -> None:
     """Put an inactive folio where reclaim looks next (include/linux/mm_inline.h:lruvec_add_folio_tail)."""
-    if unlikely(m.control.lru_gen):
+    if unlikely(m.mglru.enabled):
         lru_gen_add_folio(m, page, 1)
         return
     memcg = wide(m.folios[page].memcg)
@@ -251,7 +251,7 @@ def lru_add_tail(m: Machine, page: int) -> None:
 @jit
 def lru_del(m: Machine, page: int) -> None:
     """Take a folio off its list (include/linux/mm_inline.h:lruvec_del_folio)."""
-    if unlikely(m.control.lru_gen):
+    if unlikely(m.mglru.enabled):
         lru_gen_del_folio(m, page)
         return
     folio = m.folios[page]

@@ -148,7 +148,7 @@ def walk_mm(m: Machine, memcg: int, task: int, force_scan: int) -> None:
 @jit
 def reset_bloom_filter(m: Machine, memcg: int, seq: int) -> None:
     """Forget what was noted for the walk before the last (mm/vmscan.c:reset_bloom_filter)."""
-    for task in range(wide(m.control.nr_tasks)):
+    for task in range(wide(m.sizes.nr_tasks)):
         if m.task_memcg[task] == memcg:
             for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):
                 m.filters[table] = wide(m.filters[table]) & ~(1 << seq % 2)
@@ -160,7 +160,7 @@ def walk_mm_list(m: Machine, memcg: int) -> None:
     """Walk the tasks of a cgroup, fully from the first that is new on (mm/vmscan.c:iterate_mm_list)."""
     reset_bloom_filter(m, memcg, wide(m.lru_gens[memcg].max_seq) + 1)
     force_scan = 0
-    for task in range(wide(m.control.nr_tasks)):
+    for task in range(wide(m.sizes.nr_tasks)):
         if m.task_memcg[task] == memcg:
             force_scan |= wide(m.mm_is_new[task])
             m.mm_is_new[task] = 0
@@ -199,7 +199,7 @@ def inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
 @jit
 def try_to_inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
     """Age a cgroup: walk its tasks and begin a generation (mm/vmscan.c:try_to_inc_max_seq)."""
-    m.control.mm_walk = 1
+    m.mglru.mm_walk = 1
     walk_mm_list(m, memcg)
     inc_max_seq(m, memcg, can_swap)
 
@@ -223,7 +223,7 @@ def window_around(page: int, start: int, end: int) -> tuple[int, int]:
 def promote_neighbour(m: Machine, page: int, gen: int) -> None:
     """Promote what was used beside a folio that eviction found used."""
     old = folio_lru_gen(m, page)
-    if m.control.mm_walk or old < 0:
+    if m.mglru.mm_walk or old < 0:
         folio_update_gen(m, page, gen)
     elif old != gen:
         folio_activate(m, page)

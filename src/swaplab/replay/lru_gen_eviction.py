@@ -94,7 +94,7 @@ def scan_folios(m: Machine, memcg: int) -> tuple[int, int]:
             taken += 1
     m.memcgs[memcg].pgscan += taken
     m.memcgs[memcg].pgrefill += scanned - taken
-    m.memcgs[payer(m)].reclaim_ns += spend(m, scanned * wide(m.control.reclaim_page_ns))
+    m.memcgs[payer(m)].reclaim_ns += spend(m, scanned * wide(m.cost.reclaim_page_ns))
     return scanned if taken or scanned == MAX_LRU_BATCH else 0, taken
 
 
@@ -166,7 +166,7 @@ def evict_folios(m: Machine, memcg: int, can_swap: int) -> int:
         reclaimed += again - kept
         put_back_all(m, kept, 0)
     m.memcgs[memcg].pgsteal += reclaimed
-    m.control.nr_reclaimed += reclaimed
+    m.scan.nr_reclaimed += reclaimed
     return scanned
 
 
@@ -176,7 +176,7 @@ def evict_folios(m: Machine, memcg: int, can_swap: int) -> int:
 @jit
 def can_swap_of(m: Machine, memcg: int) -> int:
     """Whether anonymous memory may be evicted at all (mm/vmscan.c:get_swappiness)."""
-    return 1 if m.control.swappiness and swap_pages_left(m, memcg) >= MIN_LRU_BATCH else 0
+    return 1 if m.memory.swappiness and swap_pages_left(m, memcg) >= MIN_LRU_BATCH else 0
 
 
 @jit
@@ -210,8 +210,8 @@ def get_nr_to_scan(m: Machine, memcg: int, can_swap: int) -> int:
     needs_aging = should_run_aging(m, memcg, can_swap)
     if total and not is_online(m, memcg):
         return total
-    if not needs_aging or m.control.priority == DEF_PRIORITY:
-        return total >> wide(m.control.priority)
+    if not needs_aging or m.scan.priority == DEF_PRIORITY:
+        return total >> wide(m.scan.priority)
     try_to_inc_max_seq(m, memcg, can_swap)
     return -1
 
@@ -219,12 +219,12 @@ def get_nr_to_scan(m: Machine, memcg: int, can_swap: int) -> int:
 @jit
 def should_abort_scan(m: Machine) -> bool:
     """Whether global reclaim has enough (mm/vmscan.c:should_abort_scan)."""
-    control = m.control
-    if control.target > 0:
+    scan = m.scan
+    if scan.target > 0:
         return False
-    if control.nr_reclaimed >= control.nr_to_reclaim:
+    if scan.nr_reclaimed >= scan.nr_to_reclaim:
         return True
-    return bool(control.kswapd) and control.free > control.watermark_high + MIN_LRU_BATCH
+    return bool(scan.kswapd) and m.memory.free > m.memory.watermark_high + MIN_LRU_BATCH
 
 
 @jit
@@ -247,10 +247,10 @@ def lru_gen_shrink_lruvec(m: Machine, memcg: int) -> None:
     """Evict from one cgroup for a limit's sake (mm/vmscan.c:lru_gen_shrink_lruvec)."""
     lru_add_drain(m)
     blk_start_plug(m)
-    m.control.mm_walk = m.control.proactive
+    m.mglru.mm_walk = m.scan.proactive
     if try_to_shrink_lruvec(m, memcg):
         lru_gen_rotate_memcg(m, memcg, YOUNG)
-    m.control.mm_walk = 0
+    m.mglru.mm_walk = 0
     blk_finish_plug(m)
 
 
@@ -260,14 +260,14 @@ def lru_gen_shrink_lruvec(m: Machine, memcg: int) -> None:
 @jit
 def get_random_bin(m: Machine) -> int:
     """One of eight lists. Differs: the same ones for the same seed."""
-    m.control.random = (wide(m.control.random) * 1103515245 + 12345) % (1 << 31)
-    return wide(m.control.random) >> 16 & MEMCG_NR_BINS - 1
+    m.mglru.random = (wide(m.mglru.random) * 1103515245 + 12345) % (1 << 31)
+    return wide(m.mglru.random) >> 16 & MEMCG_NR_BINS - 1
 
 
 @jit
 def memcg_head(m: Machine, gen: int, bin_: int) -> int:
     """Record that heads a list of cgroups."""
-    return wide(m.control.nr_memcgs) + gen * MEMCG_NR_BINS + bin_
+    return wide(m.sizes.nr_memcgs) + gen * MEMCG_NR_BINS + bin_
 
 
 @jit
@@ -285,26 +285,26 @@ def lru_gen_rotate_memcg(m: Machine, memcg: int, operation: int) -> None:
     """Move a cgroup to a random list of its own or of the young generation (mm/vmscan.c:lru_gen_rotate_memcg)."""
     lrugen = m.lru_gens[memcg]
     old = wide(lrugen.gen)
-    seq = wide(m.control.memcg_seq)
+    seq = wide(m.mglru.memcg_seq)
     lrugen.seg = TAIL if operation == TAIL else NOP
     if operation == YOUNG:
         lrugen.gen = (seq + 1) % MEMCG_NR_GENS
     list_del(m.lru_gens, memcg)
     list_add_tail(m.lru_gens, memcg_head(m, wide(lrugen.gen), get_random_bin(m)), memcg)
     if old == seq % MEMCG_NR_GENS and is_gen_empty(m, old):
-        m.control.memcg_seq += 1
+        m.mglru.memcg_seq += 1
 
 
 @jit
 def shrink_one(m: Machine, memcg: int) -> int:
     """Evict from one cgroup for the machine's sake; where to move it then (mm/vmscan.c:shrink_one)."""
     aged = try_to_shrink_lruvec(m, memcg)
-    do_shrink_slab(m, memcg, wide(m.control.priority))
+    do_shrink_slab(m, memcg, wide(m.scan.priority))
     online = is_online(m, memcg)
     if aged and online:
         return YOUNG
     size = size_of(m, memcg) if can_swap_of(m, memcg) else 0
-    if not aged and size >> (wide(m.control.priority) if online else 0):
+    if not aged and size >> (wide(m.scan.priority) if online else 0):
         return NOP
     return TAIL if m.lru_gens[memcg].seg != TAIL else YOUNG
 
@@ -330,7 +330,7 @@ def shrink_bin(m: Machine, head: int) -> bool:
 @jit
 def shrink_many(m: Machine) -> None:
     """Visit the lists of the old generation of cgroups, from a random one on (mm/vmscan.c:shrink_many)."""
-    gen = wide(m.control.memcg_seq) % MEMCG_NR_GENS
+    gen = wide(m.mglru.memcg_seq) % MEMCG_NR_GENS
     first = get_random_bin(m)
     for i in range(MEMCG_NR_BINS):
         if shrink_bin(m, memcg_head(m, gen, (first + i) % MEMCG_NR_BINS)):
@@ -350,32 +350,32 @@ def bit_length(number: int) -> int:
 @jit
 def set_initial_priority(m: Machine) -> None:
     """Begin where kswapd is likely to find enough (mm/vmscan.c:set_initial_priority)."""
-    control = m.control
-    if control.priority != DEF_PRIORITY or control.nr_to_reclaim < MIN_LRU_BATCH:
+    scan = m.scan
+    if scan.priority != DEF_PRIORITY or scan.nr_to_reclaim < MIN_LRU_BATCH:
         return
     reclaimable = 0
     if swap_pages_left(m, 0) > 0:
-        for memcg in range(wide(control.nr_memcgs)):
+        for memcg in range(wide(m.sizes.nr_memcgs)):
             reclaimable += wide(m.memcgs[memcg].inactive)
-    priority = bit_length(reclaimable) - 1 - bit_length(wide(control.nr_to_reclaim) - 1)
-    control.priority = min(max(priority, DEF_PRIORITY // 2), DEF_PRIORITY)
+    priority = bit_length(reclaimable) - 1 - bit_length(wide(scan.nr_to_reclaim) - 1)
+    scan.priority = min(max(priority, DEF_PRIORITY // 2), DEF_PRIORITY)
 
 
 @jit
 def lru_gen_shrink_node(m: Machine) -> None:
     """One pass over all cgroups (mm/vmscan.c:lru_gen_shrink_node)."""
-    control = m.control
-    before = wide(control.nr_reclaimed)
+    scan = m.scan
+    before = wide(scan.nr_reclaimed)
     lru_add_drain(m)
     blk_start_plug(m)
-    control.mm_walk = control.kswapd or control.proactive
+    m.mglru.mm_walk = scan.kswapd or scan.proactive
     set_initial_priority(m)
-    if control.kswapd:
-        control.nr_reclaimed = 0
+    if scan.kswapd:
+        scan.nr_reclaimed = 0
     shrink_many(m)
-    if control.kswapd:
-        control.nr_reclaimed += before
-    control.mm_walk = 0
+    if scan.kswapd:
+        scan.nr_reclaimed += before
+    m.mglru.mm_walk = 0
     blk_finish_plug(m)
-    if control.nr_reclaimed > before:
-        control.kswapd_failures = 0
+    if scan.nr_reclaimed > before:
+        m.memory.kswapd_failures = 0

@@ -34,38 +34,38 @@ __all__ = [
 @jit
 def payer(m: Machine) -> int:
     """Cgroup whose task runs now; kswapd's and the workers' time counts for the root."""
-    return 0 if m.control.background else wide(m.control.current)
+    return 0 if m.task.background else wide(m.task.current)
 
 
 @jit
 def spend(m: Machine, nanoseconds: int) -> int:
     """Let `nanoseconds` pass for the running task. At `CLOCK_MAX` the clock stands still, and the run is given up."""
-    m.control.clock = min(wide(m.control.clock) + nanoseconds, CLOCK_MAX)
+    m.task.clock = min(wide(m.task.clock) + nanoseconds, CLOCK_MAX)
     return nanoseconds
 
 
 @jit
 def begin_background(m: Machine, clock: int) -> int:
     """Switch to a task on another CPU, where it is `clock`; what the running task's clock said."""
-    now = wide(m.control.clock)
-    m.control.clock = clock
-    m.control.background = 1
+    now = wide(m.task.clock)
+    m.task.clock = clock
+    m.task.background = 1
     return now
 
 
 @jit
 def end_background(m: Machine, now: int) -> int:
     """Switch back to a task where it is `now`; what the other one's clock said."""
-    clock = wide(m.control.clock)
-    m.control.clock = now
-    m.control.background = 0
+    clock = wide(m.task.clock)
+    m.task.clock = now
+    m.task.background = 0
     return clock
 
 
 @inline
 def task_of(m: Machine, page: int) -> int:
     """Workload that `page` belongs to."""
-    low, high = 0, wide(m.control.nr_tasks)
+    low, high = 0, wide(m.sizes.nr_tasks)
     while high - low > 1:
         middle = (low + high) // 2
         if m.task_first[middle] <= page:
@@ -153,7 +153,7 @@ def may_zswap(m: Machine, memcg: int) -> bool:
 @jit
 def writeback_enabled(m: Machine, memcg: int) -> bool:
     """memory.zswap.writeback here and above (mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled)."""
-    if not m.control.zswap_enabled:
+    if not m.zswap.enabled:
         return True
     while memcg >= 0:
         if not m.memcgs[memcg].writeback:
@@ -180,7 +180,7 @@ def slot_owner(m: Machine, memcg: int) -> int:
 def charge_slot(m: Machine, memcg: int) -> bool:
     """Charge a slot unless memory.swap.max forbids it (mm/memcontrol.c:__mem_cgroup_try_charge_swap)."""
     each = memcg
-    while unlikely(m.control.swap_limits) and each > 0:
+    while unlikely(m.memory.swap_limits) and each > 0:
         if m.memcgs[each].swap >= m.memcgs[each].swap_max:
             m.memcgs[memcg].swap_max_events += 1
             return False
@@ -201,8 +201,8 @@ def count_slot(m: Machine, memcg: int, slots: int) -> None:
 @jit
 def swap_pages_left(m: Machine, memcg: int) -> int:
     """Slots the cgroup can still get (mm/memcontrol.c:mem_cgroup_get_nr_swap_pages)."""
-    left = wide(m.control.nr_slots) - wide(m.control.slots_used)
-    while unlikely(m.control.swap_limits) and memcg > 0:
+    left = wide(m.swap.nr_slots) - wide(m.swap.slots_used)
+    while unlikely(m.memory.swap_limits) and memcg > 0:
         left = min(left, wide(m.memcgs[memcg].swap_max) - wide(m.memcgs[memcg].swap))
         memcg = wide(m.memcgs[memcg].parent)
     return left
@@ -211,9 +211,9 @@ def swap_pages_left(m: Machine, memcg: int) -> int:
 @jit
 def swap_full(m: Machine, memcg: int) -> bool:
     """Whether slots are worth freeing early: half are used (mm/memcontrol.c:mem_cgroup_swap_full)."""
-    if unlikely(2 * m.control.slots_used > m.control.nr_slots):
+    if unlikely(2 * m.swap.slots_used > m.swap.nr_slots):
         return True
-    while unlikely(m.control.swap_limits) and memcg > 0:
+    while unlikely(m.memory.swap_limits) and memcg > 0:
         if 2 * m.memcgs[memcg].swap >= m.memcgs[memcg].swap_max:
             return True
         memcg = wide(m.memcgs[memcg].parent)

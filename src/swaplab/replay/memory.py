@@ -75,16 +75,16 @@ def run_worker(m: Machine) -> None:
         if limited < 0:
             return
         m.memcgs[limited].max_events += 1
-        now = begin_background(m, wide(m.control.worker_clock))
+        now = begin_background(m, wide(m.zswap.worker_clock))
         try_to_free_pages(m, limited, 1)
-        m.control.worker_clock = end_background(m, now)
+        m.zswap.worker_clock = end_background(m, now)
         has_room = True
 
 
 @jit
 def kswapd_is_needed(m: Machine) -> bool:
     """Whether an allocation wakes kswapd, which failed less than 16 times (mm/vmscan.c:wakeup_kswapd)."""
-    return bool(m.control.free <= m.control.watermark_low and m.control.kswapd_failures < MAX_RECLAIM_RETRIES)
+    return bool(m.memory.free <= m.memory.watermark_low and m.memory.kswapd_failures < MAX_RECLAIM_RETRIES)
 
 
 @jit
@@ -93,7 +93,7 @@ def run_background(m: Machine) -> None:
     complete_writes(m)
     run_worker(m)
     if kswapd_is_needed(m):
-        now = begin_background(m, wide(m.control.clock))
+        now = begin_background(m, wide(m.task.clock))
         balance_pgdat(m)
         end_background(m, now)
 
@@ -114,8 +114,8 @@ def map_page(m: Machine, page: int, dirty: int) -> None:
 @jit
 def do_anonymous_page(m: Machine, page: int) -> bool:
     """First touch: a fresh folio (mm/memory.c:do_anonymous_page). Differs: a read does not map the zero page."""
-    memcg = wide(m.control.current)
-    spend(m, wide(m.control.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
+    memcg = wide(m.task.current)
+    spend(m, wide(m.cost.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
     task = task_of(m, page)
     if not alloc_pte(m, task, page, page):
         return False
@@ -134,19 +134,19 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
 def do_swap_page(m: Machine, page: int, write: int) -> bool:
     """Fault on a swapped-out page (mm/memory.c:do_swap_page); False when the faulting task was killed."""
     folio = m.folios[page]
-    current = m.memcgs[wide(m.control.current)]
+    current = m.memcgs[wide(m.task.current)]
     if wide(folio.bits) & STATE_MASK != RESIDENT:
         current.pgmajfault += 1
-        current.fault_ns += spend(m, wide(m.control.fault_major_ns))
+        current.fault_ns += spend(m, wide(m.cost.fault_major_ns))
         if unlikely(not swapin_readahead(m, page, page)):
             return False
     else:
-        current.fault_ns += spend(m, wide(m.control.fault_minor_ns))
-        if m.control.page_cluster:
+        current.fault_ns += spend(m, wide(m.cost.fault_minor_ns))
+        if m.swap.page_cluster:
             found_in_swap_cache(m, page, page)
     map_page(m, page, 0)
     # should_try_to_free_swap(); zram is SWP_SYNCHRONOUS_IO, which never keeps the slot.
-    if write or m.control.zram or swap_full(m, wide(folio.memcg)):
+    if write or m.swap.zram or swap_full(m, wide(folio.memcg)):
         folio_free_swap(m, page)
     return True
 
@@ -160,12 +160,12 @@ def wp_page_copy(m: Machine, page: int, folio: int) -> bool:
 
     False when the faulting task was killed. Reclaim for the new folio may have unmapped the old one.
     """
-    memcg = wide(m.control.current)
+    memcg = wide(m.task.current)
     anon_vma_prepare(m, task_of(m, page))
     if not alloc_charged(m, memcg, page):
         return False
     if not m.pte[page]:
-        m.control.free += 1
+        m.memory.free += 1
         page_counter_charge(m, memcg, -1)
         return True
     version = wide(m.folios[folio].version)
@@ -183,7 +183,7 @@ def wp_page_copy(m: Machine, page: int, folio: int) -> bool:
 @jit
 def can_reuse_anon_folio(m: Machine, folio: int) -> bool:
     """Whether nobody else has a shared folio that a page maps (mm/memory.c:wp_can_reuse_anon_folio)."""
-    if m.rmaps[folio - wide(m.control.nr_pages)].owners > 1:
+    if m.rmaps[folio - wide(m.sizes.nr_pages)].owners > 1:
         return False
     folio_free_swap(m, folio)
     return not wide(m.folios[folio].bits) & PG_SWAPCACHE
@@ -206,20 +206,20 @@ def do_shared_swap_page(m: Machine, page: int, write: int) -> bool:
     Differs: a folio that only this page has stays write-protected when it is read, even where its slot is freed.
     """
     folio = folio_of(m, page)
-    current = m.memcgs[wide(m.control.current)]
+    current = m.memcgs[wide(m.task.current)]
     if is_swapped(m, folio):
         current.pgmajfault += 1
-        current.fault_ns += spend(m, wide(m.control.fault_major_ns))
+        current.fault_ns += spend(m, wide(m.cost.fault_major_ns))
         if not swapin_readahead(m, page, folio):
             return False
     else:
-        current.fault_ns += spend(m, wide(m.control.fault_minor_ns))
-        if m.control.page_cluster:
+        current.fault_ns += spend(m, wide(m.cost.fault_minor_ns))
+        if m.swap.page_cluster:
             found_in_swap_cache(m, page, folio)
     is_mapped = m.pte[folio] & PRESENT
     count_mapping(m, folio, page, YOUNG)
     # should_try_to_free_swap(); Differs: zram gives up what it holds when the first page that names the slot is read.
-    if (write and not is_mapped) or m.control.zram or swap_full(m, wide(m.folios[folio].memcg)):
+    if (write and not is_mapped) or m.swap.zram or swap_full(m, wide(m.folios[folio].memcg)):
         folio_free_swap(m, folio)
     return True
 
@@ -231,10 +231,10 @@ def do_shared_page(m: Machine, page: int, write: int) -> bool:
         if not do_shared_swap_page(m, page, write):
             return False
     else:
-        spend(m, wide(m.control.fault_minor_ns))
+        spend(m, wide(m.cost.fault_minor_ns))
     while write and wide(m.folios[page].bits) & STATE_MASK == SHARED:
         if not m.pte[page]:
-            m.memcgs[wide(m.control.current)].pgfault += 1
+            m.memcgs[wide(m.task.current)].pgfault += 1
             if not do_shared_swap_page(m, page, write):
                 return False
         if not do_wp_page(m, page):
@@ -278,14 +278,14 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
     if unlikely(state >= GONE) and (state == GONE or is_hit(m, page, write)):
         leave_out(m)
         return
-    control = m.control
+    task = m.task
     flush_stats_if_due(m)
-    if unlikely(control.worker_running or control.shrink_queued):
+    if unlikely(m.zswap.worker_running or m.zswap.shrink_queued):
         run_worker(m)
-    control.current = m.task_memcg[task_of(m, page)]
-    current = m.memcgs[wide(control.current)]
+    task.current = m.task_memcg[task_of(m, page)]
+    current = m.memcgs[wide(task.current)]
     current.pgfault += 1
-    control.in_lru_fault = 1
+    task.in_lru_fault = 1
     if unlikely(not handle_pte_fault(m, page, write, state)):
         leave_out(m)
     else:
@@ -293,10 +293,10 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
             is_hit(m, page, write)
             leave_out(m)
         else:
-            control.made += 1  # here, as reclaim may take the page away again before the fault is over
+            task.made += 1  # here, as reclaim may take the page away again before the fault is over
         if unlikely(current.over_high):
-            handle_over_high(m, wide(control.current))
-    control.in_lru_fault = 0
+            handle_over_high(m, wide(task.current))
+    task.in_lru_fault = 0
     if unlikely(kswapd_is_needed(m)):
         run_background(m)
 
@@ -304,9 +304,9 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
 @entry
 def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
     """Replay `accesses` (page << 1 | write), in order."""
-    control = m.control
-    access_ns = wide(control.access_ns)
-    before = wide(control.position)
+    task = m.task
+    access_ns = wide(m.cost.access_ns)
+    before = wide(task.position)
     accounted = 0
     ahead = look_ahead(m, accesses, 0)
     for block in range((len(accesses) + BLOCK - 1) // BLOCK):
@@ -316,7 +316,7 @@ def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
         stop = first + ahead
         look_closer(m, block, ahead)
         ahead = look_ahead(m, accesses, block + 1)
-        control.settled = first
+        task.settled = first
         each = first
         while each < stop:
             at = wide(m.missing[each])
@@ -324,20 +324,20 @@ def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
             each += 1
             if unlikely(m.pte[access >> 1] >= PRESENT):
                 continue  # came in since
-            control.made = at
+            task.made = at
             spend(m, (offset + at - accounted) * access_ns)
             accounted = offset + at
-            control.position = before + accounted
+            task.position = before + accounted
             handle_mm_fault(m, access >> 1, access & 1)
-            if unlikely(control.reclaimed):
-                control.reclaimed = 0
+            if unlikely(task.reclaimed):
+                task.reclaimed = 0
                 each = first
                 stop = first + look_again(m, block, at + 1, end)
                 ahead = look_ahead(m, accesses, block + 1)
-        control.made = end
+        task.made = end
         settle(m)
     spend(m, (len(accesses) - accounted) * access_ns)
-    control.position = before + len(accesses)
+    task.position = before + len(accesses)
     flush_stats_if_due(m)
 
 

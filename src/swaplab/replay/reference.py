@@ -86,10 +86,16 @@ class MachineAttributes(AttributeTemplate):
 
 @lower_getattr_generic(MachineType)
 def load_field(context: Any, builder: Any, kind: MachineType, machine: Any, name: str) -> Any:
-    """Load the address of a field; the table never changes while compiled code runs."""
+    """Load the address of a field; the table never changes while compiled code runs.
+
+    Records stand one behind the other (`swaplab.replay.state.CONTROL`): each is at a known distance from the first.
+    """
+    records = [each for each, kind_of_it in kind.members.items() if isinstance(kind_of_it, types.Record)]
+    behind = records[: records.index(name)] if name in records else []
     table = builder.bitcast(machine, INT64.as_pointer())
-    address = builder.load(builder.gep(table, [INT64(list(kind.members).index(name))]))
+    address = builder.load(builder.gep(table, [INT64(list(kind.members).index((behind or [name])[0]))]))
     address.set_metadata("invariant.load", builder.module.add_metadata([]))
+    address = builder.add(address, INT64(sum(kind.members[each].size for each in behind)))
     return builder.inttoptr(address, context.get_value_type(kind.members[name]))
 
 

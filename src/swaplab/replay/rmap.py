@@ -83,7 +83,7 @@ def move_links(m: Machine, source: int, target: int) -> None:
     m.folios[target].next = record.next
     m.folios[target].prev = record.prev
     state = wide(record.bits) & STATE_MASK
-    is_entry = state == IN_ZSWAP and not m.control.zram and m.control.entries_linked
+    is_entry = state == IN_ZSWAP and not m.swap.zram and m.zswap.entries_linked
     if state == RESIDENT or is_entry:
         m.folios[wide(record.next)].prev = target
         m.folios[wide(record.prev)].next = target
@@ -92,7 +92,7 @@ def move_links(m: Machine, source: int, target: int) -> None:
 @jit
 def move_slot(m: Machine, source: int, target: int) -> None:
     """Have a slot with a number, and a write of it, know a folio by another record."""
-    if m.control.rotational:
+    if m.device.rotational:
         m.page_slot[target] = m.page_slot[source]
         if wide(m.folios[source].bits) & PG_SWAPCACHE or is_swapped(m, source):
             m.slot_page[wide(m.page_slot[source])] = target
@@ -115,14 +115,14 @@ def move_folio(m: Machine, source: int, target: int) -> None:
 @jit
 def new_record(m: Machine) -> int:
     """Take an unused record for a shared folio. There are enough: see `may_orphan`."""
-    control = m.control
-    folio = wide(control.free_folio)
+    sizes = m.sizes
+    folio = wide(sizes.free_folio)
     if folio:
-        control.free_folio = m.folios[folio].next
+        sizes.free_folio = m.folios[folio].next
     else:
-        folio = wide(control.fresh_folio)
-        control.fresh_folio += 1
-    control.shared_folios += 1
+        folio = wide(sizes.fresh_folio)
+        sizes.fresh_folio += 1
+    sizes.shared_folios += 1
     return folio
 
 
@@ -136,7 +136,7 @@ def own_shared(m: Machine, page: int, folio: int) -> None:
 @jit
 def begin_sharing(m: Machine, folio: int, page: int, shmem: int) -> None:
     """Make a page the first that has a shared folio, whose contents are the page's."""
-    target, rmap = m.folios[folio], m.rmaps[folio - wide(m.control.nr_pages)]
+    target, rmap = m.folios[folio], m.rmaps[folio - wide(m.sizes.nr_pages)]
     target.kind, target.version, target.length = m.folios[page].kind, m.folios[page].version, m.folios[page].length
     rmap.origin, rmap.owners, rmap.mapped, rmap.shmem = page, 0, 0, shmem
     m.pte[folio] = MANY
@@ -146,18 +146,18 @@ def begin_sharing(m: Machine, folio: int, page: int, shmem: int) -> None:
 @jit
 def free_record(m: Machine, folio: int) -> None:
     """Give the record of a shared folio back, which is no more."""
-    control = m.control
+    sizes = m.sizes
     m.folios[folio].bits = NONE
-    m.folios[folio].next = control.free_folio
+    m.folios[folio].next = sizes.free_folio
     m.pte[folio] = 0
-    control.free_folio = folio
-    control.shared_folios -= 1
+    sizes.free_folio = folio
+    sizes.shared_folios -= 1
 
 
 @jit
 def may_orphan(m: Machine) -> bool:
     """Whether there is a record for a folio that no page has. The other half is kept for folios that pages have."""
-    return bool(m.control.shared_folios < m.control.nr_pages)
+    return bool(m.sizes.shared_folios < m.sizes.nr_pages)
 
 
 # Owners ---------------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def may_orphan(m: Machine) -> bool:
 @jit
 def link_owner(m: Machine, folio: int, page: int) -> None:
     """Link a page with those that have a shared folio."""
-    rmap, record = m.rmaps[folio - wide(m.control.nr_pages)], m.folios[page]
+    rmap, record = m.rmaps[folio - wide(m.sizes.nr_pages)], m.folios[page]
     if rmap.owners:
         first = m.folios[wide(rmap.first)]
         record.next, record.prev = rmap.first, first.prev
@@ -180,7 +180,7 @@ def link_owner(m: Machine, folio: int, page: int) -> None:
 @jit
 def unlink_owner(m: Machine, folio: int, page: int) -> None:
     """Take a page, which does not map it any more, from those that have a shared folio."""
-    rmap, record = m.rmaps[folio - wide(m.control.nr_pages)], m.folios[page]
+    rmap, record = m.rmaps[folio - wide(m.sizes.nr_pages)], m.folios[page]
     m.folios[wide(record.prev)].next = record.next
     m.folios[wide(record.next)].prev = record.prev
     if rmap.first == page:
@@ -191,14 +191,14 @@ def unlink_owner(m: Machine, folio: int, page: int) -> None:
 @jit
 def swap_count(m: Machine, folio: int) -> int:
     """Page table entries that name a shared folio's slot (mm/swapfile.c:swap_swapcount)."""
-    rmap = m.rmaps[folio - wide(m.control.nr_pages)]
+    rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     return wide(rmap.owners) - wide(rmap.mapped)
 
 
 @jit
 def count_mapping(m: Machine, folio: int, page: int, flags: int) -> None:
     """Map a shared folio, with flags of the entry (mm/rmap.c:folio_add_anon_rmap_ptes)."""
-    rmap = m.rmaps[folio - wide(m.control.nr_pages)]
+    rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     m.pte[page] = MAPPED | flags
     m.pte[folio] = wide(m.pte[folio]) | PRESENT | flags
     if not rmap.mapped and not rmap.shmem:
@@ -212,7 +212,7 @@ def count_unmapping(m: Machine, folio: int, page: int) -> None:
 
     A page of shared memory that does not map its folio does not have it either.
     """
-    rmap = m.rmaps[folio - wide(m.control.nr_pages)]
+    rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     if not m.pte[page]:
         return
     m.pte[page] = 0
@@ -240,7 +240,7 @@ def share(m: Machine, page: int) -> int:
     if entry & PRESENT:
         m.pte[page] = MAPPED | entry & YOUNG
         m.pte[folio] = MANY | entry
-        m.rmaps[folio - wide(m.control.nr_pages)].mapped = 1
+        m.rmaps[folio - wide(m.sizes.nr_pages)].mapped = 1
     return folio
 
 
@@ -261,7 +261,7 @@ def take_home(m: Machine, folio: int, page: int) -> None:
 @jit
 def counts_for(m: Machine, page: int) -> bool:
     """Whether use by a page's task counts in this reclaim (mm/rmap.c:invalid_folio_referenced_vma)."""
-    memcg, target = wide(m.task_memcg[task_of(m, page)]), wide(m.control.target)
+    memcg, target = wide(m.task_memcg[task_of(m, page)]), wide(m.scan.target)
     return bool(target <= memcg < m.memcgs[target].end)
 
 
@@ -280,7 +280,7 @@ def referenced_by(m: Machine, folio: int, page: int) -> bool:
 @jit
 def unmap_all(m: Machine, folio: int) -> None:
     """Have all pages that map a shared folio name its slot instead (mm/rmap.c:try_to_unmap)."""
-    rmap = m.rmaps[folio - wide(m.control.nr_pages)]
+    rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     page = wide(rmap.first)
     for _ in range(wide(rmap.owners)):
         following = wide(m.folios[page].next)

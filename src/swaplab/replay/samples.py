@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from swaplab.replay.jit import entry
-from swaplab.replay.state import CONTROL, MEMCG, Machine
+from swaplab.replay.state import MEMCG, Machine
 from swaplab.result import SCHEMA
 from swaplab.result.counters import BY_NAME, EVENTS, LEVELS, MACHINE
 
@@ -60,37 +60,45 @@ def _read(
             into[number, at] = sums[memcg + 1 if is_whole[number] else end[memcg], number] - sums[memcg, number]
 
 
+def _number(m: Machine, name: str) -> Columns:
+    """A number of a machine's record, such as ``zswap.stores``, where it is: int64 of shape (1,)."""
+    record, _, field = name.partition(".")
+    return np.asarray(getattr(m, record)).reshape(1)[field]
+
+
 class Samples:
     """All samples so far, in the units in which they are shown.
 
     Args:
+        m: what is read.
         shown: numbers of the cgroups that are shown, the root first.
         room: samples to make room for at first.
     """
 
-    def __init__(self, shown: Sequence[int], room: int) -> None:
+    def __init__(self, m: Machine, shown: Sequence[int], room: int) -> None:
         self._shown = np.array(shown)
         self._count = 0
         fields = _fields(OF_CGROUPS)
+        memcgs = np.asarray(m.memcgs)
+        self._memcgs, self._end = memcgs.view(np.int64).reshape(-1, WORDS), memcgs["end"]
         self._fields, self._is_whole = _words(MEMCG, fields), np.isin(fields, WHOLE)
         self._scales = _scales(OF_CGROUPS)[:, None]
-        self._machine = _words(CONTROL, ["clock", *_fields(MACHINE)])
+        self._machine = [_number(m, field) for field in ("task.clock", *_fields(MACHINE))]
         self._machine_scales = np.concatenate(([1], _scales(MACHINE)))
         self._whole = np.zeros((2 + len(MACHINE), room), np.int64)  # access, time, and of the machine
         self._each = np.zeros((len(OF_CGROUPS), room, len(shown)), np.int64)
 
-    def add(self, position: int, m: Machine) -> None:
-        """Read the counters of a machine after so many accesses."""
+    def add(self, position: int) -> None:
+        """Read the counters after so many accesses."""
         at = self._count
         if at == self._whole.shape[1]:
             self._whole = np.concatenate((self._whole, np.zeros_like(self._whole)), axis=1)
             self._each = np.concatenate((self._each, np.zeros_like(self._each)), axis=1)
-        memcgs, control = np.asarray(m.memcgs), np.asarray(m.control).reshape(1).view(np.int64)
-        words, numbers = memcgs.view(np.int64).reshape(-1, WORDS), self._each[:, at]
-        _read(words, memcgs["end"], self._shown, self._fields, self._is_whole, numbers)
+        numbers = self._each[:, at]
+        _read(self._memcgs, self._end, self._shown, self._fields, self._is_whole, numbers)
         numbers *= self._scales
         self._whole[0, at] = position
-        self._whole[1:, at] = control[self._machine] * self._machine_scales
+        self._whole[1:, at] = [number[0] for number in self._machine] * self._machine_scales
         self._count += 1
 
     def last(self) -> dict[str, Columns]:

@@ -70,7 +70,7 @@ def shmem_alloc_and_add_folio(m: Machine, page: int, source: int) -> bool:
 
     False when the task that faults on `page` was killed.
     """
-    memcg = wide(m.control.current)
+    memcg = wide(m.task.current)
     if not alloc_charged(m, memcg, page):
         return False
     folio = new_record(m)
@@ -88,16 +88,16 @@ def shmem_swapin_folio(m: Machine, page: int, folio: int) -> bool:
 
     False when the task that faults on `page` was killed.
     """
-    current = m.memcgs[wide(m.control.current)]
+    current = m.memcgs[wide(m.task.current)]
     record = m.folios[folio]
     if is_swapped(m, folio):
         current.pgmajfault += 1
-        current.fault_ns += spend(m, wide(m.control.fault_major_ns))
+        current.fault_ns += spend(m, wide(m.cost.fault_major_ns))
         if not swapin_cluster(m, page, folio):
             return False
     else:
-        current.fault_ns += spend(m, wide(m.control.fault_minor_ns))
-        m.control.ra_hits += wide(record.bits) & PG_READAHEAD != 0
+        current.fault_ns += spend(m, wide(m.cost.fault_minor_ns))
+        m.swap.ra_hits += wide(record.bits) & PG_READAHEAD != 0
     while wide(record.bits) & PG_WRITEBACK:
         wait_for_write(m)
     free_slot(m, folio, wide(record.other_memcg))
@@ -142,7 +142,7 @@ def shmem_get_folio(m: Machine, page: int, source: int) -> bool:
     """
     while not is_in_page_cache(m, source):
         if wide(m.folios[source].bits) & STATE_MASK == NONE:
-            spend(m, wide(m.control.fault_minor_ns))
+            spend(m, wide(m.cost.fault_minor_ns))
             if not shmem_alloc_and_add_folio(m, page, source):
                 return False
         elif not shmem_swapin_folio(m, page, wide(m.folios[source].zspage)):
@@ -164,7 +164,7 @@ def shmem_fault(m: Machine, page: int, write: int) -> bool:
             return False
         map_shmem(m, page, wide(m.folios[source].zspage))
     if is_here:
-        spend(m, wide(m.control.fault_minor_ns))
+        spend(m, wide(m.cost.fault_minor_ns))
     return True
 
 

@@ -51,7 +51,7 @@ def swap_writepage(m: Machine, page: int) -> int:
         memcg.swpout_zero += 1
         return ZERO_FILLED
     folio.bits = wide(folio.bits) & ~ZEROMAP
-    if unlikely(m.control.zram):
+    if unlikely(m.swap.zram):
         return IN_ZSWAP if zram_store(m, page, length) else REDIRTIED
     if zswap_store(m, page, length):
         return IN_ZSWAP | ENTRY_REFERENCED
@@ -82,7 +82,7 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     owner = wide(folio.other_memcg)
-    workingset_eviction(m, page, wide(m.control.target))
+    workingset_eviction(m, page, wide(m.scan.target))
     folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
     folio.memcg = owner
     m.memcgs[memcg].swapcached -= 1
@@ -95,19 +95,19 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
 def free_folios(m: Machine, memcg: int, count: int) -> None:
     """Give what was let go of back to cgroup and machine (mm/memcontrol.c:mem_cgroup_uncharge_folios)."""
     page_counter_charge(m, memcg, -count)
-    m.control.free += count
+    m.memory.free += count
 
 
 @jit
 def check_shared_references(m: Machine, folio: int) -> int:
     """`folio_check_references` of a folio that several pages may map: used by two of them, it is activated at once."""
-    rmap = m.rmaps[folio - wide(m.control.nr_pages)]
+    rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     m.pte[folio] = wide(m.pte[folio]) & ~YOUNG
     referenced, page = 0, wide(rmap.first)
     for _ in range(wide(rmap.owners)):
         if referenced_by(m, folio, page):
             referenced += 1
-            if m.control.lru_gen:
+            if m.mglru.enabled:
                 lru_gen_look_around(m, page)
         page = wide(m.folios[page].next)
     flags = wide(m.folios[folio].bits)
@@ -129,7 +129,7 @@ def folio_check_references(m: Machine, page: int) -> int:
     if unlikely(entry & MANY):
         return check_shared_references(m, page)
     m.pte[page] = entry & ~YOUNG
-    if unlikely(m.control.lru_gen):
+    if unlikely(m.mglru.enabled):
         lru_gen_look_around(m, page)
     folio.bits = flags | PG_REFERENCED
     return ACTIVATE if flags & PG_REFERENCED else KEEP
@@ -141,7 +141,7 @@ def pageout(m: Machine, page: int) -> int:
     state = swap_writepage(m, page)
     if unlikely(state == REDIRTIED):
         return ACTIVATE
-    m.control.nr_pageout += 1
+    m.scan.nr_pageout += 1
     if state == WRITING:
         return KEEP
     remove_mapping(m, page, state)
@@ -169,7 +169,7 @@ def shrink_shmem(m: Machine, folio: int) -> int:
 def shrink_folio(m: Machine, page: int) -> int:
     """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop)."""
     folio = m.folios[page]
-    if unlikely(m.control.lru_gen) and m.pte[page] & PRESENT and wide(folio.bits) & PG_REFERENCED:
+    if unlikely(m.mglru.enabled) and m.pte[page] & PRESENT and wide(folio.bits) & PG_REFERENCED:
         return KEEP  # its neighbour found it used
     if unlikely(wide(folio.bits) & PG_WRITEBACK):
         folio.bits |= PG_RECLAIM
@@ -178,7 +178,7 @@ def shrink_folio(m: Machine, page: int) -> int:
     if references != FREED:
         return references
     if not wide(folio.bits) & PG_SWAPCACHE:
-        if unlikely(m.pte[page] & MANY) and m.rmaps[page - wide(m.control.nr_pages)].shmem:
+        if unlikely(m.pte[page] & MANY) and m.rmaps[page - wide(m.sizes.nr_pages)].shmem:
             return shrink_shmem(m, page)
         if not add_to_swap(m, page):
             return ACTIVATE
@@ -219,5 +219,5 @@ def shrink_folio_list(m: Machine, taken: int) -> int:
                 free_folios(m, memcg, waiting)
                 waiting = 0
     free_folios(m, memcg, waiting)
-    m.control.nr_scanned += taken
+    m.scan.nr_scanned += taken
     return kept

@@ -8,7 +8,8 @@ Every structured array is a record array, so ``folios[p].memcg`` reads the same 
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
 - `LRU_GEN`  one record per cgroup: what MGLRU knows of it
 - `ZSPAGE`   one record per zspage, with the size classes beside them
-- `CONTROL`  scalars: zswap's parameters and counters, the device, the clock, the scan in progress
+- `SIZES`, `MEMORY`, `ZSWAP`, `SWAP`, `DEVICE`, `MGLRU`, `COST`, `TASK`, `SCAN`  a record of integers each: parameters,
+  counters, the clock, the scan in progress
 - `Machine`  all of them together, with the ring of writes in flight
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
@@ -31,14 +32,23 @@ from swaplab.result.counters import BY_NAME, EVENTS
 __all__ = [
     "CLOCK_MAX",
     "CONTROL",
+    "COST",
     "COUNTERS",
+    "DEVICE",
     "FOLIO",
     "LRU_GEN",
     "MEMCG",
     "MEMCG_PAGES",
+    "MEMORY",
+    "MGLRU",
     "NO_LIMIT",
     "READAHEAD",
+    "SCAN",
+    "SIZES",
+    "SWAP",
+    "TASK",
     "ZSPAGE",
+    "ZSWAP",
     "Machine",
     "record",
     "records",
@@ -237,127 +247,167 @@ READAHEAD = np.dtype([("address", "i8"), ("window", "i4"), ("hits", "i4")])
 
 SWAP_SLOTS_CACHE_SIZE = 64
 
+
+def _numbers(*names: str) -> np.dtype[Any]:
+    return np.dtype([(name, "i8") for name in names])
+
+
+SIZES = _numbers(
+    "nr_pages",
+    "nr_folios",  # pages, and as many records for folios that pages share
+    "shared_folios",  # of these in use
+    "free_folio",  # stack of those that were freed, linked by `next`, 0 at its end
+    "fresh_folio",  # and that were never used: all from here up
+    "nr_memcgs",
+    "nr_tasks",
+)
+"""How many there are of what."""
+
+MEMORY = _numbers(
+    "totalram",  # pages
+    "free",  # pages neither resident nor in the pool
+    "watermark_min",
+    "watermark_low",
+    "watermark_high",
+    "swappiness",
+    "high_limits",  # whether a memory.high was ever set
+    "swap_limits",  # whether a memory.swap.max was
+    "stock_memcg",  # whose pages are in the stock
+    "stock_pages",
+    "next_flush",  # the next at which statistics are flushed
+    "lru_batch",  # number of the batch in which new folios wait to be put on lists
+    "lru_batch_nr",  # folios in it
+    "kswapd_failures",
+)
+"""The machine's memory, in pages, and who waits with charges, statistics and lists."""
+
+ZSWAP = _numbers(
+    "enabled",
+    "global_lru",
+    "shrinker",
+    "max_pages",
+    "accept_pages",
+    "pool_reached_full",
+    "shrink_queued",
+    "worker_running",
+    "worker_clock",  # ns; the worker has a CPU of its own
+    "worker_failures",
+    "worker_attempts",
+    "worker_memcg",  # whose turn it is, NOT_CHOSEN before the cursor has moved
+    "next_shrink",  # zswap_next_shrink, -1 for none
+    "stored_pages",
+    "entries_linked",  # whether entries are on lists, and not numbered only
+    "stores",  # how many were numbered
+    "pool_pages",
+    "free_zspage",  # stack of freed zspages, linked by `next`, -1 at its end
+    "fresh_zspage",  # zspages that were never used: all from here up
+    "pool_limit_hit",
+    "reject_reclaim_fail",
+    "reject_alloc_fail",
+    "reject_compress_fail",
+    "written_back_pages",
+)
+"""zswap's parameters, its state and what debugfs has of it; zram's pool likewise."""
+
+SWAP = _numbers(
+    "zram",
+    "nr_slots",
+    "slots_used",
+    "lowest_bit",  # of a rotational device: no slot below is free
+    "highest_bit",  # nor above; 0 when none is
+    "cluster_next",  # where to look for the next slot
+    "cluster_nr",  # slots left in the current cluster
+    "cache_active",  # swap_slot_cache_active
+    "cache_cur",
+    "cache_nr",  # slots allocated ahead
+    "cache_ret",  # slots freed, yet to be given back
+    "page_cluster",
+    "ra_hits",  # swapin_readahead_hits
+    "ra_offset",  # prev_offset of swapin_nr_pages()
+    "ra_pages",  # last_readahead_pages
+)
+"""The swap area: which slots are free, and what is read ahead."""
+
+DEVICE = _numbers(
+    "head_position",  # slot after the last one the device touched
+    "free_at",  # ns
+    "writes_head",  # ring of writes in flight: first and count
+    "writes_count",
+    "rotational",
+    "submit_ns",
+    "plugged",  # task_struct.plug: whose, 1 a workload's, 2 a background task's, 0 none
+    "held_back",  # whether it has writes
+    "read_latency_ns",
+    "write_latency_ns",
+    "read_page_ns",  # time on the wire for 4096 bytes
+    "write_page_ns",
+    "seek_ns",
+)
+"""The swap device: its speed, and requests in flight."""
+
+MGLRU = _numbers(
+    "enabled",  # whether it is on
+    "memcg_seq",  # of the generations of cgroups: which is the old one
+    "random",  # state of the generator that picks their lists
+    "mm_walk",  # current->reclaim_state->mm_walk is there
+)
+"""What MGLRU knows of all cgroups."""
+
+COST = _numbers(
+    "access_ns",
+    "fault_minor_ns",
+    "fault_major_ns",
+    "reclaim_page_ns",
+    "compress_ns",
+    "decompress_ns",
+)
+"""What things cost, in ns (`swaplab.scenario.cost`)."""
+
+TASK = _numbers(
+    "position",  # accesses made so far
+    "made",  # and where in the window these end
+    "settled",  # where those end that page table and contents show (`swaplab.replay.access`)
+    "reclaimed",  # whether there was reclaim since somebody looked
+    "clock",
+    "current",  # its cgroup
+    "background",  # kswapd or a worker, on a CPU of its own
+    "in_lru_fault",  # task_struct.in_lru_fault: in a page fault
+)
+"""The clock, and the task that runs on it."""
+
+SCAN = _numbers(
+    "target",
+    "priority",
+    "nr_to_reclaim",
+    "nr_reclaimed",
+    "nr_scanned",
+    "nr_pageout",
+    "may_deactivate",
+    "force_deactivate",
+    "skipped_deactivate",
+    "full_walk",
+    "proactive",  # asked for by memory.reclaim
+    "kswapd",
+    "file_is_tiny",
+    "anon_share",  # weights by which a scan is split
+    "file_share",
+)
+"""struct scan_control: the reclaim in progress."""
+
 CONTROL = np.dtype(
     [
-        # sizes
-        ("nr_pages", "i8"),
-        ("nr_folios", "i8"),  # pages, and as many records for folios that pages share
-        ("shared_folios", "i8"),  # of these in use
-        ("free_folio", "i8"),  # stack of those that were freed, linked by `next`, 0 at its end
-        ("fresh_folio", "i8"),  # and that were never used: all from here up
-        ("nr_memcgs", "i8"),
-        ("nr_tasks", "i8"),
-        ("totalram", "i8"),  # pages
-        ("free", "i8"),  # pages neither resident nor in the pool
-        ("watermark_min", "i8"),
-        ("watermark_low", "i8"),
-        ("watermark_high", "i8"),
-        ("swappiness", "i8"),
-        # zswap parameters
-        ("zswap_enabled", "i8"),
-        ("zswap_global_lru", "i8"),
-        ("zswap_shrinker", "i8"),
-        ("zswap_max_pages", "i8"),
-        ("zswap_accept_pages", "i8"),
-        ("zram", "i8"),
-        # zswap state and debugfs counters
-        ("pool_reached_full", "i8"),
-        ("shrink_queued", "i8"),
-        ("worker_running", "i8"),
-        ("worker_clock", "i8"),  # ns; the worker has a CPU of its own
-        ("worker_failures", "i8"),
-        ("worker_attempts", "i8"),
-        ("worker_memcg", "i8"),  # whose turn it is, NOT_CHOSEN before the cursor has moved
-        ("next_shrink", "i8"),  # zswap_next_shrink, -1 for none
-        ("stored_pages", "i8"),
-        ("entries_linked", "i8"),  # whether entries are on lists, and not numbered only
-        ("stores", "i8"),  # how many were numbered
-        ("pool_pages", "i8"),
-        ("free_zspage", "i8"),  # stack of freed zspages, linked by `next`, -1 at its end
-        ("fresh_zspage", "i8"),  # zspages that were never used: all from here up
-        ("pool_limit_hit", "i8"),
-        ("reject_reclaim_fail", "i8"),
-        ("reject_alloc_fail", "i8"),
-        ("reject_compress_fail", "i8"),
-        ("written_back_pages", "i8"),
-        # charges and statistics
-        ("high_limits", "i8"),  # whether a memory.high was ever set
-        ("swap_limits", "i8"),  # whether a memory.swap.max was
-        ("stock_memcg", "i8"),  # whose pages are in the stock
-        ("stock_pages", "i8"),
-        ("position", "i8"),  # accesses made so far
-        ("made", "i8"),  # and where in the window these end
-        ("settled", "i8"),  # where those end that page table and contents show (`swaplab.replay.access`)
-        ("reclaimed", "i8"),  # whether there was reclaim since somebody looked
-        ("next_flush", "i8"),  # the next at which statistics are flushed
-        # swap
-        ("nr_slots", "i8"),
-        ("slots_used", "i8"),
-        ("lowest_bit", "i8"),  # of a rotational device: no slot below is free
-        ("highest_bit", "i8"),  # nor above; 0 when none is
-        ("cluster_next", "i8"),  # where to look for the next slot
-        ("cluster_nr", "i8"),  # slots left in the current cluster
-        ("cache_active", "i8"),  # swap_slot_cache_active
-        ("cache_cur", "i8"),
-        ("cache_nr", "i8"),  # slots allocated ahead
-        ("cache_ret", "i8"),  # slots freed, yet to be given back
-        ("head_position", "i8"),  # slot after the last one the device touched
-        ("device_free_at", "i8"),  # ns
-        ("writes_head", "i8"),  # ring of writes in flight: first and count
-        ("writes_count", "i8"),
-        ("lru_batch", "i8"),  # number of the batch in which new folios wait to be put on lists
-        ("lru_batch_nr", "i8"),  # folios in it
-        ("rotational", "i8"),
-        ("submit_ns", "i8"),
-        ("plugged", "i8"),  # task_struct.plug: whose, 1 a workload's, 2 a background task's, 0 none
-        ("held_back", "i8"),  # whether it has writes
-        ("read_latency_ns", "i8"),
-        ("write_latency_ns", "i8"),
-        ("read_page_ns", "i8"),  # time on the wire for 4096 bytes
-        ("write_page_ns", "i8"),
-        ("seek_ns", "i8"),
-        # readahead
-        ("page_cluster", "i8"),
-        ("ra_hits", "i8"),  # swapin_readahead_hits
-        ("ra_offset", "i8"),  # prev_offset of swapin_nr_pages()
-        ("ra_pages", "i8"),  # last_readahead_pages
-        # MGLRU
-        ("lru_gen", "i8"),  # whether it is on
-        ("memcg_seq", "i8"),  # of the generations of cgroups: which is the old one
-        ("random", "i8"),  # state of the generator that picks their lists
-        ("mm_walk", "i8"),  # current->reclaim_state->mm_walk is there
-        # the clock and what things cost, ns
-        ("clock", "i8"),
-        ("access_ns", "i8"),
-        ("fault_minor_ns", "i8"),
-        ("fault_major_ns", "i8"),
-        ("reclaim_page_ns", "i8"),
-        ("compress_ns", "i8"),
-        ("decompress_ns", "i8"),
-        # the task that runs
-        ("current", "i8"),  # its cgroup
-        ("background", "i8"),  # kswapd or a worker, on a CPU of its own
-        ("in_lru_fault", "i8"),  # task_struct.in_lru_fault: in a page fault
-        # struct scan_control
-        ("target", "i8"),
-        ("priority", "i8"),
-        ("nr_to_reclaim", "i8"),
-        ("nr_reclaimed", "i8"),
-        ("nr_scanned", "i8"),
-        ("nr_pageout", "i8"),
-        ("may_deactivate", "i8"),
-        ("force_deactivate", "i8"),
-        ("skipped_deactivate", "i8"),
-        ("full_walk", "i8"),
-        ("proactive", "i8"),  # asked for by memory.reclaim
-        ("kswapd", "i8"),
-        ("kswapd_failures", "i8"),
-        ("file_is_tiny", "i8"),
-        ("anon_share", "i8"),  # weights by which a scan is split
-        ("file_share", "i8"),
+        ("sizes", SIZES),
+        ("memory", MEMORY),
+        ("zswap", ZSWAP),
+        ("swap", SWAP),
+        ("device", DEVICE),
+        ("mglru", MGLRU),
+        ("cost", COST),
+        ("task", TASK),
+        ("scan", SCAN),
     ]
 )
-"""Scalars, int64 all."""
+"""These records, one behind the other: so compiled code finds all of them by one address."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -402,7 +452,15 @@ class Machine:
     task_killed: NDArray[np.uint8]  # [tasks] by the OOM killer
     task_memcg: NDArray[np.int32]  # [tasks] cgroup the task is in now; -1 for shared memory, which is no task
     task_first: NDArray[np.int64]  # [tasks + 1] first page of each task
-    control: Records  # CONTROL scalar record
+    sizes: Records  # SIZES; this and what follows are parts of one CONTROL
+    memory: Records  # MEMORY
+    zswap: Records  # ZSWAP
+    swap: Records  # SWAP
+    device: Records  # DEVICE
+    mglru: Records  # MGLRU
+    cost: Records  # COST
+    task: Records  # TASK
+    scan: Records  # SCAN
 
     @cached_property
     def table(self) -> NDArray[np.int64]:

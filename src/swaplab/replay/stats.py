@@ -32,10 +32,10 @@ def flush_stats(m: Machine, memcg: int) -> None:
 @inline
 def flush_stats_if_due(m: Machine) -> None:
     """Flush if so many accesses were made since; nothing but a fault changes what would have been flushed before."""
-    control = m.control
-    if unlikely(control.position >= control.next_flush):
+    task = m.task
+    if unlikely(task.position >= m.memory.next_flush):
         flush_stats(m, 0)
-        control.next_flush = control.position - control.position % FLUSH_INTERVAL + FLUSH_INTERVAL
+        m.memory.next_flush = task.position - task.position % FLUSH_INTERVAL + FLUSH_INTERVAL
 
 
 @entry

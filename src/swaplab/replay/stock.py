@@ -57,16 +57,16 @@ def headroom(m: Machine, memcg: int) -> int:
 @jit
 def drain_stock(m: Machine) -> int:
     """Uncharge what is left of the stock; how many pages (mm/memcontrol.c:drain_stock)."""
-    pages = wide(m.control.stock_pages)
-    page_counter_charge(m, wide(m.control.stock_memcg), -pages)
-    m.control.stock_pages = 0
+    pages = wide(m.memory.stock_pages)
+    page_counter_charge(m, wide(m.memory.stock_memcg), -pages)
+    m.memory.stock_pages = 0
     return pages
 
 
 @jit
 def drain_all_stock(m: Machine, memcg: int) -> int:
     """Uncharge the stock if it belongs to the subtree; how many pages (mm/memcontrol.c:drain_all_stock)."""
-    return drain_stock(m) if memcg <= m.control.stock_memcg < m.memcgs[memcg].end else 0
+    return drain_stock(m) if memcg <= m.memory.stock_memcg < m.memcgs[memcg].end else 0
 
 
 @jit
@@ -75,22 +75,22 @@ def refill_stock(m: Machine, memcg: int, pages: int) -> None:
 
     The root has none: it is not charged, so what it no longer uses is only counted.
     """
-    control = m.control
+    memory = m.memory
     if not memcg:
         page_counter_charge(m, memcg, -pages)
         return
-    if control.stock_memcg != memcg:
+    if memory.stock_memcg != memcg:
         drain_stock(m)
-        control.stock_memcg = memcg
-    control.stock_pages += pages
-    if control.stock_pages > MEMCG_CHARGE_BATCH:
+        memory.stock_memcg = memcg
+    memory.stock_pages += pages
+    if memory.stock_pages > MEMCG_CHARGE_BATCH:
         drain_stock(m)
 
 
 @jit
 def is_stocked(m: Machine, memcg: int, pages: int) -> bool:
     """Whether `pages` for `memcg` are charged already."""
-    return bool(m.control.stock_memcg == memcg and m.control.stock_pages >= pages)
+    return bool(m.memory.stock_memcg == memcg and m.memory.stock_pages >= pages)
 
 
 @jit
@@ -102,9 +102,9 @@ def has_room(m: Machine, memcg: int) -> int:
 @jit
 def note_over_high(m: Machine, memcg: int, pages: int) -> None:
     """Have the running task reclaim for `pages` if the cgroup or an ancestor is above its memory.high."""
-    while unlikely(m.control.high_limits) and memcg > 0:
+    while unlikely(m.memory.high_limits) and memcg > 0:
         if m.memcgs[memcg].usage > m.memcgs[memcg].memory_high:
-            m.memcgs[wide(m.control.current)].over_high += pages
+            m.memcgs[wide(m.task.current)].over_high += pages
             return
         memcg = wide(m.memcgs[memcg].parent)
 
@@ -116,7 +116,7 @@ def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
     Returns -1, or the cgroup that has no room for them (mm/memcontrol.c:try_charge_memcg before it reclaims).
     """
     if is_stocked(m, memcg, pages):
-        m.control.stock_pages -= pages
+        m.memory.stock_pages -= pages
         return -1
     room = headroom(m, memcg)
     if room < batch:
@@ -126,7 +126,7 @@ def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
     page_counter_charge(m, memcg, batch)
     if batch > pages:
         refill_stock(m, memcg, batch - pages)
-    if not m.control.background:
+    if not m.task.background:
         note_over_high(m, memcg, batch)
     return -1
 

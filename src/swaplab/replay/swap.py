@@ -45,19 +45,19 @@ __all__ = [
 @jit
 def alloc_slot(m: Machine, page: int) -> None:
     """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap)."""
-    if unlikely(m.control.rotational):
+    if unlikely(m.device.rotational):
         alloc_cached_slot(m, page)
     else:
-        m.control.slots_used += 1
+        m.swap.slots_used += 1
 
 
 @jit
 def free_slot(m: Machine, page: int, memcg: int) -> None:
     """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot)."""
-    if unlikely(m.control.rotational):
+    if unlikely(m.device.rotational):
         return_slot(m, wide(m.page_slot[page]), memcg)
     else:
-        m.control.slots_used -= 1
+        m.swap.slots_used -= 1
         count_slot(m, memcg, -1)
 
 
@@ -66,7 +66,7 @@ def add_to_swap(m: Machine, page: int) -> bool:
     """Give a folio a slot and put it, dirty, into the swap cache (mm/swap_state.c:add_to_swap)."""
     folio = m.folios[page]
     owner = slot_owner(m, wide(folio.memcg))
-    if m.control.slots_used - m.control.cache_nr == m.control.nr_slots or not charge_slot(m, owner):
+    if m.swap.slots_used - m.swap.cache_nr == m.swap.nr_slots or not charge_slot(m, owner):
         return False
     alloc_slot(m, page)
     folio.other_memcg = owner
@@ -103,21 +103,21 @@ PLUGGED = 1
 @jit
 def device_start(m: Machine, page: int, transfer_ns: int) -> int:
     """Queue the transfer of one page behind what is queued; the time it leaves the wire."""
-    control = m.control
-    start = max(wide(control.clock), wide(control.device_free_at))
-    if control.rotational:
+    device = m.device
+    start = max(wide(m.task.clock), wide(device.free_at))
+    if device.rotational:
         slot = wide(m.page_slot[page])
-        if slot != control.head_position:
-            start += wide(control.seek_ns)
-        control.head_position = slot + 1
-    control.device_free_at = min(start + transfer_ns, CLOCK_MAX)
-    return wide(control.device_free_at)
+        if slot != device.head_position:
+            start += wide(device.seek_ns)
+        device.head_position = slot + 1
+    device.free_at = min(start + transfer_ns, CLOCK_MAX)
+    return wide(device.free_at)
 
 
 @jit
 def blk_start_plug(m: Machine) -> None:
     """Hold the running task's writes back, to submit all at once (block/blk-core.c:blk_start_plug)."""
-    m.control.plugged = PLUGGED + m.control.background
+    m.device.plugged = PLUGGED + m.task.background
 
 
 @jit
@@ -126,48 +126,47 @@ def blk_finish_plug(m: Machine) -> None:
 
     Differs: the device had it before. A plug has no end but this, where the kernel's ends after 32 requests.
     """
-    control = m.control
-    if control.held_back:
-        m.memcgs[payer(m)].device_ns += spend(m, wide(control.submit_ns))
-    control.plugged = control.held_back = 0
+    device = m.device
+    if device.held_back:
+        m.memcgs[payer(m)].device_ns += spend(m, wide(device.submit_ns))
+    device.plugged = device.held_back = 0
 
 
 @jit
 def submit(m: Machine) -> None:
     """The processor time of a request, unless it is held back."""
-    control = m.control
-    if control.plugged == PLUGGED + control.background:
-        control.held_back = 1
+    device = m.device
+    if device.plugged == PLUGGED + m.task.background:
+        device.held_back = 1
     else:
-        m.memcgs[payer(m)].device_ns += spend(m, wide(control.submit_ns))
+        m.memcgs[payer(m)].device_ns += spend(m, wide(device.submit_ns))
 
 
 @jit
 def device_read(m: Machine, page: int, wait: bool) -> None:
     """Read the page's slot, and wait for it or not (mm/page_io.c:swap_read_folio)."""
-    control = m.control
     memcg = m.memcgs[payer(m)]
     if wait:
         submit(m)  # and with it, what was read ahead
-    done = min(device_start(m, page, wide(control.read_page_ns)) + wide(control.read_latency_ns), CLOCK_MAX)
+    done = min(device_start(m, page, wide(m.device.read_page_ns)) + wide(m.device.read_latency_ns), CLOCK_MAX)
     memcg.pswpin += 1
     if wait:
-        memcg.device_ns += spend(m, done - wide(control.clock))
+        memcg.device_ns += spend(m, done - wide(m.task.clock))
 
 
 @jit
 def device_write(m: Machine, page: int, batch: int) -> None:
     """Queue a write of the page's slot, under writeback until it is done (mm/page_io.c:__swap_writepage)."""
-    control = m.control
-    if control.writes_count == WRITES_IN_FLIGHT:
+    device = m.device
+    if device.writes_count == WRITES_IN_FLIGHT:
         wait_for_write(m)
     submit(m)
-    done = min(device_start(m, page, wide(control.write_page_ns)) + wide(control.write_latency_ns), CLOCK_MAX)
-    tail = (wide(control.writes_head) + wide(control.writes_count)) % WRITES_IN_FLIGHT
+    done = min(device_start(m, page, wide(device.write_page_ns)) + wide(device.write_latency_ns), CLOCK_MAX)
+    tail = (wide(device.writes_head) + wide(device.writes_count)) % WRITES_IN_FLIGHT
     m.writes_page[tail] = page
     m.writes_done[tail] = done
     m.writes_batch[tail] = batch
-    control.writes_count += 1
+    device.writes_count += 1
     m.folios[page].bits = wide(m.folios[page].bits) & ~PG_DIRTY | PG_WRITEBACK | PG_RECLAIM
     m.memcgs[wide(m.folios[page].memcg)].pswpout += 1
 
@@ -175,15 +174,15 @@ def device_write(m: Machine, page: int, batch: int) -> None:
 @jit
 def end_writeback(m: Machine) -> None:
     """Finish the oldest write: its folio is next to be reclaimed (mm/filemap.c:folio_end_writeback)."""
-    control = m.control
-    page = wide(m.writes_page[wide(control.writes_head)])
-    batch = wide(m.writes_batch[wide(control.writes_head)])
-    control.writes_head = (wide(control.writes_head) + 1) % WRITES_IN_FLIGHT
-    control.writes_count -= 1
+    device = m.device
+    page = wide(m.writes_page[wide(device.writes_head)])
+    batch = wide(m.writes_batch[wide(device.writes_head)])
+    device.writes_head = (wide(device.writes_head) + 1) % WRITES_IN_FLIGHT
+    device.writes_count -= 1
     folio = m.folios[page]
     flags = wide(folio.bits) & ~(PG_WRITEBACK | PG_RECLAIM)
     # folio_rotate_reclaimable() leaves alone what is on no list: a scan holds it and puts it back, or it is new.
-    if folio.next == ISOLATED or batch == control.lru_batch:
+    if folio.next == ISOLATED or batch == m.memory.lru_batch:
         folio.bits = flags
         return
     lru_del(m, page)
@@ -194,8 +193,7 @@ def end_writeback(m: Machine) -> None:
 @jit
 def complete_writes(m: Machine) -> None:
     """Finish all writes whose time has come."""
-    control = m.control
-    while control.writes_count and m.writes_done[wide(control.writes_head)] <= control.clock:
+    while m.device.writes_count and m.writes_done[wide(m.device.writes_head)] <= m.task.clock:
         end_writeback(m)
 
 
@@ -212,10 +210,9 @@ def wait_for_write(m: Machine) -> bool:
 
     Differs: a background task's sleep takes no time, since the clock is the workload's.
     """
-    control = m.control
-    if not control.writes_count:
+    if not m.device.writes_count:
         return False
-    wait = max(0, wide(m.writes_done[wide(control.writes_head)]) - wide(control.clock))
+    wait = max(0, wide(m.writes_done[wide(m.device.writes_head)]) - wide(m.task.clock))
     m.memcgs[payer(m)].throttle_ns += spend(m, wait)
     end_writeback(m)
     return True

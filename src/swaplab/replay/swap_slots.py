@@ -20,7 +20,7 @@ LATENCY_LIMIT = 256
 def empty_cluster(m: Machine) -> int:
     """First of the first 512 free slots in a row, or 0 (the search in mm/swapfile.c:scan_swap_map_slots)."""
     free = 0
-    for slot in range(wide(m.control.lowest_bit), wide(m.control.highest_bit) + 1):
+    for slot in range(wide(m.swap.lowest_bit), wide(m.swap.highest_bit) + 1):
         free = free + 1 if m.slot_page[slot] == SLOT_FREE else 0
         if free == SWAPFILE_CLUSTER:
             return slot - SWAPFILE_CLUSTER + 1
@@ -40,72 +40,72 @@ def next_free(m: Machine, slot: int, end: int) -> int:
 @jit
 def begin_scan(m: Machine) -> int:
     """Where to look for a slot: go on in the current cluster, or begin an empty one."""
-    control = m.control
-    if control.cluster_nr:
-        control.cluster_nr -= 1
-        return wide(control.cluster_next)
-    control.cluster_nr = SWAPFILE_CLUSTER - 1
-    if control.nr_slots - control.slots_used < SWAPFILE_CLUSTER:
-        return wide(control.cluster_next)
-    return empty_cluster(m) or wide(control.lowest_bit)
+    swap = m.swap
+    if swap.cluster_nr:
+        swap.cluster_nr -= 1
+        return wide(swap.cluster_next)
+    swap.cluster_nr = SWAPFILE_CLUSTER - 1
+    if swap.nr_slots - swap.slots_used < SWAPFILE_CLUSTER:
+        return wide(swap.cluster_next)
+    return empty_cluster(m) or wide(swap.lowest_bit)
 
 
 @jit
 def take(m: Machine, slot: int) -> None:
     """Allocate a free slot (mm/swapfile.c:swap_range_alloc)."""
-    control = m.control
+    swap = m.swap
     m.slot_page[slot] = SLOT_CACHED
-    if slot == control.lowest_bit:
-        control.lowest_bit += 1
-    if slot == control.highest_bit:
-        control.highest_bit -= 1
-    control.slots_used += 1
-    if control.slots_used == control.nr_slots:
-        control.lowest_bit = wide(control.nr_slots) + 1
-        control.highest_bit = 0
+    if slot == swap.lowest_bit:
+        swap.lowest_bit += 1
+    if slot == swap.highest_bit:
+        swap.highest_bit -= 1
+    swap.slots_used += 1
+    if swap.slots_used == swap.nr_slots:
+        swap.lowest_bit = wide(swap.nr_slots) + 1
+        swap.highest_bit = 0
 
 
 @jit
 def scan_swap_map_slots(m: Machine, count: int) -> int:
     """Allocate up to `count` slots into the cache; how many (mm/swapfile.c:scan_swap_map_slots)."""
-    control = m.control
-    if not control.highest_bit:
+    swap = m.swap
+    if not swap.highest_bit:
         return 0
     slot = base = begin_scan(m)
-    if slot > control.highest_bit:
-        slot = base = wide(control.lowest_bit)
-    first = next_free(m, slot, wide(control.highest_bit)) or next_free(m, wide(control.lowest_bit), base - 1)
+    if slot > swap.highest_bit:
+        slot = base = wide(swap.lowest_bit)
+    first = next_free(m, slot, wide(swap.highest_bit)) or next_free(m, wide(swap.lowest_bit), base - 1)
     taken, ration, slot = 0, LATENCY_LIMIT, first
     while slot:
         take(m, slot)
         m.cached_slots[taken] = slot
         taken += 1
-        control.cluster_next = slot + 1
+        swap.cluster_next = slot + 1
         ration -= 1
-        if taken == count or slot >= control.highest_bit or ration < 0:
+        if taken == count or slot >= swap.highest_bit or ration < 0:
             break
-        if control.cluster_nr and m.slot_page[slot + 1] == SLOT_FREE:
-            control.cluster_nr -= 1
+        if swap.cluster_nr and m.slot_page[slot + 1] == SLOT_FREE:
+            swap.cluster_nr -= 1
             slot += 1
             continue
-        following = slot + 1 if control.cluster_nr else slot
-        limit = base if following < base else wide(control.highest_bit)
+        following = slot + 1 if swap.cluster_nr else slot
+        limit = base if following < base else wide(swap.highest_bit)
         limit = min(limit, following + ration - 2)
         slot = next_free(m, following, limit)
         ration -= slot - following + 1
         if not slot:
-            control.cluster_next = limit + 2
+            swap.cluster_next = limit + 2
     return taken
 
 
 @jit
 def give_back(m: Machine, slot: int) -> None:
     """Free a slot (mm/swapfile.c:swap_range_free)."""
-    control = m.control
+    swap = m.swap
     m.slot_page[slot] = SLOT_FREE
-    control.lowest_bit = min(wide(control.lowest_bit), slot)
-    control.highest_bit = max(wide(control.highest_bit), slot)
-    control.slots_used -= 1
+    swap.lowest_bit = min(wide(swap.lowest_bit), slot)
+    swap.highest_bit = max(wide(swap.highest_bit), slot)
+    swap.slots_used -= 1
 
 
 @jit
@@ -118,45 +118,45 @@ def free_slot_directly(m: Machine, page: int, memcg: int) -> None:
 @jit
 def give_back_returned(m: Machine) -> None:
     """Free all slots that were returned (mm/swapfile.c:swapcache_free_entries)."""
-    for i in range(wide(m.control.cache_ret)):
+    for i in range(wide(m.swap.cache_ret)):
         give_back(m, wide(m.returned_slots[i]))
         count_slot(m, wide(m.returned_memcg[i]), -1)
-    m.control.cache_ret = 0
+    m.swap.cache_ret = 0
 
 
 @jit
 def drain(m: Machine) -> None:
     """Empty both caches (mm/swap_slots.c:drain_slots_cache_cpu)."""
-    control = m.control
-    for i in range(wide(control.cache_nr)):
-        give_back(m, wide(m.cached_slots[wide(control.cache_cur) + i]))
-    control.cache_nr = 0
+    swap = m.swap
+    for i in range(wide(swap.cache_nr)):
+        give_back(m, wide(m.cached_slots[wide(swap.cache_cur) + i]))
+    swap.cache_nr = 0
     give_back_returned(m)
 
 
 @jit
 def check_cache_active(m: Machine) -> None:
     """Allocate ahead only where slots are plenty (mm/swap_slots.c:check_cache_active), with one processor."""
-    control = m.control
-    left = wide(control.nr_slots) - wide(control.slots_used)
-    if not control.cache_active:
-        control.cache_active = left > 5 * SWAP_SLOTS_CACHE_SIZE
+    swap = m.swap
+    left = wide(swap.nr_slots) - wide(swap.slots_used)
+    if not swap.cache_active:
+        swap.cache_active = left > 5 * SWAP_SLOTS_CACHE_SIZE
     elif left < 2 * SWAP_SLOTS_CACHE_SIZE:
-        control.cache_active = 0
+        swap.cache_active = 0
         drain(m)
 
 
 @jit
 def alloc_cached_slot(m: Machine, page: int) -> None:
     """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap)."""
-    control = m.control
+    swap = m.swap
     check_cache_active(m)
-    if not control.cache_nr:
-        control.cache_cur = 0
-        control.cache_nr = scan_swap_map_slots(m, SWAP_SLOTS_CACHE_SIZE if control.cache_active else 1)
-    control.cache_nr -= 1
-    control.cache_cur += 1
-    slot = wide(m.cached_slots[wide(control.cache_cur) - 1])
+    if not swap.cache_nr:
+        swap.cache_cur = 0
+        swap.cache_nr = scan_swap_map_slots(m, SWAP_SLOTS_CACHE_SIZE if swap.cache_active else 1)
+    swap.cache_nr -= 1
+    swap.cache_cur += 1
+    slot = wide(m.cached_slots[wide(swap.cache_cur) - 1])
     m.slot_page[slot] = page
     m.page_slot[page] = slot
 
@@ -164,14 +164,14 @@ def alloc_cached_slot(m: Machine, page: int) -> None:
 @jit
 def return_slot(m: Machine, slot: int, memcg: int) -> None:
     """Free a slot, later (mm/swap_slots.c:free_swap_slot); until then `memcg` is charged for it."""
-    control = m.control
+    swap = m.swap
     m.slot_page[slot] = SLOT_CACHED
-    if not control.cache_active:
+    if not swap.cache_active:
         give_back(m, slot)
         count_slot(m, memcg, -1)
         return
-    if control.cache_ret == SWAP_SLOTS_CACHE_SIZE:
+    if swap.cache_ret == SWAP_SLOTS_CACHE_SIZE:
         give_back_returned(m)
-    m.returned_slots[wide(control.cache_ret)] = slot
-    m.returned_memcg[wide(control.cache_ret)] = memcg
-    control.cache_ret += 1
+    m.returned_slots[wide(swap.cache_ret)] = slot
+    m.returned_memcg[wide(swap.cache_ret)] = memcg
+    swap.cache_ret += 1

@@ -43,7 +43,7 @@ def fill_folio(m: Machine, page: int, state: int, memcg: int, wait: bool) -> int
         m.memcgs[memcg].nr_disk_swapins += 1
         device_read(m, page, wait)
         return 0
-    if unlikely(m.control.zram):
+    if unlikely(m.swap.zram):
         zram_load(m, page)
     else:
         zswap_load(m, page)
@@ -59,12 +59,12 @@ def read_swap_cache(m: Machine, page: int, target: int, wait: bool) -> bool:
     """
     folio = m.folios[page]
     owner = wide(folio.memcg)
-    memcg = owner if is_online(m, owner) else wide(m.control.current)
+    memcg = owner if is_online(m, owner) else wide(m.task.current)
     if unlikely(not alloc_charged(m, memcg, target)):
         return False
     state = wide(folio.bits) & STATE_MASK
     if unlikely(not IN_ZSWAP <= state <= ZERO_FILLED):
-        m.control.free += 1
+        m.memory.free += 1
         page_counter_charge(m, memcg, -1)
         return True
     dirty = fill_folio(m, page, state, memcg, wait)
@@ -95,18 +95,18 @@ def window(previous: int, position: int, hits: int, max_pages: int, last_window:
 @jit
 def cluster_of(m: Machine, folio: int) -> tuple[int, int]:
     """First and end of the slots to read around the folio's (mm/swap_state.c:swap_cluster_readahead)."""
-    control = m.control
+    swap = m.swap
     slot = wide(m.page_slot[folio])
-    hits = wide(control.ra_hits)
-    control.ra_hits = 0
-    pages = window(wide(control.ra_offset), slot, hits, 1 << wide(control.page_cluster), wide(control.ra_pages))
+    hits = wide(swap.ra_hits)
+    swap.ra_hits = 0
+    pages = window(wide(swap.ra_offset), slot, hits, 1 << wide(swap.page_cluster), wide(swap.ra_pages))
     if not hits:
-        control.ra_offset = slot
-    control.ra_pages = pages
+        swap.ra_offset = slot
+    swap.ra_pages = pages
     if pages == 1:
         return 0, 0
     mask = pages - 1
-    return max(slot & ~mask, 1), min(slot | mask, wide(control.nr_slots)) + 1
+    return max(slot & ~mask, 1), min(slot | mask, wide(swap.nr_slots)) + 1
 
 
 @jit
@@ -120,7 +120,7 @@ def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
     first = wide(m.task_first[task])
     address = page - first + FIRST_ADDRESS
     before, last = wide(info.address), wide(info.window)
-    max_pages = 1 << min(wide(m.control.page_cluster), SWAP_RA_ORDER_CEILING)
+    max_pages = 1 << min(wide(m.swap.page_cluster), SWAP_RA_ORDER_CEILING)
     pages = window(before, address, wide(info.hits), max_pages, last)
     info.address, info.window, info.hits = address, pages, 0
     if pages == 1:
@@ -141,7 +141,7 @@ def read_ahead(m: Machine, page: int, folio: int, first: int, end: int) -> bool:
 
     `first` and `end` are slots of a rotational device, else pages. False when the faulting task was killed.
     """
-    rotational = m.control.rotational
+    rotational = m.device.rotational
     for each in range(first, end):
         neighbour = wide(m.slot_page[each]) if rotational else folio_of(m, each)
         if neighbour < 0 or not is_swapped(m, neighbour):
@@ -159,8 +159,8 @@ def swapin_readahead(m: Machine, page: int, folio: int) -> bool:
 
     False when the faulting task was killed. Differs: does not sleep for what is read ahead.
     """
-    if unlikely(m.control.page_cluster) and not m.control.zram:
-        first, end = cluster_of(m, folio) if m.control.rotational else neighbours_of(m, page)
+    if unlikely(m.swap.page_cluster) and not m.swap.zram:
+        first, end = cluster_of(m, folio) if m.device.rotational else neighbours_of(m, page)
         return read_ahead(m, page, folio, first, end)
     return read_swap_cache(m, folio, page, True)
 
@@ -171,7 +171,7 @@ def swapin_cluster(m: Machine, page: int, folio: int) -> bool:
 
     False when the task that faults on `page` was killed.
     """
-    if m.control.page_cluster and m.control.rotational:
+    if m.swap.page_cluster and m.device.rotational:
         first, end = cluster_of(m, folio)
         return read_ahead(m, page, folio, first, end)
     return read_swap_cache(m, folio, page, True)
@@ -182,8 +182,8 @@ def found_in_swap_cache(m: Machine, page: int, folio: int) -> None:
     """Note that a fault found its folio there already (mm/swap_state.c:swap_cache_get_folio)."""
     ahead = wide(m.folios[folio].bits) & PG_READAHEAD
     m.folios[folio].bits = wide(m.folios[folio].bits) & ~PG_READAHEAD
-    if m.control.rotational:
-        m.control.ra_hits += ahead != 0
+    if m.device.rotational:
+        m.swap.ra_hits += ahead != 0
         return
     task = task_of(m, page)
     info = m.readahead[task]

@@ -57,7 +57,7 @@ def free_folio(m: Machine, page: int) -> None:
     """Free a folio that nobody maps and that has no slot (mm/swap.c:folios_put_refs)."""
     lru_del(m, page)
     page_counter_charge(m, wide(m.folios[page].memcg), -1)
-    m.control.free += 1
+    m.memory.free += 1
 
 
 @jit
@@ -66,7 +66,7 @@ def free_swapped(m: Machine, page: int, directly: bool) -> None:
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     if wide(folio.bits) & STATE_MASK == IN_ZSWAP:
-        if m.control.zram:
+        if m.swap.zram:
             zram_free(m, page)
         else:
             zswap_entry_free(m, page)
@@ -82,7 +82,7 @@ def put_folio(m: Machine, folio: int) -> None:
 
     What is being written stays in the swap cache, until reclaim finds it there: mm/swap_state.c:free_swap_cache.
     """
-    rmap = m.rmaps[folio - wide(m.control.nr_pages)]
+    rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     if rmap.mapped:
         return
     if is_swapped(m, folio):
@@ -130,8 +130,8 @@ def mark_accessed(m: Machine, folio: int) -> None:
     Differs: MGLRU does not count such uses.
     """
     flags = wide(m.folios[folio].bits)
-    if m.control.lru_gen or not flags & PG_REFERENCED:
-        m.folios[folio].bits = flags | (0 if m.control.lru_gen else PG_REFERENCED)
+    if m.mglru.enabled or not flags & PG_REFERENCED:
+        m.folios[folio].bits = flags | (0 if m.mglru.enabled else PG_REFERENCED)
     elif not flags & PG_ACTIVE:
         lru_del(m, folio)
         m.folios[folio].bits = flags & ~PG_REFERENCED | PG_ACTIVE
@@ -195,7 +195,7 @@ def zap_pte_range(m: Machine, page: int, end: int, left: int) -> None:
     """Free what the pages of one page table have (mm/memory.c:zap_pte_range)."""
     batch = 0
     while page < end:
-        if unlikely(m.control.rotational) and not batch:
+        if unlikely(m.device.rotational) and not batch:
             batch = swap_pte_batch(m, page, end)
             batch -= batch == 1
         zap_pte(m, page, left, batch > 0)
@@ -223,7 +223,7 @@ def free_table(m: Machine, table: int) -> None:
     memcg = wide(m.table_memcg[table])
     if memcg >= 0:
         page_counter_charge(m, wide(m.memcgs[memcg].objcg), -1)
-        m.control.free += 1
+        m.memory.free += 1
         m.table_memcg[table] = -1
 
 

@@ -48,7 +48,7 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
     m.folios[head].prev = page
     m.folios[page].next = head
     lru_account(m, memcg, lru, -taken)
-    m.memcgs[payer(m)].reclaim_ns += spend(m, taken * wide(m.control.reclaim_page_ns))
+    m.memcgs[payer(m)].reclaim_ns += spend(m, taken * wide(m.cost.reclaim_page_ns))
     return taken
 
 
@@ -82,12 +82,12 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
     taken = isolate_lru_folios(m, memcg, LRU_INACTIVE, nr_to_scan)
     if not taken:
         return 0
-    m.control.nr_pageout = 0
+    m.scan.nr_pageout = 0
     kept = shrink_folio_list(m, taken)
     move_folios_to_lru(m, memcg, kept)
     m.memcgs[memcg].pgscan += taken
     m.memcgs[memcg].pgsteal += taken - kept
-    lru_note_cost(m, memcg, wide(m.control.nr_pageout), kept)
+    lru_note_cost(m, memcg, wide(m.scan.nr_pageout), kept)
     return taken - kept
 
 
@@ -97,7 +97,7 @@ def clear_young(m: Machine, page: int) -> None:
     entry = wide(m.pte[page])
     m.pte[page] = entry & ~YOUNG
     if unlikely(entry & MANY):
-        rmap = m.rmaps[page - wide(m.control.nr_pages)]
+        rmap = m.rmaps[page - wide(m.sizes.nr_pages)]
         owner = wide(rmap.first)
         for _ in range(wide(rmap.owners)):
             referenced_by(m, page, owner)
@@ -133,16 +133,15 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
 
     There is no file memory, so the share of anonymous memory is all that is computed.
     """
-    control = m.control
     online = is_online(m, memcg)
-    scan = size >> wide(control.priority)
+    scan = size >> wide(m.scan.priority)
     if not scan and not online:
         scan = min(size, SWAP_CLUSTER_MAX)
-    if not scan or swap_pages_left(m, memcg) <= 0 or (control.target > 0 and not control.swappiness):
+    if not scan or swap_pages_left(m, memcg) <= 0 or (m.scan.target > 0 and not m.memory.swappiness):
         return 0
-    if (not control.priority and control.swappiness) or control.file_is_tiny:
+    if (not m.scan.priority and m.memory.swappiness) or m.scan.file_is_tiny:
         return scan
-    anon, file = wide(control.anon_share), wide(control.file_share)
+    anon, file = wide(m.scan.anon_share), wide(m.scan.file_share)
     if online:
         return scan * anon // (anon + file)
     return (scan * anon + anon + file - 1) // (anon + file)
@@ -151,14 +150,14 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
 @inline
 def shrink_lruvec(m: Machine, memcg: int) -> None:
     """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec)."""
-    control = m.control
-    if unlikely(control.lru_gen):
+    scan = m.scan
+    if unlikely(m.mglru.enabled):
         lru_gen_shrink_lruvec(m, memcg)
         return
     inactive = scan_target(m, memcg, wide(m.memcgs[memcg].inactive))
     active = scan_target(m, memcg, wide(m.memcgs[memcg].active))
     blk_start_plug(m)
-    to_the_end = control.target == 0 and not control.kswapd and control.priority == DEF_PRIORITY
+    to_the_end = scan.target == 0 and not scan.kswapd and scan.priority == DEF_PRIORITY
     reclaimed = 0
     while inactive:
         chunk = min(inactive, SWAP_CLUSTER_MAX)
@@ -167,15 +166,15 @@ def shrink_lruvec(m: Machine, memcg: int) -> None:
         if active:
             chunk = min(active, SWAP_CLUSTER_MAX)
             active -= chunk
-            if control.may_deactivate:
+            if scan.may_deactivate:
                 shrink_active_list(m, memcg, chunk)
             else:
-                control.skipped_deactivate = 1
-        if reclaimed >= control.nr_to_reclaim and not to_the_end:
+                scan.skipped_deactivate = 1
+        if reclaimed >= scan.nr_to_reclaim and not to_the_end:
             break
     blk_finish_plug(m)
-    control.nr_reclaimed += reclaimed
-    if control.nr_slots and inactive_is_low(m, memcg):
+    scan.nr_reclaimed += reclaimed
+    if m.swap.nr_slots and inactive_is_low(m, memcg):
         shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
 
 
@@ -186,7 +185,7 @@ def shrink_lruvec(m: Machine, memcg: int) -> None:
 def inactive_of_node(m: Machine) -> int:
     """Inactive folios of the machine, which nobody has to flush (include/linux/vmstat.h:node_page_state)."""
     total = 0
-    for each in range(wide(m.control.nr_memcgs)):
+    for each in range(wide(m.sizes.nr_memcgs)):
         total += wide(m.memcgs[each].inactive)
     return total
 
@@ -197,19 +196,19 @@ def prepare_scan_control(m: Machine) -> None:
 
     And share between anonymous and file memory by these costs, for all of the pass (mm/vmscan.c:get_scan_count).
     """
-    control = m.control
-    target = wide(control.target)
+    memory, scan = m.memory, m.scan
+    target = wide(scan.target)
     lruvec = m.memcgs[target]
     cost = wide(lruvec.anon_cost)
-    control.anon_share = wide(control.swappiness) * (3 * cost + 1) // (2 * cost + 1)
-    control.file_share = (MAX_SWAPPINESS - wide(control.swappiness)) * (3 * cost + 1) // (cost + 1)
+    scan.anon_share = wide(memory.swappiness) * (3 * cost + 1) // (2 * cost + 1)
+    scan.file_share = (MAX_SWAPPINESS - wide(memory.swappiness)) * (3 * cost + 1) // (cost + 1)
     refaulting = lruvec.flushed_activations != lruvec.refaults
-    control.may_deactivate = control.force_deactivate or refaulting or inactive_is_low(m, target)
-    control.file_is_tiny = 0
+    scan.may_deactivate = scan.force_deactivate or refaulting or inactive_is_low(m, target)
+    scan.file_is_tiny = 0
     if target == 0:
-        few_free = control.free <= control.watermark_high
-        some_anon = inactive_of_node(m) >> wide(control.priority)
-        control.file_is_tiny = few_free and not control.may_deactivate and some_anon > 0
+        few_free = memory.free <= memory.watermark_high
+        some_anon = inactive_of_node(m) >> wide(scan.priority)
+        scan.file_is_tiny = few_free and not scan.may_deactivate and some_anon > 0
 
 
 @inline
@@ -218,7 +217,7 @@ def mem_cgroup_iter(m: Machine, target: int, memcg: int) -> int:
 
     Unless a walk is to be a full one, all share their position.
     """
-    shared = not m.control.full_walk
+    shared = not m.scan.full_walk
     before = wide(m.memcgs[target].iterator) if shared else memcg
     following = target if before < 0 else before + 1
     if following >= m.memcgs[target].end:
@@ -232,19 +231,19 @@ def mem_cgroup_iter(m: Machine, target: int, memcg: int) -> int:
 def shrink_one(m: Machine, memcg: int) -> None:
     """Reclaim folios, then compressed pages, of one cgroup."""
     shrink_lruvec(m, memcg)
-    do_shrink_slab(m, memcg, wide(m.control.priority))
+    do_shrink_slab(m, memcg, wide(m.scan.priority))
 
 
 @inline
 def shrink_node_memcgs(m: Machine, target: int) -> None:
     """Shrink all of a subtree; or, from where the last walk stopped, as much as is needed (mm/vmscan.c)."""
-    control = m.control
+    scan = m.scan
     memcg = mem_cgroup_iter(m, target, -1)
     if memcg < 0:
         memcg = mem_cgroup_iter(m, target, -1)
     while memcg >= 0:
         shrink_one(m, memcg)
-        if not control.full_walk and control.nr_reclaimed >= control.nr_to_reclaim:
+        if not scan.full_walk and scan.nr_reclaimed >= scan.nr_to_reclaim:
             break
         memcg = mem_cgroup_iter(m, target, memcg)
 
@@ -252,28 +251,28 @@ def shrink_node_memcgs(m: Machine, target: int) -> None:
 @jit
 def shrink_node(m: Machine) -> None:
     """One pass over the target's subtree: kswapd's and retries' over all of it (mm/vmscan.c:shrink_node)."""
-    control = m.control
-    if unlikely(control.lru_gen) and not control.target:
+    scan = m.scan
+    if unlikely(m.mglru.enabled) and not scan.target:
         lru_gen_shrink_node(m)
         return
     prepare_scan_control(m)
-    before = wide(control.nr_reclaimed)
-    shrink_node_memcgs(m, wide(control.target))
-    if control.nr_reclaimed > before:
-        control.kswapd_failures = 0
+    before = wide(scan.nr_reclaimed)
+    shrink_node_memcgs(m, wide(scan.target))
+    if scan.nr_reclaimed > before:
+        m.memory.kswapd_failures = 0
 
 
 @jit
 def shrink_by_priority(m: Machine) -> None:
     """Scan more and more of the subtree until enough is reclaimed (mm/vmscan.c:do_try_to_free_pages)."""
-    control = m.control
-    control.priority = DEF_PRIORITY
-    while control.priority >= 0:
+    scan = m.scan
+    scan.priority = DEF_PRIORITY
+    while scan.priority >= 0:
         shrink_node(m)
-        if control.nr_reclaimed >= control.nr_to_reclaim:
+        if scan.nr_reclaimed >= scan.nr_to_reclaim:
             break
-        control.priority -= 1
-    target = m.memcgs[wide(control.target)]
+        scan.priority -= 1
+    target = m.memcgs[wide(scan.target)]
     target.refaults = target.flushed_activations
 
 
@@ -281,16 +280,16 @@ def shrink_by_priority(m: Machine) -> None:
 def start_reclaim(m: Machine, target: int, pages: int, kswapd: int) -> None:
     """Set out to reclaim `pages`, 32 at least, from a subtree (include/linux/swap.h:struct scan_control)."""
     settle(m)
-    control = m.control
-    control.reclaimed = 1
-    control.target = target
-    control.nr_to_reclaim = max(pages, SWAP_CLUSTER_MAX)
-    control.nr_reclaimed = 0
-    control.nr_scanned = 0
-    control.kswapd = kswapd
-    control.full_walk = kswapd
-    control.force_deactivate = 0
-    control.skipped_deactivate = 0
+    scan = m.scan
+    m.task.reclaimed = 1
+    scan.target = target
+    scan.nr_to_reclaim = max(pages, SWAP_CLUSTER_MAX)
+    scan.nr_reclaimed = 0
+    scan.nr_scanned = 0
+    scan.kswapd = kswapd
+    scan.full_walk = kswapd
+    scan.force_deactivate = 0
+    scan.skipped_deactivate = 0
 
 
 @jit
@@ -299,43 +298,43 @@ def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
 
     Models mm/vmscan.c:try_to_free_mem_cgroup_pages, try_to_free_pages, do_try_to_free_pages.
     """
-    control = m.control
+    scan = m.scan
     start_reclaim(m, target, pages, 0)
     while True:
         shrink_by_priority(m)
-        if control.nr_reclaimed:
+        if scan.nr_reclaimed:
             break
-        if not control.full_walk:
-            control.full_walk = 1
-        elif control.skipped_deactivate and not control.force_deactivate:
-            control.force_deactivate = 1
+        if not scan.full_walk:
+            scan.full_walk = 1
+        elif scan.skipped_deactivate and not scan.force_deactivate:
+            scan.force_deactivate = 1
         else:
             break
-    return wide(control.nr_reclaimed)
+    return wide(scan.nr_reclaimed)
 
 
 @jit
 def kswapd_age_node(m: Machine) -> None:
     """Deactivate some folios of every cgroup ahead of their scan (mm/vmscan.c:kswapd_age_node)."""
-    if m.control.nr_slots and not m.control.lru_gen and inactive_is_low(m, 0):
-        for memcg in range(wide(m.control.nr_memcgs)):
+    if m.swap.nr_slots and not m.mglru.enabled and inactive_is_low(m, 0):
+        for memcg in range(wide(m.sizes.nr_memcgs)):
             shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
 
 
 @jit
 def balance_pgdat(m: Machine) -> None:
     """kswapd: reclaim until more than the high watermark is free (mm/vmscan.c:balance_pgdat)."""
-    control = m.control
-    start_reclaim(m, 0, wide(control.watermark_high), 1)
-    control.priority = DEF_PRIORITY
-    while control.priority >= 1 and control.free <= control.watermark_high:
-        before = wide(control.nr_reclaimed)
+    memory, scan = m.memory, m.scan
+    start_reclaim(m, 0, wide(memory.watermark_high), 1)
+    scan.priority = DEF_PRIORITY
+    while scan.priority >= 1 and memory.free <= memory.watermark_high:
+        before = wide(scan.nr_reclaimed)
         kswapd_age_node(m)
-        control.nr_scanned = 0
+        scan.nr_scanned = 0
         shrink_node(m)
-        progress = wide(control.nr_reclaimed) - before
-        if not progress or max(wide(control.nr_scanned), progress) < control.nr_to_reclaim:
-            control.priority -= 1
-    if control.priority < 1 and not control.nr_reclaimed:
-        control.kswapd_failures += 1
+        progress = wide(scan.nr_reclaimed) - before
+        if not progress or max(wide(scan.nr_scanned), progress) < scan.nr_to_reclaim:
+            scan.priority -= 1
+    if scan.priority < 1 and not scan.nr_reclaimed:
+        memory.kswapd_failures += 1
     m.memcgs[0].refaults = m.memcgs[0].flushed_activations

@@ -55,7 +55,7 @@ def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
     if wide(folio.shadow) != wide(m.lru_gens[memcg].min_seq) & AGE_MASK:
         return
     lruvec.workingset_activate_anon += 1
-    if m.control.in_lru_fault:
+    if m.task.in_lru_fault:
         folio.bits |= LRU_REFS | PG_WORKINGSET
         lruvec.workingset_restore_anon += 1
 
@@ -64,7 +64,7 @@ def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
 def workingset_eviction(m: Machine, page: int, target: int) -> None:
     """Leave a shadow in the folio's place (mm/workingset.c:workingset_eviction)."""
     folio = m.folios[page]
-    if unlikely(m.control.lru_gen):
+    if unlikely(m.mglru.enabled):
         lru_gen_eviction(m, page)
         return
     folio.shadow = wide(m.memcgs[target].nonresident_age) & AGE_MASK
@@ -94,7 +94,7 @@ def workingset_refault(m: Machine, page: int, memcg: int) -> None:
     flags = wide(folio.bits)
     if not flags & SHADOW:
         return
-    if unlikely(m.control.lru_gen):
+    if unlikely(m.mglru.enabled):
         lru_gen_refault(m, page, memcg)
         return
     recent = workingset_test_recent(m, page)

@@ -42,18 +42,18 @@ def find_zspage(m: Machine, size_class: int) -> int:
 @jit
 def alloc_zspage(m: Machine, size_class: int) -> int:
     """Take an empty zspage and its pages, or -1 when the machine has none left (mm/zsmalloc.c:alloc_zspage)."""
-    control = m.control
+    zswap = m.zswap
     pages = wide(m.class_pages[size_class])
-    if control.free < pages:
+    if m.memory.free < pages:
         return -1
-    control.free -= pages
-    control.pool_pages += pages
-    zspage = wide(control.free_zspage)
+    m.memory.free -= pages
+    zswap.pool_pages += pages
+    zspage = wide(zswap.free_zspage)
     if zspage >= 0:
-        control.free_zspage = m.zspages[zspage].next
+        zswap.free_zspage = m.zspages[zspage].next
     else:
-        zspage = wide(control.fresh_zspage)
-        control.fresh_zspage += 1
+        zspage = wide(zswap.fresh_zspage)
+        zswap.fresh_zspage += 1
     m.zspages[zspage].size_class = size_class
     m.zspages[zspage].inuse = 0
     return zspage
@@ -63,10 +63,10 @@ def alloc_zspage(m: Machine, size_class: int) -> int:
 def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
     """Give an empty zspage and its pages back (mm/zsmalloc.c:free_zspage)."""
     pages = wide(m.class_pages[size_class])
-    m.control.free += pages
-    m.control.pool_pages -= pages
-    m.zspages[zspage].next = m.control.free_zspage
-    m.control.free_zspage = zspage
+    m.memory.free += pages
+    m.zswap.pool_pages -= pages
+    m.zspages[zspage].next = m.zswap.free_zspage
+    m.zswap.free_zspage = zspage
 
 
 @jit

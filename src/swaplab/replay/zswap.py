@@ -54,13 +54,13 @@ LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY = 1, 2, 4  # include/linux/list_lru.h:e
 @jit
 def check_limits(m: Machine) -> bool:
     """Whether the pool is full, or not yet below the accept threshold again (mm/zswap.c:zswap_check_limits)."""
-    control = m.control
-    if unlikely(control.pool_pages >= control.zswap_max_pages):
-        control.pool_limit_hit += 1
-        control.pool_reached_full = 1
-    elif unlikely(control.pool_reached_full) and control.pool_pages <= control.zswap_accept_pages:
-        control.pool_reached_full = 0
-    return bool(control.pool_reached_full)
+    zswap = m.zswap
+    if unlikely(zswap.pool_pages >= zswap.max_pages):
+        zswap.pool_limit_hit += 1
+        zswap.pool_reached_full = 1
+    elif unlikely(zswap.pool_reached_full) and zswap.pool_pages <= zswap.accept_pages:
+        zswap.pool_reached_full = 0
+    return bool(zswap.pool_reached_full)
 
 
 @inline
@@ -69,14 +69,13 @@ def compress(m: Machine, page: int, length: int) -> bool:
 
     A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its like).
     """
-    control = m.control
-    m.memcgs[payer(m)].compress_ns += spend(m, wide(control.compress_ns))
+    m.memcgs[payer(m)].compress_ns += spend(m, wide(m.cost.compress_ns))
     if unlikely(length > PAGE_SIZE):
-        control.reject_compress_fail += 1
+        m.zswap.reject_compress_fail += 1
         return False
     zspage = zs_malloc(m, length)
     if unlikely(zspage < 0):
-        control.reject_alloc_fail += 1
+        m.zswap.reject_alloc_fail += 1
         return False
     m.folios[page].zspage = zspage
     return True
@@ -85,14 +84,14 @@ def compress(m: Machine, page: int, length: int) -> bool:
 @inline
 def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
     """The steps of a store that a failure of any of them ends (mm/zswap.c:zswap_store)."""
-    if objcg and not may_zswap(m, objcg) and (m.control.zswap_global_lru or shrink_memcg(m, objcg)):
+    if objcg and not may_zswap(m, objcg) and (m.zswap.global_lru or shrink_memcg(m, objcg)):
         return False
     if check_limits(m) or not compress(m, page, length):
         return False
     charge_zswap(m, objcg, length, 1)
     m.memcgs[objcg].zswpout += 1
     entry_add(m, page, objcg)
-    m.control.stored_pages += 1
+    m.zswap.stored_pages += 1
     return True
 
 
@@ -103,10 +102,10 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
     Differs: the objcg is that of the slot's owner, which differs from the folio's only after the owner was removed.
     Not modelled: failing allocation of an entry (reject_kmemcache_fail) or an xarray node, whose memory is not either.
     """
-    if unlikely(not m.control.zswap_enabled):
+    if unlikely(not m.zswap.enabled):
         return False
     stored = zswap_store_checked(m, page, length, wide(m.memcgs[wide(m.folios[page].other_memcg)].objcg))
-    if not stored and m.control.pool_reached_full:
+    if not stored and m.zswap.pool_reached_full:
         queue_shrink_work(m)
     return stored
 
@@ -120,13 +119,13 @@ def zswap_entry_free(m: Machine, page: int) -> None:
     zs_free(m, wide(entry.zspage))
     uncharge_zswap(m, objcg, wide(entry.length))
     entry.zspage = -1
-    m.control.stored_pages -= 1
+    m.zswap.stored_pages -= 1
 
 
 @inline
 def zswap_load(m: Machine, page: int) -> None:
     """Decompress the entry of `page` and free it (mm/zswap.c:zswap_load)."""
-    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
+    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.cost.decompress_ns))
     m.memcgs[wide(m.memcgs[wide(m.folios[page].memcg)].objcg)].zswpin += 1
     zswap_entry_free(m, page)
 
@@ -137,23 +136,22 @@ def zram_store(m: Machine, page: int, length: int) -> bool:
 
     Charged to nobody, without limit but the machine's memory; what would go to the huge class is kept whole.
     """
-    control = m.control
-    m.memcgs[payer(m)].compress_ns += spend(m, wide(control.compress_ns))
+    m.memcgs[payer(m)].compress_ns += spend(m, wide(m.cost.compress_ns))
     zspage = zs_malloc(m, min(length, PAGE_SIZE))
     if zspage < 0:
-        control.reject_alloc_fail += 1
+        m.zswap.reject_alloc_fail += 1
         return False
     entry = m.folios[page]
     entry.zspage = zspage
     m.memcgs[wide(entry.memcg)].pswpout += 1
-    control.stored_pages += 1
+    m.zswap.stored_pages += 1
     return True
 
 
 @jit
 def zram_load(m: Machine, page: int) -> None:
     """Read a page back from zram and free its slot's memory (drivers/block/zram/zram_drv.c:zram_read_page)."""
-    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
+    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.cost.decompress_ns))
     entry = m.folios[page]
     m.memcgs[wide(entry.memcg)].pswpin += 1
     zram_free(m, page)
@@ -164,7 +162,7 @@ def zram_free(m: Machine, page: int) -> None:
     """Free what zram holds for the page's slot (drivers/block/zram/zram_drv.c:zram_free_page)."""
     zs_free(m, wide(m.folios[page].zspage))
     m.folios[page].zspage = -1
-    m.control.stored_pages -= 1
+    m.zswap.stored_pages -= 1
 
 
 # Writeback ------------------------------------------------------------------------------------------------------------
@@ -177,15 +175,15 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     The folio is charged, over the limit if need be, until reclaim frees it after the write. Differs: the page is never
     met in the swap cache (EEXIST), since nobody swaps it in meanwhile.
     """
-    if m.control.free <= 0:
+    if m.memory.free <= 0:
         return False
-    m.control.free -= 1
+    m.memory.free -= 1
     entry = m.folios[page]
     owner = wide(entry.memcg)
     folio_memcg = owner if is_online(m, owner) else payer(m)
     objcg = wide(m.memcgs[owner].objcg)
     charge_by_force(m, folio_memcg, 1)
-    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.control.decompress_ns))
+    m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.cost.decompress_ns))
     m.memcgs[objcg].zswpwb += 1
     zswap_entry_free(m, page)
     workingset_refault(m, page, folio_memcg)
@@ -195,14 +193,14 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
     m.memcgs[folio_memcg].swapcached += 1
     complete_writes(m)
     lru_add_batched(m, page)
-    device_write(m, page, wide(m.control.lru_batch))
+    device_write(m, page, wide(m.memory.lru_batch))
     return True
 
 
 @jit
 def has_second_chance(m: Machine, page: int) -> bool:
     """Whether an entry is to be passed over once; the one list of before 6.8 had no such thing."""
-    return bool(wide(m.folios[page].bits) & ENTRY_REFERENCED) and not m.control.zswap_global_lru
+    return bool(wide(m.folios[page].bits) & ENTRY_REFERENCED) and not m.zswap.global_lru
 
 
 @jit
@@ -215,9 +213,9 @@ def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
         entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED
         return LRU_ROTATE
     if zswap_writeback_entry(m, page):
-        m.control.written_back_pages += 1
+        m.zswap.written_back_pages += 1
         return LRU_REMOVED_RETRY
-    m.control.reject_reclaim_fail += 1
+    m.zswap.reject_reclaim_fail += 1
     return LRU_RETRY
 
 
@@ -256,22 +254,22 @@ def shrink_memcg(m: Machine, memcg: int) -> int:
 @jit
 def queue_shrink_work(m: Machine) -> None:
     """Wake the worker (the end of mm/zswap.c:zswap_store), which gets as far as it does without reclaim."""
-    control = m.control
-    control.shrink_queued = 1
-    if not control.worker_running:
-        control.worker_clock = max(wide(control.worker_clock), wide(control.clock))
-    if not control.background:
+    zswap = m.zswap
+    zswap.shrink_queued = 1
+    if not zswap.worker_running:
+        zswap.worker_clock = max(wide(zswap.worker_clock), wide(m.task.clock))
+    if not m.task.background:
         shrink_worker(m, False)
 
 
 @jit
 def next_online(m: Machine) -> int:
     """Advance zswap's cursor to the next online cgroup in pre-order; -1 at the end of the tree."""
-    memcg = wide(m.control.next_shrink) + 1
-    while memcg < m.control.nr_memcgs and not is_online(m, memcg):
+    memcg = wide(m.zswap.next_shrink) + 1
+    while memcg < m.sizes.nr_memcgs and not is_online(m, memcg):
         memcg += 1
-    m.control.next_shrink = memcg if memcg < m.control.nr_memcgs else -1
-    return wide(m.control.next_shrink)
+    m.zswap.next_shrink = memcg if memcg < m.sizes.nr_memcgs else -1
+    return wide(m.zswap.next_shrink)
 
 
 @jit
@@ -290,12 +288,12 @@ def lacks_room(m: Machine, memcg: int) -> int:
 @jit
 def start_shrink_work(m: Machine) -> bool:
     """Begin what was queued, unless it has begun; False when there is nothing to do."""
-    control = m.control
-    if not control.worker_running:
-        control.worker_running = control.shrink_queued
-        control.shrink_queued = control.worker_failures = control.worker_attempts = 0
-        control.worker_memcg = NOT_CHOSEN
-    return bool(control.worker_running)
+    zswap = m.zswap
+    if not zswap.worker_running:
+        zswap.worker_running = zswap.shrink_queued
+        zswap.shrink_queued = zswap.worker_failures = zswap.worker_attempts = 0
+        zswap.worker_memcg = NOT_CHOSEN
+    return bool(zswap.worker_running)
 
 
 @jit
@@ -304,16 +302,16 @@ def shrink_next(m: Machine, memcg: int) -> None:
 
     -1 is the end of the tree.
     """
-    control = m.control
+    zswap = m.zswap
     if memcg < 0:
-        control.worker_failures += control.worker_attempts == 0
-        control.worker_attempts = 0
+        zswap.worker_failures += zswap.worker_attempts == 0
+        zswap.worker_attempts = 0
     else:
         result = shrink_memcg(m, memcg)
-        control.worker_attempts += result != ENOENT
-        control.worker_failures += result != 0 and (result != ENOENT or control.zswap_global_lru)
-    if control.worker_failures >= MAX_RECLAIM_RETRIES or control.pool_pages <= control.zswap_accept_pages:
-        control.worker_running = 0
+        zswap.worker_attempts += result != ENOENT
+        zswap.worker_failures += result != 0 and (result != ENOENT or zswap.global_lru)
+    if zswap.worker_failures >= MAX_RECLAIM_RETRIES or zswap.pool_pages <= zswap.accept_pages:
+        zswap.worker_running = 0
 
 
 @jit
@@ -323,19 +321,19 @@ def shrink_worker(m: Machine, has_room: bool) -> int:
     It goes on until its clock has caught up with the running task's, or until it has to reclaim at a limit first unless
     it `has_room`: which one, else -1.
     """
-    control = m.control
-    while control.worker_clock <= control.clock and start_shrink_work(m):
-        if control.worker_memcg == NOT_CHOSEN:
-            control.worker_memcg = 0 if control.zswap_global_lru else next_online(m)
-        memcg = wide(control.worker_memcg)
+    zswap = m.zswap
+    while zswap.worker_clock <= m.task.clock and start_shrink_work(m):
+        if zswap.worker_memcg == NOT_CHOSEN:
+            zswap.worker_memcg = 0 if zswap.global_lru else next_online(m)
+        memcg = wide(zswap.worker_memcg)
         limited = -1 if memcg < 0 or has_room else lacks_room(m, memcg)
         if limited >= 0:
             return limited
         has_room = False
-        control.worker_memcg = NOT_CHOSEN
-        now = begin_background(m, wide(control.worker_clock))
+        zswap.worker_memcg = NOT_CHOSEN
+        now = begin_background(m, wide(zswap.worker_clock))
         shrink_next(m, memcg)
-        control.worker_clock = end_background(m, now)
+        zswap.worker_clock = end_background(m, now)
     return -1
 
 
@@ -345,7 +343,7 @@ def shrink_worker(m: Machine, has_room: bool) -> int:
 @jit
 def zswap_shrinker_count(m: Machine, memcg: int) -> int:
     """Entries worth writing back (mm/zswap.c:zswap_shrinker_count)."""
-    if not m.control.zswap_shrinker or not writeback_enabled(m, memcg):
+    if not m.zswap.shrinker or not writeback_enabled(m, memcg):
         return 0
     lruvec = m.memcgs[memcg]
     freeable = wide(lruvec.entries)

@@ -30,7 +30,8 @@ class Counter(NamedTuple):
         kind: ``event``, counted since the start, or ``level``, what there is now.
         whose: ``memcg``, each cgroup's with all below; ``machine``, the whole machine's.
         unit: ``count``, of pages or of times; ``bytes``; ``ns``, which the replay's tasks spent and no kernel counts.
-        field: of the replay's records (`swaplab.replay.state`); empty for what it does not count.
+        field: of the replay's records (`swaplab.replay.state`): of a cgroup's, or of the one that is named before
+            (``zswap.stored_pages``); empty for what it does not count.
         scale: what that is multiplied by.
         judged: whether `swaplab fidelity` compares it with a kernel's.
         since: the first release that counts it; None for what 6.1 counts, and what no kernel does.
@@ -60,7 +61,7 @@ def _level(name: str, field: str = "", scale: int = PAGE_SIZE, judged: bool = Fa
 
 def _zswap(name: str, kind: Literal["event", "level"], since: Release | None = None) -> Counter:
     """One of zswap's in debugfs."""
-    return Counter(name, kind, "machine", "count", name, since=since)
+    return Counter(name, kind, "machine", "count", f"zswap.{name}", since=since)
 
 
 COUNTERS: tuple[Counter, ...] = (
@@ -100,8 +101,8 @@ COUNTERS: tuple[Counter, ...] = (
     _level("swapcached"),
     _level("zswap", "zswap_bytes", 1, judged=True),
     _level("zswapped", judged=True),
-    Counter("free", "level", "machine", "bytes", "free", PAGE_SIZE),
-    Counter("pool_total_size", "level", "machine", "bytes", "pool_pages", PAGE_SIZE, judged=True),
+    Counter("free", "level", "machine", "bytes", "memory.free", PAGE_SIZE),
+    Counter("pool_total_size", "level", "machine", "bytes", "zswap.pool_pages", PAGE_SIZE, judged=True),
     _zswap("stored_pages", "level"),
     _zswap("pool_limit_hit", "event"),
     _zswap("written_back_pages", "event"),
