@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.replay.lab import OVERHEAD, A, Lab
 from tests.replay.validate import validate
 
@@ -198,3 +199,11 @@ def test_disk_pages_are_what_swap_without_zswap_leaves() -> None:
     lab.reclaim(50)
     assert lab.where(ON_DISK) == list(range(50))
     assert lab.where(NONE) == list(range(50, 200))
+
+
+def test_what_the_replay_does_not_know_is_no_other_thing() -> None:
+    lab = Lab()
+    with pytest.raises(ValueError, match="no limit of a cgroup: memory_low"):
+        lab.set(memory_low=5)
+    with pytest.raises(ValueError, match="no operation on memory: 99"):
+        lab.apply(99, 0, 1)

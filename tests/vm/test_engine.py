@@ -13,10 +13,10 @@ from swaplab.errors import UnsupportedError
 from swaplab.result import Result
 from swaplab.result.counters import TIMES
 from swaplab.scenario.load import parse_scenario
-from swaplab.scenario.model import Scenario
+from swaplab.scenario.model import LIMIT_FILES, Scenario
 from swaplab.scenario.trace import EVENTS, EventKind, Stream, TraceWriter
 from swaplab.vm import Kernel, LostGuestError, engine, run_on_kernel
-from swaplab.vm.script import LIMITS, script_for, watched_files
+from swaplab.vm.script import script_for, watched_files
 
 SCAN = """
 name = "scan"
@@ -217,7 +217,7 @@ def test_a_guest_that_panics_is_lost(kernel: Kernel, monkeypatch: pytest.MonkeyP
 
 
 def test_a_setting_that_a_kernel_lacks_is_named(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LIMITS, "memory_max", "memory.least")
+    monkeypatch.setitem(LIMIT_FILES, "memory_max", "memory.least")
     said = r'x.toml: cgroup."a".memory.least: Linux 6.12.\S* has no /sys/fs/cgroup/a/memory.least'
     with pytest.raises(UnsupportedError, match=said):
         run_on_kernel([load(SCAN)], [kernel])

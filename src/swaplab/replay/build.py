@@ -48,6 +48,7 @@ from swaplab.replay.state import (
     records,
 )
 from swaplab.scenario.accesses import Accesses
+from swaplab.scenario.contents import page_contents
 from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import Cgroup, Scenario
 from swaplab.scenario.tree import leaves, parent_of, pre_order
@@ -230,24 +231,9 @@ def compressed_contents(scenario: Scenario, accesses: Accesses) -> CompressedCon
     Raises:
         InputError: contents cannot be made.
     """
-    kind = np.zeros(int(accesses.first[-1]), np.int32)
-    firsts: list[int] = []
-    counts: list[int] = []
-    lengths: list[NDArray[np.int16]] = []
-    known: dict[Any, int] = {}
-    samples_before = 0
-    for i, workload in enumerate(scenario.workloads):
-        begin, end = int(accesses.first[i]), int(accesses.first[i + 1])
-        seed = scenario.machine.seed
-        samples = workload.content.resolve(seed, scenario.base, f"{scenario.source}: workload[{i}].content")
-        if workload.content not in known:
-            known[workload.content] = len(firsts)
-            firsts += (samples.first + samples_before).tolist()
-            counts += samples.count.tolist()
-            lengths.append(_lengths(scenario.zswap.compressor, samples.pages))
-            samples_before += len(samples.pages)
-        kind[begin:end] = samples.component_of(np.arange(begin, end)).astype(np.int32) + known[workload.content]
-    return CompressedContents(kind, np.array(firsts, np.int32), np.array(counts, np.int32), np.concatenate(lengths))
+    samples, kind, first, count = page_contents(scenario, accesses)
+    lengths = [_lengths(scenario.zswap.compressor, each) for each in samples]
+    return CompressedContents(kind, first, count, np.concatenate(lengths))
 
 
 def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:

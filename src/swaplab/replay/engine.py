@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from swaplab.result import Result, RunInfo
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.cost import DEFAULT_COST, Cost
 from swaplab.scenario.model import Event, Scenario
+from swaplab.scenario.timeline import timeline
 from swaplab.scenario.trace import EventKind
 from swaplab.scenario.tree import leaves, parent_of
 
@@ -109,6 +110,9 @@ class Replay:
         Args:
             operation: an `EventKind` from UNMAP to REMOVE.
             other: first page of what is forked or mapped.
+
+        Raises:
+            ValueError: it is none of these.
         """
         m = self.machine
         task = int(np.searchsorted(m.task_first, page, "right")) - 1
@@ -124,8 +128,10 @@ class Replay:
             copy_page_range(m, page, page + pages, other)
         elif operation == EventKind.SHARE:
             mmap_shared(m, page, page + pages, other)
-        else:
+        elif operation == EventKind.REMOVE:
             shmem_truncate_range(m, page, page + pages)
+        else:
+            raise ValueError(f"no operation on memory: {operation}")
 
     def fire(self, event: Event) -> None:
         """Let an event happen."""
@@ -161,8 +167,10 @@ class Replay:
         elif field == "memory_swap_max":
             m.memcgs[memcg].swap_max = pages_of(value)
             m.memory.swap_limits = 1
-        else:
+        elif field == "memory_zswap_max":
             m.memcgs[memcg].zswap_max = pages_of(value)
+        else:
+            raise ValueError(f"no limit of a cgroup: {field}")
 
     def sample(self) -> None:
         """Read all counters now."""
@@ -204,29 +212,16 @@ def replay(
     """
     run_ = Replay(scenario, cost, prepared)
     total = run_.accesses.total
-    events = sorted(scenario.events, key=lambda event: event.at)
-    at_sample = {total * (i + 1) // scenario.samples for i in range(scenario.samples)}
-    stops = sorted({event.at for event in events} | at_sample)
-    for piece in _pieces(run_.accesses.chunks(), stops):
-        if piece is not None:
-            run_.access(piece)
-            progress(run_.position, total)
-            continue
-        while events and events[0].at == run_.position:
-            run_.fire(events.pop(0))
-        if run_.position in at_sample:
-            run_.sample()
-    return run_.result(configuration)
-
-
-def _pieces(chunks: Iterator[Chunk], stops: list[int]) -> Iterator[Chunk | None]:
-    """Yield the accesses, cut at every stop, and None when one is reached."""
-    position, rest = 0, Chunk(np.empty(0, np.uint32))
-    for stop in stops:
-        while position < stop:
+    chunks, rest = run_.accesses.chunks(), Chunk(np.empty(0, np.uint32))
+    for stop in timeline(scenario, total):
+        while run_.position < stop.at:
             if not len(rest.accesses):
                 rest = next(chunks)
-            piece, rest = rest.split(stop - position)
-            position += len(piece.accesses)
-            yield piece
-        yield None
+            piece, rest = rest.split(stop.at - run_.position)
+            run_.access(piece)
+            progress(run_.position, total)
+        for event in stop.events:
+            run_.fire(event)
+        if stop.is_sampled:
+            run_.sample()
+    return run_.result(configuration)

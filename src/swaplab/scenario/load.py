@@ -19,7 +19,7 @@ import msgspec
 from swaplab.errors import InputError
 from swaplab.scenario.content import content_from_toml
 from swaplab.scenario.device import Device
-from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.regular import read_regular
 from swaplab.scenario.toml import DEPTH_MAX, parse_toml
 from swaplab.scenario.units import parse_size
@@ -41,13 +41,8 @@ TOP = (
     "interleave",
     "samples",
 )
-LIMITS = {
-    "memory.max": "memory_max",
-    "memory.high": "memory_high",
-    "memory.swap.max": "memory_swap_max",
-    "memory.zswap.max": "memory_zswap_max",
-    "memory.zswap.writeback": "memory_zswap_writeback",
-}
+LIMITS = {file: field for field, file in LIMIT_FILES.items()}
+"""Fields of `Cgroup` by the keys that they have in a scenario's file."""
 CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]")  # but for tabs and newlines, which a description may have
 WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "array": "an array"}
 Struct = TypeVar("Struct", bound=msgspec.Struct)

@@ -19,6 +19,7 @@ from swaplab.scenario.patterns import Pattern, Uniform
 
 __all__ = [
     "BASELINES",
+    "LIMIT_FILES",
     "Baseline",
     "Cgroup",
     "Event",
@@ -106,6 +107,16 @@ class Cgroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     memory_swap_max: Bytes | None = None
     memory_zswap_max: Bytes | None = None
     memory_zswap_writeback: bool = True
+
+
+LIMIT_FILES = {
+    "memory_max": "memory.max",
+    "memory_high": "memory.high",
+    "memory_swap_max": "memory.swap.max",
+    "memory_zswap_max": "memory.zswap.max",
+    "memory_zswap_writeback": "memory.zswap.writeback",
+}
+"""The file of a cgroup that each field of `Cgroup` is written to."""
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.errors import InputError
 from swaplab.scenario.accesses import Accesses, Chunk
-from swaplab.scenario.content import Content, Samples, sample_hash
+from swaplab.scenario.content import sample_hash
+from swaplab.scenario.contents import page_contents
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.trace import EventKind
 
@@ -48,25 +48,9 @@ def contents_of(scenario: Scenario, accesses: Accesses) -> Contents:
     Raises:
         InputError: contents cannot be made.
     """
-    kinds = np.zeros(int(accesses.first[-1]), np.uint16)
-    known: dict[Content, tuple[int, Samples]] = {}
-    components = 0
-    for i, workload in enumerate(scenario.workloads):
-        if workload.content not in known:
-            where = f"{scenario.source}: workload[{i}].content"
-            samples = workload.content.resolve(scenario.machine.seed, scenario.base, where)
-            known[workload.content] = components, samples
-            components += len(samples.count)
-        before, samples = known[workload.content]
-        if components > COMPONENTS_MAX:
-            where = f"{scenario.source}: workload[{i}].content"
-            raise InputError(where, f"at most {COMPONENTS_MAX} components in all contents", components)
-        begin, end = int(accesses.first[i]), int(accesses.first[i + 1])
-        kinds[begin:end] = samples.component_of(np.arange(begin, end)).astype(np.uint16) + before
-    all_samples = [samples for _, samples in known.values()]
-    count = np.concatenate([samples.count for samples in all_samples]).astype(np.uint32)
-    first = np.cumsum(count, dtype=np.uint32) - count
-    return Contents(np.concatenate([samples.pages for samples in all_samples]), kinds, first, count)
+    samples, kind, first, count = page_contents(scenario, accesses, COMPONENTS_MAX)
+    kinds, begins, counts = kind.astype(np.uint16), first.astype(np.uint32), count.astype(np.uint32)
+    return Contents(np.concatenate(samples), kinds, begins, counts)
 
 
 class Memory:

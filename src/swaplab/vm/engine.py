@@ -23,6 +23,7 @@ from swaplab.process import Ended
 from swaplab.result import Guest, Result, RunInfo
 from swaplab.scenario.accesses import Accesses, Chunk
 from swaplab.scenario.model import Scenario
+from swaplab.scenario.timeline import sample_positions
 from swaplab.scenario.tree import pre_order
 from swaplab.vm.contents import Memory, checksums, contents_of
 from swaplab.vm.guest import SILENCE_SECONDS, LostGuestError, Report, listen
@@ -33,7 +34,7 @@ from swaplab.vm.modules import load_order
 from swaplab.vm.qemu import Accelerator, Disks, command_line, find_accelerator, find_qemu, write_swap
 from swaplab.vm.readings import Reading, parse, table
 from swaplab.vm.runner import SOURCE, runner_bytes
-from swaplab.vm.script import refuse, sample_positions, script_for, watched_files
+from swaplab.vm.script import refuse, script_for, watched_files
 
 __all__ = ["dry_run", "fingerprint", "run_on_kernel"]
 

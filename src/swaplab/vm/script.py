@@ -11,11 +11,12 @@ import numpy as np
 from swaplab.errors import UnsupportedError
 from swaplab.result.counters import DEBUGFS
 from swaplab.scenario.accesses import Accesses
-from swaplab.scenario.model import Cgroup, Event, Scenario
+from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Scenario
+from swaplab.scenario.timeline import timeline
 from swaplab.scenario.tree import LEAF, leaves, parent_of, parents, pre_order
 from swaplab.vm.memory import min_free_kbytes
 
-__all__ = ["Watched", "refuse", "sample_positions", "script_for", "watched_files"]
+__all__ = ["Watched", "refuse", "script_for", "watched_files"]
 
 ROOT = "/sys/fs/cgroup"
 TRACE, SWAP = "/dev/vda", "/dev/vdb"
@@ -24,13 +25,6 @@ ZSWAP_COUNTERS = "/sys/kernel/debug/zswap"
 # Offlining takes two grace periods of RCU and two work queues, and tells nobody when it is done.
 OFFLINE_US = 200_000
 FILES = ("memory.stat", "memory.current", "memory.swap.current", "memory.events", "memory.swap.events")
-LIMITS = {
-    "memory_max": "memory.max",
-    "memory_high": "memory.high",
-    "memory_swap_max": "memory.swap.max",
-    "memory_zswap_max": "memory.zswap.max",
-    "memory_zswap_writeback": "memory.zswap.writeback",
-}
 Command = tuple[object, ...]
 Homes = Mapping[str, str]
 
@@ -66,11 +60,6 @@ def _directory(path: str) -> str:
 
 def _home(homes: Homes, path: str) -> str:
     return _directory(homes.get(path, path))
-
-
-def sample_positions(scenario: Scenario, total: int) -> list[int]:
-    """Accesses after which counters are read, ascending."""
-    return sorted({total * (i + 1) // scenario.samples for i in range(scenario.samples)})
 
 
 def watched_files(scenario: Scenario) -> list[Watched]:
@@ -154,7 +143,7 @@ def _cgroups(scenario: Scenario, homes: Homes) -> Iterator[Command]:
         if path in have_children:
             yield "write", f"{_directory(path)}/cgroup.subtree_control", "+memory"
         limits = scenario.cgroups.get(path, Cgroup())
-        for field in LIMITS:
+        for field in LIMIT_FILES:
             if getattr(limits, field) != getattr(Cgroup(), field):
                 yield _limit(path, field, getattr(limits, field))
     for leaf in homes.values():
@@ -167,7 +156,7 @@ def _setting(key: str, path: str, text: object, without: object) -> Command:
 
 
 def _limit(path: str, field: str, value: int | bool | None) -> Command:
-    file = LIMITS[field]
+    file = LIMIT_FILES[field]
     text, without = ("max" if each is None else int(each) for each in (value, getattr(Cgroup(), field)))
     return _setting(f'cgroup."{path}".{file}', f"{_directory(path)}/{file}", text, without)
 
@@ -188,18 +177,16 @@ def _processes(scenario: Scenario, accesses: Accesses, homes: Homes) -> Iterator
 
 
 def _run(scenario: Scenario, accesses: Accesses, homes: Homes) -> Iterator[Command]:
-    samples = sample_positions(scenario, accesses.total)
-    events = sorted(scenario.events, key=lambda event: event.at)
     processes = np.flatnonzero(~accesses.task_shared).tolist()
     owners = {task: scenario.workloads[accesses.task_workload[task]].cgroup for task in processes}
     position = 0
-    for stop in sorted({event.at for event in events} | set(samples)):
-        if stop > position:
-            yield "access", stop - position
-        position = stop
-        while events and events[0].at == stop:
-            yield from _event(events.pop(0), owners, homes)
-        if stop in samples:
+    for stop in timeline(scenario, accesses.total):
+        if stop.at > position:
+            yield "access", stop.at - position
+        position = stop.at
+        for event in stop.events:
+            yield from _event(event, owners, homes)
+        if stop.is_sampled:
             yield ("sample",)
 
 
