@@ -95,10 +95,8 @@ def conclude(work: Callable[[], object]) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         return _failed(128 + signal.SIGPIPE)
-    except UnusedCliTokensError as error:
-        return _failed(2, f"swaplab: no argument is expected here: {' '.join(error.unused_tokens)}")
     except (SwaplabError, CycloptsError, OSError) as error:
-        return _failed(2, f"swaplab: {error}")
+        return _failed(2, f"swaplab: {_sentence(error)}")
     except MemoryError:
         return _failed(2, "swaplab: there is not enough memory")
     except KeyboardInterrupt as error:
@@ -106,6 +104,13 @@ def conclude(work: Callable[[], object]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an error says."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"no argument is expected here: {' '.join(error.unused_tokens or ())}"
+    return str(error)
 
 
 def _failed(status: int, message: str = "") -> int:

@@ -1,7 +1,7 @@
 """Sizes and durations as people write them: ``64M``, ``1.5G``, ``80us``.
 
-Sizes are those of cgroup v2 files: bytes, or K, M, G, T for powers of 1024; with a fraction if that comes to whole bytes, as
-systemd has it. Durations always name their unit.
+Sizes are those of cgroup v2 files: bytes, or K, M, G, T for powers of 1024; with a fraction if that comes to whole
+bytes, as systemd has it. Durations always name their unit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def parse_size(value: object, where: object = "size") -> int:
     """Bytes in ``"64M"``, ``"1.5G"``, ``"4096"`` or ``4096``.
 
     Raises:
-        InputError: not a size, negative, with a fraction of a byte, or larger than any machine (2**62 bytes); it names `where`.
+        InputError: not a size, negative, with a fraction of a byte, or larger than any machine (2**62 bytes); it names
+            `where`.
     """
     size = _size(value)
     if size is None or not 0 <= size < LARGEST:
