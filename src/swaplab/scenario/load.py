@@ -92,7 +92,7 @@ def _names(table: Table) -> set[str]:
 
 def _insist_used(path: str, scenario: Scenario, where: str) -> None:
     """Insist that what was set is of a cgroup with something in it, and no misspelling of one."""
-    used = {each.cgroup for each in (*scenario.workloads, *scenario.events)}
+    used = {each.cgroup for each in scenario.workloads} | {each.cgroup for each in scenario.events}
     if not any(f"{each}/".startswith(f"{path}/") for each in used):
         known = ", ".join(sorted((used | scenario.cgroups.keys()) - {path, ""})) or "none"
         raise InputError(f'{where}: --set cgroup."{path}"', f"a cgroup of the scenario ({known})", path)
