@@ -32,9 +32,9 @@ from swaplab.replay.memory import run_background
 from swaplab.replay.shrink_folio import shrink_folio_list
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
+    COMPRESSED,
     ENTRY_REFERENCED,
     GONE,
-    IN_ZSWAP,
     ISOLATED,
     LRU_ZSWAP,
     MAPPED,
@@ -49,8 +49,8 @@ from swaplab.replay.state import (
     STATE_MASK,
     YOUNG,
     ZERO_FILLED,
+    State,
 )
-from swaplab.replay.state import Machine as Arrays
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.unmap import madvise_dontneed, munmap
 from swaplab.replay.zswap import do_shrink_slab
@@ -68,11 +68,11 @@ Owners = set[tuple[str, int]]
 
 STAT = ("zswpin", "zswpout", "zswpwb", "pgmajfault", "swpin_zero", "swpout_zero", "zswap", "zswapped")
 CHARGED = ("memory.current", "memory.swap.current")
-NAMES = {NONE: "", RESIDENT: "resident", IN_ZSWAP: "zswap", ON_DISK: "device", ZERO_FILLED: "zeros", GONE: ""}
+NAMES = {NONE: "", RESIDENT: "resident", COMPRESSED: "zswap", ON_DISK: "device", ZERO_FILLED: "zeros", GONE: ""}
 
 
 @entry
-def settle(m: Arrays) -> None:
+def settle(m: State) -> None:
     """Let the worker do what it was woken for, however long it takes, on a device that takes no time."""
     while m.zswap.worker_running or m.zswap.shrink_queued:
         m.task.clock = max(wide(m.task.clock), wide(m.zswap.worker_clock))
@@ -82,7 +82,7 @@ def settle(m: Arrays) -> None:
 
 
 @entry
-def look_at(m: Arrays, page: int) -> None:
+def look_at(m: State, page: int) -> None:
     """Let reclaim look at one unused folio, then put it back unless it is freed; the device is done in no time."""
     m.pte[page] = wide(m.pte[page]) & ~YOUNG
     lru_del(m, page)
@@ -96,7 +96,7 @@ def look_at(m: Arrays, page: int) -> None:
 
 
 @entry
-def shrink(m: Arrays, memcg: int, priority: int) -> None:
+def shrink(m: State, memcg: int, priority: int) -> None:
     """Let zswap's shrinker look at a cgroup, as kswapd does."""
     m.task.background = 1
     do_shrink_slab(m, memcg, priority)
@@ -231,7 +231,7 @@ class Pair:
         """Unmap up to `count` pages, from `key` on."""
         self._zap(munmap, path, key, count)
 
-    def _zap(self, system_call: Callable[[Arrays, int, int], None], path: str, key: int, count: int) -> None:
+    def _zap(self, system_call: Callable[[State, int, int], None], path: str, key: int, count: int) -> None:
         if path in self.has_exited:
             return
         end = min(key + count, self.pages)
@@ -385,7 +385,7 @@ class Pair:
             NAMES[state],
             bool(machine.pte[page] & (PRESENT | MAPPED)),
             has_slot,
-            int(machine.folios["length"][folio]) if state == IN_ZSWAP else 0,
+            int(machine.folios["length"][folio]) if state == COMPRESSED else 0,
         )
 
     def _entries_of_kernel(self, memcg: MemCgroup) -> list[tuple[Owners, bool]]:

@@ -14,14 +14,13 @@ from swaplab.replay.entries import entries_head
 from swaplab.replay.jit import entry
 from swaplab.replay.lru_gen_aging import try_to_inc_max_seq
 from swaplab.replay.memory import run_background
-from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY, PG_SWAPCACHE, STATE_MASK, Machine
+from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY, PG_SWAPCACHE, STATE_MASK, State
 from swaplab.replay.vmscan import prepare_scan_control, scan_target
 from swaplab.replay.zsmalloc import zs_free, zs_malloc
 from swaplab.replay.zswap import do_shrink_slab
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Content, SameFilled
-from swaplab.scenario.model import Cgroup, Event, Scenario, Swap, Workload, Zswap
-from swaplab.scenario.model import Machine as Hardware
+from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
 
 __all__ = [
     "Lab",
@@ -70,7 +69,7 @@ class Lab(Replay):
         workload = Workload(cgroup=cgroup, pages=pages, accesses=1, content=content or SameFilled(same_filled=0x42))
         super().__init__(
             Scenario(
-                machine=Hardware(memory=machine * PAGE_SIZE, swappiness=swappiness, lru=lru, page_cluster=page_cluster),
+                machine=Machine(memory=machine * PAGE_SIZE, swappiness=swappiness, lru=lru, page_cluster=page_cluster),
                 zswap=zswap or Zswap(enabled=True),
                 swap=Swap(size=swap_pages * PAGE_SIZE),
                 cgroups={"a": Cgroup(**paged)} | (cgroups or {}),
@@ -128,7 +127,7 @@ class Lab(Replay):
         return pages_on(self.machine, memcg, LRU_ZSWAP)
 
 
-def pages_on(m: Machine, memcg: int, lru: int) -> list[int]:
+def pages_on(m: State, memcg: int, lru: int) -> list[int]:
     """Pages on a list of a cgroup's, from its head on: of entries the oldest first, of folios the youngest."""
     head = int(m.sizes.nr_folios) + memcg * LISTS_PER_MEMCG + lru
     following = m.folios["next"]
@@ -143,32 +142,32 @@ def pages_on(m: Machine, memcg: int, lru: int) -> list[int]:
 
 
 @entry
-def entries_head_of(m: Machine, memcg: int) -> int:
+def entries_head_of(m: State, memcg: int) -> int:
     """`entries_head`, for Python to call: from then on, entries are linked."""
     return entries_head(m, memcg)
 
 
 @entry
-def scan_target_of(m: Machine, memcg: int, size: int) -> int:
+def scan_target_of(m: State, memcg: int, size: int) -> int:
     """`scan_target` in a pass over what `scan.target` says, for Python to call."""
     prepare_scan_control(m)
     return scan_target(m, memcg, size)
 
 
 @entry
-def age_of(m: Machine, memcg: int) -> None:
+def age_of(m: State, memcg: int) -> None:
     """`try_to_inc_max_seq`, for Python to call."""
     try_to_inc_max_seq(m, memcg, 1)
 
 
 @entry
-def do_shrink_slab_of(m: Machine, memcg: int, priority: int) -> None:
+def do_shrink_slab_of(m: State, memcg: int, priority: int) -> None:
     """`do_shrink_slab`, for Python to call."""
     do_shrink_slab(m, memcg, priority)
 
 
 @entry
-def shrink_worker_of(m: Machine) -> None:
+def shrink_worker_of(m: State) -> None:
     """Queue `shrink_worker`, and give it all the time that it needs."""
     m.zswap.shrink_queued = 1
     m.task.clock += 10**12
@@ -176,12 +175,12 @@ def shrink_worker_of(m: Machine) -> None:
 
 
 @entry
-def zs_malloc_of(m: Machine, length: int) -> int:
+def zs_malloc_of(m: State, length: int) -> int:
     """`zs_malloc`, for Python to call."""
     return zs_malloc(m, length)
 
 
 @entry
-def zs_free_of(m: Machine, zspage: int) -> None:
+def zs_free_of(m: State, zspage: int) -> None:
     """`zs_free`, for Python to call."""
     zs_free(m, zspage)

@@ -7,7 +7,7 @@ from tests.replay.lab import OVERHEAD, A, Lab
 from tests.replay.validate import validate
 
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.replay.state import GONE, IN_ZSWAP, MEMCG_PAGES, NONE, ON_DISK, RESIDENT
+from swaplab.replay.state import COMPRESSED, GONE, MEMCG_PAGES, NONE, ON_DISK, RESIDENT
 from swaplab.scenario.content import Random
 from swaplab.scenario.model import Cgroup, Event, Zswap
 
@@ -129,7 +129,7 @@ def test_folios_of_a_removed_cgroup_are_reclaimed_through_its_parent() -> None:
     assert lab.used(2) == 100, "they stay charged to the dead"
     lab.reclaim(100)
     assert lab.used(2) == 0
-    assert lab.where(IN_ZSWAP) == list(range(100))
+    assert lab.where(COMPRESSED) == list(range(100))
     assert lab.entries(A) == list(range(100)), "new entries go to the parent"
     validate(lab.machine)
 

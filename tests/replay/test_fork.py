@@ -9,7 +9,7 @@ from tests.replay.validate import validate
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay
 from swaplab.replay.cgroup import memory_reclaim
-from swaplab.replay.state import IN_ZSWAP, MAPPED, RESIDENT, SHARED, STATE_MASK, YOUNG
+from swaplab.replay.state import COMPRESSED, MAPPED, RESIDENT, SHARED, STATE_MASK, YOUNG
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Random, SameFilled
 from swaplab.scenario.device import DEVICES
@@ -114,7 +114,7 @@ def test_a_slot_lives_until_the_last_of_its_owners_is_in() -> None:
     family.fork()
     family.swap_out()
     swap = family.machine.swap
-    assert (family.state(0), family.machine.zswap.stored_pages, swap.slots_used) == (IN_ZSWAP, 1, 1)
+    assert (family.state(0), family.machine.zswap.stored_pages, swap.slots_used) == (COMPRESSED, 1, 1)
     family.touch(CHILD)
     assert (family.count("pgmajfault"), family.count("zswpin"), swap.slots_used) == (1, 1, 1)
     family.touch(0)
@@ -135,7 +135,7 @@ def test_what_one_owner_frees_the_other_still_has() -> None:
                 family.swap_out()
             family.apply(operation, 0, PAGES)
             validate(family.machine)
-            assert {family.state(page) for page in range(CHILD, CHILD + PAGES)} == {IN_ZSWAP if swapped else RESIDENT}
+            assert {family.state(page) for page in range(CHILD, CHILD + PAGES)} == {COMPRESSED if swapped else RESIDENT}
             family.apply(operation, CHILD, PAGES)
             validate(family.machine)
             m = family.machine

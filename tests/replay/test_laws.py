@@ -22,7 +22,7 @@ from tests.replay.validate import counters, states, validate
 
 from swaplab.replay import Replay, replay
 from swaplab.replay.shmem import shmem_truncate_range
-from swaplab.replay.state import COUNTERS, DIGITS, IN_ZSWAP, RESIDENT, STORES_MAX, Machine
+from swaplab.replay.state import COMPRESSED, COUNTERS, DIGITS, RESIDENT, STORES_MAX, State
 from swaplab.replay.stats import read_stats
 from swaplab.replay.unmap import exit_mmap, munmap
 from swaplab.scenario.model import Scenario, Workload
@@ -60,7 +60,7 @@ def with_object(scenario: Scenario) -> Scenario:
     return msgspec.structs.replace(scenario, workloads=(*scenario.workloads, last))
 
 
-def operate(seed: int) -> tuple[Machine, Counter[str]]:
+def operate(seed: int) -> tuple[State, Counter[str]]:
     """Run a seed's scenario, in which memory is freed, forked and shared at any time; and what was seen of it."""
     random = np.random.default_rng(seed)
     seen: Counter[str] = Counter()
@@ -74,10 +74,10 @@ def operate(seed: int) -> tuple[Machine, Counter[str]]:
         shared = states(m)[m.sizes.nr_pages :]
         owners, shmem = m.rmaps["owners"], m.rmaps["shmem"] != 0
         seen["resident"] += int(((shared == RESIDENT) & ~shmem & (owners > 2)).sum())
-        seen["in zswap"] += int(((shared == IN_ZSWAP) & ~shmem & (owners > 1)).sum())
+        seen["in zswap"] += int(((shared == COMPRESSED) & ~shmem & (owners > 1)).sum())
         seen["nobody's"] += int(((shared == RESIDENT) & (owners == 0)).sum())
         seen["shared memory"] += int(((shared == RESIDENT) & shmem & (owners > 2)).sum())
-        seen["shared memory in zswap"] += int(((shared == IN_ZSWAP) & shmem).sum())
+        seen["shared memory in zswap"] += int(((shared == COMPRESSED) & shmem).sum())
 
     check_all(run, STEP, between)
     return m, seen
@@ -121,10 +121,10 @@ def test_the_laws_notice_a_lost_page() -> None:
         validate(m)
 
 
-def state_of(m: Machine) -> dict[str, bytes]:
+def state_of(m: State) -> dict[str, bytes]:
     """All there is, but for what is only there to be fast."""
     m.task.made = m.task.settled = m.task.reclaimed = m.zswap.stores = 0
-    on_no_list = np.flatnonzero(~np.isin(states(m), (RESIDENT, IN_ZSWAP)))
+    on_no_list = np.flatnonzero(~np.isin(states(m), (RESIDENT, COMPRESSED)))
     m.folios["next"][on_no_list] = m.folios["prev"][on_no_list] = 0
     return {each.name: getattr(m, each.name).tobytes() for each in fields(m) if each.name not in WINDOW}
 

@@ -10,7 +10,7 @@ from tests.replay.lab import OVERHEAD, A, Lab, age_of
 from tests.replay.validate import validate
 
 from swaplab.replay.state import (
-    IN_ZSWAP,
+    COMPRESSED,
     LRU_GEN_MASK,
     LRU_GEN_SHIFT,
     MAX_NR_GENS,
@@ -57,7 +57,7 @@ def test_a_faulted_page_is_of_the_youngest_generation() -> None:
     lab.touch(range(100))
     assert lab.ages(range(100)) == {0}
     lab.reclaim(60)
-    gone = lab.where(IN_ZSWAP)
+    gone = lab.where(COMPRESSED)
     lab.touch(gone[:5])
     assert lab.ages(gone[:5]) == {0}
 
@@ -68,7 +68,7 @@ def test_the_first_reclaim_ages_twice_and_then_evicts_in_order() -> None:
     lab.touch(range(100))
     assert lab.seq() == 3
     lab.touch([100])
-    gone = lab.where(IN_ZSWAP)
+    gone = lab.where(COMPRESSED)
     assert lab.seq() == 5
     assert gone == list(range(len(gone))), "the oldest"
     assert len(gone) == 64, "MIN_LRU_BATCH"
@@ -148,7 +148,7 @@ def test_a_refault_from_the_oldest_generation_counts_as_one_too_early() -> None:
     lab = Generations()
     lab.touch(range(200))
     lab.reclaim(64)
-    gone = lab.where(IN_ZSWAP)
+    gone = lab.where(COMPRESSED)
     lab.touch(gone[:3])
     assert lab.count("workingset_refault_anon") == 3
     assert lab.count("workingset_activate_anon") == lab.count("workingset_restore_anon") == 3

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from tests.replay.lab import Lab
 
-from swaplab.replay.state import IN_ZSWAP
+from swaplab.replay.state import COMPRESSED
 
 
 @pytest.fixture
@@ -16,15 +16,15 @@ def lab() -> Lab:
     lab = Lab(100, page_cluster=3)
     lab.touch(range(100))
     lab.reclaim(100)
-    assert len(lab.where(IN_ZSWAP)) == 100
+    assert len(lab.where(COMPRESSED)) == 100
     return lab
 
 
 def read(lab: Lab, pages: Iterable[int]) -> list[int]:
     """Touch pages, and return which came in."""
-    before = set(lab.where(IN_ZSWAP))
+    before = set(lab.where(COMPRESSED))
     lab.touch(pages)
-    return sorted(before - set(lab.where(IN_ZSWAP)))
+    return sorted(before - set(lab.where(COMPRESSED)))
 
 
 def test_the_first_window_is_around_the_page(lab: Lab) -> None:

@@ -9,7 +9,7 @@ from tests.replay.validate import validate
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay
 from swaplab.replay.cgroup import memory_reclaim
-from swaplab.replay.state import GONE, IN_ZSWAP, NONE, ON_DISK, RESIDENT, SHARED, STATE_MASK
+from swaplab.replay.state import COMPRESSED, GONE, NONE, ON_DISK, RESIDENT, SHARED, STATE_MASK
 from swaplab.replay.stats import read_stats
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import SameFilled
@@ -95,7 +95,7 @@ def test_a_slot_is_free_once_its_page_is_back_and_the_others_fault_without_readi
     """shmem_swapin_folio, which is one major fault for whoever comes first."""
     sharing.touch(ONE, OTHER, write=True)
     sharing.swap_out()
-    assert sharing.state(0) == IN_ZSWAP
+    assert sharing.state(0) == COMPRESSED
     assert (sharing.count("shmem"), sharing.machine.swap.slots_used, sharing.count("swap", A)) == (0, 1, 1)
     sharing.touch(OTHER)
     assert (sharing.count("pgmajfault", B), sharing.count("zswpin", A)) == (1, 1), "the slot's owner pays again"
@@ -129,7 +129,7 @@ def test_memory_that_was_only_read_has_contents_too(sharing: Sharing) -> None:
     """As private memory has here: what the scenario's content says, which goes to swap."""
     sharing.touch(ONE)
     sharing.swap_out()
-    assert (sharing.state(0), sharing.count("zswpout"), sharing.count("shmem")) == (IN_ZSWAP, 1, 0)
+    assert (sharing.state(0), sharing.count("zswpout"), sharing.count("shmem")) == (COMPRESSED, 1, 0)
 
 
 @pytest.mark.parametrize("operation", [EventKind.UNMAP, EventKind.DISCARD, EventKind.EXIT])

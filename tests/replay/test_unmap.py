@@ -9,7 +9,7 @@ from tests.replay.validate import validate
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import Replay
 from swaplab.replay.cgroup import memory_reclaim
-from swaplab.replay.state import IN_ZSWAP, NONE, PTRS_PER_TABLE, RESIDENT
+from swaplab.replay.state import COMPRESSED, NONE, PTRS_PER_TABLE, RESIDENT
 from swaplab.replay.unmap import madvise_dontneed, munmap
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import SameFilled
@@ -25,7 +25,7 @@ def test_what_is_unmapped_is_given_back_wherever_it_is() -> None:
     lab = Lab()
     lab.touch(range(200))
     lab.reclaim(100)
-    assert lab.where(IN_ZSWAP)
+    assert lab.where(COMPRESSED)
     assert lab.where(RESIDENT)
     madvise_dontneed(lab.machine, 0, 200)
     assert lab.where(NONE) == list(range(200))

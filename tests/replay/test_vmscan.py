@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.replay.lab import OVERHEAD, A, Lab, scan_target_of
 
-from swaplab.replay.state import IN_ZSWAP, NO_LIMIT, NONE, ON_DISK, RESIDENT
+from swaplab.replay.state import COMPRESSED, NO_LIMIT, NONE, ON_DISK, RESIDENT
 from swaplab.replay.stats import read_stats
 from swaplab.scenario.content import Ratio
 from swaplab.scenario.model import Cgroup, Zswap
@@ -67,7 +67,7 @@ def test_pages_that_come_back_soon_are_active_and_those_that_come_late_are_not()
     lab = Lab(400)
     lab.touch(range(300))
     lab.reclaim(100)
-    gone = lab.where(IN_ZSWAP)
+    gone = lab.where(COMPRESSED)
     lab.touch([gone[0]])
     assert not lab.is_active(gone[0]), "nothing was active, so any distance is too long"
     assert lab.count("workingset_refault_anon") == 1
@@ -178,7 +178,7 @@ def test_the_oldest_page_goes_first() -> None:
     lab = Lab()
     lab.touch(range(100))
     lab.reclaim(32)
-    assert lab.where(IN_ZSWAP) == list(range(len(lab.where(IN_ZSWAP))))
+    assert lab.where(COMPRESSED) == list(range(len(lab.where(COMPRESSED))))
 
 
 def test_folios_are_freed_when_a_list_is_through() -> None:

@@ -1,4 +1,4 @@
-"""What must hold on a `Machine` after every step, whatever happened: nothing is lost, counted twice or on two lists.
+"""What must hold on a `State` after every step, whatever happened: nothing is lost, counted twice or on two lists.
 
 Each function checks one law in plain NumPy and Python and raises AssertionError naming what breaks it.
 """
@@ -17,10 +17,10 @@ from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.zsmalloc import SIZE_CLASSES
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
+    COMPRESSED,
     COUNTERS,
     GONE,
     GROUPS,
-    IN_ZSWAP,
     LISTS_PER_MEMCG,
     LRU_ACTIVE,
     LRU_GEN_MASK,
@@ -50,17 +50,17 @@ from swaplab.replay.state import (
     WRITES_IN_FLIGHT,
     YOUNG,
     ZERO_FILLED,
-    Machine,
+    State,
 )
 
 __all__ = ["Counts", "check_no_counter_went_back", "counters", "expected_lists", "states", "validate"]
 
 Counts = NDArray[np.int64]
 FIELDS = {LRU_INACTIVE: "inactive", LRU_ACTIVE: "active", LRU_ZSWAP: "entries"}
-SWAPPED = (IN_ZSWAP, ON_DISK, ZERO_FILLED)
+SWAPPED = (COMPRESSED, ON_DISK, ZERO_FILLED)
 
 
-def validate(m: Machine) -> None:
+def validate(m: State) -> None:
     """Check every law."""
     validate_limits(m)
     validate_page_tables(m)
@@ -77,13 +77,13 @@ def validate(m: Machine) -> None:
     validate_writes(m)
 
 
-def validate_limits(m: Machine) -> None:
+def validate_limits(m: State) -> None:
     """Where it is said that there is no limit, there is none."""
     assert m.memory.high_limits or (m.memcgs.memory_high == NO_LIMIT).all(), "a memory.high that nobody looks at"
     assert m.memory.swap_limits or (m.memcgs.swap_max == NO_LIMIT).all(), "a memory.swap.max that nobody looks at"
 
 
-def counters(m: Machine) -> Counts:
+def counters(m: State) -> Counts:
     """All `COUNTERS` of all cgroups and the machine's own, int64 of shape (n,)."""
     names = ("pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail", "reject_compress_fail", "written_back_pages")
     of_cgroups = [np.asarray(m.memcgs[name]) for name in COUNTERS]
@@ -99,45 +99,45 @@ def check_no_counter_went_back(before: Counts, after: Counts) -> None:
 # What the pages say ---------------------------------------------------------------------------------------------------
 
 
-def states(m: Machine) -> NDArray[np.int64]:
+def states(m: State) -> NDArray[np.int64]:
     """Where each page is."""
     return np.asarray(m.folios["bits"][: m.sizes.nr_folios] & STATE_MASK, np.int64)
 
 
-def has_flag(m: Machine, flag: int) -> Any:
+def has_flag(m: State, flag: int) -> Any:
     return (m.folios["bits"][: m.sizes.nr_folios] & flag) != 0
 
 
-def has_slot(m: Machine) -> Any:
+def has_slot(m: State) -> Any:
     state = states(m)
     return np.isin(state, SWAPPED) | ((state == RESIDENT) & has_flag(m, PG_SWAPCACHE))
 
 
-def memcg_of(m: Machine) -> NDArray[np.int64]:
+def memcg_of(m: State) -> NDArray[np.int64]:
     return np.asarray(m.folios["memcg"][: m.sizes.nr_folios], np.int64)
 
 
-def slot_owner_of(m: Machine) -> NDArray[np.int64]:
+def slot_owner_of(m: State) -> NDArray[np.int64]:
     """Cgroup charged with each page's slot."""
     other = m.folios["other_memcg"][: m.sizes.nr_folios]
     return np.asarray(np.where(states(m) == RESIDENT, other, memcg_of(m)), np.int64)
 
 
-def is_entry(m: Machine) -> Any:
+def is_entry(m: State) -> Any:
     """Whether zswap (not zram) holds the page."""
-    return (states(m) == IN_ZSWAP) & (not m.swap.zram)
+    return (states(m) == COMPRESSED) & (not m.swap.zram)
 
 
-def objcg_of(m: Machine) -> NDArray[np.int64]:
+def objcg_of(m: State) -> NDArray[np.int64]:
     return np.asarray(m.memcgs["objcg"][memcg_of(m)], np.int64)
 
 
-def count(m: Machine, owner: NDArray[np.int64], weights: Any = None) -> NDArray[np.int64]:
+def count(m: State, owner: NDArray[np.int64], weights: Any = None) -> NDArray[np.int64]:
     """Sum of `weights`, or number, by owning cgroup."""
     return np.bincount(owner, weights, len(m.memcgs)).astype(np.int64)
 
 
-def in_subtree(m: Machine, own: NDArray[np.int64]) -> NDArray[np.int64]:
+def in_subtree(m: State, own: NDArray[np.int64]) -> NDArray[np.int64]:
     sums = np.concatenate(([0], np.cumsum(own)))
     return np.asarray(sums[m.memcgs["end"]] - sums[:-1], np.int64)
 
@@ -149,7 +149,7 @@ def assert_equal(name: str, found: Any, expected: Any) -> None:
 # Laws -----------------------------------------------------------------------------------------------------------------
 
 
-def validate_page_tables(m: Machine) -> None:
+def validate_page_tables(m: State) -> None:
     """Only a resident page is mapped; one that is not mapped is in the swap cache; a task that is gone has nothing."""
     state = states(m)
     present = (m.pte & PRESENT) != 0
@@ -163,13 +163,13 @@ def validate_page_tables(m: Machine) -> None:
     assert m.task.settled == m.task.made, "accesses were made that do not show"
 
 
-def is_shmem(m: Machine) -> Any:
+def is_shmem(m: State) -> Any:
     """Which folios are shared memory."""
     first = int(m.sizes.nr_pages)
     return (states(m) != NONE) & np.concatenate((np.zeros(first, bool), m.rmaps["shmem"] != 0))
 
 
-def sharers(m: Machine) -> dict[int, set[int]]:
+def sharers(m: State) -> dict[int, set[int]]:
     """Pages that say that they have each shared folio."""
     state = states(m)
     owners: dict[int, set[int]] = {
@@ -182,7 +182,7 @@ def sharers(m: Machine) -> dict[int, set[int]]:
     return owners
 
 
-def ring_of(m: Machine, first: int) -> list[int]:
+def ring_of(m: State, first: int) -> list[int]:
     """Pages that are linked with one that shares a folio, links checked both ways."""
     pages, page = [], first
     while page not in pages:
@@ -194,7 +194,7 @@ def ring_of(m: Machine, first: int) -> list[int]:
     return pages
 
 
-def validate_rmaps(m: Machine) -> None:
+def validate_rmaps(m: State) -> None:
     """A shared folio knows the pages that have it and those that map it; nobody has a slot without a name."""
     state, pte = states(m), m.pte
     first_record, owners, of_objects = int(m.sizes.nr_pages), sharers(m), is_shmem(m)
@@ -239,7 +239,7 @@ class Lists:
             at = after
 
 
-def expected_lists(m: Machine) -> list[int]:
+def expected_lists(m: State) -> list[int]:
     """Head of the list that each page must be on, -1 for none."""
     lru = np.where(has_flag(m, PG_ACTIVE), LRU_ACTIVE, LRU_INACTIVE)
     if m.mglru.enabled:
@@ -251,7 +251,7 @@ def expected_lists(m: Machine) -> list[int]:
     return [int(head) for head in lists + m.sizes.nr_folios]
 
 
-def numbered_entries(m: Machine) -> dict[int, list[int]]:
+def numbered_entries(m: State) -> dict[int, list[int]]:
     """Entries that will be linked behind each head; each has a number of its own."""
     entries = np.flatnonzero(is_entry(m))
     numbers = m.folios["next"][entries]
@@ -261,13 +261,13 @@ def numbered_entries(m: Machine) -> dict[int, list[int]]:
     return {head: [int(page) for page in entries if heads[page] == head] for head in {heads[i] for i in entries}}
 
 
-def generations(m: Machine) -> NDArray[np.int64]:
+def generations(m: State) -> NDArray[np.int64]:
     """Generation of each resident folio."""
     bits = m.folios["bits"][: m.sizes.nr_folios]
     return np.asarray(((bits & LRU_GEN_MASK) >> LRU_GEN_SHIFT).astype(np.int64) - 1)
 
 
-def validate_lists(m: Machine) -> None:
+def validate_lists(m: State) -> None:
     """Every folio and every entry is on exactly the one list that its flags and charge say; lengths are right."""
     nr_folios = int(m.sizes.nr_folios)
     lists = Lists(m.folios)
@@ -293,7 +293,7 @@ def validate_lists(m: Machine) -> None:
         assert at == expected or are_of_one_memcg(m, at, expected), f"page {page} is on list {at}, not {expected}"
 
 
-def are_of_one_memcg(m: Machine, head: int, other: int) -> bool:
+def are_of_one_memcg(m: State, head: int, other: int) -> bool:
     """Whether two heads are of generations of one cgroup: MGLRU promotes a folio where it is, and moves it later."""
     if not m.mglru.enabled:
         return False
@@ -301,7 +301,7 @@ def are_of_one_memcg(m: Machine, head: int, other: int) -> bool:
     return head >= 0 and first[0] == second[0] and LRU_ZSWAP not in (first[1], second[1])
 
 
-def validate_generations(m: Machine) -> None:
+def validate_generations(m: State) -> None:
     """A folio's generation is one that there is; each has the folios that say so, the two youngest are active."""
     if not m.mglru.enabled:
         return
@@ -323,12 +323,12 @@ def validate_generations(m: Machine) -> None:
     assert (ages <= oldest)[resident].all(), "a folio is of a generation that is not there"
 
 
-def count_by(m: Machine, key: NDArray[np.int64]) -> NDArray[np.int64]:
+def count_by(m: State, key: NDArray[np.int64]) -> NDArray[np.int64]:
     """How often each cgroup's generation occurs."""
     return np.bincount(key, minlength=len(m.memcgs) * MAX_NR_GENS).astype(np.int64)
 
 
-def validate_memcg_lru(m: Machine) -> None:
+def validate_memcg_lru(m: State) -> None:
     """Every cgroup is on one list of cgroups, of the old or the young generation."""
     lists = Lists(m.lru_gens)
     first = int(m.sizes.nr_memcgs)
@@ -342,7 +342,7 @@ def validate_memcg_lru(m: Machine) -> None:
     assert (young <= 1).all(), "a cgroup is neither old nor young"
 
 
-def validate_charges(m: Machine) -> None:
+def validate_charges(m: State) -> None:
     """A cgroup is charged for its subtree's folios, tables, stock and, in whole pages, objcgs' compressed bytes."""
     state, memcg = states(m), memcg_of(m)
     resident = state == RESIDENT
@@ -360,7 +360,7 @@ def validate_charges(m: Machine) -> None:
     assert_equal("shmem", m.memcgs["shmem"], count(m, memcg[resident & ~cached & is_shmem(m)]))
 
 
-def validate_swap_charges(m: Machine) -> None:
+def validate_swap_charges(m: State) -> None:
     """Each slot is charged to one cgroup and all above it."""
     local = count(m, slot_owner_of(m)[has_slot(m)])
     local += count(m, m.returned_memcg[: int(m.swap.cache_ret)].astype(np.int64))
@@ -368,7 +368,7 @@ def validate_swap_charges(m: Machine) -> None:
     assert_equal("swap", m.memcgs["swap"], in_subtree(m, local))
 
 
-def validate_zswap_charges(m: Machine) -> None:
+def validate_zswap_charges(m: State) -> None:
     """Compressed bytes are those of the entries of each objcg; the root has no objcg of its own."""
     entry = is_entry(m)
     length = m.folios["length"][: m.sizes.nr_folios]
@@ -380,12 +380,12 @@ def validate_zswap_charges(m: Machine) -> None:
     own += ANON_VMA_BYTES * count(m, m.memcgs["objcg"][anon_vmas].astype(np.int64))
     own[0] = 0
     assert_equal("objcg_bytes", m.memcgs["objcg_bytes"], own)
-    stored = int((states(m) == IN_ZSWAP).sum())
+    stored = int((states(m) == COMPRESSED).sum())
     assert m.zswap.stored_pages == stored, f"stored_pages is {m.zswap.stored_pages}, not {stored}"
-    assert (length[states(m) == IN_ZSWAP] > 0).all(), "an entry has no length"
+    assert (length[states(m) == COMPRESSED] > 0).all(), "an entry has no length"
 
 
-def validate_free_memory(m: Machine) -> None:
+def validate_free_memory(m: State) -> None:
     """What is neither resident nor in the pool, nor a page table, is free."""
     used = int((states(m) == RESIDENT).sum()) + int((m.table_memcg >= 0).sum())
     expected = int(m.memory.totalram) - used - int(m.zswap.pool_pages)
@@ -393,7 +393,7 @@ def validate_free_memory(m: Machine) -> None:
     assert expected >= 0, f"{-expected} pages more than the machine has"
 
 
-def freed_zspages(m: Machine) -> Iterable[int]:
+def freed_zspages(m: State) -> Iterable[int]:
     """The stack of zspages that were given back."""
     zspage = int(m.zswap.free_zspage)
     while zspage >= 0:
@@ -401,9 +401,9 @@ def freed_zspages(m: Machine) -> Iterable[int]:
         zspage = int(m.zspages["next"][zspage])
 
 
-def validate_pool(m: Machine) -> None:
+def validate_pool(m: State) -> None:
     """Zspages hold exactly the entries that say so, hang on the list of their fullness, and are the pool's pages."""
-    entry = states(m) == IN_ZSWAP
+    entry = states(m) == COMPRESSED
     pages = m.folios[: m.sizes.nr_folios]
     inuse = Counter(pages["zspage"][entry].tolist())
     freed = list(freed_zspages(m))
@@ -428,7 +428,7 @@ def fullness_group(objects: int, inuse: int) -> int | None:
     return None if inuse == objects else 100 * inuse // objects // 10 + 1
 
 
-def validate_fullness(m: Machine, inuse: Counter[int]) -> None:
+def validate_fullness(m: State, inuse: Counter[int]) -> None:
     """Lists of zspages match their fullness, and the bitmap says which are not empty."""
     lists = Lists(m.zspages)
     found: dict[int, tuple[int, int]] = {}
@@ -446,7 +446,7 @@ def validate_fullness(m: Machine, inuse: Counter[int]) -> None:
     assert not found, f"zspages {list(found)} are on lists but not live"
 
 
-def validate_slots(m: Machine) -> None:
+def validate_slots(m: State) -> None:
     """As many slots are used as pages have one, of those that there are."""
     if m.device.rotational:
         validate_slot_map(m)
@@ -455,7 +455,7 @@ def validate_slots(m: Machine) -> None:
     assert m.swap.slots_used == used <= m.swap.nr_slots, f"slots_used is {m.swap.slots_used}, not {used}"
 
 
-def validate_slot_map(m: Machine) -> None:
+def validate_slot_map(m: State) -> None:
     """Every slot of a rotational device is a page's, in one of the two caches, or free between the bounds."""
     swap = m.swap
     pages = np.flatnonzero(has_slot(m))
@@ -470,12 +470,12 @@ def validate_slot_map(m: Machine) -> None:
     assert not len(free) or swap.lowest_bit <= free[0] <= free[-1] <= swap.highest_bit, "a free slot is not found"
 
 
-def returned_slots(m: Machine) -> Any:
+def returned_slots(m: State) -> Any:
     """Slots freed, yet to be given back."""
     return m.returned_slots[: int(m.swap.cache_ret)]
 
 
-def validate_writes(m: Machine) -> None:
+def validate_writes(m: State) -> None:
     """The device's queue holds exactly the folios under writeback, in the order in which they will be done."""
     ring = [(int(m.device.writes_head) + i) % WRITES_IN_FLIGHT for i in range(int(m.device.writes_count))]
     queued = sorted(m.writes_page[ring].tolist())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.replay import reference as reference  # teaches the compiler what a Machine is
+from swaplab.replay import reference as reference  # teaches the compiler what a State is
 from swaplab.replay.engine import Prepared, Replay, is_compiled, replay
 
 __all__ = ["Prepared", "Replay", "is_compiled", "replay"]

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from swaplab.replay.hints import prefetch
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.state import BLOCK, PRESENT, PTE_DIRTY, UNKNOWN, YOUNG, Machine
+from swaplab.replay.state import BLOCK, PRESENT, PTE_DIRTY, UNKNOWN, YOUNG, State
 
 __all__ = ["leave_out", "look_again", "look_ahead", "look_closer", "settle"]
 
 
 @inline
-def look_ahead(m: Machine, accesses: NDArray[np.uint32], block: int) -> int:
+def look_ahead(m: State, accesses: NDArray[np.uint32], block: int) -> int:
     """Take a block of `accesses` into the window, list what is not present, and fetch its records; how many."""
     pte, window, missing = m.pte, m.window, m.missing
     i = block * BLOCK
@@ -36,7 +36,7 @@ def look_ahead(m: Machine, accesses: NDArray[np.uint32], block: int) -> int:
 
 
 @inline
-def look_closer(m: Machine, block: int, count: int) -> None:
+def look_closer(m: State, block: int, count: int) -> None:
     """Fetch what faults on the `count` missing of a block will need, now that their records are there."""
     first = block % 2 * BLOCK
     linked = wide(m.zswap.entries_linked)
@@ -49,7 +49,7 @@ def look_closer(m: Machine, block: int, count: int) -> None:
 
 
 @inline
-def look_again(m: Machine, block: int, begin: int, end: int) -> int:
+def look_again(m: State, block: int, begin: int, end: int) -> int:
     """List what is not present now of a block's accesses, from `begin` to `end` in the window; how many.
 
     Were it what `look_ahead` calls to list its block, or did that stand in for it, all would take 2 to 4 % longer.
@@ -62,7 +62,7 @@ def look_again(m: Machine, block: int, begin: int, end: int) -> int:
 
 
 @jit
-def settle_writes(m: Machine, begin: int, end: int) -> None:
+def settle_writes(m: State, begin: int, end: int) -> None:
     """Give the pages that some accesses wrote to their next contents."""
     written = m.written
     count = 0
@@ -79,7 +79,7 @@ def settle_writes(m: Machine, begin: int, end: int) -> None:
 
 
 @jit
-def settle(m: Machine) -> None:
+def settle(m: State) -> None:
     """Have page table and contents show all accesses made, as reclaim is about to look or the block is over.
 
     All their pages are present: what faulted was made so, and there was no reclaim since.
@@ -100,7 +100,7 @@ def settle(m: Machine) -> None:
 
 
 @jit
-def leave_out(m: Machine) -> None:
+def leave_out(m: State) -> None:
     """Pass over the next access: its task was killed, or all that it leaves behind is there already."""
     settle(m)
     m.task.made += 1

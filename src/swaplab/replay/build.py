@@ -42,8 +42,8 @@ from swaplab.replay.state import (
     UNKNOWN,
     WRITES_IN_FLIGHT,
     ZSPAGE,
-    Machine,
     Records,
+    State,
     record,
     records,
 )
@@ -91,7 +91,7 @@ class CompressedContents(NamedTuple):
     lengths: NDArray[np.int16]
 
 
-def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: CompressedContents) -> Machine:
+def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: CompressedContents) -> State:
     """Return a machine on which nothing has happened yet.
 
     Raises:
@@ -112,7 +112,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
     folios = _linked(FOLIO, 2 * nr_pages, LISTS_PER_MEMCG * len(order))
     folios.length[:nr_pages] = UNKNOWN
     folios.kind[:nr_pages] = kind
-    return Machine(
+    return State(
         folios=folios,
         pte=np.zeros(2 * nr_pages, np.uint8),
         rmaps=records(RMAP, nr_pages),

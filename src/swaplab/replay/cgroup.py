@@ -9,7 +9,7 @@ from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.lists import lru_head
 from swaplab.replay.memcontrol import is_online, whole_pages
 from swaplab.replay.memory import run_background
-from swaplab.replay.state import LRU_ZSWAP, Machine
+from swaplab.replay.state import LRU_ZSWAP, State
 from swaplab.replay.stock import drain_all_stock, page_counter_charge
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.vmscan import try_to_free_pages
@@ -18,7 +18,7 @@ __all__ = ["css_offline", "memory_high_write", "memory_max_write", "memory_recla
 
 
 @entry
-def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
+def memory_max_write(m: State, memcg: int, pages: int) -> None:
     """Set memory.max and reclaim, then kill, down to it (mm/memcontrol.c:memory_max_write)."""
     m.memcgs[memcg].memory_max = pages
     drain_all_stock(m, memcg)
@@ -33,7 +33,7 @@ def memory_max_write(m: Machine, memcg: int, pages: int) -> None:
 
 
 @entry
-def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
+def memory_high_write(m: State, memcg: int, pages: int) -> None:
     """Set memory.high and reclaim down to it as far as that goes (mm/memcontrol.c:memory_high_write)."""
     m.memcgs[memcg].memory_high = pages
     m.memory.high_limits = 1
@@ -48,7 +48,7 @@ def memory_high_write(m: Machine, memcg: int, pages: int) -> None:
 
 
 @entry
-def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
+def memory_reclaim(m: State, memcg: int, pages: int) -> int:
     """Reclaim `pages` from the subtree; how many came back, maybe fewer (mm/memcontrol.c:memory_reclaim)."""
     reclaimed = 0
     retries = MAX_RECLAIM_RETRIES
@@ -66,7 +66,7 @@ def memory_reclaim(m: Machine, memcg: int, pages: int) -> int:
 
 
 @jit
-def tables_of(m: Machine, objcg: int) -> int:
+def tables_of(m: State, objcg: int) -> int:
     """Page tables that are charged to the objcg."""
     tables = 0
     for table in range(wide(m.first_table[wide(m.sizes.nr_tasks)])):
@@ -76,7 +76,7 @@ def tables_of(m: Machine, objcg: int) -> int:
 
 
 @jit
-def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
+def memcg_reparent_objcgs(m: State, memcg: int, parent: int) -> None:
     """Hand the cgroup's compressed bytes and page tables to its parent (mm/memcontrol.c:memcg_reparent_objcgs).
 
     Differs: the charge moves at once; the kernel's dead cgroup keeps it and the parent is uncharged for it later. And
@@ -101,7 +101,7 @@ def memcg_reparent_objcgs(m: Machine, memcg: int, parent: int) -> None:
 
 
 @jit
-def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
+def memcg_reparent_list_lrus(m: State, memcg: int, parent: int) -> None:
     """Splice the cgroup's entries to its parent's oldest end (mm/list_lru.c:memcg_reparent_list_lru_node)."""
     source, target = lru_head(m, memcg, LRU_ZSWAP), lru_head(m, parent, LRU_ZSWAP)
     first, last, oldest = wide(m.folios[source].next), wide(m.folios[source].prev), wide(m.folios[target].next)
@@ -118,7 +118,7 @@ def memcg_reparent_list_lrus(m: Machine, memcg: int, parent: int) -> None:
 
 
 @jit
-def migrate_task(m: Machine, task: int, memcg: int) -> None:
+def migrate_task(m: State, task: int, memcg: int) -> None:
     """Move a task to another cgroup, whose next walk is its first there (mm/vmscan.c:lru_gen_migrate_mm)."""
     m.task_memcg[task] = memcg
     m.mm_is_new[task] = 1
@@ -127,7 +127,7 @@ def migrate_task(m: Machine, task: int, memcg: int) -> None:
 
 
 @entry
-def css_offline(m: Machine, memcg: int, home: int) -> None:
+def css_offline(m: State, memcg: int, home: int) -> None:
     """Remove a cgroup without children: its tasks move to `home`, its folios stay charged to it.
 
     Models mm/memcontrol.c:mem_cgroup_css_offline, mm/zswap.c:zswap_memcg_offline_cleanup, mm/shrinker.c:

@@ -6,7 +6,7 @@ from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend, task_of
-from swaplab.replay.state import ANON_VMA_BYTES, NONE, PTRS_PER_TABLE, SHMEM, STATE_MASK, Machine
+from swaplab.replay.state import ANON_VMA_BYTES, NONE, PTRS_PER_TABLE, SHMEM, STATE_MASK, State
 from swaplab.replay.stock import MEMCG_CHARGE_BATCH, charge, drain_all_stock
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.unmap import exit_mmap, is_gone
@@ -30,7 +30,7 @@ JIFFY_NS = 1_000_000_000 // HZ
 
 
 @jit
-def oom_badness(m: Machine, task: int, memcg: int) -> int:
+def oom_badness(m: State, task: int, memcg: int) -> int:
     """Pages the task would give back and 1, or 0 if it is gone or elsewhere (mm/oom_kill.c:oom_badness)."""
     if not memcg <= m.task_memcg[task] < m.memcgs[memcg].end:
         return 0
@@ -48,7 +48,7 @@ def oom_badness(m: Machine, task: int, memcg: int) -> int:
 
 
 @jit
-def out_of_memory(m: Machine, memcg: int) -> int:
+def out_of_memory(m: State, memcg: int) -> int:
     """Kill the largest task of the subtree; which one, or -1 (mm/oom_kill.c:out_of_memory).
 
     Differs: its memory is free at once; a machine out of memory counts as the root's ``oom``.
@@ -70,7 +70,7 @@ def out_of_memory(m: Machine, memcg: int) -> int:
 
 
 @jit
-def reclaim_and_charge(m: Machine, memcg: int, page: int, limited: int) -> bool:
+def reclaim_and_charge(m: State, memcg: int, page: int, limited: int) -> bool:
     """Charge one page once there is room below `limited` (mm/memcontrol.c:try_charge_memcg, from label retry).
 
     False as for `try_charge`. Differs: a retry without progress sleeps until a write in flight is done, where the
@@ -92,7 +92,7 @@ def reclaim_and_charge(m: Machine, memcg: int, page: int, limited: int) -> bool:
 
 
 @inline
-def try_charge(m: Machine, memcg: int, page: int) -> bool:
+def try_charge(m: State, memcg: int, page: int) -> bool:
     """Charge one page, reclaiming at the limit and killing at the end of it (mm/memcontrol.c:try_charge_memcg).
 
     False when the task that faults on `page` was killed.
@@ -104,7 +104,7 @@ def try_charge(m: Machine, memcg: int, page: int) -> bool:
 
 
 @jit
-def reclaim_for_page(m: Machine, page: int) -> bool:
+def reclaim_for_page(m: State, page: int) -> bool:
     """Reclaim until a page may be taken (mm/page_alloc.c:__alloc_pages_slowpath); False as for `alloc_page`."""
     retries = MAX_RECLAIM_RETRIES
     while m.memory.free <= m.memory.watermark_min:
@@ -119,7 +119,7 @@ def reclaim_for_page(m: Machine, page: int) -> bool:
 
 
 @inline
-def alloc_page(m: Machine, page: int) -> bool:
+def alloc_page(m: State, page: int) -> bool:
     """Take a free page, reclaiming at the min watermark (mm/page_alloc.c:__alloc_pages_noprof).
 
     False when the task that faults on `page` was killed.
@@ -131,7 +131,7 @@ def alloc_page(m: Machine, page: int) -> bool:
 
 
 @inline
-def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
+def alloc_charged(m: State, memcg: int, page: int) -> bool:
     """Take a page and charge it to `memcg`; False when the faulting task was killed."""
     if unlikely(not alloc_page(m, page)):
         return False
@@ -142,7 +142,7 @@ def alloc_charged(m: Machine, memcg: int, page: int) -> bool:
 
 
 @jit
-def anon_vma_prepare(m: Machine, task: int) -> None:
+def anon_vma_prepare(m: State, task: int) -> None:
     """Make what finds the mappings of a task's pages, unless it is there (mm/rmap.c:__anon_vma_prepare)."""
     if m.anon_vma_memcg[task] < 0:
         memcg = wide(m.task.current)
@@ -151,7 +151,7 @@ def anon_vma_prepare(m: Machine, task: int) -> None:
 
 
 @jit
-def alloc_pte(m: Machine, task: int, page: int, faulting: int) -> bool:
+def alloc_pte(m: State, task: int, page: int, faulting: int) -> bool:
     """Make sure that there is a page table for a page, which the cgroup pays for (mm/memory.c:__pte_alloc).
 
     False when the task that faults on page `faulting` was killed. Differs: only tables of the last level, and the first
@@ -168,7 +168,7 @@ def alloc_pte(m: Machine, task: int, page: int, faulting: int) -> bool:
 
 
 @jit
-def max_overage(m: Machine, memcg: int) -> int:
+def max_overage(m: State, memcg: int) -> int:
     """Largest share, in 2**-20, by which the cgroup or an ancestor exceeds memory.high (mem_find_max_overage)."""
     overage = 0
     while memcg > 0:
@@ -180,7 +180,7 @@ def max_overage(m: Machine, memcg: int) -> int:
 
 
 @jit
-def reclaim_high(m: Machine, memcg: int, pages: int) -> int:
+def reclaim_high(m: State, memcg: int, pages: int) -> int:
     """Reclaim from every cgroup above its memory.high (mm/memcontrol.c:reclaim_high)."""
     reclaimed = 0
     while memcg > 0:
@@ -192,7 +192,7 @@ def reclaim_high(m: Machine, memcg: int, pages: int) -> int:
 
 
 @jit
-def handle_over_high(m: Machine, memcg: int) -> None:
+def handle_over_high(m: State, memcg: int) -> None:
     """Reclaim above memory.high, then sleep for what is left (mm/memcontrol.c:mem_cgroup_handle_over_high)."""
     pages = to_reclaim = wide(m.memcgs[memcg].over_high)
     m.memcgs[memcg].over_high = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.state import UNKNOWN, Machine
+from swaplab.replay.state import UNKNOWN, State
 from swaplab.scenario.content import sample_hash
 
 __all__ = ["compressed_length"]
@@ -12,7 +12,7 @@ hash_of = jit(sample_hash)
 
 
 @jit
-def look_up(m: Machine, page: int) -> int:
+def look_up(m: State, page: int) -> int:
     """Compressed bytes of what `page` holds now."""
     kind = wide(m.folios[page].kind)
     nr_pages = wide(m.sizes.nr_pages)
@@ -22,7 +22,7 @@ def look_up(m: Machine, page: int) -> int:
 
 
 @inline
-def compressed_length(m: Machine, page: int) -> int:
+def compressed_length(m: State, page: int) -> int:
     """Compressed bytes of what `page` holds now (may exceed 4096); 0 for a zero-filled page."""
     folio = m.folios[page]
     if folio.length == UNKNOWN:

@@ -10,19 +10,19 @@ from __future__ import annotations
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import list_add_tail, list_del, lru_head
-from swaplab.replay.state import DIGIT_BITS, DIGITS, IN_ZSWAP, LRU_ZSWAP, NUMBER_BITS, STATE_MASK, STORES_MAX, Machine
+from swaplab.replay.state import COMPRESSED, DIGIT_BITS, DIGITS, LRU_ZSWAP, NUMBER_BITS, STATE_MASK, STORES_MAX, State
 
 __all__ = ["entries_head", "entry_add", "entry_del", "link_entries"]
 
 
 @jit
-def memcg_of_list(m: Machine, objcg: int) -> int:
+def memcg_of_list(m: State, objcg: int) -> int:
     """Cgroup that has the list an entry is on: the root where there is one for all, as before Linux 6.8."""
     return 0 if unlikely(m.zswap.global_lru) else objcg
 
 
 @jit
-def sort_by_digit(m: Machine, chain: int, shift: int) -> int:
+def sort_by_digit(m: State, chain: int, shift: int) -> int:
     """Sort entries chained by `prev` by one digit of their numbers, and leave the order of equals; the first."""
     while chain >= 0:
         page = chain
@@ -40,13 +40,13 @@ def sort_by_digit(m: Machine, chain: int, shift: int) -> int:
 
 
 @jit
-def link_entries(m: Machine) -> None:
+def link_entries(m: State) -> None:
     """Put all entries on their lists, in the order of their numbers, unless that was done before."""
     if m.zswap.entries_linked:
         return
     chain = -1
     for page in range(wide(m.sizes.fresh_folio)):
-        if wide(m.folios[page].bits) & STATE_MASK == IN_ZSWAP:
+        if wide(m.folios[page].bits) & STATE_MASK == COMPRESSED:
             m.folios[page].prev = chain
             chain = page
     for shift in range(0, NUMBER_BITS, DIGIT_BITS):
@@ -60,14 +60,14 @@ def link_entries(m: Machine) -> None:
 
 
 @jit
-def entries_head(m: Machine, memcg: int) -> int:
+def entries_head(m: State, memcg: int) -> int:
     """Record that heads the list of a cgroup's entries, the oldest first."""
     link_entries(m)
     return lru_head(m, memcg, LRU_ZSWAP)
 
 
 @jit
-def entry_add(m: Machine, page: int, objcg: int) -> None:
+def entry_add(m: State, page: int, objcg: int) -> None:
     """Put an entry at the young end of its objcg's list, or of the one for all (mm/zswap.c:zswap_lru_add)."""
     zswap = m.zswap
     if unlikely(zswap.stores == STORES_MAX):
@@ -82,7 +82,7 @@ def entry_add(m: Machine, page: int, objcg: int) -> None:
 
 
 @jit
-def entry_del(m: Machine, page: int, objcg: int) -> None:
+def entry_del(m: State, page: int, objcg: int) -> None:
     """Take an entry off (mm/zswap.c:zswap_lru_del)."""
     if m.zswap.entries_linked:
         list_del(m.folios, page)

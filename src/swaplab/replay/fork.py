@@ -12,14 +12,14 @@ from swaplab.replay.jit import entry, jit, wide
 from swaplab.replay.memcontrol import task_of
 from swaplab.replay.memory import kswapd_is_needed, run_background
 from swaplab.replay.rmap import count_mapping, own_shared, share
-from swaplab.replay.state import MAPPED, NONE, SHARED, SHMEM, STATE_MASK, Machine
+from swaplab.replay.state import MAPPED, NONE, SHARED, SHMEM, STATE_MASK, State
 from swaplab.replay.unmap import exit_mmap, is_gone
 
 __all__ = ["copy_page_range"]
 
 
 @jit
-def copy_pte(m: Machine, page: int, source: int) -> None:
+def copy_pte(m: State, page: int, source: int) -> None:
     """Have a page share what another task's has (mm/memory.c:copy_present_ptes, copy_nonpresent_pte)."""
     shared = wide(m.folios[source].bits) & STATE_MASK == SHARED
     folio = wide(m.folios[source].zspage) if shared else share(m, source)
@@ -29,7 +29,7 @@ def copy_pte(m: Machine, page: int, source: int) -> None:
 
 
 @jit
-def copy_pte_range(m: Machine, page: int, end: int, source: int) -> None:
+def copy_pte_range(m: State, page: int, end: int, source: int) -> None:
     """Copy page table entries, and make the tables, unless the parent is killed (mm/memory.c:copy_pte_range)."""
     task = task_of(m, page)
     for each in range(page, end):
@@ -45,7 +45,7 @@ def copy_pte_range(m: Machine, page: int, end: int, source: int) -> None:
 
 
 @entry
-def copy_page_range(m: Machine, page: int, end: int, source: int) -> None:
+def copy_page_range(m: State, page: int, end: int, source: int) -> None:
     """Give a child's pages from `page` to `end` what the parent's from `source` on have (copy_page_range).
 
     A parent that was killed has no child. One that has exited had it before, in an order other than this: the child has

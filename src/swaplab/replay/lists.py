@@ -26,8 +26,8 @@ from swaplab.replay.state import (
     PG_WRITEBACK,
     RESIDENT,
     STATE_MASK,
-    Machine,
     Records,
+    State,
 )
 
 __all__ = [
@@ -81,13 +81,13 @@ def list_del(records: Records, item: int) -> None:
 
 
 @jit
-def lru_head(m: Machine, memcg: int, lru: int) -> int:
+def lru_head(m: State, memcg: int, lru: int) -> int:
     """Record that heads list `lru` (LRU_INACTIVE, LRU_ACTIVE or LRU_ZSWAP, or a generation) of `memcg`."""
     return wide(m.sizes.nr_folios) + memcg * LISTS_PER_MEMCG + lru
 
 
 @jit
-def lru_account(m: Machine, memcg: int, active: int, count: int) -> None:
+def lru_account(m: State, memcg: int, active: int, count: int) -> None:
     """Add `count` folios to those that count as active or as inactive."""
     if active:
         m.memcgs[memcg].active += count
@@ -96,7 +96,7 @@ def lru_account(m: Machine, memcg: int, active: int, count: int) -> None:
 
 
 @jit
-def note_later(m: Machine, head: int, page: int) -> None:
+def note_later(m: State, head: int, page: int) -> None:
     """Tell the folio that was put on a list `LATER` folios ago which one is now: a scan of it wants that soon.
 
     A list that is followed ahead of the scan waits for memory at every step. Nothing but a prefetch depends on it.
@@ -106,15 +106,15 @@ def note_later(m: Machine, head: int, page: int) -> None:
     at = lru * LATER + turn
     earlier = m.folios[wide(m.added[at])]
     if wide(earlier.bits) & STATE_MASK == RESIDENT:
-        earlier.zspage = page
+        earlier.later = page
     m.added[at] = page
     m.turns[lru] = turn + 1 & LATER - 1
 
 
 @jit
-def fetch_later(m: Machine, page: int) -> None:
+def fetch_later(m: State, page: int) -> None:
     """Fetch a folio that is to be isolated a little later, and what a scan of this one needs."""
-    prefetch(m.folios, wide(m.folios[page].zspage))
+    prefetch(m.folios, wide(m.folios[page].later))
     prefetch(m.pte, page)
 
 
@@ -128,20 +128,20 @@ def lru_gen_from_seq(seq: int) -> int:
 
 
 @jit
-def folio_lru_gen(m: Machine, page: int) -> int:
+def folio_lru_gen(m: State, page: int) -> int:
     """List that the folio is on, -1 for none (include/linux/mm_inline.h:folio_lru_gen)."""
     return ((wide(m.folios[page].bits) & LRU_GEN_MASK) >> LRU_GEN_SHIFT) - 1
 
 
 @jit
-def lru_gen_is_active(m: Machine, memcg: int, gen: int) -> bool:
+def lru_gen_is_active(m: State, memcg: int, gen: int) -> bool:
     """Whether it is one of the two youngest generations (include/linux/mm_inline.h:lru_gen_is_active)."""
     max_seq = wide(m.lru_gens[memcg].max_seq)
     return gen in (lru_gen_from_seq(max_seq), lru_gen_from_seq(max_seq - 1))
 
 
 @jit
-def lru_gen_update_size(m: Machine, memcg: int, old: int, new: int) -> None:
+def lru_gen_update_size(m: State, memcg: int, old: int, new: int) -> None:
     """Count a folio that went from one list to another; -1 is none (mm_inline.h:lru_gen_update_size)."""
     if old >= 0:
         m.gen_pages[memcg * MAX_NR_GENS + old] -= 1
@@ -152,7 +152,7 @@ def lru_gen_update_size(m: Machine, memcg: int, old: int, new: int) -> None:
 
 
 @jit
-def seq_of_folio(m: Machine, page: int, reclaiming: int) -> int:
+def seq_of_folio(m: State, page: int, reclaiming: int) -> int:
     """Generation that a folio is added to (include/linux/mm_inline.h:lru_gen_add_folio)."""
     flags = wide(m.folios[page].bits)
     lrugen = m.lru_gens[wide(m.folios[page].memcg)]
@@ -165,7 +165,7 @@ def seq_of_folio(m: Machine, page: int, reclaiming: int) -> int:
 
 
 @jit
-def lru_gen_add_folio(m: Machine, page: int, reclaiming: int) -> None:
+def lru_gen_add_folio(m: State, page: int, reclaiming: int) -> None:
     """Put a folio on the list of a generation, at its old end if `reclaiming` (mm_inline.h:lru_gen_add_folio)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
@@ -184,7 +184,7 @@ def lru_gen_add_folio(m: Machine, page: int, reclaiming: int) -> None:
 
 
 @jit
-def lru_gen_del_folio(m: Machine, page: int) -> None:
+def lru_gen_del_folio(m: State, page: int) -> None:
     """Take a folio off its list (include/linux/mm_inline.h:lru_gen_del_folio)."""
     folio = m.folios[page]
     lru_gen_update_size(m, wide(folio.memcg), folio_lru_gen(m, page), -1)
@@ -196,7 +196,7 @@ def lru_gen_del_folio(m: Machine, page: int) -> None:
 
 
 @inline
-def lru_add(m: Machine, page: int) -> None:
+def lru_add(m: State, page: int) -> None:
     """Put a folio at the young end of the list that its flags say (mm_inline.h:lruvec_add_folio)."""
     if unlikely(m.mglru.enabled):
         lru_gen_add_folio(m, page, 0)
@@ -211,14 +211,14 @@ def lru_add(m: Machine, page: int) -> None:
 
 
 @jit
-def next_batch(m: Machine) -> None:
+def next_batch(m: State) -> None:
     """Begin a batch of new folios; those of the last are on their lists (mm/swap.c:folio_batch_move_lru)."""
     m.memory.lru_batch += 1
     m.memory.lru_batch_nr = 0
 
 
 @inline
-def lru_add_batched(m: Machine, page: int) -> None:
+def lru_add_batched(m: State, page: int) -> None:
     """Put a new folio on its list (mm/swap.c:folio_batch_add_and_move).
 
     Differs: at once; but until its batch is full or drained, `end_writeback` takes it for one that is on no list yet.
@@ -230,7 +230,7 @@ def lru_add_batched(m: Machine, page: int) -> None:
 
 
 @inline
-def folio_add_lru(m: Machine, page: int) -> None:
+def folio_add_lru(m: State, page: int) -> None:
     """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru)."""
     if unlikely(m.mglru.enabled):
         m.folios[page].bits |= PG_ACTIVE
@@ -238,7 +238,7 @@ def folio_add_lru(m: Machine, page: int) -> None:
 
 
 @jit
-def lru_add_tail(m: Machine, page: int) -> None:
+def lru_add_tail(m: State, page: int) -> None:
     """Put an inactive folio where reclaim looks next (include/linux/mm_inline.h:lruvec_add_folio_tail)."""
     if unlikely(m.mglru.enabled):
         lru_gen_add_folio(m, page, 1)
@@ -249,7 +249,7 @@ def lru_add_tail(m: Machine, page: int) -> None:
 
 
 @jit
-def lru_del(m: Machine, page: int) -> None:
+def lru_del(m: State, page: int) -> None:
     """Take a folio off its list (include/linux/mm_inline.h:lruvec_del_folio)."""
     if unlikely(m.mglru.enabled):
         lru_gen_del_folio(m, page)

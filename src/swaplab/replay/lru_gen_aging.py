@@ -32,7 +32,7 @@ from swaplab.replay.state import (
     PG_WORKINGSET,
     PTRS_PER_TABLE,
     YOUNG,
-    Machine,
+    State,
 )
 
 __all__ = ["folio_inc_gen", "lru_gen_look_around", "nr_gens", "try_to_inc_max_seq"]
@@ -42,7 +42,7 @@ REFS_FLAGS = PG_REFERENCED | PG_WORKINGSET | LRU_REFS
 
 
 @jit
-def nr_gens(m: Machine, memcg: int, anon: int) -> int:
+def nr_gens(m: State, memcg: int, anon: int) -> int:
     """Generations of anonymous, or of file memory (mm/vmscan.c:get_nr_gens)."""
     lrugen = m.lru_gens[memcg]
     return wide(lrugen.max_seq) - wide(lrugen.min_seq if anon else lrugen.min_seq_file) + 1
@@ -55,7 +55,7 @@ def suitable_to_scan(total: int, young: int) -> bool:
 
 
 @jit
-def update_bloom_filter(m: Machine, memcg: int, seq: int, table: int) -> None:
+def update_bloom_filter(m: State, memcg: int, seq: int, table: int) -> None:
     """Note a page table for the walk that makes generation `seq` + 1 (mm/vmscan.c:update_bloom_filter)."""
     m.filters[table] |= wide(m.lru_gens[memcg].filters) & 1 << seq % 2
 
@@ -64,7 +64,7 @@ def update_bloom_filter(m: Machine, memcg: int, seq: int, table: int) -> None:
 
 
 @jit
-def folio_update_gen(m: Machine, page: int, gen: int) -> None:
+def folio_update_gen(m: State, page: int, gen: int) -> None:
     """Say that a folio is of the youngest generation, whatever list it is on (mm/vmscan.c:folio_update_gen)."""
     folio = m.folios[page]
     old = folio_lru_gen(m, page)
@@ -76,7 +76,7 @@ def folio_update_gen(m: Machine, page: int, gen: int) -> None:
 
 
 @jit
-def folio_inc_gen(m: Machine, page: int) -> int:
+def folio_inc_gen(m: State, page: int) -> int:
     """Move an oldest folio on by a generation, unless it was promoted; its list (mm/vmscan.c:folio_inc_gen)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
@@ -91,7 +91,7 @@ def folio_inc_gen(m: Machine, page: int) -> int:
 
 
 @jit
-def folio_activate(m: Machine, page: int) -> None:
+def folio_activate(m: State, page: int) -> None:
     """Move a folio to the youngest generation's list (mm/swap.c:lru_activate)."""
     lru_del(m, page)
     m.folios[page].bits = wide(m.folios[page].bits) & ~REFS_FLAGS | PG_ACTIVE
@@ -103,7 +103,7 @@ def folio_activate(m: Machine, page: int) -> None:
 
 
 @jit
-def is_table_used(m: Machine, page: int, end: int) -> bool:
+def is_table_used(m: State, page: int, end: int) -> bool:
     """Whether an entry from `page` to `end` is present and was used."""
     while page < end:
         if wide(m.pte[page]) & YOUNG:
@@ -113,7 +113,7 @@ def is_table_used(m: Machine, page: int, end: int) -> bool:
 
 
 @jit
-def walk_pte_range(m: Machine, memcg: int, page: int, end: int) -> bool:
+def walk_pte_range(m: State, memcg: int, page: int, end: int) -> bool:
     """Promote what was used from `page` to `end`; whether that is dense (mm/vmscan.c:walk_pte_range)."""
     total, young = end - page, 0
     gen = lru_gen_from_seq(wide(m.lru_gens[memcg].max_seq))
@@ -129,7 +129,7 @@ def walk_pte_range(m: Machine, memcg: int, page: int, end: int) -> bool:
 
 
 @jit
-def walk_mm(m: Machine, memcg: int, task: int, force_scan: int) -> None:
+def walk_mm(m: State, memcg: int, task: int, force_scan: int) -> None:
     """Walk those page tables of a task that its cgroup's Bloom filter names, or all (mm/vmscan.c:walk_mm)."""
     seq = wide(m.lru_gens[memcg].max_seq)
     filters = wide(m.lru_gens[memcg].filters)
@@ -146,7 +146,7 @@ def walk_mm(m: Machine, memcg: int, task: int, force_scan: int) -> None:
 
 
 @jit
-def reset_bloom_filter(m: Machine, memcg: int, seq: int) -> None:
+def reset_bloom_filter(m: State, memcg: int, seq: int) -> None:
     """Forget what was noted for the walk before the last (mm/vmscan.c:reset_bloom_filter)."""
     for task in range(wide(m.sizes.nr_tasks)):
         if m.task_memcg[task] == memcg:
@@ -156,7 +156,7 @@ def reset_bloom_filter(m: Machine, memcg: int, seq: int) -> None:
 
 
 @jit
-def walk_mm_list(m: Machine, memcg: int) -> None:
+def walk_mm_list(m: State, memcg: int) -> None:
     """Walk the tasks of a cgroup, fully from the first that is new on (mm/vmscan.c:iterate_mm_list)."""
     reset_bloom_filter(m, memcg, wide(m.lru_gens[memcg].max_seq) + 1)
     force_scan = 0
@@ -168,7 +168,7 @@ def walk_mm_list(m: Machine, memcg: int) -> None:
 
 
 @jit
-def inc_min_seq(m: Machine, memcg: int, can_swap: int) -> None:
+def inc_min_seq(m: State, memcg: int, can_swap: int) -> None:
     """Give up the oldest of four generations, whose folios join the next (mm/vmscan.c:inc_min_seq)."""
     head = lru_head(m, memcg, lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)))
     while can_swap and m.folios[head].prev != head:
@@ -180,7 +180,7 @@ def inc_min_seq(m: Machine, memcg: int, can_swap: int) -> None:
 
 
 @jit
-def inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
+def inc_max_seq(m: State, memcg: int, can_swap: int) -> None:
     """Begin a generation; what is now the third counts as inactive (mm/vmscan.c:inc_max_seq)."""
     lrugen = m.lru_gens[memcg]
     if nr_gens(m, memcg, 0) == MAX_NR_GENS:
@@ -197,7 +197,7 @@ def inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
 
 
 @jit
-def try_to_inc_max_seq(m: Machine, memcg: int, can_swap: int) -> None:
+def try_to_inc_max_seq(m: State, memcg: int, can_swap: int) -> None:
     """Age a cgroup: walk its tasks and begin a generation (mm/vmscan.c:try_to_inc_max_seq)."""
     m.mglru.mm_walk = 1
     walk_mm_list(m, memcg)
@@ -220,7 +220,7 @@ def window_around(page: int, start: int, end: int) -> tuple[int, int]:
 
 
 @jit
-def promote_neighbour(m: Machine, page: int, gen: int) -> None:
+def promote_neighbour(m: State, page: int, gen: int) -> None:
     """Promote what was used beside a folio that eviction found used."""
     old = folio_lru_gen(m, page)
     if m.mglru.mm_walk or old < 0:
@@ -230,7 +230,7 @@ def promote_neighbour(m: Machine, page: int, gen: int) -> None:
 
 
 @jit
-def lru_gen_look_around(m: Machine, page: int) -> None:
+def lru_gen_look_around(m: State, page: int) -> None:
     """Promote what else was used near a used page, and note the table if it is dense (lru_gen_look_around)."""
     memcg = wide(m.folios[folio_of(m, page)].memcg)
     task = task_of(m, page)

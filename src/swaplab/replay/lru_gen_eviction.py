@@ -39,7 +39,7 @@ from swaplab.replay.state import (
     PG_WORKINGSET,
     PG_WRITEBACK,
     PRESENT,
-    Machine,
+    State,
 )
 from swaplab.replay.swap import blk_finish_plug, blk_start_plug, complete_writes, lru_add_drain
 from swaplab.replay.zswap import do_shrink_slab
@@ -54,7 +54,7 @@ REFS_FLAGS = PG_REFERENCED | PG_WORKINGSET | LRU_REFS
 
 
 @jit
-def sort_folio(m: Machine, memcg: int, page: int) -> bool:
+def sort_folio(m: State, memcg: int, page: int) -> bool:
     """Move on a folio that is not to be evicted now (mm/vmscan.c:sort_folio)."""
     gen = folio_lru_gen(m, page)
     if gen != lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)):
@@ -70,7 +70,7 @@ def sort_folio(m: Machine, memcg: int, page: int) -> bool:
 
 
 @jit
-def isolate_folio(m: Machine, page: int) -> None:
+def isolate_folio(m: State, page: int) -> None:
     """Take a folio off its list, as if it had never been used (mm/vmscan.c:isolate_folio)."""
     lru_del(m, page)
     m.folios[page].bits = wide(m.folios[page].bits) & ~REFS_FLAGS
@@ -78,7 +78,7 @@ def isolate_folio(m: Machine, page: int) -> None:
 
 
 @jit
-def scan_folios(m: Machine, memcg: int) -> tuple[int, int]:
+def scan_folios(m: State, memcg: int) -> tuple[int, int]:
     """Isolate up to 64 of the oldest folios; how many were looked at, and taken (mm/vmscan.c:scan_folios)."""
     if nr_gens(m, memcg, 1) == MIN_NR_GENS:
         return 0, 0
@@ -99,7 +99,7 @@ def scan_folios(m: Machine, memcg: int) -> tuple[int, int]:
 
 
 @jit
-def try_to_inc_min_seq(m: Machine, memcg: int, can_swap: int) -> int:
+def try_to_inc_min_seq(m: State, memcg: int, can_swap: int) -> int:
     """Give up generations that are empty; 1 if there were any (mm/vmscan.c:try_to_inc_min_seq)."""
     lrugen = m.lru_gens[memcg]
     anon, file = wide(lrugen.min_seq), wide(lrugen.max_seq) - MIN_NR_GENS + 1
@@ -116,14 +116,14 @@ def try_to_inc_min_seq(m: Machine, memcg: int, can_swap: int) -> int:
 
 
 @jit
-def is_worth_retrying(m: Machine, page: int) -> bool:
+def is_worth_retrying(m: State, page: int) -> bool:
     """Whether nothing is left to keep an isolated folio, its write having ended (in mm/vmscan.c:evict_folios)."""
     busy = PG_ACTIVE | PG_REFERENCED | PG_DIRTY | PG_WRITEBACK
     return not wide(m.folios[page].bits) & busy and not m.pte[page] & PRESENT
 
 
 @jit
-def put_back(m: Machine, page: int) -> None:
+def put_back(m: State, page: int) -> None:
     """Return an isolated folio, to the youngest generation unless it is being written (evict_folios)."""
     folio = m.folios[page]
     flags = wide(folio.bits)
@@ -133,7 +133,7 @@ def put_back(m: Machine, page: int) -> None:
 
 
 @jit
-def put_back_all(m: Machine, kept: int, retry: int) -> int:
+def put_back_all(m: State, kept: int, retry: int) -> int:
     """Return what is left of the isolated folios, but to `retry` keep some in front; how many."""
     again = 0
     for i in range(kept):
@@ -147,7 +147,7 @@ def put_back_all(m: Machine, kept: int, retry: int) -> int:
 
 
 @jit
-def evict_folios(m: Machine, memcg: int, can_swap: int) -> int:
+def evict_folios(m: State, memcg: int, can_swap: int) -> int:
     """Evict up to 64 folios; how many were looked at, 0 at the end (mm/vmscan.c:evict_folios)."""
     complete_writes(m)
     scanned = taken = 0
@@ -174,19 +174,19 @@ def evict_folios(m: Machine, memcg: int, can_swap: int) -> int:
 
 
 @jit
-def can_swap_of(m: Machine, memcg: int) -> int:
+def can_swap_of(m: State, memcg: int) -> int:
     """Whether anonymous memory may be evicted at all (mm/vmscan.c:get_swappiness)."""
     return 1 if m.memory.swappiness and swap_pages_left(m, memcg) >= MIN_LRU_BATCH else 0
 
 
 @jit
-def size_of(m: Machine, memcg: int) -> int:
+def size_of(m: State, memcg: int) -> int:
     """Anonymous folios of the cgroup, of all generations."""
     return wide(m.memcgs[memcg].active) + wide(m.memcgs[memcg].inactive)
 
 
 @jit
-def should_run_aging(m: Machine, memcg: int, can_swap: int) -> bool:
+def should_run_aging(m: State, memcg: int, can_swap: int) -> bool:
     """Whether there are too few cold folios to evict from (mm/vmscan.c:should_run_aging)."""
     lrugen = m.lru_gens[memcg]
     max_seq = wide(lrugen.max_seq)
@@ -202,7 +202,7 @@ def should_run_aging(m: Machine, memcg: int, can_swap: int) -> bool:
 
 
 @jit
-def get_nr_to_scan(m: Machine, memcg: int, can_swap: int) -> int:
+def get_nr_to_scan(m: State, memcg: int, can_swap: int) -> int:
     """How many folios to scan at this priority, -1 after aging instead (mm/vmscan.c:get_nr_to_scan)."""
     lrugen = m.lru_gens[memcg]
     none_cold = wide(lrugen.min_seq if can_swap else lrugen.min_seq_file) + MIN_NR_GENS > lrugen.max_seq
@@ -217,7 +217,7 @@ def get_nr_to_scan(m: Machine, memcg: int, can_swap: int) -> int:
 
 
 @jit
-def should_abort_scan(m: Machine) -> bool:
+def should_abort_scan(m: State) -> bool:
     """Whether global reclaim has enough (mm/vmscan.c:should_abort_scan)."""
     scan = m.scan
     if scan.target > 0:
@@ -228,7 +228,7 @@ def should_abort_scan(m: Machine) -> bool:
 
 
 @jit
-def try_to_shrink_lruvec(m: Machine, memcg: int) -> bool:
+def try_to_shrink_lruvec(m: State, memcg: int) -> bool:
     """Evict from one cgroup; whether it was aged instead in the end (mm/vmscan.c:try_to_shrink_lruvec)."""
     can_swap = can_swap_of(m, memcg)
     scanned = 0
@@ -243,7 +243,7 @@ def try_to_shrink_lruvec(m: Machine, memcg: int) -> bool:
 
 
 @jit
-def lru_gen_shrink_lruvec(m: Machine, memcg: int) -> None:
+def lru_gen_shrink_lruvec(m: State, memcg: int) -> None:
     """Evict from one cgroup for a limit's sake (mm/vmscan.c:lru_gen_shrink_lruvec)."""
     lru_add_drain(m)
     blk_start_plug(m)
@@ -258,20 +258,20 @@ def lru_gen_shrink_lruvec(m: Machine, memcg: int) -> None:
 
 
 @jit
-def get_random_bin(m: Machine) -> int:
+def get_random_bin(m: State) -> int:
     """One of eight lists. Differs: the same ones for the same seed."""
     m.mglru.random = (wide(m.mglru.random) * 1103515245 + 12345) % (1 << 31)
     return wide(m.mglru.random) >> 16 & MEMCG_NR_BINS - 1
 
 
 @jit
-def memcg_head(m: Machine, gen: int, bin_: int) -> int:
+def memcg_head(m: State, gen: int, bin_: int) -> int:
     """Record that heads a list of cgroups."""
     return wide(m.sizes.nr_memcgs) + gen * MEMCG_NR_BINS + bin_
 
 
 @jit
-def is_gen_empty(m: Machine, gen: int) -> bool:
+def is_gen_empty(m: State, gen: int) -> bool:
     """Whether a generation of cgroups has none."""
     for bin_ in range(MEMCG_NR_BINS):
         head = memcg_head(m, gen, bin_)
@@ -281,7 +281,7 @@ def is_gen_empty(m: Machine, gen: int) -> bool:
 
 
 @jit
-def lru_gen_rotate_memcg(m: Machine, memcg: int, operation: int) -> None:
+def lru_gen_rotate_memcg(m: State, memcg: int, operation: int) -> None:
     """Move a cgroup to a random list of its own or of the young generation (mm/vmscan.c:lru_gen_rotate_memcg)."""
     lrugen = m.lru_gens[memcg]
     old = wide(lrugen.gen)
@@ -296,7 +296,7 @@ def lru_gen_rotate_memcg(m: Machine, memcg: int, operation: int) -> None:
 
 
 @jit
-def shrink_one(m: Machine, memcg: int) -> int:
+def shrink_one(m: State, memcg: int) -> int:
     """Evict from one cgroup for the machine's sake; where to move it then (mm/vmscan.c:shrink_one)."""
     aged = try_to_shrink_lruvec(m, memcg)
     do_shrink_slab(m, memcg, wide(m.scan.priority))
@@ -310,7 +310,7 @@ def shrink_one(m: Machine, memcg: int) -> int:
 
 
 @jit
-def shrink_bin(m: Machine, head: int) -> bool:
+def shrink_bin(m: State, head: int) -> bool:
     """Evict from the cgroups of one list; whether that was enough."""
     memcg, operation = wide(m.lru_gens[head].next), NOP
     last = -1
@@ -328,7 +328,7 @@ def shrink_bin(m: Machine, head: int) -> bool:
 
 
 @jit
-def shrink_many(m: Machine) -> None:
+def shrink_many(m: State) -> None:
     """Visit the lists of the old generation of cgroups, from a random one on (mm/vmscan.c:shrink_many)."""
     gen = wide(m.mglru.memcg_seq) % MEMCG_NR_GENS
     first = get_random_bin(m)
@@ -348,7 +348,7 @@ def bit_length(number: int) -> int:
 
 
 @jit
-def set_initial_priority(m: Machine) -> None:
+def set_initial_priority(m: State) -> None:
     """Begin where kswapd is likely to find enough (mm/vmscan.c:set_initial_priority)."""
     scan = m.scan
     if scan.priority != DEF_PRIORITY or scan.nr_to_reclaim < MIN_LRU_BATCH:
@@ -362,7 +362,7 @@ def set_initial_priority(m: Machine) -> None:
 
 
 @jit
-def lru_gen_shrink_node(m: Machine) -> None:
+def lru_gen_shrink_node(m: State) -> None:
     """One pass over all cgroups (mm/vmscan.c:lru_gen_shrink_node)."""
     scan = m.scan
     before = wide(scan.nr_reclaimed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplab.linux.page import PAGE_SHIFT
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.state import CLOCK_MAX, NO_LIMIT, Machine
+from swaplab.replay.state import CLOCK_MAX, NO_LIMIT, State
 from swaplab.replay.stats import flush_stats
 from swaplab.replay.stock import charge_by_force, refill_stock
 
@@ -32,20 +32,20 @@ __all__ = [
 
 
 @jit
-def payer(m: Machine) -> int:
+def payer(m: State) -> int:
     """Cgroup whose task runs now; kswapd's and the workers' time counts for the root."""
     return 0 if m.task.background else wide(m.task.current)
 
 
 @jit
-def spend(m: Machine, nanoseconds: int) -> int:
+def spend(m: State, nanoseconds: int) -> int:
     """Let `nanoseconds` pass for the running task. At `CLOCK_MAX` the clock stands still, and the run is given up."""
     m.task.clock = min(wide(m.task.clock) + nanoseconds, CLOCK_MAX)
     return nanoseconds
 
 
 @jit
-def begin_background(m: Machine, clock: int) -> int:
+def begin_background(m: State, clock: int) -> int:
     """Switch to a task on another CPU, where it is `clock`; what the running task's clock said."""
     now = wide(m.task.clock)
     m.task.clock = clock
@@ -54,7 +54,7 @@ def begin_background(m: Machine, clock: int) -> int:
 
 
 @jit
-def end_background(m: Machine, now: int) -> int:
+def end_background(m: State, now: int) -> int:
     """Switch back to a task where it is `now`; what the other one's clock said."""
     clock = wide(m.task.clock)
     m.task.clock = now
@@ -63,7 +63,7 @@ def end_background(m: Machine, now: int) -> int:
 
 
 @inline
-def task_of(m: Machine, page: int) -> int:
+def task_of(m: State, page: int) -> int:
     """Workload that `page` belongs to."""
     low, high = 0, wide(m.sizes.nr_tasks)
     while high - low > 1:
@@ -76,7 +76,7 @@ def task_of(m: Machine, page: int) -> int:
 
 
 @jit
-def is_online(m: Machine, memcg: int) -> bool:
+def is_online(m: State, memcg: int) -> bool:
     """Whether the cgroup has not been removed (include/linux/memcontrol.h:mem_cgroup_online)."""
     return bool(m.memcgs[memcg].online)
 
@@ -91,7 +91,7 @@ def whole_pages(size: int) -> int:
 
 
 @jit
-def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
+def obj_cgroup_charge(m: State, objcg: int, size: int) -> None:
     """Charge bytes, which may be negative, in whole pages of the objcg's sum (mm/memcontrol.c).
 
     The root has no objcg, and is not charged.
@@ -109,7 +109,7 @@ def obj_cgroup_charge(m: Machine, objcg: int, size: int) -> None:
 
 
 @inline
-def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
+def charge_zswap(m: State, objcg: int, length: int, entries: int) -> None:
     """Charge `length` compressed bytes and count `entries` entries (mm/memcontrol.c:obj_cgroup_charge_zswap)."""
     obj_cgroup_charge(m, objcg, length)
     m.memcgs[objcg].zswap_bytes += length
@@ -117,13 +117,13 @@ def charge_zswap(m: Machine, objcg: int, length: int, entries: int) -> None:
 
 
 @inline
-def uncharge_zswap(m: Machine, objcg: int, length: int) -> None:
+def uncharge_zswap(m: State, objcg: int, length: int) -> None:
     """Take one entry of `length` bytes off again (mm/memcontrol.c:obj_cgroup_uncharge_zswap)."""
     charge_zswap(m, objcg, -length, -1)
 
 
 @jit
-def zswap_charged(m: Machine, memcg: int) -> tuple[int, int]:
+def zswap_charged(m: State, memcg: int) -> tuple[int, int]:
     """Entries and compressed bytes, here and below, as memory.stat has them: what is the root's own has no objcg.
 
     Differs: what a removed cgroup left to the root counts as the root's own.
@@ -136,7 +136,7 @@ def zswap_charged(m: Machine, memcg: int) -> tuple[int, int]:
 
 
 @jit
-def may_zswap(m: Machine, memcg: int) -> bool:
+def may_zswap(m: State, memcg: int) -> bool:
     """Whether memory.zswap.max allows one more store, here and above (mm/memcontrol.c:obj_cgroup_may_zswap)."""
     while memcg > 0:
         counter = m.memcgs[memcg]
@@ -151,7 +151,7 @@ def may_zswap(m: Machine, memcg: int) -> bool:
 
 
 @jit
-def writeback_enabled(m: Machine, memcg: int) -> bool:
+def writeback_enabled(m: State, memcg: int) -> bool:
     """memory.zswap.writeback here and above (mm/memcontrol.c:mem_cgroup_zswap_writeback_enabled)."""
     if not m.zswap.enabled:
         return True
@@ -166,7 +166,7 @@ def writeback_enabled(m: Machine, memcg: int) -> bool:
 
 
 @jit
-def slot_owner(m: Machine, memcg: int) -> int:
+def slot_owner(m: State, memcg: int) -> int:
     """Cgroup that is charged for a slot of `memcg`'s folio (mm/memcontrol.c:mem_cgroup_id_get_online).
 
     A removed cgroup keeps its ID, and goes on being charged, for as long as a slot holds it.
@@ -177,7 +177,7 @@ def slot_owner(m: Machine, memcg: int) -> int:
 
 
 @jit
-def charge_slot(m: Machine, memcg: int) -> bool:
+def charge_slot(m: State, memcg: int) -> bool:
     """Charge a slot unless memory.swap.max forbids it (mm/memcontrol.c:__mem_cgroup_try_charge_swap)."""
     each = memcg
     while unlikely(m.memory.swap_limits) and each > 0:
@@ -190,7 +190,7 @@ def charge_slot(m: Machine, memcg: int) -> bool:
 
 
 @jit
-def count_slot(m: Machine, memcg: int, slots: int) -> None:
+def count_slot(m: State, memcg: int, slots: int) -> None:
     """Add `slots` to the cgroup's own count and to every count from it up."""
     m.memcgs[memcg].swap_local += slots
     while memcg >= 0:
@@ -199,7 +199,7 @@ def count_slot(m: Machine, memcg: int, slots: int) -> None:
 
 
 @jit
-def swap_pages_left(m: Machine, memcg: int) -> int:
+def swap_pages_left(m: State, memcg: int) -> int:
     """Slots the cgroup can still get (mm/memcontrol.c:mem_cgroup_get_nr_swap_pages)."""
     left = wide(m.swap.nr_slots) - wide(m.swap.slots_used)
     while unlikely(m.memory.swap_limits) and memcg > 0:
@@ -209,7 +209,7 @@ def swap_pages_left(m: Machine, memcg: int) -> int:
 
 
 @jit
-def swap_full(m: Machine, memcg: int) -> bool:
+def swap_full(m: State, memcg: int) -> bool:
     """Whether slots are worth freeing early: half are used (mm/memcontrol.c:mem_cgroup_swap_full)."""
     if unlikely(2 * m.swap.slots_used > m.swap.nr_slots):
         return True

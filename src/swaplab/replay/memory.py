@@ -47,7 +47,7 @@ from swaplab.replay.state import (
     SHMEM,
     STATE_MASK,
     YOUNG,
-    Machine,
+    State,
 )
 from swaplab.replay.stats import flush_stats_if_due
 from swaplab.replay.stock import page_counter_charge
@@ -64,7 +64,7 @@ __all__ = ["kswapd_is_needed", "run", "run_background", "touch_only"]
 
 
 @jit
-def run_worker(m: Machine) -> None:
+def run_worker(m: State) -> None:
     """Let the shrink worker catch up, and reclaim where its charges need room.
 
     Differs: tries once for each, then charges by force.
@@ -82,13 +82,13 @@ def run_worker(m: Machine) -> None:
 
 
 @jit
-def kswapd_is_needed(m: Machine) -> bool:
+def kswapd_is_needed(m: State) -> bool:
     """Whether an allocation wakes kswapd, which failed less than 16 times (mm/vmscan.c:wakeup_kswapd)."""
     return bool(m.memory.free <= m.memory.watermark_low and m.memory.kswapd_failures < MAX_RECLAIM_RETRIES)
 
 
 @jit
-def run_background(m: Machine) -> None:
+def run_background(m: State) -> None:
     """Let kswapd and the shrink worker do what they were woken for."""
     complete_writes(m)
     run_worker(m)
@@ -102,7 +102,7 @@ def run_background(m: Machine) -> None:
 
 
 @inline
-def map_page(m: Machine, page: int, dirty: int) -> None:
+def map_page(m: State, page: int, dirty: int) -> None:
     """Point the page-table entry at the folio (the end of mm/memory.c:do_swap_page, do_anonymous_page).
 
     That the page is accessed, and dirty if it was written to, is for `settle` to say.
@@ -112,7 +112,7 @@ def map_page(m: Machine, page: int, dirty: int) -> None:
 
 
 @jit
-def do_anonymous_page(m: Machine, page: int) -> bool:
+def do_anonymous_page(m: State, page: int) -> bool:
     """First touch: a fresh folio (mm/memory.c:do_anonymous_page). Differs: a read does not map the zero page."""
     memcg = wide(m.task.current)
     spend(m, wide(m.cost.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
@@ -131,7 +131,7 @@ def do_anonymous_page(m: Machine, page: int) -> bool:
 
 
 @inline
-def do_swap_page(m: Machine, page: int, write: int) -> bool:
+def do_swap_page(m: State, page: int, write: int) -> bool:
     """Fault on a swapped-out page (mm/memory.c:do_swap_page); False when the faulting task was killed."""
     folio = m.folios[page]
     current = m.memcgs[wide(m.task.current)]
@@ -155,7 +155,7 @@ def do_swap_page(m: Machine, page: int, write: int) -> bool:
 
 
 @jit
-def wp_page_copy(m: Machine, page: int, folio: int) -> bool:
+def wp_page_copy(m: State, page: int, folio: int) -> bool:
     """Give a page a folio of its own instead of a shared one (mm/memory.c:wp_page_copy).
 
     False when the faulting task was killed. Reclaim for the new folio may have unmapped the old one.
@@ -181,7 +181,7 @@ def wp_page_copy(m: Machine, page: int, folio: int) -> bool:
 
 
 @jit
-def can_reuse_anon_folio(m: Machine, folio: int) -> bool:
+def can_reuse_anon_folio(m: State, folio: int) -> bool:
     """Whether nobody else has a shared folio that a page maps (mm/memory.c:wp_can_reuse_anon_folio)."""
     if m.rmaps[folio - wide(m.sizes.nr_pages)].owners > 1:
         return False
@@ -190,7 +190,7 @@ def can_reuse_anon_folio(m: Machine, folio: int) -> bool:
 
 
 @jit
-def do_wp_page(m: Machine, page: int) -> bool:
+def do_wp_page(m: State, page: int) -> bool:
     """Make a page writable that maps a shared folio (mm/memory.c:do_wp_page); False when its task was killed."""
     folio = folio_of(m, page)
     if can_reuse_anon_folio(m, folio):
@@ -200,7 +200,7 @@ def do_wp_page(m: Machine, page: int) -> bool:
 
 
 @jit
-def do_shared_swap_page(m: Machine, page: int, write: int) -> bool:
+def do_shared_swap_page(m: State, page: int, write: int) -> bool:
     """`do_swap_page` of a page that names the slot of a shared folio.
 
     Differs: a folio that only this page has stays write-protected when it is read, even where its slot is freed.
@@ -225,7 +225,7 @@ def do_shared_swap_page(m: Machine, page: int, write: int) -> bool:
 
 
 @jit
-def do_shared_page(m: Machine, page: int, write: int) -> bool:
+def do_shared_page(m: State, page: int, write: int) -> bool:
     """Fault on a page that shares its folio; False when the faulting task was killed (mm/memory.c)."""
     if not m.pte[page]:
         if not do_shared_swap_page(m, page, write):
@@ -243,7 +243,7 @@ def do_shared_page(m: Machine, page: int, write: int) -> bool:
 
 
 @jit
-def is_hit(m: Machine, page: int, write: int) -> bool:
+def is_hit(m: State, page: int, write: int) -> bool:
     """Whether an access to a page that shares its folio is no fault, and if so, what it leaves behind."""
     is_shmem = wide(m.folios[page].bits) & STATE_MASK == SHMEM
     if not m.pte[page] or (write and not is_shmem):
@@ -260,7 +260,7 @@ def is_hit(m: Machine, page: int, write: int) -> bool:
 
 
 @jit
-def handle_pte_fault(m: Machine, page: int, write: int, state: int) -> bool:
+def handle_pte_fault(m: State, page: int, write: int, state: int) -> bool:
     """What a fault comes to by what there is of the page (mm/memory.c:handle_pte_fault)."""
     if state == NONE:
         return do_anonymous_page(m, page)
@@ -272,7 +272,7 @@ def handle_pte_fault(m: Machine, page: int, write: int, state: int) -> bool:
 
 
 @jit
-def handle_mm_fault(m: Machine, page: int, write: int) -> None:
+def handle_mm_fault(m: State, page: int, write: int) -> None:
     """One page fault, and what it wakes (mm/memory.c:handle_mm_fault)."""
     state = wide(m.folios[page].bits) & STATE_MASK
     if unlikely(state >= GONE) and (state == GONE or is_hit(m, page, write)):
@@ -302,7 +302,7 @@ def handle_mm_fault(m: Machine, page: int, write: int) -> None:
 
 
 @entry
-def run(m: Machine, accesses: NDArray[np.uint32]) -> None:
+def run(m: State, accesses: NDArray[np.uint32]) -> None:
     """Replay `accesses` (page << 1 | write), in order."""
     task = m.task
     access_ns = wide(m.cost.access_ns)

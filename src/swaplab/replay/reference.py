@@ -1,6 +1,6 @@
-"""A `Machine` as compiled code sees it: one pointer, to a table of where its arrays are.
+"""A `State` as compiled code sees it: one pointer, to a table of where its arrays are.
 
-Passing some twenty arrays by value would cost more than most of the functions that take them: so `Machine` is a type of
+Passing some twenty arrays by value would cost more than most of the functions that take them: so `State` is a type of
 its own to the compiler, and ``m.folios`` a load from its table: a bare pointer, indexed without looking at signs or
 bounds, as nothing here counts from the end. The arrays are borrowed: the caller holds the machine.
 """
@@ -17,19 +17,19 @@ from numba.core.imputils import lower_builtin, lower_getattr_generic
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global, signature
 from numba.extending import NativeValue, infer_getattr, models, register_model, typeof_impl, unbox
 
-from swaplab.replay.state import Machine
+from swaplab.replay.state import State
 
-__all__ = ["Column", "MachineType", "element"]
+__all__ = ["Column", "StateType", "element"]
 
 INT64 = ir.IntType(64)
 
 
-class MachineType(types.Type):
-    """Type of a `Machine` with the given types of fields, in order."""
+class StateType(types.Type):
+    """Type of a `State` with the given types of fields, in order."""
 
     def __init__(self, members: tuple[tuple[str, Any], ...]) -> None:
         self.members = dict(members)
-        super().__init__(name=f"Machine({', '.join(f'{name}: {kind}' for name, kind in members)})")
+        super().__init__(name=f"State({', '.join(f'{name}: {kind}' for name, kind in members)})")
 
 
 class Column(types.Type):
@@ -40,7 +40,7 @@ class Column(types.Type):
         super().__init__(name=f"Column({dtype})")
 
 
-register_model(MachineType)(models.OpaqueModel)
+register_model(StateType)(models.OpaqueModel)
 register_model(Column)(models.OpaqueModel)
 
 
@@ -50,19 +50,19 @@ def member_type(value: Any) -> Any:
     return Column(kind.dtype) if isinstance(kind, types.Array) else kind
 
 
-@typeof_impl.register(Machine)
-def type_machine(machine: Machine, context: Any) -> MachineType:
+@typeof_impl.register(State)
+def type_machine(machine: State, context: Any) -> StateType:
     """Type a machine by its arrays; once, since numba asks at every call."""
     known = vars(machine)
     if "kind_of_machine" not in known:
         members = tuple((each.name, member_type(getattr(machine, each.name))) for each in fields(machine))
-        known["kind_of_machine"] = MachineType(members)
-    kind: MachineType = known["kind_of_machine"]
+        known["kind_of_machine"] = StateType(members)
+    kind: StateType = known["kind_of_machine"]
     return kind
 
 
-@unbox(MachineType)
-def unbox_machine(kind: MachineType, machine: Any, c: Any) -> Any:
+@unbox(StateType)
+def unbox_machine(kind: StateType, machine: Any, c: Any) -> Any:
     """Take the address of the machine's table."""
     address = c.pyapi.object_getattr_string(machine, "address")
     pointer = c.pyapi.long_as_voidptr(address)
@@ -77,15 +77,15 @@ def unbox_machine(kind: MachineType, machine: Any, c: Any) -> Any:
 class MachineAttributes(AttributeTemplate):
     """``m.folios`` has the type of that field."""
 
-    key = MachineType
+    key = StateType
 
-    def generic_resolve(self, kind: MachineType, name: str) -> Any:  # type: ignore[override]
+    def generic_resolve(self, kind: StateType, name: str) -> Any:  # type: ignore[override]
         """Return the type of a field."""
         return kind.members.get(name)
 
 
-@lower_getattr_generic(MachineType)
-def load_field(context: Any, builder: Any, kind: MachineType, machine: Any, name: str) -> Any:
+@lower_getattr_generic(StateType)
+def load_field(context: Any, builder: Any, kind: StateType, machine: Any, name: str) -> Any:
     """Load the address of a field; the table never changes while compiled code runs.
 
     Records stand one behind the other (`swaplab.replay.state.CONTROL`): each is at a known distance from the first.

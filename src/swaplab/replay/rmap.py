@@ -14,7 +14,7 @@ from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.memcontrol import task_of
 from swaplab.replay.state import (
-    IN_ZSWAP,
+    COMPRESSED,
     MANY,
     MAPPED,
     NONE,
@@ -31,7 +31,7 @@ from swaplab.replay.state import (
     WRITES_IN_FLIGHT,
     YOUNG,
     ZERO_FILLED,
-    Machine,
+    State,
 )
 
 __all__ = [
@@ -55,14 +55,14 @@ __all__ = [
 
 
 @jit
-def is_swapped(m: Machine, folio: int) -> bool:
+def is_swapped(m: State, folio: int) -> bool:
     """Whether a slot is all that there is."""
     state = wide(m.folios[folio].bits) & STATE_MASK
-    return state in (IN_ZSWAP, ON_DISK, ZERO_FILLED)
+    return state in (COMPRESSED, ON_DISK, ZERO_FILLED)
 
 
 @jit
-def folio_of(m: Machine, page: int) -> int:
+def folio_of(m: State, page: int) -> int:
     """Record of the folio that a page has; -1 of one of shared memory that is not mapped."""
     record = m.folios[page]
     state = wide(record.bits) & STATE_MASK
@@ -77,20 +77,20 @@ def folio_of(m: Machine, page: int) -> int:
 
 
 @jit
-def move_links(m: Machine, source: int, target: int) -> None:
+def move_links(m: State, source: int, target: int) -> None:
     """Have the neighbours on the list that a record is on, if it is on one, know it by another number."""
     record = m.folios[source]
     m.folios[target].next = record.next
     m.folios[target].prev = record.prev
     state = wide(record.bits) & STATE_MASK
-    is_entry = state == IN_ZSWAP and not m.swap.zram and m.zswap.entries_linked
+    is_entry = state == COMPRESSED and not m.swap.zram and m.zswap.entries_linked
     if state == RESIDENT or is_entry:
         m.folios[wide(record.next)].prev = target
         m.folios[wide(record.prev)].next = target
 
 
 @jit
-def move_slot(m: Machine, source: int, target: int) -> None:
+def move_slot(m: State, source: int, target: int) -> None:
     """Have a slot with a number, and a write of it, know a folio by another record."""
     if m.device.rotational:
         m.page_slot[target] = m.page_slot[source]
@@ -103,7 +103,7 @@ def move_slot(m: Machine, source: int, target: int) -> None:
 
 
 @jit
-def move_folio(m: Machine, source: int, target: int) -> None:
+def move_folio(m: State, source: int, target: int) -> None:
     """Move a folio, wherever it is, from one record to another."""
     move_links(m, source, target)
     move_slot(m, source, target)
@@ -113,7 +113,7 @@ def move_folio(m: Machine, source: int, target: int) -> None:
 
 
 @jit
-def new_record(m: Machine) -> int:
+def new_record(m: State) -> int:
     """Take an unused record for a shared folio. There are enough: see `may_orphan`."""
     sizes = m.sizes
     folio = wide(sizes.free_folio)
@@ -127,14 +127,14 @@ def new_record(m: Machine) -> int:
 
 
 @jit
-def own_shared(m: Machine, page: int, folio: int) -> None:
+def own_shared(m: State, page: int, folio: int) -> None:
     """Make a page one of those that have a shared folio, which it does not map yet."""
     m.folios[page].bits, m.folios[page].zspage = SHARED, folio
     link_owner(m, folio, page)
 
 
 @jit
-def begin_sharing(m: Machine, folio: int, page: int, shmem: int) -> None:
+def begin_sharing(m: State, folio: int, page: int, shmem: int) -> None:
     """Make a page the first that has a shared folio, whose contents are the page's."""
     target, rmap = m.folios[folio], m.rmaps[folio - wide(m.sizes.nr_pages)]
     target.kind, target.version, target.length = m.folios[page].kind, m.folios[page].version, m.folios[page].length
@@ -144,7 +144,7 @@ def begin_sharing(m: Machine, folio: int, page: int, shmem: int) -> None:
 
 
 @jit
-def free_record(m: Machine, folio: int) -> None:
+def free_record(m: State, folio: int) -> None:
     """Give the record of a shared folio back, which is no more."""
     sizes = m.sizes
     m.folios[folio].bits = NONE
@@ -155,7 +155,7 @@ def free_record(m: Machine, folio: int) -> None:
 
 
 @jit
-def may_orphan(m: Machine) -> bool:
+def may_orphan(m: State) -> bool:
     """Whether there is a record for a folio that no page has. The other half is kept for folios that pages have."""
     return bool(m.sizes.shared_folios < m.sizes.nr_pages)
 
@@ -164,7 +164,7 @@ def may_orphan(m: Machine) -> bool:
 
 
 @jit
-def link_owner(m: Machine, folio: int, page: int) -> None:
+def link_owner(m: State, folio: int, page: int) -> None:
     """Link a page with those that have a shared folio."""
     rmap, record = m.rmaps[folio - wide(m.sizes.nr_pages)], m.folios[page]
     if rmap.owners:
@@ -178,7 +178,7 @@ def link_owner(m: Machine, folio: int, page: int) -> None:
 
 
 @jit
-def unlink_owner(m: Machine, folio: int, page: int) -> None:
+def unlink_owner(m: State, folio: int, page: int) -> None:
     """Take a page, which does not map it any more, from those that have a shared folio."""
     rmap, record = m.rmaps[folio - wide(m.sizes.nr_pages)], m.folios[page]
     m.folios[wide(record.prev)].next = record.next
@@ -189,14 +189,14 @@ def unlink_owner(m: Machine, folio: int, page: int) -> None:
 
 
 @jit
-def swap_count(m: Machine, folio: int) -> int:
+def swap_count(m: State, folio: int) -> int:
     """Page table entries that name a shared folio's slot (mm/swapfile.c:swap_swapcount)."""
     rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     return wide(rmap.owners) - wide(rmap.mapped)
 
 
 @jit
-def count_mapping(m: Machine, folio: int, page: int, flags: int) -> None:
+def count_mapping(m: State, folio: int, page: int, flags: int) -> None:
     """Map a shared folio, with flags of the entry (mm/rmap.c:folio_add_anon_rmap_ptes)."""
     rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     m.pte[page] = MAPPED | flags
@@ -207,7 +207,7 @@ def count_mapping(m: Machine, folio: int, page: int, flags: int) -> None:
 
 
 @jit
-def count_unmapping(m: Machine, folio: int, page: int) -> None:
+def count_unmapping(m: State, folio: int, page: int) -> None:
     """Unmap a shared folio, if the page maps it (mm/rmap.c:folio_remove_rmap_ptes).
 
     A page of shared memory that does not map its folio does not have it either.
@@ -229,7 +229,7 @@ def count_unmapping(m: Machine, folio: int, page: int) -> None:
 
 
 @jit
-def share(m: Machine, page: int) -> int:
+def share(m: State, page: int) -> int:
     """Move a page's own folio to a record that several pages can have, which this one has; the record."""
     entry = wide(m.pte[page])
     folio = new_record(m)
@@ -245,7 +245,7 @@ def share(m: Machine, page: int) -> int:
 
 
 @jit
-def take_home(m: Machine, folio: int, page: int) -> None:
+def take_home(m: State, folio: int, page: int) -> None:
     """Make a shared folio that one page maps, and nobody else has, that page's own (PG_anon_exclusive)."""
     unlink_owner(m, folio, page)
     entry = wide(m.pte[folio])
@@ -259,14 +259,14 @@ def take_home(m: Machine, folio: int, page: int) -> None:
 
 
 @jit
-def counts_for(m: Machine, page: int) -> bool:
+def counts_for(m: State, page: int) -> bool:
     """Whether use by a page's task counts in this reclaim (mm/rmap.c:invalid_folio_referenced_vma)."""
     memcg, target = wide(m.task_memcg[task_of(m, page)]), wide(m.scan.target)
     return bool(target <= memcg < m.memcgs[target].end)
 
 
 @jit
-def referenced_by(m: Machine, folio: int, page: int) -> bool:
+def referenced_by(m: State, folio: int, page: int) -> bool:
     """Whether a page's task used a shared folio since this was last asked (mm/rmap.c:folio_referenced_one)."""
     if not wide(m.pte[page]) & YOUNG:
         return False
@@ -278,7 +278,7 @@ def referenced_by(m: Machine, folio: int, page: int) -> bool:
 
 
 @jit
-def unmap_all(m: Machine, folio: int) -> None:
+def unmap_all(m: State, folio: int) -> None:
     """Have all pages that map a shared folio name its slot instead (mm/rmap.c:try_to_unmap)."""
     rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     page = wide(rmap.first)

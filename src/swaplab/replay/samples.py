@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from swaplab.replay.jit import entry
-from swaplab.replay.state import MEMCG, Machine
+from swaplab.replay.state import MEMCG, State
 from swaplab.result import SCHEMA
 from swaplab.result.counters import BY_NAME, EVENTS, LEVELS, MACHINE
 
@@ -60,7 +60,7 @@ def _read(
             into[number, at] = sums[memcg + 1 if is_whole[number] else end[memcg], number] - sums[memcg, number]
 
 
-def _number(m: Machine, name: str) -> Columns:
+def _number(m: State, name: str) -> Columns:
     """A number of a machine's record, such as ``zswap.stores``, where it is: int64 of shape (1,)."""
     record, _, field = name.partition(".")
     return np.asarray(getattr(m, record)).reshape(1)[field]
@@ -75,7 +75,7 @@ class Samples:
         room: samples to make room for at first.
     """
 
-    def __init__(self, m: Machine, shown: Sequence[int], room: int) -> None:
+    def __init__(self, m: State, shown: Sequence[int], room: int) -> None:
         self._shown = np.array(shown)
         self._count = 0
         fields = _fields(OF_CGROUPS)

@@ -38,7 +38,7 @@ from swaplab.replay.state import (
     UNKNOWN,
     YOUNG,
     ZEROMAP,
-    Machine,
+    State,
 )
 from swaplab.replay.swap import free_slot, wait_for_write
 from swaplab.replay.swap_state import swapin_cluster
@@ -51,21 +51,21 @@ FAULT_AROUND = 16
 
 
 @jit
-def write_to(m: Machine, folio: int) -> None:
+def write_to(m: State, folio: int) -> None:
     """Give a shared folio its next contents."""
     m.folios[folio].version += 1
     m.folios[folio].length = UNKNOWN
 
 
 @jit
-def map_shmem(m: Machine, page: int, folio: int) -> None:
+def map_shmem(m: State, page: int, folio: int) -> None:
     """Map a folio of shared memory (mm/memory.c:set_pte_range): what is mapped around a fault is young, too."""
     link_owner(m, folio, page)
     count_mapping(m, folio, page, YOUNG)
 
 
 @jit
-def shmem_alloc_and_add_folio(m: Machine, page: int, source: int) -> bool:
+def shmem_alloc_and_add_folio(m: State, page: int, source: int) -> bool:
     """Give a page of shared memory a folio, which who faults pays for (mm/shmem.c:shmem_alloc_and_add_folio).
 
     False when the task that faults on `page` was killed.
@@ -83,7 +83,7 @@ def shmem_alloc_and_add_folio(m: Machine, page: int, source: int) -> bool:
 
 
 @jit
-def shmem_swapin_folio(m: Machine, page: int, folio: int) -> bool:
+def shmem_swapin_folio(m: State, page: int, folio: int) -> bool:
     """Bring a page of shared memory back, whose slot is free then (mm/shmem.c:shmem_swapin_folio).
 
     False when the task that faults on `page` was killed.
@@ -108,7 +108,7 @@ def shmem_swapin_folio(m: Machine, page: int, folio: int) -> bool:
 
 
 @jit
-def is_in_page_cache(m: Machine, source: int) -> bool:
+def is_in_page_cache(m: State, source: int) -> bool:
     """Whether a page of shared memory has a folio in memory, and not in the swap cache."""
     record = m.folios[source]
     if wide(record.bits) & STATE_MASK != SHARED:
@@ -117,7 +117,7 @@ def is_in_page_cache(m: Machine, source: int) -> bool:
 
 
 @jit
-def do_fault_around(m: Machine, page: int) -> None:
+def do_fault_around(m: State, page: int) -> None:
     """Map what is in memory of the 16 pages around a read (mm/memory.c:do_fault_around).
 
     Differs: page tables begin where a task's memory does.
@@ -135,7 +135,7 @@ def do_fault_around(m: Machine, page: int) -> None:
 
 
 @jit
-def shmem_get_folio(m: Machine, page: int, source: int) -> bool:
+def shmem_get_folio(m: State, page: int, source: int) -> bool:
     """Have a page of shared memory in memory (mm/shmem.c:shmem_get_folio_gfp).
 
     False when the task that faults on `page` was killed.
@@ -151,7 +151,7 @@ def shmem_get_folio(m: Machine, page: int, source: int) -> bool:
 
 
 @jit
-def shmem_fault(m: Machine, page: int, write: int) -> bool:
+def shmem_fault(m: State, page: int, write: int) -> bool:
     """Fault on a page of a mapping of shared memory; False when the faulting task was killed (do_fault)."""
     if not alloc_pte(m, task_of(m, page), page, page):
         return False
@@ -172,7 +172,7 @@ def shmem_fault(m: Machine, page: int, write: int) -> bool:
 
 
 @entry
-def mmap_shared(m: Machine, page: int, end: int, source: int) -> None:
+def mmap_shared(m: State, page: int, end: int, source: int) -> None:
     """Map an object's pages from `source` on as a task's from `page` to `end` (mm/mmap.c:mmap_region)."""
     unmap_page_range(m, page, end, SHMEM)
     for each in range(page, end):
@@ -180,7 +180,7 @@ def mmap_shared(m: Machine, page: int, end: int, source: int) -> None:
 
 
 @jit
-def shmem_truncate_page(m: Machine, source: int) -> None:
+def shmem_truncate_page(m: State, source: int) -> None:
     """Free a page of shared memory, if it has a folio (mm/shmem.c:shmem_undo_range)."""
     record = m.folios[source]
     if wide(record.bits) & STATE_MASK != SHARED:
@@ -196,7 +196,7 @@ def shmem_truncate_page(m: Machine, source: int) -> None:
 
 
 @entry
-def shmem_truncate_range(m: Machine, source: int, end: int) -> None:
+def shmem_truncate_range(m: State, source: int, end: int) -> None:
     """Free an object's pages from `source` to `end`, whoever maps them (mm/shmem.c:shmem_truncate_range)."""
     for each in range(source, end):
         if unlikely(wide(m.folios[each].bits) & STATE_MASK == SHARED):

@@ -9,9 +9,9 @@ from swaplab.replay.lru_gen_aging import lru_gen_look_around
 from swaplab.replay.memcontrol import swap_full, writeback_enabled
 from swaplab.replay.rmap import free_record, referenced_by, swap_count, unmap_all
 from swaplab.replay.state import (
+    COMPRESSED,
     ENTRY_REFERENCED,
     FOLIO_FLAGS,
-    IN_ZSWAP,
     MANY,
     ON_DISK,
     PAGEVEC_SIZE,
@@ -27,7 +27,7 @@ from swaplab.replay.state import (
     YOUNG,
     ZERO_FILLED,
     ZEROMAP,
-    Machine,
+    State,
 )
 from swaplab.replay.stock import page_counter_charge
 from swaplab.replay.swap import add_to_swap, device_write, folio_free_swap, free_slot
@@ -41,7 +41,7 @@ REDIRTIED, WRITING = -1, -2
 
 
 @inline
-def swap_writepage(m: Machine, page: int) -> int:
+def swap_writepage(m: State, page: int) -> int:
     """Write a dirty folio to swap: where it is now, WRITING or REDIRTIED (mm/page_io.c:swap_writepage)."""
     folio = m.folios[page]
     memcg = m.memcgs[wide(folio.memcg)]
@@ -52,9 +52,9 @@ def swap_writepage(m: Machine, page: int) -> int:
         return ZERO_FILLED
     folio.bits = wide(folio.bits) & ~ZEROMAP
     if unlikely(m.swap.zram):
-        return IN_ZSWAP if zram_store(m, page, length) else REDIRTIED
+        return COMPRESSED if zram_store(m, page, length) else REDIRTIED
     if zswap_store(m, page, length):
-        return IN_ZSWAP | ENTRY_REFERENCED
+        return COMPRESSED | ENTRY_REFERENCED
     if not writeback_enabled(m, wide(folio.memcg)):
         return REDIRTIED
     device_write(m, page, -1)
@@ -62,7 +62,7 @@ def swap_writepage(m: Machine, page: int) -> int:
 
 
 @jit
-def unmap(m: Machine, page: int) -> None:
+def unmap(m: State, page: int) -> None:
     """Replace the page-table entry by a swap entry (mm/rmap.c:try_to_unmap)."""
     entry = wide(m.pte[page])
     if not entry & PRESENT:
@@ -77,7 +77,7 @@ def unmap(m: Machine, page: int) -> None:
 
 
 @jit
-def remove_mapping(m: Machine, page: int, state: int) -> None:
+def remove_mapping(m: State, page: int, state: int) -> None:
     """Let go of a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
@@ -92,14 +92,14 @@ def remove_mapping(m: Machine, page: int, state: int) -> None:
 
 
 @jit
-def free_folios(m: Machine, memcg: int, count: int) -> None:
+def free_folios(m: State, memcg: int, count: int) -> None:
     """Give what was let go of back to cgroup and machine (mm/memcontrol.c:mem_cgroup_uncharge_folios)."""
     page_counter_charge(m, memcg, -count)
     m.memory.free += count
 
 
 @jit
-def check_shared_references(m: Machine, folio: int) -> int:
+def check_shared_references(m: State, folio: int) -> int:
     """`folio_check_references` of a folio that several pages may map: used by two of them, it is activated at once."""
     rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
     m.pte[folio] = wide(m.pte[folio]) & ~YOUNG
@@ -118,7 +118,7 @@ def check_shared_references(m: Machine, folio: int) -> int:
 
 
 @jit
-def folio_check_references(m: Machine, page: int) -> int:
+def folio_check_references(m: State, page: int) -> int:
     """KEEP or ACTIVATE what was used since the last scan, else FREED (mm/vmscan.c:folio_check_references)."""
     folio = m.folios[page]
     flags = wide(folio.bits)
@@ -136,7 +136,7 @@ def folio_check_references(m: Machine, page: int) -> int:
 
 
 @inline
-def pageout(m: Machine, page: int) -> int:
+def pageout(m: State, page: int) -> int:
     """Write and free an unmapped dirty folio, or say what to do with it instead (mm/vmscan.c:pageout)."""
     state = swap_writepage(m, page)
     if unlikely(state == REDIRTIED):
@@ -149,14 +149,14 @@ def pageout(m: Machine, page: int) -> int:
 
 
 @inline
-def drop_clean(m: Machine, page: int) -> int:
+def drop_clean(m: State, page: int) -> int:
     """Free an unmapped folio that its slot still has."""
     remove_mapping(m, page, ZERO_FILLED if wide(m.folios[page].bits) & ZEROMAP else ON_DISK)
     return FREED
 
 
 @jit
-def shrink_shmem(m: Machine, folio: int) -> int:
+def shrink_shmem(m: State, folio: int) -> int:
     """Write and free an unused folio of shared memory, or say what to do with it instead (shmem_writepage)."""
     unmap(m, folio)
     if not add_to_swap(m, folio):
@@ -166,7 +166,7 @@ def shrink_shmem(m: Machine, folio: int) -> int:
 
 
 @inline
-def shrink_folio(m: Machine, page: int) -> int:
+def shrink_folio(m: State, page: int) -> int:
     """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop)."""
     folio = m.folios[page]
     if unlikely(m.mglru.enabled) and m.pte[page] & PRESENT and wide(folio.bits) & PG_REFERENCED:
@@ -187,7 +187,7 @@ def shrink_folio(m: Machine, page: int) -> int:
 
 
 @inline
-def activate(m: Machine, page: int) -> None:
+def activate(m: State, page: int) -> None:
     """Mark a folio that reclaim gives up on as active (mm/vmscan.c:shrink_folio_list, label activate_locked)."""
     memcg = wide(m.folios[page].memcg)
     if wide(m.folios[page].bits) & PG_SWAPCACHE and swap_full(m, memcg):
@@ -197,7 +197,7 @@ def activate(m: Machine, page: int) -> None:
 
 
 @inline
-def shrink_folio_list(m: Machine, taken: int) -> int:
+def shrink_folio_list(m: State, taken: int) -> int:
     """Try to free the first `taken` isolated folios; how many are left (mm/vmscan.c:shrink_folio_list).
 
     All are of one cgroup, which is charged for them until 31 can be freed at once: meanwhile, what zswap needs for what

@@ -10,7 +10,7 @@ Every structured array is a record array, so ``folios[p].memcg`` reads the same 
 - `ZSPAGE`   one record per zspage, with the size classes beside them
 - `SIZES`, `MEMORY`, `ZSWAP`, `SWAP`, `DEVICE`, `MGLRU`, `COST`, `TASK`, `SCAN`  a record of integers each: parameters,
   counters, the clock, the scan in progress
-- `Machine`  all of them together, with the ring of writes in flight
+- `State`  all of them together, with the ring of writes in flight
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
 (while an entry exists). List heads are the last records of `folios`: five per cgroup.
@@ -49,7 +49,7 @@ __all__ = [
     "TASK",
     "ZSPAGE",
     "ZSWAP",
-    "Machine",
+    "State",
     "record",
     "records",
 ]
@@ -69,7 +69,7 @@ MANY = 16
 """Of the folio that is shared: what it is beside is what any of its pages' entries is."""
 
 # Where a page is: the low three of `bits`.
-NONE, RESIDENT, IN_ZSWAP, ON_DISK, ZERO_FILLED, GONE, SHARED, SHMEM = 0, 1, 2, 3, 4, 5, 6, 7
+NONE, RESIDENT, COMPRESSED, ON_DISK, ZERO_FILLED, GONE, SHARED, SHMEM = 0, 1, 2, 3, 4, 5, 6, 7
 STATE_MASK = 7
 
 # Folio and entry flags: the kernel's names where it has them.
@@ -110,22 +110,26 @@ FOLIO_FLAGS = (
 UNKNOWN = -1
 CACHE_LINE = 64
 
-FOLIO = np.dtype(
+_PAGE = np.dtype(
     [
         ("next", "i4"),  # links of the one list the page is on; `next` of an entry that is on none yet: its number
         ("prev", "i4"),
         ("memcg", "i2"),  # charged with the folio, or with the slot; cgroups and leaves are fewer than 12,000
         ("bits", "u2"),  # where it is, and flags
         ("kind", "i4"),  # content component, into `first` and `count`
-        ("zspage", "i4"),  # in zswap: that holds the compressed bytes; resident: the folio that a scan meets `LATER`;
-        # shared: the folio; shmem: the object's page
+        ("zspage", "i4"),  # compressed: that holds the bytes; shared: the folio; shmem: the object's page
         ("shadow", "i4"),  # nonresident age at eviction, low 31 bits
         ("version", "u4"),  # write accesses so far, modulo 2**32: `sample_hash` looks at no more
         ("other_memcg", "i2"),  # folio in the swap cache: charged with the slot; swapped out: whose reclaim evicted it
         ("length", "i2"),  # compressed bytes of this version, below 2 pages; UNKNOWN until it is stored
     ]
 )
-"""All about a page: 32 bytes, so that none is in two cache lines (`records`) and a fault waits for one.
+_FIELDS: Any = _PAGE.fields
+_OVERLAID: Any = {**_FIELDS, "later": _FIELDS["zspage"]}
+FOLIO = np.dtype(_OVERLAID)
+"""All about a page, and in the place of a zspage, which a resident one has not, the folio that a scan meets `LATER`.
+
+32 bytes, so that none is in two cache lines (`records`) and a fault waits for one.
 
 Numbers of pages, slots, zspages and lists fit an int32: a scenario has 2**26 pages, 2**28 slots and 11,000 cgroups at
 most (`swaplab.scenario.validate`), and the samples of its contents are 2**26 at most.
@@ -411,7 +415,7 @@ CONTROL = np.dtype(
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Machine:
+class State:
     """All state of one replay; what the compiled functions take, by reference (`swaplab.replay.reference`)."""
 
     folios: Records  # FOLIO[nr_folios + LISTS_PER_MEMCG * nr_memcgs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import entry, inline, jit, wide
-from swaplab.replay.state import Machine
+from swaplab.replay.state import State
 from swaplab.replay.stock import drain_all_stock
 
 __all__ = ["flush_stats", "flush_stats_if_due", "read_stats"]
@@ -14,7 +14,7 @@ FLUSH_INTERVAL = 256
 
 
 @jit
-def flush_stats(m: Machine, memcg: int) -> None:
+def flush_stats(m: State, memcg: int) -> None:
     """Sum up the subtree's statistics as they are now (mm/memcontrol.c:do_flush_stats)."""
     for each in range(memcg, wide(m.memcgs[memcg].end)):
         lruvec = m.memcgs[each]
@@ -30,7 +30,7 @@ def flush_stats(m: Machine, memcg: int) -> None:
 
 
 @inline
-def flush_stats_if_due(m: Machine) -> None:
+def flush_stats_if_due(m: State) -> None:
     """Flush if so many accesses were made since; nothing but a fault changes what would have been flushed before."""
     task = m.task
     if unlikely(task.position >= m.memory.next_flush):
@@ -39,7 +39,7 @@ def flush_stats_if_due(m: Machine) -> None:
 
 
 @entry
-def read_stats(m: Machine) -> None:
+def read_stats(m: State) -> None:
     """Read all there is to know, by a process of another cgroup, whose own charge takes the place of the stock."""
     drain_all_stock(m, 0)
     flush_stats(m, 0)

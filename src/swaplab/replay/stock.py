@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.state import NO_LIMIT, Machine
+from swaplab.replay.state import NO_LIMIT, State
 
 __all__ = [
     "MEMCG_CHARGE_BATCH",
@@ -24,7 +24,7 @@ MEMCG_CHARGE_BATCH = 64
 
 
 @jit
-def page_counter_charge(m: Machine, memcg: int, pages: int) -> None:
+def page_counter_charge(m: State, memcg: int, pages: int) -> None:
     """Charge `pages` (may be negative) to `memcg` and its ancestors, limits or not (mm/page_counter.c)."""
     while memcg >= 0:
         counter = m.memcgs[memcg]
@@ -33,7 +33,7 @@ def page_counter_charge(m: Machine, memcg: int, pages: int) -> None:
 
 
 @jit
-def over_limit(m: Machine, memcg: int, pages: int) -> int:
+def over_limit(m: State, memcg: int, pages: int) -> int:
     """Nearest cgroup up from `memcg` without room for `pages`, or -1 (mm/page_counter.c:page_counter_try_charge)."""
     while memcg > 0:
         counter = m.memcgs[memcg]
@@ -44,7 +44,7 @@ def over_limit(m: Machine, memcg: int, pages: int) -> int:
 
 
 @jit
-def headroom(m: Machine, memcg: int) -> int:
+def headroom(m: State, memcg: int) -> int:
     """Pages that can be charged to `memcg` and all above it."""
     room = NO_LIMIT
     while memcg > 0:
@@ -55,7 +55,7 @@ def headroom(m: Machine, memcg: int) -> int:
 
 
 @jit
-def drain_stock(m: Machine) -> int:
+def drain_stock(m: State) -> int:
     """Uncharge what is left of the stock; how many pages (mm/memcontrol.c:drain_stock)."""
     pages = wide(m.memory.stock_pages)
     page_counter_charge(m, wide(m.memory.stock_memcg), -pages)
@@ -64,13 +64,13 @@ def drain_stock(m: Machine) -> int:
 
 
 @jit
-def drain_all_stock(m: Machine, memcg: int) -> int:
+def drain_all_stock(m: State, memcg: int) -> int:
     """Uncharge the stock if it belongs to the subtree; how many pages (mm/memcontrol.c:drain_all_stock)."""
     return drain_stock(m) if memcg <= m.memory.stock_memcg < m.memcgs[memcg].end else 0
 
 
 @jit
-def refill_stock(m: Machine, memcg: int, pages: int) -> None:
+def refill_stock(m: State, memcg: int, pages: int) -> None:
     """Keep `pages` that are charged to `memcg` for its next charges (mm/memcontrol.c:refill_stock).
 
     The root has none: it is not charged, so what it no longer uses is only counted.
@@ -88,19 +88,19 @@ def refill_stock(m: Machine, memcg: int, pages: int) -> None:
 
 
 @jit
-def is_stocked(m: Machine, memcg: int, pages: int) -> bool:
+def is_stocked(m: State, memcg: int, pages: int) -> bool:
     """Whether `pages` for `memcg` are charged already."""
     return bool(m.memory.stock_memcg == memcg and m.memory.stock_pages >= pages)
 
 
 @jit
-def has_room(m: Machine, memcg: int) -> int:
+def has_room(m: State, memcg: int) -> int:
     """-1 if one more page can be charged to `memcg`, else the nearest cgroup up from there that is in the way."""
     return -1 if is_stocked(m, memcg, 1) else over_limit(m, memcg, 1)
 
 
 @jit
-def note_over_high(m: Machine, memcg: int, pages: int) -> None:
+def note_over_high(m: State, memcg: int, pages: int) -> None:
     """Have the running task reclaim for `pages` if the cgroup or an ancestor is above its memory.high."""
     while unlikely(m.memory.high_limits) and memcg > 0:
         if m.memcgs[memcg].usage > m.memcgs[memcg].memory_high:
@@ -110,7 +110,7 @@ def note_over_high(m: Machine, memcg: int, pages: int) -> None:
 
 
 @inline
-def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
+def charge(m: State, memcg: int, pages: int, batch: int) -> int:
     """Charge `pages` from the stock, as part of a `batch`, or alone where that does not fit; else none of them.
 
     Returns -1, or the cgroup that has no room for them (mm/memcontrol.c:try_charge_memcg before it reclaims).
@@ -132,7 +132,7 @@ def charge(m: Machine, memcg: int, pages: int, batch: int) -> int:
 
 
 @jit
-def charge_by_force(m: Machine, memcg: int, pages: int) -> None:
+def charge_by_force(m: State, memcg: int, pages: int) -> None:
     """Charge what reclaim itself needs, limits or not (mm/memcontrol.c:try_charge_memcg, label force)."""
     limited = charge(m, memcg, pages, MEMCG_CHARGE_BATCH)
     if limited >= 0:

@@ -23,7 +23,7 @@ from swaplab.replay.state import (
     PRESENT,
     WRITES_IN_FLIGHT,
     ZEROMAP,
-    Machine,
+    State,
 )
 from swaplab.replay.swap_slots import alloc_cached_slot, return_slot
 
@@ -43,7 +43,7 @@ __all__ = [
 
 
 @jit
-def alloc_slot(m: Machine, page: int) -> None:
+def alloc_slot(m: State, page: int) -> None:
     """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap)."""
     if unlikely(m.device.rotational):
         alloc_cached_slot(m, page)
@@ -52,7 +52,7 @@ def alloc_slot(m: Machine, page: int) -> None:
 
 
 @jit
-def free_slot(m: Machine, page: int, memcg: int) -> None:
+def free_slot(m: State, page: int, memcg: int) -> None:
     """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot)."""
     if unlikely(m.device.rotational):
         return_slot(m, wide(m.page_slot[page]), memcg)
@@ -62,7 +62,7 @@ def free_slot(m: Machine, page: int, memcg: int) -> None:
 
 
 @jit
-def add_to_swap(m: Machine, page: int) -> bool:
+def add_to_swap(m: State, page: int) -> bool:
     """Give a folio a slot and put it, dirty, into the swap cache (mm/swap_state.c:add_to_swap)."""
     folio = m.folios[page]
     owner = slot_owner(m, wide(folio.memcg))
@@ -76,14 +76,14 @@ def add_to_swap(m: Machine, page: int) -> bool:
 
 
 @jit
-def is_slot_named(m: Machine, page: int) -> bool:
+def is_slot_named(m: State, page: int) -> bool:
     """Whether a page table entry names the slot of a folio that is in memory (mm/swapfile.c:folio_swapped)."""
     entry = wide(m.pte[page])
     return swap_count(m, page) > 0 if unlikely(entry & MANY) else not entry & PRESENT
 
 
 @jit
-def folio_free_swap(m: Machine, page: int) -> bool:
+def folio_free_swap(m: State, page: int) -> bool:
     """Drop a slot that no page table needs: the folio is the only copy then (mm/swapfile.c:folio_free_swap)."""
     folio = m.folios[page]
     flags = wide(folio.bits)
@@ -101,7 +101,7 @@ PLUGGED = 1
 
 
 @jit
-def device_start(m: Machine, page: int, transfer_ns: int) -> int:
+def device_start(m: State, page: int, transfer_ns: int) -> int:
     """Queue the transfer of one page behind what is queued; the time it leaves the wire."""
     device = m.device
     start = max(wide(m.task.clock), wide(device.free_at))
@@ -115,13 +115,13 @@ def device_start(m: Machine, page: int, transfer_ns: int) -> int:
 
 
 @jit
-def blk_start_plug(m: Machine) -> None:
+def blk_start_plug(m: State) -> None:
     """Hold the running task's writes back, to submit all at once (block/blk-core.c:blk_start_plug)."""
     m.device.plugged = PLUGGED + m.task.background
 
 
 @jit
-def blk_finish_plug(m: Machine) -> None:
+def blk_finish_plug(m: State) -> None:
     """Submit what was held back: the processor time of one request (block/blk-core.c:blk_finish_plug).
 
     Differs: the device had it before. A plug has no end but this, where the kernel's ends after 32 requests.
@@ -133,7 +133,7 @@ def blk_finish_plug(m: Machine) -> None:
 
 
 @jit
-def submit(m: Machine) -> None:
+def submit(m: State) -> None:
     """The processor time of a request, unless it is held back."""
     device = m.device
     if device.plugged == PLUGGED + m.task.background:
@@ -143,7 +143,7 @@ def submit(m: Machine) -> None:
 
 
 @jit
-def device_read(m: Machine, page: int, wait: bool) -> None:
+def device_read(m: State, page: int, wait: bool) -> None:
     """Read the page's slot, and wait for it or not (mm/page_io.c:swap_read_folio)."""
     memcg = m.memcgs[payer(m)]
     if wait:
@@ -155,7 +155,7 @@ def device_read(m: Machine, page: int, wait: bool) -> None:
 
 
 @jit
-def device_write(m: Machine, page: int, batch: int) -> None:
+def device_write(m: State, page: int, batch: int) -> None:
     """Queue a write of the page's slot, under writeback until it is done (mm/page_io.c:__swap_writepage)."""
     device = m.device
     if device.writes_count == WRITES_IN_FLIGHT:
@@ -172,7 +172,7 @@ def device_write(m: Machine, page: int, batch: int) -> None:
 
 
 @jit
-def end_writeback(m: Machine) -> None:
+def end_writeback(m: State) -> None:
     """Finish the oldest write: its folio is next to be reclaimed (mm/filemap.c:folio_end_writeback)."""
     device = m.device
     page = wide(m.writes_page[wide(device.writes_head)])
@@ -191,21 +191,21 @@ def end_writeback(m: Machine) -> None:
 
 
 @jit
-def complete_writes(m: Machine) -> None:
+def complete_writes(m: State) -> None:
     """Finish all writes whose time has come."""
     while m.device.writes_count and m.writes_done[wide(m.device.writes_head)] <= m.task.clock:
         end_writeback(m)
 
 
 @jit
-def lru_add_drain(m: Machine) -> None:
+def lru_add_drain(m: State) -> None:
     """Put new folios on their lists (mm/swap.c:lru_add_drain), too late for those that were written by now."""
     complete_writes(m)
     next_batch(m)
 
 
 @jit
-def wait_for_write(m: Machine) -> bool:
+def wait_for_write(m: State) -> bool:
     """Sleep until the oldest write in flight is done; False when there is none.
 
     Differs: a background task's sleep takes no time, since the clock is the workload's.

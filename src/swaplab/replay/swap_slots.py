@@ -9,7 +9,7 @@ from __future__ import annotations
 from swaplab.linux.swap import SWAPFILE_CLUSTER
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.memcontrol import count_slot
-from swaplab.replay.state import SLOT_CACHED, SLOT_FREE, SWAP_SLOTS_CACHE_SIZE, Machine
+from swaplab.replay.state import SLOT_CACHED, SLOT_FREE, SWAP_SLOTS_CACHE_SIZE, State
 
 __all__ = ["alloc_cached_slot", "free_slot_directly", "return_slot"]
 
@@ -17,7 +17,7 @@ LATENCY_LIMIT = 256
 
 
 @jit
-def empty_cluster(m: Machine) -> int:
+def empty_cluster(m: State) -> int:
     """First of the first 512 free slots in a row, or 0 (the search in mm/swapfile.c:scan_swap_map_slots)."""
     free = 0
     for slot in range(wide(m.swap.lowest_bit), wide(m.swap.highest_bit) + 1):
@@ -28,7 +28,7 @@ def empty_cluster(m: Machine) -> int:
 
 
 @jit
-def next_free(m: Machine, slot: int, end: int) -> int:
+def next_free(m: State, slot: int, end: int) -> int:
     """First free slot from `slot` up to `end`, or 0."""
     while slot <= end:
         if m.slot_page[slot] == SLOT_FREE:
@@ -38,7 +38,7 @@ def next_free(m: Machine, slot: int, end: int) -> int:
 
 
 @jit
-def begin_scan(m: Machine) -> int:
+def begin_scan(m: State) -> int:
     """Where to look for a slot: go on in the current cluster, or begin an empty one."""
     swap = m.swap
     if swap.cluster_nr:
@@ -51,7 +51,7 @@ def begin_scan(m: Machine) -> int:
 
 
 @jit
-def take(m: Machine, slot: int) -> None:
+def take(m: State, slot: int) -> None:
     """Allocate a free slot (mm/swapfile.c:swap_range_alloc)."""
     swap = m.swap
     m.slot_page[slot] = SLOT_CACHED
@@ -66,7 +66,7 @@ def take(m: Machine, slot: int) -> None:
 
 
 @jit
-def scan_swap_map_slots(m: Machine, count: int) -> int:
+def scan_swap_map_slots(m: State, count: int) -> int:
     """Allocate up to `count` slots into the cache; how many (mm/swapfile.c:scan_swap_map_slots)."""
     swap = m.swap
     if not swap.highest_bit:
@@ -99,7 +99,7 @@ def scan_swap_map_slots(m: Machine, count: int) -> int:
 
 
 @jit
-def give_back(m: Machine, slot: int) -> None:
+def give_back(m: State, slot: int) -> None:
     """Free a slot (mm/swapfile.c:swap_range_free)."""
     swap = m.swap
     m.slot_page[slot] = SLOT_FREE
@@ -109,14 +109,14 @@ def give_back(m: Machine, slot: int) -> None:
 
 
 @jit
-def free_slot_directly(m: Machine, page: int, memcg: int) -> None:
+def free_slot_directly(m: State, page: int, memcg: int) -> None:
     """Free the page's slot now, past the caches (mm/swapfile.c:swap_entry_range_free)."""
     give_back(m, wide(m.page_slot[page]))
     count_slot(m, memcg, -1)
 
 
 @jit
-def give_back_returned(m: Machine) -> None:
+def give_back_returned(m: State) -> None:
     """Free all slots that were returned (mm/swapfile.c:swapcache_free_entries)."""
     for i in range(wide(m.swap.cache_ret)):
         give_back(m, wide(m.returned_slots[i]))
@@ -125,7 +125,7 @@ def give_back_returned(m: Machine) -> None:
 
 
 @jit
-def drain(m: Machine) -> None:
+def drain(m: State) -> None:
     """Empty both caches (mm/swap_slots.c:drain_slots_cache_cpu)."""
     swap = m.swap
     for i in range(wide(swap.cache_nr)):
@@ -135,7 +135,7 @@ def drain(m: Machine) -> None:
 
 
 @jit
-def check_cache_active(m: Machine) -> None:
+def check_cache_active(m: State) -> None:
     """Allocate ahead only where slots are plenty (mm/swap_slots.c:check_cache_active), with one processor."""
     swap = m.swap
     left = wide(swap.nr_slots) - wide(swap.slots_used)
@@ -147,7 +147,7 @@ def check_cache_active(m: Machine) -> None:
 
 
 @jit
-def alloc_cached_slot(m: Machine, page: int) -> None:
+def alloc_cached_slot(m: State, page: int) -> None:
     """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap)."""
     swap = m.swap
     check_cache_active(m)
@@ -162,7 +162,7 @@ def alloc_cached_slot(m: Machine, page: int) -> None:
 
 
 @jit
-def return_slot(m: Machine, slot: int, memcg: int) -> None:
+def return_slot(m: State, slot: int, memcg: int) -> None:
     """Free a slot, later (mm/swap_slots.c:free_swap_slot); until then `memcg` is charged for it."""
     swap = m.swap
     m.slot_page[slot] = SLOT_CACHED

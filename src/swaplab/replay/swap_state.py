@@ -9,8 +9,8 @@ from swaplab.replay.lists import folio_add_lru
 from swaplab.replay.memcontrol import is_online, task_of
 from swaplab.replay.rmap import folio_of, is_swapped
 from swaplab.replay.state import (
+    COMPRESSED,
     ENTRY_REFERENCED,
-    IN_ZSWAP,
     ON_DISK,
     PG_DIRTY,
     PG_READAHEAD,
@@ -19,7 +19,7 @@ from swaplab.replay.state import (
     RESIDENT,
     STATE_MASK,
     ZERO_FILLED,
-    Machine,
+    State,
 )
 from swaplab.replay.stock import page_counter_charge
 from swaplab.replay.swap import device_read
@@ -34,7 +34,7 @@ FIRST_ADDRESS = 2  # of a task's pages; 0 is nowhere, and nothing is next to tha
 
 
 @inline
-def fill_folio(m: Machine, page: int, state: int, memcg: int, wait: bool) -> int:
+def fill_folio(m: State, page: int, state: int, memcg: int, wait: bool) -> int:
     """Bring the contents in from where they are; PG_DIRTY if that leaves it so (mm/page_io.c:swap_read_folio)."""
     if unlikely(state == ZERO_FILLED):
         m.memcgs[memcg].swpin_zero += 1
@@ -51,7 +51,7 @@ def fill_folio(m: Machine, page: int, state: int, memcg: int, wait: bool) -> int
 
 
 @inline
-def read_swap_cache(m: Machine, page: int, target: int, wait: bool) -> bool:
+def read_swap_cache(m: State, page: int, target: int, wait: bool) -> bool:
     """Read a page into a new folio in the swap cache (mm/swap_state.c:__read_swap_cache_async, swap_read_folio).
 
     False when the task that faults on `target` was killed. Reclaim for the folio may have brought the page in by
@@ -63,7 +63,7 @@ def read_swap_cache(m: Machine, page: int, target: int, wait: bool) -> bool:
     if unlikely(not alloc_charged(m, memcg, target)):
         return False
     state = wide(folio.bits) & STATE_MASK
-    if unlikely(not IN_ZSWAP <= state <= ZERO_FILLED):
+    if unlikely(not COMPRESSED <= state <= ZERO_FILLED):
         m.memory.free += 1
         page_counter_charge(m, memcg, -1)
         return True
@@ -93,7 +93,7 @@ def window(previous: int, position: int, hits: int, max_pages: int, last_window:
 
 
 @jit
-def cluster_of(m: Machine, folio: int) -> tuple[int, int]:
+def cluster_of(m: State, folio: int) -> tuple[int, int]:
     """First and end of the slots to read around the folio's (mm/swap_state.c:swap_cluster_readahead)."""
     swap = m.swap
     slot = wide(m.page_slot[folio])
@@ -110,7 +110,7 @@ def cluster_of(m: Machine, folio: int) -> tuple[int, int]:
 
 
 @jit
-def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
+def neighbours_of(m: State, page: int) -> tuple[int, int]:
     """First and end of the pages to read around this one (mm/swap_state.c:swap_vma_ra_win).
 
     Differs: page tables begin where a task's memory does.
@@ -136,7 +136,7 @@ def neighbours_of(m: Machine, page: int) -> tuple[int, int]:
 
 
 @jit
-def read_ahead(m: Machine, page: int, folio: int, first: int, end: int) -> bool:
+def read_ahead(m: State, page: int, folio: int, first: int, end: int) -> bool:
     """Swap in what may be needed next, and the folio: in its turn, or in the end if it is not among that.
 
     `first` and `end` are slots of a rotational device, else pages. False when the faulting task was killed.
@@ -154,7 +154,7 @@ def read_ahead(m: Machine, page: int, folio: int, first: int, end: int) -> bool:
 
 
 @inline
-def swapin_readahead(m: Machine, page: int, folio: int) -> bool:
+def swapin_readahead(m: State, page: int, folio: int) -> bool:
     """Swap in the folio of a page, and what may be needed next (mm/swap_state.c:swapin_readahead).
 
     False when the faulting task was killed. Differs: does not sleep for what is read ahead.
@@ -166,7 +166,7 @@ def swapin_readahead(m: Machine, page: int, folio: int) -> bool:
 
 
 @jit
-def swapin_cluster(m: Machine, page: int, folio: int) -> bool:
+def swapin_cluster(m: State, page: int, folio: int) -> bool:
     """Swap in a folio, and what is near its slot (mm/swap_state.c:swap_cluster_readahead).
 
     False when the task that faults on `page` was killed.
@@ -178,7 +178,7 @@ def swapin_cluster(m: Machine, page: int, folio: int) -> bool:
 
 
 @jit
-def found_in_swap_cache(m: Machine, page: int, folio: int) -> None:
+def found_in_swap_cache(m: State, page: int, folio: int) -> None:
     """Note that a fault found its folio there already (mm/swap_state.c:swap_cache_get_folio)."""
     ahead = wide(m.folios[folio].bits) & PG_READAHEAD
     m.folios[folio].bits = wide(m.folios[folio].bits) & ~PG_READAHEAD

@@ -22,8 +22,8 @@ from swaplab.replay.rmap import (
 )
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
+    COMPRESSED,
     GONE,
-    IN_ZSWAP,
     NONE,
     PG_ACTIVE,
     PG_REFERENCED,
@@ -38,7 +38,7 @@ from swaplab.replay.state import (
     UNKNOWN,
     UNMAPPED,
     YOUNG,
-    Machine,
+    State,
 )
 from swaplab.replay.stock import page_counter_charge
 from swaplab.replay.swap import folio_free_swap, free_slot, lru_add_drain, wait_for_write
@@ -53,7 +53,7 @@ __all__ = ["exit_mmap", "is_gone", "madvise_dontneed", "munmap", "put_folio", "u
 
 
 @jit
-def free_folio(m: Machine, page: int) -> None:
+def free_folio(m: State, page: int) -> None:
     """Free a folio that nobody maps and that has no slot (mm/swap.c:folios_put_refs)."""
     lru_del(m, page)
     page_counter_charge(m, wide(m.folios[page].memcg), -1)
@@ -61,11 +61,11 @@ def free_folio(m: Machine, page: int) -> None:
 
 
 @jit
-def free_swapped(m: Machine, page: int, directly: bool) -> None:
+def free_swapped(m: State, page: int, directly: bool) -> None:
     """Free a slot and what is in it (mm/swapfile.c:free_swap_and_cache_nr, mm/zswap.c:zswap_invalidate)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
-    if wide(folio.bits) & STATE_MASK == IN_ZSWAP:
+    if wide(folio.bits) & STATE_MASK == COMPRESSED:
         if m.swap.zram:
             zram_free(m, page)
         else:
@@ -77,7 +77,7 @@ def free_swapped(m: Machine, page: int, directly: bool) -> None:
 
 
 @jit
-def put_folio(m: Machine, folio: int) -> None:
+def put_folio(m: State, folio: int) -> None:
     """Free a shared folio that one page less has, and its slot, unless others need them (mm/swap.c:folio_put).
 
     What is being written stays in the swap cache, until reclaim finds it there: mm/swap_state.c:free_swap_cache.
@@ -97,7 +97,7 @@ def put_folio(m: Machine, folio: int) -> None:
 
 
 @jit
-def zap_own(m: Machine, page: int, directly: bool) -> None:
+def zap_own(m: State, page: int, directly: bool) -> None:
     """Free what a page has that no other page does."""
     folio = m.folios[page]
     if is_swapped(m, page):
@@ -112,7 +112,7 @@ def zap_own(m: Machine, page: int, directly: bool) -> None:
 
 
 @jit
-def zap_shared(m: Machine, page: int) -> None:
+def zap_shared(m: State, page: int) -> None:
     """Have a page let go of a folio that others may have."""
     folio = folio_of(m, page)
     names_slot = not m.pte[page]
@@ -124,7 +124,7 @@ def zap_shared(m: Machine, page: int) -> None:
 
 
 @jit
-def mark_accessed(m: Machine, folio: int) -> None:
+def mark_accessed(m: State, folio: int) -> None:
     """Note that memory that is no longer mapped had been used (mm/swap.c:folio_mark_accessed).
 
     Differs: MGLRU does not count such uses.
@@ -142,7 +142,7 @@ def mark_accessed(m: Machine, folio: int) -> None:
 
 
 @jit
-def zap_shmem(m: Machine, page: int) -> None:
+def zap_shmem(m: State, page: int) -> None:
     """Unmap a page of shared memory, which stays (mm/memory.c:zap_present_folio_ptes)."""
     if m.pte[page]:
         folio = folio_of(m, page)
@@ -152,7 +152,7 @@ def zap_shmem(m: Machine, page: int) -> None:
 
 
 @jit
-def zap_pte(m: Machine, page: int, left: int, directly: bool) -> None:
+def zap_pte(m: State, page: int, left: int, directly: bool) -> None:
     """Free whatever a page has, wherever it is, and leave its record in the state `left` (zap_pte_range).
 
     Differs: waits for a write in flight if as many folios as there are pages are nobody's already.
@@ -177,7 +177,7 @@ def zap_pte(m: Machine, page: int, left: int, directly: bool) -> None:
 
 
 @jit
-def swap_pte_batch(m: Machine, page: int, end: int) -> int:
+def swap_pte_batch(m: State, page: int, end: int) -> int:
     """Pages from `page` on whose slots follow each other, none of them in the swap cache, in one cluster of slots.
 
     Those are freed at once (mm/swapfile.c:__swap_entries_free); all others go through the cache of slots.
@@ -191,7 +191,7 @@ def swap_pte_batch(m: Machine, page: int, end: int) -> int:
 
 
 @jit
-def zap_pte_range(m: Machine, page: int, end: int, left: int) -> None:
+def zap_pte_range(m: State, page: int, end: int, left: int) -> None:
     """Free what the pages of one page table have (mm/memory.c:zap_pte_range)."""
     batch = 0
     while page < end:
@@ -204,7 +204,7 @@ def zap_pte_range(m: Machine, page: int, end: int, left: int) -> None:
 
 
 @jit
-def unmap_page_range(m: Machine, page: int, end: int, left: int) -> None:
+def unmap_page_range(m: State, page: int, end: int, left: int) -> None:
     """Free what the pages of one task from `page` to `end` have (mm/memory.c:unmap_page_range)."""
     lru_add_drain(m)
     first = wide(m.task_first[task_of(m, page)])
@@ -218,7 +218,7 @@ def unmap_page_range(m: Machine, page: int, end: int, left: int) -> None:
 
 
 @jit
-def free_table(m: Machine, table: int) -> None:
+def free_table(m: State, table: int) -> None:
     """Free a page table, if it is there (mm/memory.c:free_pte_range)."""
     memcg = wide(m.table_memcg[table])
     if memcg >= 0:
@@ -228,7 +228,7 @@ def free_table(m: Machine, table: int) -> None:
 
 
 @jit
-def is_range_unmapped(m: Machine, page: int, end: int) -> bool:
+def is_range_unmapped(m: State, page: int, end: int) -> bool:
     """Whether no mapping has any of these pages."""
     while page < end:
         if wide(m.folios[page].bits) != NONE | UNMAPPED:
@@ -238,7 +238,7 @@ def is_range_unmapped(m: Machine, page: int, end: int) -> bool:
 
 
 @jit
-def free_pgtables(m: Machine, page: int, end: int) -> None:
+def free_pgtables(m: State, page: int, end: int) -> None:
     """Free the page tables of a task that mapped pages from `page` to `end` and now map none (free_pgtables)."""
     task = task_of(m, page)
     first, last = wide(m.task_first[task]), wide(m.task_first[task + 1])
@@ -249,7 +249,7 @@ def free_pgtables(m: Machine, page: int, end: int) -> None:
 
 
 @jit
-def unlink_anon_vmas(m: Machine, task: int) -> None:
+def unlink_anon_vmas(m: State, task: int) -> None:
     """Free what `anon_vma_prepare` made (mm/rmap.c:unlink_anon_vmas)."""
     memcg = wide(m.anon_vma_memcg[task])
     if memcg >= 0:
@@ -258,7 +258,7 @@ def unlink_anon_vmas(m: Machine, task: int) -> None:
 
 
 @entry
-def is_gone(m: Machine, task: int) -> bool:
+def is_gone(m: State, task: int) -> bool:
     """Whether a task with memory has exited or was killed."""
     return wide(m.folios[wide(m.task_first[task])].bits) & STATE_MASK == GONE
 
@@ -267,20 +267,20 @@ def is_gone(m: Machine, task: int) -> bool:
 
 
 @entry
-def munmap(m: Machine, page: int, end: int) -> None:
+def munmap(m: State, page: int, end: int) -> None:
     """Free the pages of one task from `page` to `end`, and page tables that map no others (vms_clear_ptes)."""
     unmap_page_range(m, page, end, NONE | UNMAPPED)
     free_pgtables(m, page, end)
 
 
 @entry
-def madvise_dontneed(m: Machine, page: int, end: int) -> None:
+def madvise_dontneed(m: State, page: int, end: int) -> None:
     """Free the pages of one task from `page` to `end`, which stay mapped (madvise_dontneed_single_vma)."""
     unmap_page_range(m, page, end, NONE)
 
 
 @entry
-def exit_mmap(m: Machine, task: int) -> None:
+def exit_mmap(m: State, task: int) -> None:
     """Free all that a task has; its further accesses do nothing (mm/mmap.c:exit_mmap)."""
     unmap_page_range(m, wide(m.task_first[task]), wide(m.task_first[task + 1]), GONE)
     for table in range(wide(m.first_table[task]), wide(m.first_table[task + 1])):

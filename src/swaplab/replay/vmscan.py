@@ -18,7 +18,7 @@ from swaplab.replay.memcontrol import (
 )
 from swaplab.replay.rmap import referenced_by
 from swaplab.replay.shrink_folio import shrink_folio_list
-from swaplab.replay.state import ISOLATED, LRU_ACTIVE, LRU_INACTIVE, MANY, PG_ACTIVE, PG_WORKINGSET, YOUNG, Machine
+from swaplab.replay.state import ISOLATED, LRU_ACTIVE, LRU_INACTIVE, MANY, PG_ACTIVE, PG_WORKINGSET, YOUNG, State
 from swaplab.replay.swap import blk_finish_plug, blk_start_plug, lru_add_drain
 from swaplab.replay.workingset import lru_note_cost, workingset_age_nonresident
 from swaplab.replay.zswap import do_shrink_slab
@@ -33,7 +33,7 @@ PAGES_PER_GIB_SHIFT = 30 - 12
 
 
 @inline
-def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int:
+def isolate_lru_folios(m: State, memcg: int, lru: int, nr_to_scan: int) -> int:
     """Move up to 32 of the oldest folios of a list to `m.isolated`; their number (mm/vmscan.c)."""
     head = lru_head(m, memcg, lru)
     page = wide(m.folios[head].prev)
@@ -53,7 +53,7 @@ def isolate_lru_folios(m: Machine, memcg: int, lru: int, nr_to_scan: int) -> int
 
 
 @inline
-def move_folios_to_lru(m: Machine, memcg: int, kept: int) -> None:
+def move_folios_to_lru(m: State, memcg: int, kept: int) -> None:
     """Put back the first `kept` isolated folios (mm/vmscan.c:move_folios_to_lru)."""
     head = lru_head(m, memcg, LRU_INACTIVE)
     first = wide(m.folios[head].next)
@@ -76,7 +76,7 @@ def move_folios_to_lru(m: Machine, memcg: int, kept: int) -> None:
 
 
 @inline
-def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
+def shrink_inactive_list(m: State, memcg: int, nr_to_scan: int) -> int:
     """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list)."""
     lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_INACTIVE, nr_to_scan)
@@ -92,7 +92,7 @@ def shrink_inactive_list(m: Machine, memcg: int, nr_to_scan: int) -> int:
 
 
 @jit
-def clear_young(m: Machine, page: int) -> None:
+def clear_young(m: State, page: int) -> None:
     """Forget that a folio was used (mm/rmap.c:folio_referenced, whose answer nobody needs)."""
     entry = wide(m.pte[page])
     m.pte[page] = entry & ~YOUNG
@@ -105,7 +105,7 @@ def clear_young(m: Machine, page: int) -> None:
 
 
 @jit
-def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
+def shrink_active_list(m: State, memcg: int, nr_to_scan: int) -> None:
     """Deactivate up to 32 of the oldest active folios, used or not (mm/vmscan.c:shrink_active_list)."""
     lru_add_drain(m)
     taken = isolate_lru_folios(m, memcg, LRU_ACTIVE, nr_to_scan)
@@ -119,7 +119,7 @@ def shrink_active_list(m: Machine, memcg: int, nr_to_scan: int) -> None:
 
 
 @jit
-def inactive_is_low(m: Machine, memcg: int) -> bool:
+def inactive_is_low(m: State, memcg: int) -> bool:
     """Whether too many folios are active for the size of the cgroup (mm/vmscan.c:inactive_is_low)."""
     inactive, active = wide(m.memcgs[memcg].flushed_inactive), wide(m.memcgs[memcg].flushed_active)
     gib = (inactive + active) >> PAGES_PER_GIB_SHIFT
@@ -128,7 +128,7 @@ def inactive_is_low(m: Machine, memcg: int) -> bool:
 
 
 @inline
-def scan_target(m: Machine, memcg: int, size: int) -> int:
+def scan_target(m: State, memcg: int, size: int) -> int:
     """How many folios of a list of `size` to scan at this priority (mm/vmscan.c:get_scan_count).
 
     There is no file memory, so the share of anonymous memory is all that is computed.
@@ -148,7 +148,7 @@ def scan_target(m: Machine, memcg: int, size: int) -> int:
 
 
 @inline
-def shrink_lruvec(m: Machine, memcg: int) -> None:
+def shrink_lruvec(m: State, memcg: int) -> None:
     """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec)."""
     scan = m.scan
     if unlikely(m.mglru.enabled):
@@ -182,7 +182,7 @@ def shrink_lruvec(m: Machine, memcg: int) -> None:
 
 
 @jit
-def inactive_of_node(m: Machine) -> int:
+def inactive_of_node(m: State) -> int:
     """Inactive folios of the machine, which nobody has to flush (include/linux/vmstat.h:node_page_state)."""
     total = 0
     for each in range(wide(m.sizes.nr_memcgs)):
@@ -191,7 +191,7 @@ def inactive_of_node(m: Machine) -> int:
 
 
 @jit
-def prepare_scan_control(m: Machine) -> None:
+def prepare_scan_control(m: State) -> None:
     """Read the target's costs and decide whether to deactivate (mm/vmscan.c:prepare_scan_control).
 
     And share between anonymous and file memory by these costs, for all of the pass (mm/vmscan.c:get_scan_count).
@@ -212,7 +212,7 @@ def prepare_scan_control(m: Machine) -> None:
 
 
 @inline
-def mem_cgroup_iter(m: Machine, target: int, memcg: int) -> int:
+def mem_cgroup_iter(m: State, target: int, memcg: int) -> int:
     """Cgroup of the subtree after `memcg`, of which -1 is before the first and after the last (mm/memcontrol.c).
 
     Unless a walk is to be a full one, all share their position.
@@ -228,14 +228,14 @@ def mem_cgroup_iter(m: Machine, target: int, memcg: int) -> int:
 
 
 @inline
-def shrink_one(m: Machine, memcg: int) -> None:
+def shrink_one(m: State, memcg: int) -> None:
     """Reclaim folios, then compressed pages, of one cgroup."""
     shrink_lruvec(m, memcg)
     do_shrink_slab(m, memcg, wide(m.scan.priority))
 
 
 @inline
-def shrink_node_memcgs(m: Machine, target: int) -> None:
+def shrink_node_memcgs(m: State, target: int) -> None:
     """Shrink all of a subtree; or, from where the last walk stopped, as much as is needed (mm/vmscan.c)."""
     scan = m.scan
     memcg = mem_cgroup_iter(m, target, -1)
@@ -249,7 +249,7 @@ def shrink_node_memcgs(m: Machine, target: int) -> None:
 
 
 @jit
-def shrink_node(m: Machine) -> None:
+def shrink_node(m: State) -> None:
     """One pass over the target's subtree: kswapd's and retries' over all of it (mm/vmscan.c:shrink_node)."""
     scan = m.scan
     if unlikely(m.mglru.enabled) and not scan.target:
@@ -263,7 +263,7 @@ def shrink_node(m: Machine) -> None:
 
 
 @jit
-def shrink_by_priority(m: Machine) -> None:
+def shrink_by_priority(m: State) -> None:
     """Scan more and more of the subtree until enough is reclaimed (mm/vmscan.c:do_try_to_free_pages)."""
     scan = m.scan
     scan.priority = DEF_PRIORITY
@@ -277,7 +277,7 @@ def shrink_by_priority(m: Machine) -> None:
 
 
 @inline
-def start_reclaim(m: Machine, target: int, pages: int, kswapd: int) -> None:
+def start_reclaim(m: State, target: int, pages: int, kswapd: int) -> None:
     """Set out to reclaim `pages`, 32 at least, from a subtree (include/linux/swap.h:struct scan_control)."""
     settle(m)
     scan = m.scan
@@ -293,7 +293,7 @@ def start_reclaim(m: Machine, target: int, pages: int, kswapd: int) -> None:
 
 
 @jit
-def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
+def try_to_free_pages(m: State, target: int, pages: int) -> int:
     """Reclaim at least 32 pages from a subtree, the root's for the machine; how many came back.
 
     Models mm/vmscan.c:try_to_free_mem_cgroup_pages, try_to_free_pages, do_try_to_free_pages.
@@ -314,7 +314,7 @@ def try_to_free_pages(m: Machine, target: int, pages: int) -> int:
 
 
 @jit
-def kswapd_age_node(m: Machine) -> None:
+def kswapd_age_node(m: State) -> None:
     """Deactivate some folios of every cgroup ahead of their scan (mm/vmscan.c:kswapd_age_node)."""
     if m.swap.nr_slots and not m.mglru.enabled and inactive_is_low(m, 0):
         for memcg in range(wide(m.sizes.nr_memcgs)):
@@ -322,7 +322,7 @@ def kswapd_age_node(m: Machine) -> None:
 
 
 @jit
-def balance_pgdat(m: Machine) -> None:
+def balance_pgdat(m: State) -> None:
     """kswapd: reclaim until more than the high watermark is free (mm/vmscan.c:balance_pgdat)."""
     memory, scan = m.memory, m.scan
     start_reclaim(m, 0, wide(memory.watermark_high), 1)

@@ -6,7 +6,7 @@ from swaplab.linux.reclaim import SWAP_CLUSTER_MAX
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.memcontrol import is_online, swap_pages_left
-from swaplab.replay.state import LRU_REFS, PG_ACTIVE, PG_WORKINGSET, SHADOW, SHADOW_WORKINGSET, Machine
+from swaplab.replay.state import LRU_REFS, PG_ACTIVE, PG_WORKINGSET, SHADOW, SHADOW_WORKINGSET, State
 
 __all__ = ["lru_note_cost", "workingset_eviction", "workingset_refault"]
 
@@ -14,7 +14,7 @@ AGE_MASK = (1 << 31) - 1
 
 
 @jit
-def lru_note_cost(m: Machine, memcg: int, nr_io: int, nr_rotated: int) -> None:
+def lru_note_cost(m: State, memcg: int, nr_io: int, nr_rotated: int) -> None:
     """Note what reclaim of anonymous memory cost, here and above (mm/swap.c:lru_note_cost)."""
     cost = nr_io * SWAP_CLUSTER_MAX + nr_rotated
     while memcg >= 0:
@@ -26,7 +26,7 @@ def lru_note_cost(m: Machine, memcg: int, nr_io: int, nr_rotated: int) -> None:
 
 
 @jit
-def workingset_age_nonresident(m: Machine, memcg: int) -> None:
+def workingset_age_nonresident(m: State, memcg: int) -> None:
     """One eviction or activation ages what is not resident, here and above (mm/workingset.c)."""
     while memcg >= 0:
         m.memcgs[memcg].nonresident_age += 1
@@ -34,7 +34,7 @@ def workingset_age_nonresident(m: Machine, memcg: int) -> None:
 
 
 @jit
-def lru_gen_eviction(m: Machine, page: int) -> None:
+def lru_gen_eviction(m: State, page: int) -> None:
     """Note which generation a folio was evicted from (mm/workingset.c:lru_gen_eviction)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
@@ -44,7 +44,7 @@ def lru_gen_eviction(m: Machine, page: int) -> None:
 
 
 @jit
-def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
+def lru_gen_refault(m: State, page: int, memcg: int) -> None:
     """Count a page coming back, from the oldest generation or not (mm/workingset.c:lru_gen_refault)."""
     folio = m.folios[page]
     folio.bits = wide(folio.bits) & ~SHADOW
@@ -61,7 +61,7 @@ def lru_gen_refault(m: Machine, page: int, memcg: int) -> None:
 
 
 @jit
-def workingset_eviction(m: Machine, page: int, target: int) -> None:
+def workingset_eviction(m: State, page: int, target: int) -> None:
     """Leave a shadow in the folio's place (mm/workingset.c:workingset_eviction)."""
     folio = m.folios[page]
     if unlikely(m.mglru.enabled):
@@ -77,7 +77,7 @@ def workingset_eviction(m: Machine, page: int, target: int) -> None:
 
 
 @inline
-def workingset_test_recent(m: Machine, page: int) -> bool:
+def workingset_test_recent(m: State, page: int) -> bool:
     """Whether the page would still be here if active anonymous memory had made room (mm/workingset.c)."""
     evictor = wide(m.folios[page].other_memcg)
     if unlikely(not is_online(m, evictor)) and m.memcgs[evictor].swap_local == 0:
@@ -88,7 +88,7 @@ def workingset_test_recent(m: Machine, page: int) -> bool:
 
 
 @jit
-def workingset_refault(m: Machine, page: int, memcg: int) -> None:
+def workingset_refault(m: State, page: int, memcg: int) -> None:
     """Spend the shadow of a page coming back to `memcg`, active if evicted too early (mm/workingset.c)."""
     folio = m.folios[page]
     flags = wide(folio.bits)

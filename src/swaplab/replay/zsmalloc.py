@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import list_add, list_del
-from swaplab.replay.state import GROUPS, OBJECTS_MAX, Machine
+from swaplab.replay.state import GROUPS, OBJECTS_MAX, State
 
 __all__ = ["zs_free", "zs_malloc"]
 
 
 @jit
-def insert_zspage(m: Machine, zspage: int, size_class: int, head: int) -> None:
+def insert_zspage(m: State, zspage: int, size_class: int, head: int) -> None:
     """Link a zspage in behind `head` (mm/zsmalloc.c:insert_zspage)."""
     list_add(m.zspages, head, zspage)
     m.class_groups[size_class] |= 1 << head - size_class * GROUPS
 
 
 @jit
-def remove_zspage(m: Machine, zspage: int, size_class: int, head: int) -> None:
+def remove_zspage(m: State, zspage: int, size_class: int, head: int) -> None:
     """Unlink a zspage from the list of `head` (mm/zsmalloc.c:remove_zspage)."""
     list_del(m.zspages, zspage)
     if m.zspages[head].next == head:
@@ -28,7 +28,7 @@ def remove_zspage(m: Machine, zspage: int, size_class: int, head: int) -> None:
 
 
 @jit
-def find_zspage(m: Machine, size_class: int) -> int:
+def find_zspage(m: State, size_class: int) -> int:
     """First zspage of the fullest group that has room, or -1 (mm/zsmalloc.c:find_get_zspage)."""
     groups = wide(m.class_groups[size_class])
     if not groups:
@@ -40,7 +40,7 @@ def find_zspage(m: Machine, size_class: int) -> int:
 
 
 @jit
-def alloc_zspage(m: Machine, size_class: int) -> int:
+def alloc_zspage(m: State, size_class: int) -> int:
     """Take an empty zspage and its pages, or -1 when the machine has none left (mm/zsmalloc.c:alloc_zspage)."""
     zswap = m.zswap
     pages = wide(m.class_pages[size_class])
@@ -60,7 +60,7 @@ def alloc_zspage(m: Machine, size_class: int) -> int:
 
 
 @jit
-def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
+def free_zspage(m: State, zspage: int, size_class: int) -> None:
     """Give an empty zspage and its pages back (mm/zsmalloc.c:free_zspage)."""
     pages = wide(m.class_pages[size_class])
     m.memory.free += pages
@@ -70,7 +70,7 @@ def free_zspage(m: Machine, zspage: int, size_class: int) -> None:
 
 
 @jit
-def fix_fullness_group(m: Machine, zspage: int, size_class: int, change: int) -> int:
+def fix_fullness_group(m: State, zspage: int, size_class: int, change: int) -> int:
     """Count one object more or less, and link the zspage where it belongs now (mm/zsmalloc.c:fix_fullness_group).
 
     Returns how many objects it has. Differs: a zspage that is full is on no list, like one that is empty.
@@ -89,7 +89,7 @@ def fix_fullness_group(m: Machine, zspage: int, size_class: int, change: int) ->
 
 
 @inline
-def zs_malloc(m: Machine, length: int) -> int:
+def zs_malloc(m: State, length: int) -> int:
     """Zspage that took an object of `length` bytes (1 to 4096), or -1 (mm/zsmalloc.c:zs_malloc)."""
     size_class = wide(m.class_of_length[length])
     zspage = find_zspage(m, size_class)
@@ -102,7 +102,7 @@ def zs_malloc(m: Machine, length: int) -> int:
 
 
 @jit
-def zs_free(m: Machine, zspage: int) -> None:
+def zs_free(m: State, zspage: int) -> None:
     """Take one object out of `zspage` (mm/zsmalloc.c:zs_free)."""
     size_class = wide(m.zspages[zspage].size_class)
     if not fix_fullness_group(m, zspage, size_class, -1):

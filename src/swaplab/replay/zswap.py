@@ -1,6 +1,6 @@
 """zswap (mm/zswap.c, 6.12): store, load, writeback, the shrinker and the global limit's worker.
 
-An entry is a page whose state is IN_ZSWAP. Its objcg is looked up through ``memcgs[page.memcg].objcg``, which removal
+An entry is a page whose state is COMPRESSED. Its objcg is looked up through ``memcgs[page.memcg].objcg``, which removal
 of the cgroup retargets, as ``objcg->memcg`` in the kernel.
 """
 
@@ -24,7 +24,7 @@ from swaplab.replay.memcontrol import (
     writeback_enabled,
     zswap_charged,
 )
-from swaplab.replay.state import ENTRY_REFERENCED, PG_SWAPCACHE, RESIDENT, STATE_MASK, Machine
+from swaplab.replay.state import ENTRY_REFERENCED, PG_SWAPCACHE, RESIDENT, STATE_MASK, State
 from swaplab.replay.stats import flush_stats
 from swaplab.replay.stock import charge_by_force, has_room
 from swaplab.replay.swap import complete_writes, device_write
@@ -52,7 +52,7 @@ LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY = 1, 2, 4  # include/linux/list_lru.h:e
 
 
 @jit
-def check_limits(m: Machine) -> bool:
+def check_limits(m: State) -> bool:
     """Whether the pool is full, or not yet below the accept threshold again (mm/zswap.c:zswap_check_limits)."""
     zswap = m.zswap
     if unlikely(zswap.pool_pages >= zswap.max_pages):
@@ -64,7 +64,7 @@ def check_limits(m: Machine) -> bool:
 
 
 @inline
-def compress(m: Machine, page: int, length: int) -> bool:
+def compress(m: State, page: int, length: int) -> bool:
     """Compress and place a page (mm/zswap.c:zswap_compress).
 
     A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its like).
@@ -82,7 +82,7 @@ def compress(m: Machine, page: int, length: int) -> bool:
 
 
 @inline
-def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
+def zswap_store_checked(m: State, page: int, length: int, objcg: int) -> bool:
     """The steps of a store that a failure of any of them ends (mm/zswap.c:zswap_store)."""
     if objcg and not may_zswap(m, objcg) and (m.zswap.global_lru or shrink_memcg(m, objcg)):
         return False
@@ -96,7 +96,7 @@ def zswap_store_checked(m: Machine, page: int, length: int, objcg: int) -> bool:
 
 
 @inline
-def zswap_store(m: Machine, page: int, length: int) -> bool:
+def zswap_store(m: State, page: int, length: int) -> bool:
     """Take a folio's `length` compressed bytes instead of the device (mm/zswap.c:zswap_store).
 
     Differs: the objcg is that of the slot's owner, which differs from the folio's only after the owner was removed.
@@ -111,7 +111,7 @@ def zswap_store(m: Machine, page: int, length: int) -> bool:
 
 
 @inline
-def zswap_entry_free(m: Machine, page: int) -> None:
+def zswap_entry_free(m: State, page: int) -> None:
     """Free the entry of `page` (mm/zswap.c:zswap_entry_free)."""
     entry = m.folios[page]
     objcg = wide(m.memcgs[wide(entry.memcg)].objcg)
@@ -123,7 +123,7 @@ def zswap_entry_free(m: Machine, page: int) -> None:
 
 
 @inline
-def zswap_load(m: Machine, page: int) -> None:
+def zswap_load(m: State, page: int) -> None:
     """Decompress the entry of `page` and free it (mm/zswap.c:zswap_load)."""
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.cost.decompress_ns))
     m.memcgs[wide(m.memcgs[wide(m.folios[page].memcg)].objcg)].zswpin += 1
@@ -131,7 +131,7 @@ def zswap_load(m: Machine, page: int) -> None:
 
 
 @jit
-def zram_store(m: Machine, page: int, length: int) -> bool:
+def zram_store(m: State, page: int, length: int) -> bool:
     """Write a folio to zram (drivers/block/zram/zram_drv.c:zram_write_page); False when memory is out.
 
     Charged to nobody, without limit but the machine's memory; what would go to the huge class is kept whole.
@@ -149,7 +149,7 @@ def zram_store(m: Machine, page: int, length: int) -> bool:
 
 
 @jit
-def zram_load(m: Machine, page: int) -> None:
+def zram_load(m: State, page: int) -> None:
     """Read a page back from zram and free its slot's memory (drivers/block/zram/zram_drv.c:zram_read_page)."""
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.cost.decompress_ns))
     entry = m.folios[page]
@@ -158,7 +158,7 @@ def zram_load(m: Machine, page: int) -> None:
 
 
 @jit
-def zram_free(m: Machine, page: int) -> None:
+def zram_free(m: State, page: int) -> None:
     """Free what zram holds for the page's slot (drivers/block/zram/zram_drv.c:zram_free_page)."""
     zs_free(m, wide(m.folios[page].zspage))
     m.folios[page].zspage = -1
@@ -169,7 +169,7 @@ def zram_free(m: Machine, page: int) -> None:
 
 
 @jit
-def zswap_writeback_entry(m: Machine, page: int) -> bool:
+def zswap_writeback_entry(m: State, page: int) -> bool:
     """Decompress an entry into a folio in the swap cache and write that out (mm/zswap.c:zswap_writeback_entry).
 
     The folio is charged, over the limit if need be, until reclaim frees it after the write. Differs: the page is never
@@ -198,13 +198,13 @@ def zswap_writeback_entry(m: Machine, page: int) -> bool:
 
 
 @jit
-def has_second_chance(m: Machine, page: int) -> bool:
+def has_second_chance(m: State, page: int) -> bool:
     """Whether an entry is to be passed over once; the one list of before 6.8 had no such thing."""
     return bool(wide(m.folios[page].bits) & ENTRY_REFERENCED) and not m.zswap.global_lru
 
 
 @jit
-def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
+def shrink_memcg_cb(m: State, page: int, head: int) -> int:
     """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb)."""
     list_del(m.folios, page)
     list_add_tail(m.folios, head, page)
@@ -220,7 +220,7 @@ def shrink_memcg_cb(m: Machine, page: int, head: int) -> int:
 
 
 @jit
-def list_lru_walk(m: Machine, memcg: int, nr_to_walk: int) -> int:
+def list_lru_walk(m: State, memcg: int, nr_to_walk: int) -> int:
     """Offer the oldest entries of one cgroup to the callback; how many were written (mm/list_lru.c).
 
     The callback leaves what it keeps at the tail, so the walk always goes on with the head and may meet an entry again.
@@ -241,7 +241,7 @@ def list_lru_walk(m: Machine, memcg: int, nr_to_walk: int) -> int:
 
 
 @jit
-def shrink_memcg(m: Machine, memcg: int) -> int:
+def shrink_memcg(m: State, memcg: int) -> int:
     """Write back one entry of `memcg`: 0, ENOENT or EAGAIN (mm/zswap.c:shrink_memcg)."""
     if not writeback_enabled(m, memcg) or not is_online(m, memcg) or not m.memcgs[memcg].entries:
         return ENOENT
@@ -252,7 +252,7 @@ def shrink_memcg(m: Machine, memcg: int) -> int:
 
 
 @jit
-def queue_shrink_work(m: Machine) -> None:
+def queue_shrink_work(m: State) -> None:
     """Wake the worker (the end of mm/zswap.c:zswap_store), which gets as far as it does without reclaim."""
     zswap = m.zswap
     zswap.shrink_queued = 1
@@ -263,7 +263,7 @@ def queue_shrink_work(m: Machine) -> None:
 
 
 @jit
-def next_online(m: Machine) -> int:
+def next_online(m: State) -> int:
     """Advance zswap's cursor to the next online cgroup in pre-order; -1 at the end of the tree."""
     memcg = wide(m.zswap.next_shrink) + 1
     while memcg < m.sizes.nr_memcgs and not is_online(m, memcg):
@@ -273,7 +273,7 @@ def next_online(m: Machine) -> int:
 
 
 @jit
-def lacks_room(m: Machine, memcg: int) -> int:
+def lacks_room(m: State, memcg: int) -> int:
     """The limit that the folio for writing back `memcg`'s oldest entry would exceed, or -1."""
     head = entries_head(m, memcg)
     page = wide(m.folios[head].next)
@@ -286,7 +286,7 @@ def lacks_room(m: Machine, memcg: int) -> int:
 
 
 @jit
-def start_shrink_work(m: Machine) -> bool:
+def start_shrink_work(m: State) -> bool:
     """Begin what was queued, unless it has begun; False when there is nothing to do."""
     zswap = m.zswap
     if not zswap.worker_running:
@@ -297,7 +297,7 @@ def start_shrink_work(m: Machine) -> bool:
 
 
 @jit
-def shrink_next(m: Machine, memcg: int) -> None:
+def shrink_next(m: State, memcg: int) -> None:
     """Have one entry of `memcg` written back, and see whether that is all (the loop of mm/zswap.c:shrink_worker).
 
     -1 is the end of the tree.
@@ -315,7 +315,7 @@ def shrink_next(m: Machine, memcg: int) -> None:
 
 
 @jit
-def shrink_worker(m: Machine, has_room: bool) -> int:
+def shrink_worker(m: State, has_room: bool) -> int:
     """Write entries back, one per cgroup in turn, down to the accept threshold (mm/zswap.c:shrink_worker).
 
     It goes on until its clock has caught up with the running task's, or until it has to reclaim at a limit first unless
@@ -341,7 +341,7 @@ def shrink_worker(m: Machine, has_room: bool) -> int:
 
 
 @jit
-def zswap_shrinker_count(m: Machine, memcg: int) -> int:
+def zswap_shrinker_count(m: State, memcg: int) -> int:
     """Entries worth writing back (mm/zswap.c:zswap_shrinker_count)."""
     if not m.zswap.shrinker or not writeback_enabled(m, memcg):
         return 0
@@ -359,7 +359,7 @@ def zswap_shrinker_count(m: Machine, memcg: int) -> int:
 
 
 @jit
-def do_shrink_slab(m: Machine, memcg: int, priority: int) -> None:
+def do_shrink_slab(m: State, memcg: int, priority: int) -> None:
     """Let zswap's shrinker do its share at this priority (mm/shrinker.c:do_shrink_slab)."""
     if memcg and not is_online(m, memcg):
         return
