@@ -146,7 +146,7 @@ class Result:
                 info = decode_info((schema.metadata or {})[METADATA_KEY])
                 if not _is_of_samples(schema):
                     raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
-                refuse_large_pages(path, file.metadata)
+                refuse_large_pages(path)
                 table = file.read()
         except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError) as error:
             if isinstance(error, OSError) and error.errno is not None:

@@ -1,7 +1,8 @@
 """How much memory a Parquet file takes to read, told before it is read: each page's header says what it unpacks to.
 
 Compression makes a page of gigabytes from a few kilobytes, and a reader unpacks pages whole. What the footer says of
-them need not be so; the headers are what the reader goes by. They are structs in Thrift's compact protocol.
+them need not be so; the headers are what the reader goes by. Both are structs in Thrift's compact protocol. They are
+read here, since Arrow ends the process where what a damaged footer says of a column cannot be.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from swaplab.errors import InputError
 from swaplab.scenario.regular import open_regular
 
-__all__ = ["PAGE_BYTES_MAX", "open_parquet", "refuse_large_pages"]
+__all__ = ["PAGE_BYTES_MAX", "ColumnChunk", "open_parquet", "refuse_large_pages", "row_groups"]
 
 PAGE_BYTES_MAX: Final = 1 << 24  # unpacked; writers make pages of one megabyte
 _HEADER_BYTES: Final = 1 << 16
-_UNPACKED, _PACKED = 2, 3  # fields of a PageHeader
+_MAGIC: Final = b"PAR1"
+_ROW_GROUPS = 4  # of a FileMetaData
+_COLUMNS = 1  # of a RowGroup
+_META_DATA = 3  # of a ColumnChunk
+_PATH, _PACKED_SIZE, _DATA_PAGE, _DICTIONARY_PAGE, _STATISTICS = 3, 7, 9, 11, 12  # of a ColumnMetaData
+_MAX_VALUE = 5  # of Statistics
+_UNPACKED, _PACKED = 2, 3  # of a PageHeader
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS: Final = (4, 5, 6)
 
@@ -37,19 +43,67 @@ def open_parquet(path: Path, where: object) -> pa.NativeFile:
         return pa.OSFile(os.fsencode(path))
 
 
-def refuse_large_pages(path: Path, metadata: pq.FileMetaData) -> None:
-    """Raise InputError if a page of `path` unpacks to more than `PAGE_BYTES_MAX`, or its header is none."""
+class ColumnChunk(NamedTuple):
+    """A column of a row group, as the footer has it.
+
+    Attributes:
+        start: where its first page begins.
+        end: and where its last one ends.
+        greatest: its largest value, as it is stored; None if that is not said.
+    """
+
+    start: int
+    end: int
+    greatest: bytes | None
+
+
+def row_groups(path: Path) -> list[dict[str, ColumnChunk]]:
+    """Return the columns of each row group, by their names.
+
+    Raises:
+        InputError: the footer is none.
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as data:
-        for group in range(metadata.num_row_groups):
-            row_group = metadata.row_group(group)
-            for number in range(row_group.num_columns):
-                column = row_group.column(number)
-                starts = (column.dictionary_page_offset, column.data_page_offset)
-                start = min(offset for offset in starts if offset is not None)
-                for at, size in _pages(path, data.fileno(), start, start + column.total_compressed_size):
-                    if not 0 <= size <= PAGE_BYTES_MAX:
-                        expected = f"pages that unpack to at most {PAGE_BYTES_MAX} bytes"
-                        raise InputError(f"{path}: byte {at}", expected, size)
+        size = data.seek(0, os.SEEK_END)
+        data.seek(max(size - 8, 0))
+        end = data.read(8)
+        length = int.from_bytes(end[:4], "little")
+        if end[4:] != _MAGIC or length > size - 8:
+            raise InputError(path, "a Parquet file's footer", "something else")
+        data.seek(size - 8 - length)
+        footer = data.read(length)
+    try:
+        groups = _Struct(footer).fields[_ROW_GROUPS]
+        return [dict(map(_column, group[_COLUMNS])) for group in groups]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError):
+        raise InputError(path, "a Parquet file's footer", "a damaged one") from None
+
+
+def _column(chunk: dict[int, Any]) -> tuple[str, ColumnChunk]:
+    said = chunk[_META_DATA]
+    start = min(_number(said[field]) for field in (_DICTIONARY_PAGE, _DATA_PAGE) if field in said)
+    greatest = said.get(_STATISTICS, {}).get(_MAX_VALUE)
+    if not isinstance(greatest, bytes | None):
+        raise TypeError(greatest)
+    return b".".join(said[_PATH]).decode(), ColumnChunk(start, start + _number(said[_PACKED_SIZE]), greatest)
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(value)
+    return value
+
+
+def refuse_large_pages(path: Path) -> None:
+    """Raise InputError if a page of `path` unpacks to more than `PAGE_BYTES_MAX`, or its header is none."""
+    groups = row_groups(path)
+    with path.open("rb") as data:
+        for column in (column for group in groups for column in group.values()):
+            for at, size in _pages(path, data.fileno(), column.start, column.end):
+                if not 0 <= size <= PAGE_BYTES_MAX:
+                    expected = f"pages that unpack to at most {PAGE_BYTES_MAX} bytes"
+                    raise InputError(f"{path}: byte {at}", expected, size)
 
 
 def _pages(path: Path, file: int, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -57,15 +111,20 @@ def _pages(path: Path, file: int, start: int, end: int) -> Iterator[tuple[int, i
     at = start
     while at < end:
         try:
-            header = _Header(os.pread(file, _HEADER_BYTES, at))
-        except (IndexError, RecursionError, OSError):
+            header = _Struct(os.pread(file, _HEADER_BYTES, at))
+            unpacked, packed = (_number(header.fields.get(field, -1)) for field in (_UNPACKED, _PACKED))
+        except (IndexError, TypeError, RecursionError, OSError, OverflowError):
             raise InputError(f"{path}: byte {at}", "the header of a Parquet page", "something else") from None
-        yield at, header.unpacked
-        at += header.length + max(header.packed, 0)
+        yield at, unpacked
+        at += header.length + max(packed, 0)
 
 
-class _Header:
-    """Sizes in a PageHeader.
+class _Struct:
+    """A struct at the beginning of some bytes.
+
+    Attributes:
+        fields: by number: truth values, whole numbers, bytes, lists, and structs, which are such tables again.
+        length: of the struct in bytes.
 
     Raises:
         IndexError: it is not whole.
@@ -73,20 +132,16 @@ class _Header:
 
     def __init__(self, data: bytes) -> None:
         self._data, self.length = data, 0
-        sizes = {_UNPACKED: -1, _PACKED: -1}
-        for field, kind in self._fields():
-            if field in sizes and kind in _INTEGERS:
-                sizes[field] = self._integer()
-            else:
-                self._skip(kind)
-        self.unpacked, self.packed = sizes[_UNPACKED], sizes[_PACKED]
+        self.fields = self._struct()
 
-    def _fields(self) -> Iterator[tuple[int, int]]:
-        """Yield number and kind of each field of a struct, whose value comes next."""
+    def _struct(self) -> dict[int, Any]:
+        fields: dict[int, Any] = {}
         number = 0
         while byte := self._byte():
             number = number + (byte >> 4) if byte >> 4 else self._integer()
-            yield number, byte & 15
+            kind = byte & 15
+            fields[number] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind)
+        return fields
 
     def _byte(self) -> int:
         self.length += 1
@@ -105,23 +160,29 @@ class _Header:
         value = self._unsigned()
         return value >> 1 ^ -(value & 1)
 
-    def _skip(self, kind: int) -> None:
-        if kind in _INTEGERS:
-            self._unsigned()
-        elif kind in (_BYTE, _DOUBLE, _BINARY):
-            size = self._unsigned() if kind == _BINARY else 8 if kind == _DOUBLE else 1
-            self.length += size
-        elif kind in (_LIST, _SET):
-            self._skip_items()
-        elif kind == _STRUCT:
-            for _, inner in self._fields():
-                self._skip(inner)
-        elif kind not in (_TRUE, _FALSE):
-            raise IndexError(kind)
+    def _bytes(self, size: int) -> bytes:
+        self.length += size
+        return self._data[self.length - size : self.length]
 
-    def _skip_items(self) -> None:
+    def _value(self, kind: int) -> Any:  # noqa: ANN401
+        if kind in _INTEGERS:
+            return self._integer()
+        if kind == _BINARY:
+            return self._bytes(self._unsigned())
+        if kind in (_LIST, _SET):
+            return self._list()
+        if kind == _STRUCT:
+            return self._struct()
+        if kind in (_BYTE, _DOUBLE):
+            return self._bytes(1 if kind == _BYTE else 8)
+        raise IndexError(kind)
+
+    def _list(self) -> list[Any]:
         head = self._byte()
+        kind = _BYTE if head & 15 in (_TRUE, _FALSE) else head & 15
+        found: list[Any] = []
         for _ in range(self._unsigned() if head >> 4 == 15 else head >> 4):
-            self._skip(_BYTE if head & 15 in (_TRUE, _FALSE) else head & 15)
+            found.append(self._value(kind))
             if self.length > len(self._data):
                 raise IndexError(self.length)
+        return found

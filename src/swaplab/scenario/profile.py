@@ -185,7 +185,7 @@ def read_profile(path: Path, where: object) -> Profile:
         pq.ParquetFile(data, page_checksum_verification=True) as file,
     ):
         metadata = _check(file, where)
-        refuse_large_pages(path, file.metadata)
+        refuse_large_pages(path)
         weights = _weights(file, where)
         is_zero = np.concatenate([~pages.any(axis=1) for pages in _data(file, where)])
         total = int(weights.sum())

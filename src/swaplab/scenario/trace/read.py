@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import naming
-from swaplab.scenario.parquet import open_parquet, refuse_large_pages
+from swaplab.scenario.parquet import open_parquet, refuse_large_pages, row_groups
 from swaplab.scenario.regular import open_regular
 from swaplab.scenario.trace.check import Checks
 from swaplab.scenario.trace.layout import (
@@ -107,8 +107,8 @@ class Trace:
             open_parquet(self.path, self.path) as data,
             pq.ParquetFile(data, page_checksum_verification=True, buffer_size=_READ_BYTES) as file,
         ):
-            refuse_large_pages(self.path, file.metadata)
-            for batch in column_batches(file, rows, with_time, self.has_events):
+            refuse_large_pages(self.path)
+            for batch in column_batches(file, rows, with_time, self._with_events()):
                 chunk = _chunk(self.path, accesses + events, batch)
                 checks.check(chunk.stream, chunk.page, chunk.events, accesses + events)
                 accesses += len(chunk.page)
@@ -120,6 +120,13 @@ class Trace:
         if accesses != self.info.accesses:
             raise InputError(self.path, f"{self.info.accesses} accesses, as its metadata says", accesses)
 
+    def _with_events(self) -> frozenset[int]:
+        """Return the row groups that may have events: all, but for those whose footer says that there are none."""
+        if not self.has_events:
+            return frozenset()
+        greatest = (group[EVENT_COLUMNS[0]].greatest for group in row_groups(self.path))
+        return frozenset(number for number, value in enumerate(greatest) if value is None or any(value))
+
     def _kept(self, streams: Collection[int]) -> NDArray[np.bool_] | None:
         keep = np.zeros(len(self.info.streams), np.bool_)
         keep[list(streams)] = True
@@ -127,14 +134,14 @@ class Trace:
 
 
 def column_batches(
-    file: pq.ParquetFile, rows: int, with_time: bool, with_events: bool = False
+    file: pq.ParquetFile, rows: int, with_time: bool, with_events: Collection[int] = ()
 ) -> Iterator[tuple[Any, Any, Any, Any, Any]]:
     """Yield ``(stream, page, write, time, columns of events)``, at most `rows` rows at a time, as views where possible.
 
-    What is not there, or not asked for, is None: the columns of events also where a row group has none.
+    What is not there, or not asked for, is None: the columns of events but in the row groups `with_events`.
     """
     for group in range(file.num_row_groups):
-        events = list(EVENT_COLUMNS) if with_events and _may_have_events(file.metadata.row_group(group)) else []
+        events = list(EVENT_COLUMNS) if group in with_events else []
         columns = ["stream", "page", "write", *(["time"] if with_time else []), *events]
         # Group by group: over several, iter_batches keeps the buffers of all.
         for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
@@ -143,13 +150,6 @@ def column_batches(
             time = batch["time"].to_numpy() if with_time else None
             found = {name: batch[name].to_numpy() for name in events} or None
             yield batch["stream"].to_numpy(), batch["page"].to_numpy(), _booleans(batch["write"]), time, found
-
-
-def _may_have_events(group: pq.RowGroupMetaData) -> bool:
-    column = next(
-        group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == EVENT_COLUMNS[0]
-    )
-    return not (column.is_stats_set and column.statistics.has_min_max and column.statistics.max == 0)
 
 
 def _chunk(path: Path, row: int, batch: tuple[Any, ...]) -> Chunk:
