@@ -59,7 +59,7 @@ RAW_EVENTS: Final = np.dtype(
 )
 """Events by address >> 12, otherwise as `EVENTS`; pages of shared memory and of files are counted from their start."""
 
-_MERGE_PAGES: Final = 1 << 20  # fewer pending pages than this are not worth a merge
+_MERGE_PAGES: Final = 1 << 17  # fewer pending pages than this are not worth a merge
 _EVENTS_AT_ONCE: Final = 1 << 16
 _NEVER: Final = np.iinfo(np.int64).max
 _NOTHING: Final = Ranks(np.empty(0, np.uint64))
