@@ -393,7 +393,7 @@ def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
             ["my_race.py", "--replay", "a.json"],
             "a.json: expected schedules that swaplab check -o wrote, found no such file",
         ),
-        (["my_race.py", "--replay", "."], ".: expected a regular file, found ."),
+        (["my_race.py", "--replay", "."], ".: expected a regular file, found ., which is a directory"),
     ],
 )
 def test_bad_input(race: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -152,6 +152,6 @@ def test_damaged_files_are_errors(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name in ("pipe", "missing", ""):
-        with pytest.raises(InputError, match="content profile, found no such file"):
+    for name, found in (("pipe", "a named pipe"), ("missing", "no such file"), ("", "a directory")):
+        with pytest.raises(InputError, match=f"content profile, found {found}"):
             read_profile(tmp_path / name, "x")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from swaplab.errors import InputError
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.timeline import timeline
 from swaplab.scenario.validate import CGROUPS_MAX, PAGES_MAX, WORKLOADS_MAX, some, validate
 
 ONE = (Workload(pages=1),)
@@ -160,3 +164,36 @@ def test_the_root_has_writeback_and_no_limits() -> None:
     assert not parse_scenario(root, "a.toml", Path()).cgroups[""].memory_zswap_writeback
     with pytest.raises(InputError, match=r'cgroup\."": expected memory\.zswap\.writeback only'):
         parse_scenario(root + 'memory.max = "1M"\n', "a.toml", Path())
+
+
+def instructions(work: Callable[[], object]) -> int:
+    """How many instructions of Python's some work takes: the same every time."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Callable[..., Any]:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def removed_one_by_one(cgroups: int) -> Scenario:
+    return Scenario(
+        workloads=ONE,
+        cgroups={f"c{i}": Cgroup() for i in range(cgroups)},
+        events=tuple(Event(at=i, cgroup=f"c{i}", remove=True) for i in range(cgroups)),
+    )
+
+
+@pytest.mark.parametrize("work", [validate, lambda scenario: list(timeline(scenario, 0))], ids=["check", "timeline"])
+def test_twice_the_events_take_twice_the_work(work: Callable[[Scenario], object]) -> None:
+    few, more, most = (instructions(lambda n=n: work(removed_one_by_one(n))) for n in (50, 100, 200))  # type: ignore[misc]
+    assert most - more == pytest.approx(2 * (more - few), rel=0.02)

@@ -14,6 +14,7 @@ from swaplab.fidelity.lru import lru_faults
 from swaplab.fidelity.truth import Truth, read_truth, series_of, truth_of
 from swaplab.replay import replay
 from swaplab.scenario.model import Scenario
+from swaplab.scenario.regular import found_instead
 from swaplab.vm import Kernel, at_pace, digest, fingerprint, guest_pace, run_on_kernel
 
 __all__ = ["Judged", "judge", "measured_truth", "recorded_path", "recorded_truth", "scenario_files"]
@@ -68,8 +69,8 @@ def recorded_truth(file: Path, scenario: Scenario) -> Truth:
         InputError: there is none, it is broken, or it is of another scenario.
     """
     path = recorded_path(file)
-    if not path.exists():
-        raise InputError(path, "what swaplab fidelity --record writes", "no such file")
+    if found := found_instead(path):
+        raise InputError(path, "what swaplab fidelity --record writes", found)
     truth = read_truth(path)
     if truth.key != fingerprint(scenario):
         raise InputError(path, f"the kernel's results of {file} as it is now", "those of another scenario or runner")

@@ -16,6 +16,7 @@ from swaplab.errors import InputError, SwaplabError
 from swaplab.explore import Program, ProgramError
 from swaplab.explore.guard import loading
 from swaplab.explore.program import noting
+from swaplab.scenario.regular import found_instead
 from swaplab.text import text_of
 
 __all__ = ["programs_of", "sources_of"]
@@ -56,8 +57,8 @@ def programs_of(path: Path) -> list[Program[Any]]:
             one that it does not keep: nobody would run that.
         ProgramError: one of its programs could not be run.
     """
-    if not path.is_file():
-        raise InputError(path, "a Python file", "no such file")
+    if instead := found_instead(path):
+        raise InputError(path, "a Python file", instead)
     made: list[tuple[int, Program[Any]]] = []
     with noting(lambda program: made.extend((line, program) for line in _line_in(path))):
         variables = _run(path)

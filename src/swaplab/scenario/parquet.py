@@ -36,7 +36,7 @@ def open_parquet(path: Path, where: object) -> pa.NativeFile:
     """Open a file for Arrow, which by itself opens none whose name is not UTF-8, and may take a name for an address.
 
     Raises:
-        InputError: a pipe, a device, a directory.
+        InputError: a pipe, a socket, a device, a directory.
         OSError: the file cannot be read.
     """
     with open_regular(path, where):

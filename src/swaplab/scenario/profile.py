@@ -23,6 +23,7 @@ from swaplab.files import write_whole
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.pages import SAMPLES_MAX
 from swaplab.scenario.parquet import open_parquet, refuse_large_pages
+from swaplab.scenario.regular import found_instead
 from swaplab.text import to_json
 
 __all__ = ["PROFILE_SAMPLES_MAX", "Profile", "read_profile", "write_profile"]
@@ -177,8 +178,8 @@ def read_profile(path: Path, where: object) -> Profile:
         InputError: not a profile, damaged, too many samples, a weight out of range.
     """
     where = f"{where}: {path}"
-    if not path.is_file():  # opening a pipe would block
-        raise InputError(where, "a content profile", "no such file")
+    if found := found_instead(path):
+        raise InputError(where, "a content profile", found)
     with (
         _input_errors(where),
         open_parquet(path, where) as data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -10,7 +11,25 @@ from typing import BinaryIO
 from swaplab.errors import InputError
 from swaplab.files import naming
 
-__all__ = ["open_regular", "read_regular"]
+__all__ = ["found_instead", "open_regular", "read_regular"]
+
+KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def found_instead(path: Path) -> str:
+    """What is there in place of a regular file, in words for a message; nothing if there is one."""
+    try:
+        return KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:
+        return str(error.strerror)
 
 
 def open_regular(path: Path, where: object) -> BinaryIO:
@@ -21,14 +40,19 @@ def open_regular(path: Path, where: object) -> BinaryIO:
         where: what names it, for errors.
 
     Raises:
-        InputError: a pipe, a device, a directory.
+        InputError: a pipe, a socket, a device, a directory.
         OSError: the file cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise InputError(where, "a regular file", path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "rb")
+        os.close(descriptor)
+    raise InputError(where, "a regular file", f"{path}, which is {found_instead(path) or 'another one now'}")
 
 
 def read_regular(path: Path, most: int) -> bytes:
@@ -38,7 +62,7 @@ def read_regular(path: Path, most: int) -> bytes:
         most: bytes that it may have.
 
     Raises:
-        InputError: a pipe, a device, a directory, or larger.
+        InputError: a pipe, a socket, a device, a directory, or larger.
         OSError: the file cannot be read.
     """
     with naming(path), open_regular(path, path) as file:

@@ -32,5 +32,8 @@ def sample_positions(scenario: Scenario, total: int) -> list[int]:
 def timeline(scenario: Scenario, total: int) -> Iterator[Stop]:
     """Yield all stops in order, given how many accesses there are."""
     samples = {*sample_positions(scenario, total)}
-    for at in sorted(samples.union(event.at for event in scenario.events)):
-        yield Stop(at, [event for event in scenario.events if event.at == at], at in samples)
+    events: dict[int, list[Event]] = {}
+    for event in scenario.events:
+        events.setdefault(event.at, []).append(event)
+    for at in sorted(samples.union(events)):
+        yield Stop(at, events.get(at, []), at in samples)

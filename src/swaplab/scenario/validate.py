@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -117,6 +118,7 @@ def _has_action(event: Event) -> bool:
 def _check_events(scenario: Scenario) -> Problems:
     """Events must name cgroups that are there at that time."""
     there = set(scenario.cgroups) - {""}
+    children = Counter(map(parent_of, there))
     for i, event in sorted(enumerate(scenario.events), key=lambda each: each[1].at):
         place = f"event[{i}]"
         if event.cgroup not in there:
@@ -127,7 +129,8 @@ def _check_events(scenario: Scenario) -> Problems:
         if limit is not None and limit < PAGE_SIZE:
             yield f"{place}.memory.max", "at least one page, 4096 bytes", limit
         if event.remove:
-            children = [path for path in there if path.startswith(event.cgroup + "/")]
-            if children:
-                yield f"{place}.remove", "a cgroup without children", some(sorted(children))
+            if children[event.cgroup]:
+                below = sorted(path for path in there if path.startswith(event.cgroup + "/"))
+                yield f"{place}.remove", "a cgroup without children", some(below)
             there.discard(event.cgroup)
+            children[parent_of(event.cgroup)] -= 1

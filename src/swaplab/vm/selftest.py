@@ -20,6 +20,7 @@ import msgspec
 from swaplab.cache import cached_directory
 from swaplab.errors import InputError
 from swaplab.files import scratch_directory
+from swaplab.scenario.regular import found_instead
 from swaplab.vm.guest import SILENCE_SECONDS, LostGuestError, Report, listen
 from swaplab.vm.initramfs import archive
 from swaplab.vm.kernel import Kernel
@@ -183,8 +184,8 @@ def compile_selftest(source: Path) -> bytes:
     """
     parts = [source / SELFTESTS / each for each in PARTS]
     for part in parts:
-        if not part.is_file():
-            raise InputError(source, f"a tree of the kernel's source with {part.relative_to(source)}", "none")
+        if found := found_instead(part):
+            raise InputError(source, f"a tree of the kernel's source with {part.relative_to(source)}", found)
     with resources.as_file(resources.files("swaplab.vm") / "selftest.c") as lines:
         return static_program("test_zswap", FLAGS, [*parts, lines], str(parts[0]))
 
