@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from swaplab.explore import Program, ProgramError, explore
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, Shared
+from swaplab.explore import Program, ProgramError, Violated, explore
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, Shared, Work, WorkQueue, queue_work
 
 NONE = 3000
 
@@ -127,6 +127,32 @@ def test_what_is_shared_and_never_watched(
     order = "when operations that have nothing in common were done in another order"
     with pytest.raises(ProgramError, match=rf"mine: {message} {order}: tasks share something that nobody watches"):
         explore(Program("mine", Hidden, {"CPU0": ends_late, "CPU1": task}, invariants), every_trace=every_trace)
+
+
+class Making(System):
+    """Has work on two queues, which makes objects that are lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = Work(self, "first", lose, self), Work(self, "second", lose, self)
+        self.queues = WorkQueue("q0"), WorkQueue("q1")
+
+
+def lose(system: Making) -> None:
+    system.n.add(1)
+    System()
+
+
+def test_names_do_not_depend_on_who_came_first() -> None:
+    """Two tasks have deferred work of one name, which makes objects in one order or the other."""
+    tasks = {
+        "CPU0": lambda system: queue_work(system.queues[0], system.first),
+        "CPU1": lambda system: queue_work(system.queues[1], system.second),
+    }
+    verdict = explore(Program("mine", Making, tasks), every_trace=True)
+    assert isinstance(verdict, Violated)
+    leaks = {each.sentence.split()[0] for each in verdict.violations}
+    assert leaks == {"System#1@CPU0/lose", "System#1@CPU1/lose"}
 
 
 def test_what_is_no_number_is_the_same_again() -> None:

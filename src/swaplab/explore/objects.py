@@ -63,7 +63,7 @@ class Objects(Scheduler):
             number = (self.task.number + 1 << OBJECT_SHIFT) + self.task.made
             thing.__dict__["_number"] = number
             self.history.ordering.births[number] = (self.task.number, self.task.last)
-            maker = self.task.name
+            maker = self.task.full_name
         else:
             self._made += 1
             thing.__dict__["_number"] = self._made

@@ -143,6 +143,20 @@ class Task:
         self.ended: list[int] = []
 
     @property
+    def full_name(self) -> str:
+        """What texts call it where its name is not enough: the same in every execution, and no other task's.
+
+        ``CPU0``; ``CPU0/free_work`` for work that CPU0 has deferred, and ``CPU0/free_work.1`` for the next.
+        """
+        number, path = self.number, list[int]()
+        while number >= CHILDREN_MAX:
+            path.insert(0, number % CHILDREN_MAX)
+            number = number // CHILDREN_MAX - 1
+        if not path:
+            return self.name
+        return f"{self.cpu}/{self.name}{''.join(f'.{each}' for each in path if any(path))}"
+
+    @property
     def can_run(self) -> bool:
         """Whether it has a next operation that can be done now."""
         if self.lock is not None:
