@@ -68,7 +68,7 @@ def _forget(pages: Pages) -> None:
 
 
 def _print(result: Profile) -> None:
-    console().print(cgroup_table(result), compressor_table(result), *notes(result))
+    console().print(cgroup_table(result), compressor_table(result), *notes(result), sep="\n")
 
 
 def _choose(pids: list[int], children: bool, cgroup: str | None, every: bool) -> list[Process]:

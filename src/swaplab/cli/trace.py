@@ -14,10 +14,10 @@ import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.progress import Progress
-from rich.table import Table
 
 from swaplab.cli.common import Flag, check_output, console, report_beside, say, say_json
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.report.table import FittingTable
 from swaplab.scenario.trace import EventKind, Format, Trace, TraceInfo
 from swaplab.scenario.trace import convert as convert_trace
 from swaplab.scenario.trace.summary import TraceSummary, summarize
@@ -111,7 +111,7 @@ def head(
             say_json(row)
         return
     more = ["pages", "other", "other page"] if trace.has_events else []
-    table = Table("stream", "page", "what", *more, *(["time (ns)"] if trace.has_time else []))
+    table = FittingTable("stream", "page", "what", *more, *(["time (ns)"] if trace.has_time else []))
     for row in shown_rows:
         what = row.get("event") or ("write" if row["write"] else "read")
         keys = [key.replace(" ", "_") for key in more] + (["time"] if trace.has_time else [])
@@ -163,11 +163,11 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print_info(trace: Trace, summary: TraceSummary) -> None:
-    streams = Table("stream", "pages", "touched", "accesses", "writes", title=shown(str(trace.path)))
+    streams = FittingTable("stream", "pages", "touched", "accesses", "writes", title=shown(str(trace.path)))
     for stream in summary.streams:
         share = f"{stream.writes / max(stream.accesses, 1):.0%}"
         streams.add_row(shown(stream.name), f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share)
-    facts = Table.grid(padding=(0, 2))
+    facts = FittingTable.grid("", "", padding=(0, 2))
     for name, value in _facts(trace.info, summary, trace.path.stat().st_size):
         facts.add_row(name, shown(value))
     console().print(streams, facts)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import cyclopts
-from rich.table import Table
 
 from swaplab.cli.common import Flag, bars, console, say, say_json, steps, tell
 from swaplab.errors import SwaplabError
+from swaplab.report.table import FittingTable
 from swaplab.scenario.units import round_size
 from swaplab.vm import find_kernels
 from swaplab.vm.apt import Progress
@@ -43,7 +43,7 @@ def kernels(*, update: Flag = False, json: Flag = False) -> None:
     if json:
         say_json(listed)
         return
-    table = Table(box=None, pad_edge=False)
+    table = FittingTable(box=None, pad_edge=False)
     for heading in ("series", "version", "suite", "size", "cached"):
         table.add_column(heading, justify="right" if heading == "size" else "left")
     for each in listed:
@@ -98,7 +98,7 @@ def selftest(
 def _print(found: Selftest) -> None:
     emulated = "" if found.accelerator == "kvm" else ", emulated"
     say(f"test_zswap.c on {found.kernel.partition(' (')[0]}{emulated}")
-    table = Table(box=None, show_header=False)
+    table = FittingTable("", "", "", box=None, show_header=False)
     for case in found.cases:
         table.add_row(case.name, case.outcome, "; ".join(case.notes))
     console().print(table)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
+from swaplab.report.table import FittingTable
 from swaplab.scenario.cost import Cost
 
 __all__ = ["cost_table"]
 
 
-def cost_table(cost: Cost) -> Table:
+def cost_table(cost: Cost) -> FittingTable:
     """One row for each number of a cost file, in nanoseconds."""
-    table = Table("", title="Costs in nanoseconds")
+    table = FittingTable("", title="Costs in nanoseconds")
     table.add_column("ns", justify="right")
     table.add_row("access", f"{cost.access_ns:,}")
     table.add_row("minor fault", f"{cost.fault_minor_ns:,}")

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from itertools import groupby, takewhile, zip_longest
 from textwrap import wrap
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from swaplab.explore import CARRIES_OVER, EVERY_TRACE, MAY_MATTER, SMALL_PRINT, Bounded, Holds, Violated
 from swaplab.races.cases import Judgement
 from swaplab.report.diagram import WIDTH, diagram
+from swaplab.report.table import FittingTable, numbers_table
 
 __all__ = ["judgement", "memory_order_summary", "museum", "museum_summary", "outcome", "table"]
 
@@ -87,9 +85,9 @@ def _row(text: str, judged: Judgement, left: int, width: int) -> list[str]:
     ]
 
 
-def museum(judged: Sequence[Judgement]) -> Table:
+def museum(judged: Sequence[Judgement]) -> FittingTable:
     """One line per race: found in its broken forms, held in its fixed ones, in how many executions."""
-    found = _table("Published races", ["race", "found", "runs", "held", "runs", "time"])
+    found = numbers_table("Published races", ["race", "found", "runs", "held", "runs", "time"])
     for target, group in groupby(judged, key=lambda each: each.target):
         row, seconds = [target], 0.0
         forms = list(group)
@@ -109,15 +107,6 @@ def museum_summary(judged: Sequence[Judgement]) -> str:
     bounded = sum(isinstance(each.verdict, Bounded) for each in judged)
     note = f"; bounded, so no proof: {bounded}" if bounded else ""
     return f"{len(races) - len(wrong)} of {len(races)} races found where they are and held where they are mended{note}."
-
-
-def _table(title: str, headings: Sequence[str]) -> Table:
-    found = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    found.show_edge = found.pad_edge = False
-    found.add_column(headings[0], overflow="fold")
-    for heading in headings[1:]:
-        found.add_column(heading, justify="right", no_wrap=True)
-    return found
 
 
 def judgement(judged: Judgement, width: int = WIDTH) -> str:

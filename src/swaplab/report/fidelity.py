@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from statistics import median
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from swaplab.fidelity.judge import CHAOTIC, FLOOR, Error, summary_of
 from swaplab.fidelity.suite import Judged
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.run import numbers_table
+from swaplab.report.table import FittingTable, numbers_table
 from swaplab.result.counters import JUDGED
 
 __all__ = ["counters_of", "fidelity_report"]
@@ -30,7 +29,7 @@ def _shares(values: Sequence[float]) -> list[str]:
     return [_share(summary.median), _share(summary.p90), _share(summary.worst)]
 
 
-def _scenario_table(judged: Sequence[Judged]) -> Table:
+def _scenario_table(judged: Sequence[Judged]) -> FittingTable:
     headings = ["scenario", "median", "p90", "worst", "along", "spread", "faults", "LRU"]
     table = numbers_table("Scenarios", headings)
     for chaotic in (False, True):
@@ -52,7 +51,7 @@ def _scenario_table(judged: Sequence[Judged]) -> Table:
     return table
 
 
-def _counter_table(errors: Sequence[Error]) -> Table:
+def _counter_table(errors: Sequence[Error]) -> FittingTable:
     table = numbers_table("Counters, but of chaotic scenarios", ["counter", "judged", "median", "p90", "worst"])
     for counter in JUDGED:
         own = [error.error for error in errors if error.counter == counter]
@@ -64,7 +63,7 @@ def _counter_table(errors: Sequence[Error]) -> Table:
     return table
 
 
-def _size_table(judged: Sequence[Judged]) -> Table:
+def _size_table(judged: Sequence[Judged]) -> FittingTable:
     """Bytes of a stored page and of the pool for it, where kernel and replay ended with the same number of pages."""
     headings = ["compressor", "kernel", "replay", "pool", "replay's"]
     table = numbers_table("Bytes a compressed page, where both have as many", headings)
@@ -118,7 +117,7 @@ def fidelity_report(judged: Sequence[Judged]) -> Group:
     return Group(*parts, _sentences(judged, errors))
 
 
-def counters_of(judged: Judged) -> Table:
+def counters_of(judged: Judged) -> FittingTable:
     """All counters of one scenario, the largest error first."""
     table = numbers_table(judged.name, ["counter", "kernel", "replay", "error", "along", "spread"])
     for error in sorted(judged.errors, key=lambda error: -error.error):

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
 from swaplab.host.profile import PARTIAL_BYTES_MAX, CgroupProfile, Profile
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.report.table import FittingTable
 from swaplab.scenario.units import round_size
 from swaplab.text import shown
 
@@ -30,16 +30,16 @@ def _size(pages: int) -> str:
     return round_size(pages * PAGE_SIZE)
 
 
-def _table(title: str, headings: list[str]) -> Table:
+def _table(title: str, headings: list[str]) -> FittingTable:
     """Make a table of numbers, the first column apart."""
-    table = Table(title=title, box=SIMPLE_HEAD, padding=0, collapse_padding=True)
-    table.add_column(headings[0], overflow="fold")
+    table = FittingTable(title=title, box=SIMPLE_HEAD, padding=0, collapse_padding=True)
+    table.add_column(headings[0])
     for heading in headings[1:]:
         table.add_column(heading, justify="right")
     return table
 
 
-def cgroup_table(profile: Profile) -> Table:
+def cgroup_table(profile: Profile) -> FittingTable:
     """One row for each cgroup, the largest first: its anonymous memory and what zswap would save of it."""
     headings = ["cgroup", "processes", "resident", "in swap", "zero", *SHOWN]
     table = _table("Anonymous memory, and what share of it zswap would save", headings)
@@ -62,7 +62,7 @@ def _cgroup_row(group: CgroupProfile) -> Iterator[str | Text]:
         yield _share(group.compressors[name].saved_bytes.value, group.resident_pages * PAGE_SIZE)
 
 
-def compressor_table(profile: Profile) -> Table:
+def compressor_table(profile: Profile) -> FittingTable:
     """One row for each compressor: what all the memory becomes, with 95 % intervals."""
     headings = [
         "compressor",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
+from swaplab.report.table import FittingTable, numbers_table
 from swaplab.result import Result, Row
 from swaplab.scenario.units import round_size, short_size
 
@@ -19,7 +18,6 @@ __all__ = [
     "heading",
     "killed",
     "memory_table",
-    "numbers_table",
 ]
 
 OWN = "as it is"
@@ -63,16 +61,6 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
-def numbers_table(title: str, headings: Sequence[str]) -> Table:
-    """Return an empty table, the first column for names and all others for numbers."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True)
-    table.show_edge = table.pad_edge = False
-    table.add_column(headings[0], overflow="fold", min_width=12)
-    for each in headings[1:]:
-        table.add_column(each, justify="right", no_wrap=True)
-    return table
-
-
 def _count(value: int) -> str:
     return f"{value:,}" if value else NOTHING
 
@@ -90,7 +78,7 @@ def _touched(row: Row) -> int:
     return int(row["memory.current"]) + int(row["memory.swap.current"])
 
 
-def _cgroup_rows(table: Table, result: Result, cells: Callable[[str, Row], Iterable[str]]) -> Table:
+def _cgroup_rows(table: FittingTable, result: Result, cells: Callable[[str, Row], Iterable[str]]) -> FittingTable:
     """Add a row for each cgroup, or for the largest of many, and the machine's apart."""
     paths = result.cgroups[1:]
     largest = set(sorted(paths, key=lambda path: -_touched(result.final(path)))[:CGROUPS_MAX])
@@ -104,7 +92,7 @@ def _cgroup_rows(table: Table, result: Result, cells: Callable[[str, Row], Itera
     return table
 
 
-def memory_table(result: Result) -> Table:
+def memory_table(result: Result) -> FittingTable:
     """One row for each cgroup: where its memory is at the end."""
 
     def cells(path: str, row: Row) -> Iterable[str]:
@@ -119,7 +107,7 @@ def memory_table(result: Result) -> Table:
     return _cgroup_rows(numbers_table("Memory at the end", headings), result, cells)
 
 
-def fault_table(result: Result) -> Table:
+def fault_table(result: Result) -> FittingTable:
     """One row for each cgroup: what its faults cost along the way."""
 
     def cells(_path: str, row: Row) -> Iterable[str]:
@@ -135,7 +123,7 @@ def fault_table(result: Result) -> Table:
     )
 
 
-def comparison_table(results: Sequence[Result]) -> Table:
+def comparison_table(results: Sequence[Result]) -> FittingTable:
     """One row for each configuration: the machine's totals; no time where a workload was killed and so did less."""
     headings = ["baseline", "compressed", "to", "from memory", "from disk", "writes", "time lost"]
     table = numbers_table("The same accesses under other configurations", headings)

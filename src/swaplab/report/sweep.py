@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
-from swaplab.report.run import duration, numbers_table
+from swaplab.report.run import duration
+from swaplab.report.table import FittingTable, numbers_table
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Spread
 
@@ -17,7 +17,7 @@ ROWS_MAX = 200
 NOTHING = "-"
 
 
-def sweep_table(spreads: Sequence[Spread], seeds: int) -> Table:
+def sweep_table(spreads: Sequence[Spread], seeds: int) -> FittingTable:
     """One row for each combination of settings, in the plan's order; of several seeds, the medians.
 
     How far seeds are apart is shown of the time, which is what settings are chosen by; the rest is in JSON.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.table import Table
-
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.run import duration, numbers_table
+from swaplab.report.run import duration
+from swaplab.report.table import FittingTable, numbers_table
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Outcome
@@ -19,7 +18,7 @@ __all__ = ["kinds_table", "measured_table", "measured_verdict", "settings", "ver
 KINDS_MAX = 10
 
 
-def kinds_table(found: Tuning) -> Table:
+def kinds_table(found: Tuning) -> FittingTable:
     """One row for each kind at its best, the present settings first; kinds that come to the same share a row."""
     table = numbers_table("The best of each kind", ["kind", "limits", "memory", "stall", "refaults", "writes"])
     rows: dict[tuple[int, Outcome], list[Point]] = {}
@@ -69,7 +68,7 @@ def _cost(constraint: Constraint, best: Point, without: Point) -> str:
     )
 
 
-def measured_table(kernel: str, present: Measured, chosen: Measured) -> Table:
+def measured_table(kernel: str, present: Measured, chosen: Measured) -> FittingTable:
     """The present and the chosen settings as a real kernel has them."""
     table = numbers_table(f"Measured on {kernel}", ["settings", "memory", "time", "refaults", "writes"])
     for name, each in (("as it is", present), ("chosen", chosen)):

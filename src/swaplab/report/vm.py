@@ -7,10 +7,10 @@ from statistics import median_low
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from swaplab.report.run import duration
+from swaplab.report.table import FittingTable
 from swaplab.result import Guest, Result
 from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.scenario.units import round_size, short_size
@@ -68,7 +68,7 @@ def counter_tables(kernels: Sequence[Sequence[Result]], replayed: Result | None)
     return Group(*(table for table in tables if table.row_count))
 
 
-def _counter_table(path: str, kernels: Sequence[Sequence[Result]], replayed: Result | None) -> Table:
+def _counter_table(path: str, kernels: Sequence[Sequence[Result]], replayed: Result | None) -> FittingTable:
     alone, repeated = len(kernels) == 1, len(kernels[0]) > 1
     judged = replayed is not None and alone
     headings = ["counter", *(["replay"] if replayed else [])]
@@ -76,7 +76,7 @@ def _counter_table(path: str, kernels: Sequence[Sequence[Result]], replayed: Res
         headings.append("kernel" if alone else _release(runs).partition("+")[0])
         headings += [*(["error"] if judged else []), *(["spread"] if repeated else [])]
     padding = (0, 2 if alone else 1, 0, 0)
-    table = Table(title=Text(f"\n{path or 'machine'}"), title_justify="left", box=SIMPLE_HEAD, padding=padding)
+    table = FittingTable(title=Text(f"\n{path or 'machine'}"), title_justify="left", box=SIMPLE_HEAD, padding=padding)
     table.show_edge = table.pad_edge = False
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "counter" else "right", no_wrap=True)
@@ -103,12 +103,12 @@ def _error(expected: int, kernel: int) -> str:
     return f"{expected / kernel - 1:+.1%}" if kernel else f"{expected:+,}"
 
 
-def curves(run: Result, replayed: Result) -> Table:
+def curves(run: Result, replayed: Result) -> FittingTable:
     """Counters over time, the replay's above the kernel's, on one scale, with the largest distance between them."""
-    table = Table(title="Over time", title_justify="left", box=SIMPLE_HEAD, padding=(0, 2, 0, 0))
+    table = FittingTable(title="Over time", title_justify="left", box=SIMPLE_HEAD, padding=(0, 2, 0, 0))
     table.show_edge = table.pad_edge = False
     for heading in ("cgroup", "counter", "", "replay above, kernel below", "apart"):
-        table.add_column(heading, no_wrap=heading != "cgroup", overflow="fold", min_width=6 if heading else None)
+        table.add_column(heading, no_wrap=heading != "cgroup", min_width=6 if heading else None)
     for path in run.cgroups:
         for name in CURVES:
             measured, predicted = _series(run, path, name), _series(replayed, path, name)
