@@ -381,6 +381,14 @@ def test_files_that_are_wrong(tmp_path: Path, text: str, message: str) -> None:
     assert "Traceback" not in found.stderr
 
 
+@pytest.mark.parametrize("end", ["sys.stdout.close()", "sys.stderr = None"])
+def test_what_a_program_makes_of_its_streams_is_not_for_what_is_said_of_it(tmp_path: Path, end: str) -> None:
+    (tmp_path / "quiet.py").write_text(f"import sys\n{end}\n")
+    found = swaplab("quiet.py", directory=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr.startswith("swaplab: quiet.py: expected a variable that is a swaplab.Program")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

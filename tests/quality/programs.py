@@ -1,4 +1,4 @@
-"""Program files for ``swaplab check`` that are not what they have to be: a verdict, or one line that names the file.
+"""Program files for ``swaplab check`` that are not what they have to be: a verdict, or for each program one line.
 
 Run it with ``make quality``. The N-th file is the same every time. Each is checked in a process of its own, since files
 are run, and some of these kill it.
@@ -141,7 +141,7 @@ def outcome(path: Path, text: str, jobs: int) -> str:
 
 def _refused(path: Path, text: str, lines: list[str]) -> str:
     told = [line for line in lines if line.startswith("swaplab: ")]
-    is_named = len(told) == 1 and path.name in told[0] and "\x1b" not in told[0]
+    is_named = bool(told) and all(path.name in line and "\x1b" not in line for line in told)
     closes = "os.close(2)" in text or "sys.stderr" in text
     return "refused" if is_named or closes else f"what file? {(told or lines[-2:])!r:.300}"
 

@@ -18,7 +18,7 @@ from rich.segment import Segment
 from swaplab.errors import InputError, SwaplabError
 from swaplab.files import check_writable, is_standard_output
 from swaplab.process import signal_of
-from swaplab.text import shown_lines, to_json
+from swaplab.text import FALLBACK, shown_lines, to_json
 
 __all__ = [
     "Flag",
@@ -74,8 +74,10 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print lines of text beside the output, on standard error."""
-    sys.stderr.write(shown_lines(text) + "\n")
+    """Print lines of text beside the output, on standard error; nobody may listen, and a program may have closed it."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(shown_lines(text) + "\n")
+        sys.stderr.flush()
 
 
 def say_json(value: object) -> None:
@@ -115,10 +117,8 @@ def _sentence(error: Exception) -> str:
 
 def _failed(status: int, message: str = "") -> int:
     """Say why; standard output may be what failed, and would fail again with what is still to be written."""
-    with suppress(OSError):  # nobody may listen
-        if message:
-            sys.stderr.write(shown_lines(message) + "\n")
-            sys.stderr.flush()
+    if message:
+        tell(message)
     try:
         sys.stdout.flush()
     except OSError:
@@ -152,15 +152,17 @@ def report_beside(output: Path | None) -> Iterator[None]:
 def printing_beside() -> Iterator[None]:
     """Have all that is printed inside go to standard error: by programs of the user's, whose output is not the report.
 
-    That is so of whoever prints, by Python or not, and of processes that are started meanwhile.
+    That is so of whoever prints, by Python or not, and of processes that are started meanwhile. What a program makes of
+    standard error is not for what is said after it.
     """
     sys.stdout.flush()
-    kept = os.dup(1)
+    kept, error = os.dup(1), sys.stderr
     os.dup2(2, 1)
     try:
-        with redirect_stdout(sys.stderr):
+        with os.fdopen(os.dup(2), "w", 1, errors=FALLBACK) as beside, redirect_stdout(beside):
             yield
     finally:
+        sys.stderr = error
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
