@@ -12,10 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from swaplab.files import PREFIX, check_writable, scratch_directory, write_whole, write_whole_directory
+from swaplab.process import ENDING, Ended, end_on_signals
 
 Whole = Callable[[Path], AbstractContextManager[Path]]
 KINDS = ["unnamed", "named"]
@@ -213,6 +215,7 @@ def test_permissions_are_asked_for_before_anything_is_written(tmp_path: Path, mo
 LEAVE = """
 import os, sys
 from pathlib import Path
+from typing import Any
 from swaplab import files
 if {named}: files._unnamed = lambda *_: None
 with files.{how}(Path(sys.argv[1])) as partial:
@@ -247,3 +250,28 @@ def test_what_others_left_is_not_touched(tmp_path: Path) -> None:
     with scratch_directory(tmp_path):
         pass
     assert names(tmp_path) == [f"{PREFIX}link", "keep"]
+
+
+@pytest.mark.parametrize("when", ["tempfile.mkdtemp", "shutil.rmtree"])
+def test_a_signal_waits_until_a_scratch_directory_is_made_or_gone(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, name = when.split(".")
+    done = getattr(sys.modules[module], name)
+
+    def interrupted(*arguments: Any, **keys: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return done(*arguments, **keys)
+
+    monkeypatch.setattr(f"swaplab.files.{when}", interrupted)
+    before = [(number, signal.getsignal(number)) for number in ENDING]
+    hooks = sys.unraisablehook, threading.excepthook
+    end_on_signals()
+    try:
+        with pytest.raises(Ended, match="SIGTERM"), scratch_directory(tmp_path) as directory:
+            (directory / "file").touch()
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+        sys.unraisablehook, threading.excepthook = hooks
+    assert not list(tmp_path.iterdir())

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeGuard
 
+from swaplab.process import uninterrupted
+
 __all__ = [
     "check_new_directory",
     "check_writable",
@@ -277,13 +279,17 @@ def scratch_directory(parent: Path | None = None) -> Iterator[Path]:
 @contextmanager
 def _scratch(parent: Path) -> Iterator[Path]:
     _sweep(parent)
-    directory, descriptor = _locked_directory(parent)
+    made: list[tuple[Path, int]] = []
     try:
-        yield directory
+        with uninterrupted():
+            made.append(_locked_directory(parent))
+        yield made[0][0]
     finally:
-        # What a program left running may still write here; what is complete must not fail for it.
-        shutil.rmtree(directory, ignore_errors=True)
-        os.close(descriptor)
+        with uninterrupted():
+            for directory, descriptor in made:
+                # What a program left running may still write here; what is complete must not fail for it.
+                shutil.rmtree(directory, ignore_errors=True)
+                os.close(descriptor)
 
 
 def _locked_directory(parent: Path) -> tuple[Path, int]:

@@ -25,6 +25,7 @@ __all__ = [
     "run",
     "signal_of",
     "starting_workers",
+    "uninterrupted",
     "with_parent",
 ]
 
@@ -53,10 +54,49 @@ def end_on_signals() -> None:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
+    if _held.depth:
+        _held.number = number
+        return
     # What a signal leaves half made may fail to be unmade, in other threads too.
     sys.unraisablehook = lambda _: None
     threading.excepthook = lambda _: None
     raise Ended(number)
+
+
+class _Held:
+    """A signal that waits until what is being done is done.
+
+    Attributes:
+        depth: of `uninterrupted` blocks that we are in.
+        number: of the signal, 0 if none came.
+    """
+
+    depth = 0
+    number = 0
+
+
+_held = _Held()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Have a signal that would end this process, after `end_on_signals`, do so at the end of the block.
+
+    Raises:
+        Ended: by a signal that came meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():  # where signals raise nothing
+        yield
+        return
+    _held.depth += 1
+    try:
+        yield
+    finally:
+        _held.depth -= 1
+        number = _held.number
+        if number and not _held.depth:
+            _held.number = 0
+            raise Ended(number)
 
 
 def signal_of(error: KeyboardInterrupt) -> int:

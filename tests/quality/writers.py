@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pyarrow.parquet as pq
 
 from swaplab.cache import DIGEST_SIZE, cache_dir
@@ -22,6 +23,7 @@ from swaplab.result import Result
 from swaplab.scenario.profile import read_profile
 from swaplab.scenario.trace import Trace
 from swaplab.vm import debian_kernel
+from swaplab.vm.debian import Package
 
 __all__ = ["MARK", "WRITERS", "Writer", "clear", "left", "prepare", "started"]
 
@@ -44,8 +46,12 @@ cgroup = "a"
 pages = 400
 accesses = 2000
 """
+SELFTESTS = "linux/tools/testing/selftests/cgroup"
 REPLAY = ("compiled", "lengths")
 KERNEL = ("compiled", "lengths", "kernels.json", "linux-image-*", "runner-*")
+SELFTEST = ("kernels.json", "linux-image-*", "busybox-static")
+# Stands for the kernel's test: one case, whose lines are in the way of none.
+CASE = '#include <stdio.h>\nint main(void) { return puts("ok 1 test_zswap_usage") < 0; }\n'
 PACKAGE = "linux-image-6.12.1-amd64-unsigned"
 CONTROL = f"Package: {PACKAGE}\nVersion: 6.12.1-1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
 # Stands for apt-get: a mirror whose suites have one package, with 8 MB of a kernel, made in no time.
@@ -85,10 +91,23 @@ def _has_kernel(path: Path) -> bytes:
 
 
 def _has_studies(path: Path) -> int:
-    kept = [each.read_bytes() for each in path.glob("study/*")]
-    if not all(hashlib.sha256(data[DIGEST_SIZE:]).digest() == data[:DIGEST_SIZE] for data in kept):
-        raise ValueError("a damaged outcome of a variant")
-    return len(kept)
+    return len([_kept(each) for each in path.glob("study/*")])
+
+
+def _kept(path: Path) -> bytes:
+    """What a file of the cache holds behind its checksum."""
+    data = path.read_bytes()
+    if hashlib.sha256(data[DIGEST_SIZE:]).digest() != data[:DIGEST_SIZE]:
+        raise ValueError(f"damaged: {path.name}")
+    return data[DIGEST_SIZE:]
+
+
+def _has_packages(path: Path) -> int:
+    return len(msgspec.json.decode(_kept(path), type=list[Package]))
+
+
+def _has_program(path: Path) -> int:
+    return len([_kept(each) for each in path.glob("test_zswap-*")])
 
 
 WRITERS = {
@@ -107,6 +126,10 @@ WRITERS = {
     "fetching a kernel": Writer(
         ["run", "guest.toml", "--on", "kernel", "--dry-run"], "cache/swaplab", _has_kernel, keeps=("compiled",)
     ),
+    "vm kernels --update": Writer(
+        ["vm", "kernels", "--update"], "cache/swaplab/kernels.json", _has_packages, keeps=("compiled",)
+    ),
+    "vm selftest": Writer(["vm", "selftest", "--source", "linux"], "cache/swaplab", _has_program, 0.4, SELFTEST),
     "fidelity --record": Writer(
         ["fidelity", "suite", "--record", "--repeat", "1"],
         "suite/truth/guest.json",
@@ -138,15 +161,17 @@ WRITERS = {
 
 def prepare(name: str, directory: Path) -> None:
     """Put what a writer reads into a directory, and make what it writes to."""
-    for each in ("out", "tmp", "suite/truth", "bin", "tree/boot", "tree/DEBIAN"):
+    for each in ("out", "tmp", "suite/truth", "bin", "tree/boot", "tree/DEBIAN", SELFTESTS):
         (directory / each).mkdir(parents=True)
     rows = itertools.chain(["time,page"], (f"{i},{i * i % 9973}" for i in range(400_000)))
     (directory / "in.csv").write_text("\n".join(rows) + "\n")
     for each in ("guest.toml", "suite/guest.toml"):
         (directory / each).write_text(GUEST)
-    if name == "fetching a kernel":
+    (directory / SELFTESTS / "test_zswap.c").write_text(CASE)
+    (directory / SELFTESTS / "cgroup_util.c").touch()
+    if name in ("fetching a kernel", "vm kernels --update"):
         _make_apt(directory)
-    if WRITERS[name].keeps == KERNEL:
+    if WRITERS[name].keeps in (KERNEL, SELFTEST):
         debian_kernel()
     clear(name, directory)
 
