@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from swaplab.errors import InputError
+from swaplab.linux.zsmalloc import SIZE_CLASSES
 from swaplab.replay import replay
-from swaplab.replay.build import build, compressed_contents
-from swaplab.replay.state import CLOCK_MAX, FOLIO
+from swaplab.replay.build import build, compressed_contents, tree_of
+from swaplab.replay.state import CLOCK_MAX, FOLIO, GROUPS, LISTS_PER_MEMCG
 from swaplab.result.counters import EVENTS
 from swaplab.scenario.accesses import Accesses
-from swaplab.scenario.content import Content, Mix, Part, SameFilled
+from swaplab.scenario.content import COMPONENTS_MAX, MIX_SAMPLES_MAX, Content, Mix, Part, SameFilled
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.scenario.load import parse_scenario
-from swaplab.scenario.model import Scenario, Workload
-from swaplab.scenario.validate import CGROUPS_MAX, PAGES_MAX, SWAP_MAX, WORKLOADS_MAX
+from swaplab.scenario.model import Cgroup, Event, Scenario, Workload
+from swaplab.scenario.validate import CGROUPS_MAX, PAGES_MAX, SWAP_MAX, WORKLOADS_MAX, validate
 from swaplab.vm.contents import contents_of
 
 DEVICE = """
@@ -74,10 +75,22 @@ def test_more_components_than_the_guest_can_name_are_refused() -> None:
 
 
 def test_the_narrow_fields_hold_what_a_scenario_may_have() -> None:
-    heads = 5 * (CGROUPS_MAX + WORKLOADS_MAX + 1)
-    assert max(PAGES_MAX, SWAP_MAX // 4096) + heads < np.iinfo(FOLIO["next"]).max
-    assert np.iinfo(FOLIO["memcg"]).max > CGROUPS_MAX + WORKLOADS_MAX + 1
+    cgroups = 2 * CGROUPS_MAX + 1
+    assert max(2 * PAGES_MAX, SWAP_MAX // 4096) + LISTS_PER_MEMCG * cgroups < np.iinfo(FOLIO["next"]).max
+    assert np.iinfo(FOLIO["memcg"]).max > cgroups
     assert np.iinfo(FOLIO["length"]).max > 2 * 4096
+    assert np.iinfo(np.uint8).max >= max(len(SIZE_CLASSES), COMPONENTS_MAX)
+    assert np.iinfo(np.uint16).max > len(SIZE_CLASSES) * GROUPS
+    assert WORKLOADS_MAX * MIX_SAMPLES_MAX < 1 << 26
+    assert np.iinfo(np.uint32).max > 2 * PAGES_MAX
+
+
+def test_a_cgroup_may_have_a_leaf_each() -> None:
+    paths = ["/".join("abcdefgh"[:depth]) for depth in range(1, 9)]
+    gone = tuple(Event(at=1, cgroup=path, remove=True) for path in reversed(paths))
+    scenario = Scenario(workloads=(Workload(pages=1),), cgroups={path: Cgroup() for path in paths}, events=gone)
+    validate(scenario)
+    assert len(tree_of(scenario)) == 2 * len(paths)
 
 
 @pytest.mark.parametrize("cluster", [0, 5])

@@ -114,7 +114,7 @@ _PAGE = np.dtype(
     [
         ("next", "i4"),  # links of the one list the page is on; `next` of an entry that is on none yet: its number
         ("prev", "i4"),
-        ("memcg", "i2"),  # charged with the folio, or with the slot; cgroups and leaves are fewer than 12,000
+        ("memcg", "i2"),  # charged with the folio, or with the slot; with the leaves they are 20,001 at most
         ("bits", "u2"),  # where it is, and flags
         ("kind", "i4"),  # content component, into `first` and `count`
         ("zspage", "i4"),  # compressed: that holds the bytes; shared: the folio; shmem: the object's page
@@ -131,8 +131,9 @@ FOLIO = np.dtype(_OVERLAID)
 
 32 bytes, so that none is in two cache lines (`records`) and a fault waits for one.
 
-Numbers of pages, slots, zspages and lists fit an int32: a scenario has 2**26 pages, 2**28 slots and 11,000 cgroups at
-most (`swaplab.scenario.validate`), and the samples of its contents are 2**26 at most.
+Numbers of pages, slots, zspages, tasks and lists fit an int32, here and below: a scenario has 2**26 pages, 2**28 slots
+and 10,000 cgroups at most (`swaplab.scenario.validate`), each with a leaf; a task has a page, and the samples of its
+contents are 2**26 at most.
 """
 
 RMAP = np.dtype([("first", "i4"), ("owners", "i4"), ("mapped", "i4"), ("origin", "i4"), ("shmem", "i4")])
@@ -232,7 +233,7 @@ LRU_GEN = np.dtype(
     [
         ("next", "i4"),  # links of the list of cgroups that global reclaim goes by
         ("prev", "i4"),
-        ("gen", "i4"),  # generation of cgroups that it belongs to
+        ("gen", "i4"),  # of MEMCG_NR_GENS generations of cgroups, that it belongs to
         ("seg", "i4"),  # the last operation, if that was MEMCG_LRU_TAIL
         ("max_seq", "i8"),  # the youngest generation, modulo MAX_NR_GENS its list
         ("min_seq", "i8"),  # the oldest of anonymous memory
@@ -247,7 +248,8 @@ ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i4"), ("inuse
 that of class * GROUPS + group."""
 
 READAHEAD = np.dtype([("address", "i8"), ("window", "i4"), ("hits", "i4")])
-"""vm_area_struct.swap_readahead_info of a task: page of the last fault from 2, pages read then, hits since."""
+"""vm_area_struct.swap_readahead_info of a task: page of the last fault from 2, pages read then, hits since.
+Both are below 64 (`swaplab.replay.swap_state`)."""
 
 SWAP_SLOTS_CACHE_SIZE = 64
 
@@ -430,10 +432,12 @@ class State:
     anon_vma_memcg: NDArray[np.int32]  # [tasks] charged with the task's anon_vma; -1 while there is none
     mm_is_new: NDArray[np.uint8]  # [tasks] not yet walked since its task joined its cgroup
     zspages: Records  # ZSPAGE[heads + nr_pages]
-    class_of_length: NDArray[np.uint8]  # [4097] compressed bytes -> position among the size classes
+    class_of_length: NDArray[np.uint8]  # [4097] compressed bytes -> which of the 119 size classes
     class_pages: NDArray[np.int32]  # [classes] pages per zspage
-    class_groups: NDArray[np.int32]  # [classes] bit g: the list of fullness group g is not empty
-    list_of: NDArray[np.uint16]  # [classes * OBJECTS_MAX] class, objects in use -> head of its list, 0 for none
+    class_groups: NDArray[np.int32]  # [classes] bit g: the list of fullness group g, of 10, is not empty
+    list_of: NDArray[
+        np.uint16
+    ]  # [classes * OBJECTS_MAX] class, objects in use -> head of its list, of 1190, 0 for none
     page_slot: NDArray[np.int32]  # [nr_folios] slot of each page on a rotational device
     slot_page: NDArray[np.int32]  # [nr_slots + 1] page of each slot of a rotational device, SLOT_FREE or SLOT_CACHED
     cached_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] allocated ahead
@@ -452,7 +456,7 @@ class State:
     isolated: NDArray[np.int32]  # [MIN_LRU_BATCH] folios off their list during a scan
     first: NDArray[np.int32]  # [components] first sample
     count: NDArray[np.int32]  # [components] samples
-    lengths: NDArray[np.int16]  # [samples] compressed bytes, 0 for a zero-filled page
+    lengths: NDArray[np.int16]  # [samples] compressed bytes, below 2 pages, 0 for a zero-filled page
     task_killed: NDArray[np.uint8]  # [tasks] by the OOM killer
     task_memcg: NDArray[np.int32]  # [tasks] cgroup the task is in now; -1 for shared memory, which is no task
     task_first: NDArray[np.int64]  # [tasks + 1] first page of each task

@@ -32,7 +32,7 @@ DEFAULT_ROUNDS = 4
 LONGEST_NS = 1 << 62
 YEAR_NS = 365 * 24 * 3600 * 10**9
 TURNS = 1024
-OPS = np.dtype([("at", "i8"), ("op", "u1"), ("page", "u4"), ("pages", "u4"), ("other", "u4")])
+OPS = np.dtype([("at", "i8"), ("op", "u1"), ("page", "u4"), ("pages", "u4"), ("other", "u4")])  # pages below 2**31
 NO_OPS = np.empty(0, OPS)
 NOWHERE = np.iinfo(np.uint32).max
 Problems = Iterator[tuple[str, str, object]]
@@ -329,7 +329,7 @@ def _read_ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
 
 
 def _encode(page: NDArray[np.integer], write: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    access = page.astype(np.uint32)
+    access = page.astype(np.uint32)  # of `PAGES_MAX`, so that a bit is left
     access <<= 1
     access |= write
     return access

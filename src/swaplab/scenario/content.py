@@ -109,7 +109,7 @@ class Samples:
         """Return the component of every page: uint8[k] for integers[k], each below 2**32."""
         numbers = np.asarray(pages, np.int64)
         hashes = sample_hash(numbers, self._salt)  # type: ignore[arg-type]  # an array in, an array out
-        return np.asarray(np.searchsorted(self._bounds, hashes, side="right"), np.uint8)
+        return np.asarray(np.searchsorted(self._bounds, hashes, side="right"), np.uint8)  # of `COMPONENTS_MAX`
 
     def sample_of(self, page: int, version: int) -> int:
         """Return the row in `pages` of what a page holds after `version` writes."""

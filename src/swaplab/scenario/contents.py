@@ -51,6 +51,7 @@ def page_contents(scenario: Scenario, accesses: Accesses, components_max: int = 
             raise InputError(where, f"at most {components_max} components in all contents", components)
         begin, end = int(accesses.first[i]), int(accesses.first[i + 1])
         kind[begin:end] = samples.component_of(np.arange(begin, end)).astype(np.int32) + before
+    # 1000 workloads have 2**16 samples each at most, so all of them fit an int32.
     count = np.concatenate([samples.count for _, samples in known.values()])
     first = np.cumsum(count, dtype=np.int32) - count
     return PageContents([samples.pages for _, samples in known.values()], kind, first, count)

@@ -49,6 +49,7 @@ def contents_of(scenario: Scenario, accesses: Accesses) -> Contents:
         InputError: contents cannot be made.
     """
     samples, kind, first, count = page_contents(scenario, accesses, COMPONENTS_MAX)
+    # There are 2**26 samples at most (`page_contents`).
     kinds, begins, counts = kind.astype(np.uint16), first.astype(np.uint32), count.astype(np.uint32)
     return Contents(np.concatenate(samples), kinds, begins, counts)
 

@@ -37,7 +37,7 @@ class Disks(NamedTuple):
 
 def write_swap(path: Path, size: int) -> None:
     """Make a sparse swap file with its header, include/linux/swap.h:union swap_header; the header takes a page."""
-    pages = size // PAGE_SIZE
+    pages = size // PAGE_SIZE  # 2**28 at most, by `swaplab.scenario.validate`
     with path.open("wb") as file:
         file.write(bytes(1024) + struct.pack("<III", 1, pages, 0))
         file.seek(PAGE_SIZE - 10)

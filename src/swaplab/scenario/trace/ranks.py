@@ -24,6 +24,7 @@ class Ranks:
         self.pages = len(pages)
         self._lengths = np.diff(self.bases, append=np.uint64(self.pages))
 
+    # Pages of a set are `MAX_PAGES` at most, 2**31.
     def rank(self, pages: NDArray[np.uint64]) -> NDArray[np.uint32]:
         """Rank of each of `pages`, which are all in the set."""
         at = np.searchsorted(self.firsts, pages, side="right") - 1

@@ -54,21 +54,22 @@ class TraceSummary(msgspec.Struct):
 
 
 def summarize(trace: Trace) -> TraceSummary:
-    """Read `trace` once; memory is 5 bytes a page.
+    """Read `trace` once; memory is 5 bytes a page, 9 from 2**32 accesses on.
 
     Raises:
         InputError: damaged accesses.
     """
     pages = np.array([stream.pages for stream in trace.info.streams], np.int64)
     base = np.cumsum(pages) - pages
-    touches, seen = np.zeros(pages.sum(), np.uint32), np.zeros(pages.sum(), np.bool_)
+    number = np.uint32 if trace.info.accesses < 1 << 32 else np.uint64  # all may be to one page
+    touches, seen = np.zeros(pages.sum(), number), np.zeros(pages.sum(), np.bool_)
     writes = np.zeros(len(pages), np.int64)
     part = -(-trace.info.accesses // _WINDOWS)
     counts, lengths = np.zeros((2, max(EventKind) + 1), np.int64)
     working_set, done = [], 0
     for chunk in trace.chunks():
         page = base[chunk.stream] + chunk.page
-        np.add.at(touches, page, np.uint32(1))
+        np.add.at(touches, page, number(1))
         counts += np.bincount(chunk.events["event"], minlength=len(counts))
         np.add.at(lengths, chunk.events["event"], chunk.events["pages"])
         writes += np.bincount(chunk.stream[chunk.write], minlength=len(pages))
