@@ -140,7 +140,7 @@ def test_both_do_the_same_on_a_recorded_trace() -> None:
     recency: dict[int, None] = {}
     with install(Direct()):
         pair = Pair(["a"], pages, content, memory=5000, swap_pages=200, zswap=zswap, base=scenario.base)
-        for step, (key, write) in enumerate(islice(recorded(pages), 1500)):
+        for step, (key, write) in enumerate(islice(recorded(pages), 2500)):
             act(pair, ("write" if write or pair.is_new("a", key) else "read", "a", key))
             recency.pop(key, None)
             recency[key] = None
