@@ -140,7 +140,7 @@ def outcome(path: Path, text: str, jobs: int) -> str:
 
 
 def _refused(path: Path, text: str, lines: list[str]) -> str:
-    told = [line for line in lines if line.startswith("swaplab: ")]
+    told = [line for line in lines if "swaplab: " in line]  # the program may have begun that line
     is_named = bool(told) and all(path.name in line and "\x1b" not in line for line in told)
     closes = "os.close(2)" in text or "sys.stderr" in text
     return "refused" if is_named or closes else f"what file? {(told or lines[-2:])!r:.300}"
