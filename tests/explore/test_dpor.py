@@ -203,7 +203,7 @@ WAIT = st.sampled_from([("synchronize",), ("spin",), ("spin locked",)])
 TASK = st.lists(SINGLE | BLOCK | WAIT, min_size=1, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(TASK, min_size=2, max_size=3))
 def test_same_as_brute_force(tasks: list[list[Operation]]) -> None:
     compare(tasks)

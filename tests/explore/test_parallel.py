@@ -79,7 +79,7 @@ def shared(program: Program[Thing], random: Random) -> Seen:
     return seen
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(TASK, min_size=2, max_size=3), st.integers(0, 99))
 def test_every_trace_once(tasks: list[list[Operation]], seed: int) -> None:
     program = Program("generated", Thing, {f"t{n}": make_task(each) for n, each in enumerate(tasks)})

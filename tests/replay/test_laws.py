@@ -35,7 +35,7 @@ STEP = 11
 WINDOW = {"window", "missing", "written"}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data(), st.integers(1, 9))
 def test_nothing_is_lost_or_counted_twice(data: st.DataObject, step: int) -> None:
     run_checked(small_scenario(lambda bound: data.draw(st.integers(0, bound - 1))), step)
