@@ -28,13 +28,13 @@ def write(path: Path, rows: int, **options: Any) -> None:
 def test_a_small_file_with_a_large_page_is_refused(tmp_path: Path, compression: str) -> None:
     path = tmp_path / "t.parquet"
     write(path, ROWS - 100, use_dictionary=False, compression=compression)
-    refuse_large_pages(path)
+    refuse_large_pages(path, row_groups(path))
     write(path, ROWS, use_dictionary=False, compression=compression)
     assert path.stat().st_size < 64 << 10
     with pytest.raises(
         InputError, match=rf"{path}: byte 4: expected pages that unpack to at most 16777216 bytes, found"
     ):
-        refuse_large_pages(path)
+        refuse_large_pages(path, row_groups(path))
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
@@ -69,10 +69,10 @@ def test_what_is_no_header_is_refused(tmp_path: Path) -> None:
     for bad in (b"\xff" * 400, b"\x1c" * 400, b"\x19\xff\xff\xff\x7f" * 80):
         path.write_bytes(data[:4] + bad + data[404:])
         with pytest.raises(InputError, match=rf"{path}: byte 4: expected (the header of a Parquet page|pages that)"):
-            refuse_large_pages(path)
+            refuse_large_pages(path, row_groups(path))
 
 
-@pytest.mark.parametrize("read", [refuse_large_pages, row_groups])
+@pytest.mark.parametrize("read", [lambda path: refuse_large_pages(path, row_groups(path)), row_groups])
 def test_what_is_no_footer_is_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
     """Arrow opens some of those, and ends the process when it is asked for their columns."""
     path = tmp_path / "t.parquet"

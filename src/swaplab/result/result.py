@@ -29,7 +29,7 @@ from swaplab.files import write_whole
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.result.run import RunInfo, decode_info, encode_info
-from swaplab.scenario.parquet import open_parquet, refuse_large_pages
+from swaplab.scenario.parquet import open_parquet, refuse_large_pages, row_groups
 
 __all__ = ["SCHEMA", "Result", "Row"]
 
@@ -146,7 +146,7 @@ class Result:
                 info = decode_info((schema.metadata or {})[METADATA_KEY])
                 if not _is_of_samples(schema):
                     raise InputError(path, "the columns of a result", ", ".join(schema.names)[:200])
-                refuse_large_pages(path)
+                refuse_large_pages(path, row_groups(path))
                 table = file.read()
         except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError) as error:
             if isinstance(error, OSError) and error.errno is not None:

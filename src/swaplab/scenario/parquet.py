@@ -95,9 +95,12 @@ def _number(value: object) -> int:
     return value
 
 
-def refuse_large_pages(path: Path) -> None:
-    """Raise InputError if a page of `path` unpacks to more than `PAGE_BYTES_MAX`, or its header is none."""
-    groups = row_groups(path)
+def refuse_large_pages(path: Path, groups: list[dict[str, ColumnChunk]]) -> None:
+    """Raise InputError if a page of `path` unpacks to more than `PAGE_BYTES_MAX`, or its header is none.
+
+    Args:
+        groups: what `row_groups` says of it.
+    """
     with path.open("rb") as data:
         for column in (column for group in groups for column in group.values()):
             for at, size in _pages(path, data.fileno(), column.start, column.end):

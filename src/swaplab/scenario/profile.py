@@ -22,7 +22,7 @@ from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.pages import SAMPLES_MAX
-from swaplab.scenario.parquet import open_parquet, refuse_large_pages
+from swaplab.scenario.parquet import open_parquet, refuse_large_pages, row_groups
 from swaplab.scenario.regular import found_instead
 from swaplab.text import to_json
 
@@ -186,7 +186,7 @@ def read_profile(path: Path, where: object) -> Profile:
         pq.ParquetFile(data, page_checksum_verification=True) as file,
     ):
         metadata = _check(file, where)
-        refuse_large_pages(path)
+        refuse_large_pages(path, row_groups(path))
         weights = _weights(file, where)
         is_zero = np.concatenate([~pages.any(axis=1) for pages in _data(file, where)])
         total = int(weights.sum())

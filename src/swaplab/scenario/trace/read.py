@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import naming
-from swaplab.scenario.parquet import open_parquet, refuse_large_pages, row_groups
+from swaplab.scenario.parquet import ColumnChunk, open_parquet, refuse_large_pages, row_groups
 from swaplab.scenario.regular import open_regular
 from swaplab.scenario.trace.check import Checks
 from swaplab.scenario.trace.layout import (
@@ -107,8 +107,9 @@ class Trace:
             open_parquet(self.path, self.path) as data,
             pq.ParquetFile(data, page_checksum_verification=True, buffer_size=_READ_BYTES) as file,
         ):
-            refuse_large_pages(self.path)
-            for batch in column_batches(file, rows, with_time, self._with_events()):
+            groups = row_groups(self.path)
+            refuse_large_pages(self.path, groups)
+            for batch in column_batches(file, rows, with_time, self._with_events(groups)):
                 chunk = _chunk(self.path, accesses + events, batch)
                 checks.check(chunk.stream, chunk.page, chunk.events, accesses + events)
                 accesses += len(chunk.page)
@@ -120,11 +121,11 @@ class Trace:
         if accesses != self.info.accesses:
             raise InputError(self.path, f"{self.info.accesses} accesses, as its metadata says", accesses)
 
-    def _with_events(self) -> frozenset[int]:
+    def _with_events(self, groups: list[dict[str, ColumnChunk]]) -> frozenset[int]:
         """Return the row groups that may have events: all, but for those whose footer says that there are none."""
         if not self.has_events:
             return frozenset()
-        greatest = (group[EVENT_COLUMNS[0]].greatest for group in row_groups(self.path))
+        greatest = (group[EVENT_COLUMNS[0]].greatest for group in groups)
         return frozenset(number for number, value in enumerate(greatest) if value is None or any(value))
 
     def _kept(self, streams: Collection[int]) -> NDArray[np.bool_] | None:
