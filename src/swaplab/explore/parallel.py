@@ -362,7 +362,7 @@ def _begin(explorer: Explorer, jobs: Connection, theirs: list[Connection], paren
     become_worker(parent)
     for each in theirs:
         each.close()  # or it would not be told that who gives out the jobs is gone
-    # Its thread is one that the other process has left behind.
+    # Threads are not forked, so this process needs a watchdog of its own.
     with watchdog(explorer.progress, explorer.stop, explorer.abandon):
         help_out(explorer, jobs)
     os._exit(0)

@@ -216,7 +216,8 @@ class Reach:
 
     def _watch(self, names: dict[str, Any]) -> None:
         """Note the globals of a module, by which object each name stands for."""
-        self._globals.setdefault(id(names), (names, [*names.values()], _variables(names)))
+        if id(names) not in self._globals:
+            self._globals[id(names)] = (names, [*names.values()], _variables(names))
 
     def _code(self, code: CodeType, names: dict[str, Any], outer: frozenset[str]) -> None:
         unseen = _unseen(str(names.get("__name__")).startswith("swaplab."))

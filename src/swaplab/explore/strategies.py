@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from swaplab.explore.again import Follow
 from swaplab.explore.found import Findings
 from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
@@ -13,7 +14,7 @@ from swaplab.explore.task import Task
 __all__ = ["FewPreemptions", "PriorityWalk", "RandomWalk", "Replay"]
 
 
-class Replay:
+class Replay(Follow):
     """Chooses what is written down, and gives the execution up where that ends.
 
     Args:
@@ -24,7 +25,7 @@ class Replay:
     """
 
     def __init__(self, choices: list[int]) -> None:
-        self.choices = choices
+        super().__init__(choices)
         self.preemptions = 0
 
     def run(self, explorer: Explorer) -> None:
@@ -41,7 +42,7 @@ class Replay:
         depth, tasks = explorer.depth, explorer.able()
         if depth == len(self.choices):
             return None
-        chosen = next((task for task in tasks if task.number == self.choices[depth]), None)
+        chosen = super().pick(explorer)
         if chosen is None:
             names = ", ".join(f"{task.number} ({task.name})" for task in tasks)
             raise ProgramError(

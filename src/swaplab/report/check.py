@@ -17,6 +17,8 @@ REORDERED_MAX = 8
 UNSURE_MAX = 8
 HEADING = "check"
 GAP = 2
+MANY_SECONDS = 99.5
+"""From which on fractions are not shown."""
 VERDICT, NUMBERS = 26, 20
 """Widths of verdicts, and of executions and seconds."""
 
@@ -27,10 +29,6 @@ def outcome(judged: Judgement) -> str:
     if isinstance(verdict, Violated):
         return f"VIOLATED: {', '.join(dict.fromkeys(each.kind for each in verdict.violations))}"
     return f"bounded: {verdict.limit}" if isinstance(verdict, Bounded) else "holds, complete"
-
-
-MANY_SECONDS = 99.5
-"""From which on fractions are not shown."""
 
 
 def table(judged: Sequence[Judgement], width: int = WIDTH) -> str:
