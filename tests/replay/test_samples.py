@@ -66,6 +66,6 @@ def test_of_many_cgroups_the_largest_are_shown() -> None:
     run.access(next(run.accesses.chunks()))
     run.sample()
     result: Result = run.result()
-    shown = [str(cell) for cell in fault_table(result).columns[0]._cells]
+    shown = [row[0] for row in fault_table(result).rows if row]
     assert {"z", "z/b"} < set(shown)
     assert shown[-2:] == ["52 more in --json", "machine"]

@@ -6,7 +6,9 @@ from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
 from swaplab.host.profile import CgroupProfile, CompressorProfile, Profile, Timing
 from swaplab.linux.crypto import COMPRESSORS
-from swaplab.report.profile import cgroup_table, compressor_table, notes
+from swaplab.report.parts import Part
+from swaplab.report.profile import profile_report
+from swaplab.report.terminal import rendered
 
 
 def group(cgroup: str, pages: int) -> CgroupProfile:
@@ -23,17 +25,17 @@ def make(unreadable: int = 0, without_memory: int = 0) -> Profile:
     )
 
 
-def text(*renderables: object) -> list[str]:
+def text(part: Part) -> list[str]:
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(*renderables)
+        console.print(rendered(part))
     return capture.get().splitlines()
 
 
 def test_cgroups_are_in_order_of_size() -> None:
     rows = [
         line.split()
-        for line in text(cgroup_table(make()))
+        for line in text(profile_report(make())[0])
         if line.split() and line.split()[0] in ("/a[b]", "/big", "total")
     ]
     assert [row[0] for row in rows] == ["/big", "/a[b]", "total"]
@@ -41,12 +43,12 @@ def test_cgroups_are_in_order_of_size() -> None:
 
 
 def test_compressors() -> None:
-    rows = {line.split()[0]: line.split() for line in text(compressor_table(make())) if line.strip()}
+    rows = {line.split()[0]: line.split() for line in text(profile_report(make())[1]) if line.strip()}
     assert rows["lzo"][1:] == ["2.00G", "4.00G", "2.00G..8.00G", "2.50", "-", "-", "-", "25%", "25%", "12", "4"]
 
 
 def test_what_is_missing_is_named() -> None:
-    said = "\n".join(notes(make(unreadable=20, without_memory=4)))
+    said = " ".join(text(profile_report(make(unreadable=20, without_memory=4))[-1]))
     assert "NOT READ, no permission: 10 processes: p0 (0), p2 (2)" in said
     assert "NOT READ, vanished: 10 processes: p1 (1)" in said
     assert "and 2 more, in --json" in said
@@ -56,6 +58,6 @@ def test_what_is_missing_is_named() -> None:
 
 
 def test_nothing_is_said_of_what_is_not_there() -> None:
-    said = "\n".join(notes(make()))
+    said = " ".join(text(profile_report(make())[-1]))
     assert "NOT READ" not in said
     assert "kernel threads" not in said

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from swaplab.report.parts import Part
 from swaplab.report.run import (
     comparison,
     comparison_table,
@@ -19,6 +20,7 @@ from swaplab.report.run import (
     killed,
     memory_table,
 )
+from swaplab.report.terminal import rendered
 from swaplab.result import SCHEMA, Result, RunInfo
 from swaplab.result.counters import EVENTS, LEVELS, MACHINE
 from swaplab.scenario.cost import DEFAULT_COST
@@ -62,16 +64,16 @@ def scenario(**parts: object) -> Scenario:
     return Scenario(**given)  # type: ignore[arg-type]
 
 
-def lines(renderable: object, width: int = 80) -> list[str]:
+def lines(part: Part, width: int = 80) -> list[str]:
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(renderable)
+        console.print(rendered(part))
     return capture.get().splitlines()
 
 
-def rows(renderable: object) -> dict[str, list[str]]:
+def rows(part: Part) -> dict[str, list[str]]:
     """Cells of a table by the first of the row."""
-    return {line.split()[0]: line.split()[1:] for line in lines(renderable) if line.strip()}
+    return {line.split()[0]: line.split()[1:] for line in lines(part) if line.strip()}
 
 
 @pytest.mark.parametrize(

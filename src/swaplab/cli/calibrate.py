@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say, say_json, steps
+from swaplab.cli.common import Flag, Output, check_output, report_beside, say, say_json, show, steps
 from swaplab.files import write_whole
 from swaplab.host.calibrate import STEPS, measure_cost
 from swaplab.host.disk import DISK_STEPS, measure_device
@@ -51,6 +51,6 @@ def _show(cost: Cost, disk: Device | None, json: bool) -> None:
 
 
 def _print(cost: Cost, disk: Device | None) -> None:
-    console().print(cost_table(cost), cost.source, sep="\n")
+    show([cost_table(cost), cost.source])
     if disk:
         say(f"device = {disk.to_toml()}")

@@ -21,6 +21,7 @@ from swaplab.cli.common import (
     report_beside,
     say,
     say_json,
+    show,
     steps,
     tell,
 )
@@ -34,6 +35,7 @@ from swaplab.races.schedules import encode, load
 from swaplab.races.schedules import replay as run_again
 from swaplab.report.check import judgement, memory_order_summary, museum, museum_summary, table
 from swaplab.report.diagram import WIDTH, diagram
+from swaplab.report.parts import Verbatim
 
 __all__ = ["check"]
 
@@ -175,8 +177,7 @@ def _show(judged: list[Judgement], json: bool, is_museum: bool) -> None:
         say_json(judged)
         return
     if is_museum:
-        console().print(museum(judged))
-        say(f"\n{museum_summary(judged)}\n{memory_order_summary(judged)}")
+        show([museum(judged), Verbatim(f"{museum_summary(judged)}\n{memory_order_summary(judged)}")])
         return
     for each in judged:
         say(judgement(each, _width()) + "\n")

@@ -18,6 +18,8 @@ from rich.segment import Segment
 from swaplab.errors import InputError, SwaplabError
 from swaplab.files import check_writable, is_standard_output
 from swaplab.process import signal_of
+from swaplab.report.parts import Part
+from swaplab.report.terminal import rendered
 from swaplab.text import FALLBACK, shown_lines, to_json
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "report_beside",
     "say",
     "say_json",
+    "show",
     "steps",
     "tell",
 ]
@@ -78,6 +81,13 @@ def tell(text: str) -> None:
     with suppress(OSError, ValueError):
         sys.stderr.write(shown_lines(text) + "\n")
         sys.stderr.flush()
+
+
+def show(parts: Iterable[Part]) -> None:
+    """Print a report, with an empty line between its parts."""
+    printed = console()
+    for number, part in enumerate(parts):
+        printed.print(*([""] if number else []), rendered(part), sep="\n")
 
 
 def say_json(value: object) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import Progress
 
-from swaplab.cli.common import Flag, bars, console, say_json, steps
+from swaplab.cli.common import Flag, bars, console, say_json, show, steps
 from swaplab.errors import InputError
 from swaplab.fidelity.suite import Judged, judge, measured_truth, recorded_path, recorded_truth, scenario_files
 from swaplab.fidelity.truth import Truth, write_truth
@@ -106,10 +106,7 @@ def _show(judged: list[Judged], counters: bool, json: bool) -> None:
     if json:
         say_json(judged)
         return
-    printed = console()
-    for each in judged if counters else ():
-        printed.print(counters_of(each), "")
-    printed.print(fidelity_report(judged))
+    show([*(counters_of(each) for each in judged if counters), *fidelity_report(judged)])
 
 
 @contextmanager

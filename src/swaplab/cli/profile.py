@@ -7,12 +7,12 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say_json, steps, tell
+from swaplab.cli.common import Flag, Output, check_output, report_beside, say_json, show, steps, tell
 from swaplab.errors import InputError
 from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
-from swaplab.host.profile import Pages, Profile, write_pages
+from swaplab.host.profile import Pages, write_pages
 from swaplab.host.profile import profile as make_profile
-from swaplab.report.profile import cgroup_table, compressor_table, notes
+from swaplab.report.profile import profile_report
 from swaplab.scenario.profile import PROFILE_SAMPLES_MAX
 
 __all__ = ["profile"]
@@ -60,15 +60,11 @@ def profile(
         write_pages(output, kept, f"{result.total.processes} running processes, seed {seed}")
         tell(f"swaplab: {output} holds raw memory of these processes; only you may read it")
     with report_beside(output):
-        say_json(result) if json else _print(result)
+        say_json(result) if json else show(profile_report(result))
 
 
 def _forget(pages: Pages) -> None:
     pass
-
-
-def _print(result: Profile) -> None:
-    console().print(cgroup_table(result), compressor_table(result), *notes(result), sep="\n")
 
 
 def _choose(pids: list[int], children: bool, cgroup: str | None, every: bool) -> list[Process]:

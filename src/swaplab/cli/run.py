@@ -9,14 +9,13 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
-from rich.console import RenderableType
 
-from swaplab.cli.common import Flag, Output, Texts, bars, check_output, console, report_beside, say, say_json
+from swaplab.cli.common import Flag, Output, Texts, bars, check_output, report_beside, say, say_json, show
 from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.replay import replay
-from swaplab.report.run import comparison, comparison_table, fault_table, heading, killed, memory_table
-from swaplab.report.vm import counter_tables, curves, kernel_heading
+from swaplab.report.run import run_report
+from swaplab.report.vm import kernel_report
 from swaplab.result import Result
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import BASELINES, Baseline, Scenario
@@ -114,9 +113,9 @@ def run(
         if json:
             say_json([_summary(result) for result in (*results, *measured)])
         elif runs:
-            _show_kernels(runs, results)
+            show(kernel_report(runs, results[0] if results else None))
         else:
-            _show(results)
+            show(run_report(results))
 
 
 def _engines(on: str) -> list[str]:
@@ -190,26 +189,3 @@ def _summary(result: Result) -> dict[str, object]:
         "cgroups": {path or "/": result.final(path) for path in result.cgroups},
         **({"guest": msgspec.to_builtins(guest)} if guest else {}),
     }
-
-
-def _show(results: list[Result]) -> None:
-    own = results[0]
-    parts: list[RenderableType] = [heading(own), memory_table(own), fault_table(own)]
-    parts += [sentence] if (sentence := killed(own)) else []
-    parts += [comparison_table(results), comparison(results)] if len(results) > 1 else []
-    _print(parts)
-
-
-def _show_kernels(runs: list[list[Result]], replayed: list[Result]) -> None:
-    prediction = replayed[0] if replayed else None
-    parts: list[RenderableType] = [kernel_heading(runs, prediction), counter_tables(runs, prediction)]
-    parts += [curves(runs[0][0], prediction)] if prediction else []
-    _print(parts)
-
-
-def _print(parts: list[RenderableType]) -> None:
-    printed = console()
-    for i, part in enumerate(parts):
-        if i:
-            printed.print()
-        printed.print(part)

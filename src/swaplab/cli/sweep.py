@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Output, Texts, check_output, console, report_beside, say_json, steps
+from swaplab.cli.common import Flag, Output, Texts, check_output, report_beside, say_json, show, steps
 from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.report.sweep import sweep_table
@@ -65,7 +65,7 @@ def sweep(
     say_if_it_compiles()
     with report_beside(output):
         found = _run(variants, count, task, output)
-        _print_json(found) if json else console().print(sweep_table(found, seeds))
+        _print_json(found) if json else show([sweep_table(found, seeds)])
 
 
 def _run(variants: Sequence[Variant], count: int, task: partial[Summary], output: Path | None) -> list[Spread]:

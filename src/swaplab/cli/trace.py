@@ -15,9 +15,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.progress import Progress
 
-from swaplab.cli.common import Flag, check_output, console, report_beside, say, say_json
+from swaplab.cli.common import Flag, check_output, console, report_beside, say, say_json, show
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.table import FittingTable
+from swaplab.report.parts import Table
 from swaplab.scenario.trace import EventKind, Format, Trace, TraceInfo
 from swaplab.scenario.trace import convert as convert_trace
 from swaplab.scenario.trace.summary import TraceSummary, summarize
@@ -111,13 +111,13 @@ def head(
             say_json(row)
         return
     more = ["pages", "other", "other page"] if trace.has_events else []
-    table = FittingTable("stream", "page", "what", *more, *(["time (ns)"] if trace.has_time else []))
+    table = Table("", ["stream", "page", "what", *more, *(["time (ns)"] if trace.has_time else [])])
     for row in shown_rows:
         what = row.get("event") or ("write" if row["write"] else "read")
         keys = [key.replace(" ", "_") for key in more] + (["time"] if trace.has_time else [])
         cells = [row["stream"], row.get("page", ""), what, *(row.get(key, "") for key in keys)]
         table.add_row(*(shown(str(cell)) for cell in cells))
-    console().print(table)
+    show([table])
 
 
 def _rows(trace: Trace) -> Iterator[dict[str, object]]:
@@ -163,14 +163,14 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print_info(trace: Trace, summary: TraceSummary) -> None:
-    streams = FittingTable("stream", "pages", "touched", "accesses", "writes", title=shown(str(trace.path)))
+    streams = Table(str(trace.path), ["stream", "pages", "touched", "accesses", "writes"])
     for stream in summary.streams:
         share = f"{stream.writes / max(stream.accesses, 1):.0%}"
         streams.add_row(shown(stream.name), f"{stream.pages:,}", f"{stream.touched:,}", f"{stream.accesses:,}", share)
-    facts = FittingTable.grid("", "", padding=(0, 2))
+    facts = Table("", ["", ""], texts=2)
     for name, value in _facts(trace.info, summary, trace.path.stat().st_size):
-        facts.add_row(name, shown(value))
-    console().print(streams, facts)
+        facts.add_row(name, value)
+    show([streams, facts])
 
 
 def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[str, str]]:

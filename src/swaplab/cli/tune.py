@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Texts, console, say, say_json, steps
+from swaplab.cli.common import Flag, Texts, say_json, show, steps
 from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
-from swaplab.report.tune import kinds_table, measured_table, measured_verdict, settings, verdict
+from swaplab.report.tune import settings, tune_report
 from swaplab.result import Result
 from swaplab.scenario.load import load_scenario
 from swaplab.study.plan import Variant
@@ -83,8 +83,8 @@ def tune(
                 yield summary
 
         found = find(loaded, save, constraints, told, task, seeds)
-    measured = _measure(found, kernels) if kernels and found.best else None
-    _print_json(found, measured) if json else _print(found, save, measured)
+    measured = _measure(found, kernels) if kernels and found.best else []
+    _print_json(found, measured) if json else show(tune_report(found, save, measured))
     raise SystemExit(0 if found.best else 1)
 
 
@@ -96,17 +96,7 @@ def _measure(found: Tuning, kernels: list[Kernel]) -> list[Result]:
     return runs
 
 
-def _print(found: Tuning, objective: str, measured: list[Result] | None) -> None:
-    console().print(kinds_table(found), "", verdict(found, objective), sep="\n")
-    for line in ("", *settings(found.best[0])) if found.best else ():
-        say(line)
-    if measured:
-        present, chosen = (measured_of(run) for run in measured)
-        table = measured_table(f"Linux version {measured[0].info.release}", present, chosen)
-        console().print("", table, "", measured_verdict(present, chosen, objective), sep="\n")
-
-
-def _print_json(found: Tuning, measured: list[Result] | None) -> None:
+def _print_json(found: Tuning, measured: list[Result]) -> None:
     say_json(
         {
             "present": _point(found.present),
@@ -114,7 +104,7 @@ def _print_json(found: Tuning, measured: list[Result] | None) -> None:
             "front": [_point(point) for point in front(found.points)],
             "costs": [{"without": constraint.name, **_point(point)} for constraint, point in found.costs],
             "settings": [line for point in found.best[:1] for line in settings(point)],
-            "measured": [measured_of(run)._asdict() for run in measured or ()],
+            "measured": [measured_of(run)._asdict() for run in measured],
         }
     )
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cyclopts
 
-from swaplab.cli.common import Flag, bars, console, say, say_json, steps, tell
+from swaplab.cli.common import Flag, bars, say, say_json, show, steps, tell
 from swaplab.errors import SwaplabError
-from swaplab.report.table import FittingTable
+from swaplab.report.parts import Table
 from swaplab.scenario.units import round_size
 from swaplab.vm import find_kernels
 from swaplab.vm.apt import Progress
@@ -43,13 +43,11 @@ def kernels(*, update: Flag = False, json: Flag = False) -> None:
     if json:
         say_json(listed)
         return
-    table = FittingTable(box=None, pad_edge=False)
-    for heading in ("series", "version", "suite", "size", "cached"):
-        table.add_column(heading, justify="right" if heading == "size" else "left")
+    table = Table("", ["series", "version", "suite", "size", "cached"], texts=3)
     for each in listed:
         cached = "yes" if each.cached else ""
         table.add_row(each.series, each.version, each.suite, round_size(each.size), cached)
-    console().print(table)
+    show([table])
 
 
 def _updated(told: Progress, needed: bool) -> list[Package]:
@@ -98,7 +96,7 @@ def selftest(
 def _print(found: Selftest) -> None:
     emulated = "" if found.accelerator == "kvm" else ", emulated"
     say(f"test_zswap.c on {found.kernel.partition(' (')[0]}{emulated}")
-    table = FittingTable("", "", "", box=None, show_header=False)
+    table = Table("", ["", "", ""], texts=3)
     for case in found.cases:
         table.add_row(case.name, case.outcome, "; ".join(case.notes))
-    console().print(table)
+    show([table])

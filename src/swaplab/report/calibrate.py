@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from swaplab.report.table import FittingTable
+from swaplab.report.parts import Table
 from swaplab.scenario.cost import Cost
 
 __all__ = ["cost_table"]
 
 
-def cost_table(cost: Cost) -> FittingTable:
+def cost_table(cost: Cost) -> Table:
     """One row for each number of a cost file, in nanoseconds."""
-    table = FittingTable("", title="Costs in nanoseconds")
-    table.add_column("ns", justify="right")
+    table = Table("Costs in nanoseconds", ["", "ns"])
     table.add_row("access", f"{cost.access_ns:,}")
     table.add_row("minor fault", f"{cost.fault_minor_ns:,}")
     table.add_row("major fault, without the device", f"{cost.fault_major_ns:,}")

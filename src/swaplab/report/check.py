@@ -9,7 +9,7 @@ from textwrap import wrap
 from swaplab.explore import CARRIES_OVER, EVERY_TRACE, MAY_MATTER, SMALL_PRINT, Bounded, Holds, Violated
 from swaplab.races.cases import Judgement
 from swaplab.report.diagram import WIDTH, diagram
-from swaplab.report.table import FittingTable, numbers_table
+from swaplab.report.parts import Table
 
 __all__ = ["judgement", "memory_order_summary", "museum", "museum_summary", "outcome", "table"]
 
@@ -83,9 +83,9 @@ def _row(text: str, judged: Judgement, left: int, width: int) -> list[str]:
     ]
 
 
-def museum(judged: Sequence[Judgement]) -> FittingTable:
+def museum(judged: Sequence[Judgement]) -> Table:
     """One line per race: found in its broken forms, held in its fixed ones, in how many executions."""
-    found = numbers_table("Published races", ["race", "found", "runs", "held", "runs", "time"])
+    found = Table("Published races", ["race", "found", "runs", "held", "runs", "time"])
     for target, group in groupby(judged, key=lambda each: each.target):
         row, seconds = [target], 0.0
         forms = list(group)

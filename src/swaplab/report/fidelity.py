@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from rich.console import Group, RenderableType
-
 from swaplab.fidelity.judge import CHAOTIC, FLOOR, Error, summary_of
 from swaplab.fidelity.suite import Judged
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.table import FittingTable, numbers_table
+from swaplab.report.parts import Part, Table
 from swaplab.result.counters import JUDGED
 
 __all__ = ["counters_of", "fidelity_report"]
@@ -29,9 +27,9 @@ def _shares(values: Sequence[float]) -> list[str]:
     return [_share(summary.median), _share(summary.p90), _share(summary.worst)]
 
 
-def _scenario_table(judged: Sequence[Judged]) -> FittingTable:
+def _scenario_table(judged: Sequence[Judged]) -> Table:
     headings = ["scenario", "median", "p90", "worst", "along", "spread", "faults", "LRU"]
-    table = numbers_table("Scenarios", headings)
+    table = Table("Scenarios", headings)
     for chaotic in (False, True):
         for each in [each for each in judged if each.chaotic is chaotic]:
             spread = _share(max(error.spread for error in each.errors)) if each.errors else NOTHING
@@ -51,8 +49,8 @@ def _scenario_table(judged: Sequence[Judged]) -> FittingTable:
     return table
 
 
-def _counter_table(errors: Sequence[Error]) -> FittingTable:
-    table = numbers_table("Counters, but of chaotic scenarios", ["counter", "judged", "median", "p90", "worst"])
+def _counter_table(errors: Sequence[Error]) -> Table:
+    table = Table("Counters, but of chaotic scenarios", ["counter", "judged", "median", "p90", "worst"])
     for counter in JUDGED:
         own = [error.error for error in errors if error.counter == counter]
         if own:
@@ -63,10 +61,10 @@ def _counter_table(errors: Sequence[Error]) -> FittingTable:
     return table
 
 
-def _size_table(judged: Sequence[Judged]) -> FittingTable:
+def _size_table(judged: Sequence[Judged]) -> Table:
     """Bytes of a stored page and of the pool for it, where kernel and replay ended with the same number of pages."""
     headings = ["compressor", "kernel", "replay", "pool", "replay's"]
-    table = numbers_table("Bytes a compressed page, where both have as many", headings)
+    table = Table("Bytes a compressed page, where both have as many", headings)
     for each in judged:
         own = {error.counter: error for error in each.errors if not error.cgroup}
         stored = own.get("zswapped")
@@ -107,19 +105,16 @@ def _sentences(judged: Sequence[Judged], errors: Sequence[Error]) -> str:
     return " ".join(parts)
 
 
-def fidelity_report(judged: Sequence[Judged]) -> Group:
+def fidelity_report(judged: Sequence[Judged]) -> list[Part]:
     """All tables, and what they say."""
     errors = [error for each in judged if not each.chaotic for error in each.errors]
-    parts: list[RenderableType] = [_scenario_table(judged), ""]
-    parts += [_counter_table(errors), ""] if errors else []
-    sizes = _size_table(judged)
-    parts += [sizes, ""] if sizes.row_count else []
-    return Group(*parts, _sentences(judged, errors))
+    tables = [_scenario_table(judged), *([_counter_table(errors)] if errors else []), _size_table(judged)]
+    return [*(table for table in tables if table.rows), _sentences(judged, errors)]
 
 
-def counters_of(judged: Judged) -> FittingTable:
+def counters_of(judged: Judged) -> Table:
     """All counters of one scenario, the largest error first."""
-    table = numbers_table(judged.name, ["counter", "kernel", "replay", "error", "along", "spread"])
+    table = Table(judged.name, ["counter", "kernel", "replay", "error", "along", "spread"])
     for error in sorted(judged.errors, key=lambda error: -error.error):
         name = f"{error.cgroup or 'machine'} {error.counter}"
         numbers = [f"{error.kernel:,.0f}", f"{error.predicted:,.0f}"]

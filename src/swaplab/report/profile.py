@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from rich.box import SIMPLE_HEAD
-from rich.text import Text
-
 from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
 from swaplab.host.profile import PARTIAL_BYTES_MAX, CgroupProfile, Profile
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.table import FittingTable
+from swaplab.report.parts import Part, Table, Verbatim
 from swaplab.scenario.units import round_size
 from swaplab.text import shown
 
-__all__ = ["cgroup_table", "compressor_table", "notes"]
+__all__ = ["profile_report"]
 
 NAMED_MAX = 8
 SHOWN = ("lzo", "zstd")  # of a cgroup: the kernel's default, and what distributions change it to
@@ -30,19 +27,15 @@ def _size(pages: int) -> str:
     return round_size(pages * PAGE_SIZE)
 
 
-def _table(title: str, headings: list[str]) -> FittingTable:
-    """Make a table of numbers, the first column apart."""
-    table = FittingTable(title=title, box=SIMPLE_HEAD, padding=0, collapse_padding=True)
-    table.add_column(headings[0])
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right")
-    return table
+def profile_report(profile: Profile) -> list[Part]:
+    """All that it says."""
+    return [_cgroup_table(profile), _compressor_table(profile), Verbatim("\n".join(_notes(profile)))]
 
 
-def cgroup_table(profile: Profile) -> FittingTable:
+def _cgroup_table(profile: Profile) -> Table:
     """One row for each cgroup, the largest first: its anonymous memory and what zswap would save of it."""
     headings = ["cgroup", "processes", "resident", "in swap", "zero", *SHOWN]
-    table = _table("Anonymous memory, and what share of it zswap would save", headings)
+    table = Table("Anonymous memory, and what share of it zswap would save", headings)
     groups = sorted(profile.cgroups, key=lambda group: (-group.resident_pages, group.cgroup))
     for group in groups:
         table.add_row(*_cgroup_row(group))
@@ -52,8 +45,8 @@ def cgroup_table(profile: Profile) -> FittingTable:
     return table
 
 
-def _cgroup_row(group: CgroupProfile) -> Iterator[str | Text]:
-    yield Text(shown(group.cgroup))
+def _cgroup_row(group: CgroupProfile) -> Iterator[str]:
+    yield shown(group.cgroup)
     yield f"{group.processes:,}"
     yield _size(group.resident_pages)
     yield _size(group.swapped_pages)
@@ -62,7 +55,7 @@ def _cgroup_row(group: CgroupProfile) -> Iterator[str | Text]:
         yield _share(group.compressors[name].saved_bytes.value, group.resident_pages * PAGE_SIZE)
 
 
-def compressor_table(profile: Profile) -> FittingTable:
+def _compressor_table(profile: Profile) -> Table:
     """One row for each compressor: what all the memory becomes, with 95 % intervals."""
     headings = [
         "compressor",
@@ -78,7 +71,7 @@ def compressor_table(profile: Profile) -> FittingTable:
         "in",
         "out",
     ]
-    table = _table("All of it in zswap at once", headings)
+    table = Table("All of it in zswap at once", headings)
     for name in profile.total.compressors:
         table.add_row(*_compressor_row(profile, name))
     return table
@@ -101,7 +94,7 @@ def _compressor_row(profile: Profile, name: str) -> Iterator[str]:
     yield f"{timing.decompress_us:.0f}" if timing else "-"
 
 
-def notes(profile: Profile) -> Iterator[str]:
+def _notes(profile: Profile) -> Iterator[str]:
     """Say what the tables do not show: other kinds of pages, and processes that are missing."""
     total = profile.total
     yield "p5 to p95: compressed lengths; in, out: microseconds to compress and decompress a page, measured"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from rich.text import Text
-
-from swaplab.report.table import FittingTable, numbers_table
+from swaplab.report.parts import Part, Table
 from swaplab.result import Result, Row
 from swaplab.scenario.units import round_size, short_size
 
@@ -18,6 +16,7 @@ __all__ = [
     "heading",
     "killed",
     "memory_table",
+    "run_report",
 ]
 
 OWN = "as it is"
@@ -56,6 +55,14 @@ def heading(result: Result) -> str:
     )
 
 
+def run_report(results: Sequence[Result]) -> list[Part]:
+    """What the first of some replays came to, and how others of the same accesses compare with it."""
+    own = results[0]
+    parts: list[Part] = [heading(own), memory_table(own), fault_table(own)]
+    parts += [sentence] if (sentence := killed(own)) else []
+    return [*parts, comparison_table(results), comparison(results)] if len(results) > 1 else parts
+
+
 def _printable(text: str) -> str:
     """The text without what a terminal would obey: a cost file may come from anywhere."""
     return "".join(each if each.isprintable() else "?" for each in text)
@@ -78,13 +85,13 @@ def _touched(row: Row) -> int:
     return int(row["memory.current"]) + int(row["memory.swap.current"])
 
 
-def _cgroup_rows(table: FittingTable, result: Result, cells: Callable[[str, Row], Iterable[str]]) -> FittingTable:
+def _cgroup_rows(table: Table, result: Result, cells: Callable[[str, Row], Iterable[str]]) -> Table:
     """Add a row for each cgroup, or for the largest of many, and the machine's apart."""
     paths = result.cgroups[1:]
     largest = set(sorted(paths, key=lambda path: -_touched(result.final(path)))[:CGROUPS_MAX])
     for path in paths:
         if path in largest:
-            table.add_row(Text(path), *cells(path, result.final(path)))
+            table.add_row(path, *cells(path, result.final(path)))
     if len(paths) > CGROUPS_MAX:
         table.add_row(f"{len(paths) - CGROUPS_MAX:,} more in --json")
     table.add_section()
@@ -92,7 +99,7 @@ def _cgroup_rows(table: FittingTable, result: Result, cells: Callable[[str, Row]
     return table
 
 
-def memory_table(result: Result) -> FittingTable:
+def memory_table(result: Result) -> Table:
     """One row for each cgroup: where its memory is at the end."""
 
     def cells(path: str, row: Row) -> Iterable[str]:
@@ -104,10 +111,10 @@ def memory_table(result: Result) -> FittingTable:
         yield _size(row.compressed_pages - row.compressed_bytes)
 
     headings = ["cgroup", "memory.max", "resident", "compressed", "to", "saved"]
-    return _cgroup_rows(numbers_table("Memory at the end", headings), result, cells)
+    return _cgroup_rows(Table("Memory at the end", headings), result, cells)
 
 
-def fault_table(result: Result) -> FittingTable:
+def fault_table(result: Result) -> Table:
     """One row for each cgroup: what its faults cost along the way."""
 
     def cells(_path: str, row: Row) -> Iterable[str]:
@@ -118,15 +125,13 @@ def fault_table(result: Result) -> FittingTable:
         yield _time(row.time_lost)
 
     headings = ["cgroup", "from memory", "from disk", "written back", "writes", "time lost"]
-    return _cgroup_rows(
-        numbers_table("Faults along the way, from compressed memory and from disk", headings), result, cells
-    )
+    return _cgroup_rows(Table("Faults along the way, from compressed memory and from disk", headings), result, cells)
 
 
-def comparison_table(results: Sequence[Result]) -> FittingTable:
+def comparison_table(results: Sequence[Result]) -> Table:
     """One row for each configuration: the machine's totals; no time where a workload was killed and so did less."""
     headings = ["baseline", "compressed", "to", "from memory", "from disk", "writes", "time lost"]
-    table = numbers_table("The same accesses under other configurations", headings)
+    table = Table("The same accesses under other configurations", headings)
     for result in results:
         row = result.final()
         table.add_row(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
+from swaplab.report.parts import Table
 from swaplab.report.run import duration
-from swaplab.report.table import FittingTable, numbers_table
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Spread
 
@@ -17,16 +15,16 @@ ROWS_MAX = 200
 NOTHING = "-"
 
 
-def sweep_table(spreads: Sequence[Spread], seeds: int) -> FittingTable:
+def sweep_table(spreads: Sequence[Spread], seeds: int) -> Table:
     """One row for each combination of settings, in the plan's order; of several seeds, the medians.
 
     How far seeds are apart is shown of the time, which is what settings are chosen by; the rest is in JSON.
     """
     title = "The machine, by what was varied" + (f"; medians of {seeds} seeds" if seeds > 1 else "")
     headings = [*map(_heading, spreads[0].settings), "memory", "from\nmemory", "from\ndisk", "writes", "time\nlost"]
-    table = numbers_table(title, [*headings, "least..\nmost"] if seeds > 1 else headings)
+    table = Table(title, [*headings, "least..\nmost"] if seeds > 1 else headings)
     for each in spreads[:ROWS_MAX]:
-        table.add_row(*(Text(value) for value in each.settings.values()), *_cells(each, seeds > 1))
+        table.add_row(*(value for value in each.settings.values()), *_cells(each, seeds > 1))
     if len(spreads) > ROWS_MAX:
         table.add_row(f"{len(spreads) - ROWS_MAX:,} more in --json and -o")
     return table

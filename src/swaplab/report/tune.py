@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.report.parts import Part, Table, Verbatim
 from swaplab.report.run import duration
-from swaplab.report.table import FittingTable, numbers_table
+from swaplab.result import Result
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Outcome
 from swaplab.study.tune import STEPS, Constraint, Point, Tuning
-from swaplab.study.verify import Measured
+from swaplab.study.verify import Measured, measured_of
 
-__all__ = ["kinds_table", "measured_table", "measured_verdict", "settings", "verdict"]
+__all__ = ["measured_verdict", "settings", "tune_report", "verdict"]
 
 KINDS_MAX = 10
 
 
-def kinds_table(found: Tuning) -> FittingTable:
+def tune_report(found: Tuning, objective: str, measured: Sequence[Result]) -> list[Part]:
+    """What is best and how to set it; then the present and the best settings on a kernel, if they were run there."""
+    parts: list[Part] = [_kinds_table(found), verdict(found, objective)]
+    parts += [Verbatim("\n".join(settings(point))) for point in found.best[:1]]
+    if measured:
+        present, chosen = map(measured_of, measured)
+        table = _measured_table(f"Linux version {measured[0].info.release}", present, chosen)
+        parts += [table, measured_verdict(present, chosen, objective)]
+    return parts
+
+
+def _kinds_table(found: Tuning) -> Table:
     """One row for each kind at its best, the present settings first; kinds that come to the same share a row."""
-    table = numbers_table("The best of each kind", ["kind", "limits", "memory", "stall", "refaults", "writes"])
+    table = Table("The best of each kind", ["kind", "limits", "memory", "stall", "refaults", "writes"])
     rows: dict[tuple[int, Outcome], list[Point]] = {}
     for point in (found.present, *found.best):
         rows.setdefault((point.share, point.outcome), []).append(point)
@@ -68,9 +80,9 @@ def _cost(constraint: Constraint, best: Point, without: Point) -> str:
     )
 
 
-def measured_table(kernel: str, present: Measured, chosen: Measured) -> FittingTable:
+def _measured_table(kernel: str, present: Measured, chosen: Measured) -> Table:
     """The present and the chosen settings as a real kernel has them."""
-    table = numbers_table(f"Measured on {kernel}", ["settings", "memory", "time", "refaults", "writes"])
+    table = Table(f"Measured on {kernel}", ["settings", "memory", "time", "refaults", "writes"])
     for name, each in (("as it is", present), ("chosen", chosen)):
         time = "killed" if each.killed else duration(each.time)
         table.add_row(name, round_size(each.memory), time, f"{each.refaults:,}", round_size(each.writes))

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median_low
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.text import Text
-
+from swaplab.report.parts import Part, Table
 from swaplab.report.run import duration
-from swaplab.report.table import FittingTable
 from swaplab.result import Guest, Result
 from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.scenario.units import round_size, short_size
 
-__all__ = ["counter_tables", "curves", "kernel_heading"]
+__all__ = ["kernel_report"]
 
 COUNTERS = tuple(name for name in BY_NAME if name not in TIMES)
 CURVES = ("zswpin", "zswpout", "zswpwb", "pswpin", "pswpout", "pgscan", "zswap", "anon", "memory.current")
@@ -24,12 +20,23 @@ WIDTH = 40
 NOTHING = "-"
 
 
-def kernel_heading(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> str:
-    """One paragraph: what ran on which kernels, and how that machine differs from what the scenario says.
+def kernel_report(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> list[Part]:
+    """What kernels did with a scenario, and how far a replay of it is off.
+
+    One table for each cgroup: its counters at the end, those that are not 0 everywhere. With a replay, its error
+    against the kernel, if there is one only; of several runs, the median and how far they are apart.
 
     Args:
         kernels: runs of each.
+        replayed: the replay's, if it was run.
     """
+    tables = [_counter_table(path, kernels, replayed) for path in kernels[0][0].cgroups]
+    drawn = [_curves(kernels[0][0], replayed)] if replayed else []
+    return [_heading(kernels, replayed), *(table for table in tables if table.rows), *drawn]
+
+
+def _heading(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> str:
+    """One paragraph: what ran on which kernels, and how that machine differs from what the scenario says."""
     runs = kernels[0]
     info, guest = runs[0].info, _guest(runs)
     scenario = info.scenario
@@ -55,31 +62,14 @@ def _release(runs: Sequence[Result]) -> str:
     return runs[0].info.release
 
 
-def counter_tables(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> Group:
-    """One table for each cgroup: its counters at the end, those that are not 0 everywhere.
-
-    With a replay, its error against the kernel, if there is one only; of several runs, the median and how far they are
-    apart.
-
-    Args:
-        kernels: runs of each.
-    """
-    tables = [_counter_table(path, kernels, replayed) for path in kernels[0][0].cgroups]
-    return Group(*(table for table in tables if table.row_count))
-
-
-def _counter_table(path: str, kernels: Sequence[Sequence[Result]], replayed: Result | None) -> FittingTable:
+def _counter_table(path: str, kernels: Sequence[Sequence[Result]], replayed: Result | None) -> Table:
     alone, repeated = len(kernels) == 1, len(kernels[0]) > 1
     judged = replayed is not None and alone
     headings = ["counter", *(["replay"] if replayed else [])]
     for runs in kernels:
         headings.append("kernel" if alone else _release(runs).partition("+")[0])
         headings += [*(["error"] if judged else []), *(["spread"] if repeated else [])]
-    padding = (0, 2 if alone else 1, 0, 0)
-    table = FittingTable(title=Text(f"\n{path or 'machine'}"), title_justify="left", box=SIMPLE_HEAD, padding=padding)
-    table.show_edge = table.pad_edge = False
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "counter" else "right", no_wrap=True)
+    table = Table(path or "machine", headings)
     finals = [[run.final(path) for run in runs] for runs in kernels]
     for name in COUNTERS:
         found = [[int(row[name]) for row in rows if name in row] for rows in finals]
@@ -103,12 +93,9 @@ def _error(expected: int, kernel: int) -> str:
     return f"{expected / kernel - 1:+.1%}" if kernel else f"{expected:+,}"
 
 
-def curves(run: Result, replayed: Result) -> FittingTable:
+def _curves(run: Result, replayed: Result) -> Table:
     """Counters over time, the replay's above the kernel's, on one scale, with the largest distance between them."""
-    table = FittingTable(title="Over time", title_justify="left", box=SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    table.show_edge = table.pad_edge = False
-    for heading in ("cgroup", "counter", "", "replay above, kernel below", "apart"):
-        table.add_column(heading, no_wrap=heading != "cgroup", min_width=6 if heading else None)
+    table = Table("Over time", ["cgroup", "counter", "", "replay above, kernel below", "apart"])
     for path in run.cgroups:
         for name in CURVES:
             measured, predicted = _series(run, path, name), _series(replayed, path, name)
@@ -116,7 +103,7 @@ def curves(run: Result, replayed: Result) -> FittingTable:
             if measured and top:
                 apart = max(abs(a - b) for a, b in zip(measured, predicted, strict=True)) / top
                 both = f"{_spark(predicted, top)}\n{_spark(measured, top)}"
-                table.add_row(Text(path or "machine"), name, _top(name, top), both, f"{apart:.0%}")
+                table.add_row(path or "machine", name, _top(name, top), both, f"{apart:.0%}")
     return table
 
 

@@ -1,25 +1,28 @@
-"""Tables from which nothing is cut, however narrow the terminal is."""
+"""Reports for a terminal. Nothing is cut from their tables, however narrow it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
-from rich.table import Column, Table
+from rich.table import Column
+from rich.table import Table as RichTable
 from rich.text import Text
 
-__all__ = ["FittingTable", "numbers_table"]
+from swaplab.report.parts import Part, Table, Verbatim
+
+__all__ = ["rendered"]
 
 FOLDED_MIN = 12  # columns that a cell is folded into, unless it needs fewer
 ENDLESS = 1 << 20
 
 
-class FittingTable(Table):
+class _FittingTable(RichTable):
     """A table whose rows become lines, one for each cell, where there is no room for the columns side by side.
 
     A column that does not wrap has all the room that it needs; any other folds what is longer than `FOLDED_MIN`.
@@ -63,13 +66,31 @@ def _line(heading: str, cell: str) -> str:
     return f"{heading}:\n{cell}" if "\n" in cell else f"{heading}: {cell}"
 
 
-def numbers_table(title: str, headings: Sequence[str]) -> FittingTable:
-    """Return an empty table, the first column for names and all others for numbers."""
-    table = FittingTable(
-        title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True
+def rendered(part: Part) -> RenderableType:
+    """Return what rich prints for a part of a report."""
+    if isinstance(part, Table):
+        return _table(part)
+    return Text(part.text if isinstance(part, Verbatim) else part)
+
+
+def _table(part: Table) -> _FittingTable:
+    table = _FittingTable(
+        title=Text(part.title) if part.title else None,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_header=any(part.headings),
+        padding=(0, 1, 0, 0),
+        collapse_padding=True,
     )
     table.show_edge = table.pad_edge = False
-    table.add_column(headings[0], min_width=FOLDED_MIN)
-    for each in headings[1:]:
-        table.add_column(each, justify="right", no_wrap=True)
+    for number, heading in enumerate(part.headings):
+        is_text = number < part.texts
+        table.add_column(
+            heading,
+            justify="left" if is_text else "right",
+            no_wrap=not is_text,
+            min_width=FOLDED_MIN if number == 0 else None,
+        )
+    for row in part.rows:
+        table.add_section() if row is None else table.add_row(*map(Text, row))
     return table
