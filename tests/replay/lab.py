@@ -9,6 +9,7 @@ import numpy as np
 from tests.replay.validate import expected_lists
 
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.release import Modelled
 from swaplab.replay import Replay
 from swaplab.replay.entries import entries_head
 from swaplab.replay.jit import entry
@@ -61,6 +62,7 @@ class Lab(Replay):
         swappiness: int = 60,
         lru: Literal["classic", "mglru"] = "classic",
         page_cluster: int = 0,
+        kernel: Modelled = "6.12",
         **limits: Any,
     ) -> None:
         paged = {
@@ -69,7 +71,9 @@ class Lab(Replay):
         workload = Workload(cgroup=cgroup, pages=pages, accesses=1, content=content or SameFilled(same_filled=0x42))
         super().__init__(
             Scenario(
-                machine=Machine(memory=machine * PAGE_SIZE, swappiness=swappiness, lru=lru, page_cluster=page_cluster),
+                machine=Machine(
+                    memory=machine * PAGE_SIZE, kernel=kernel, swappiness=swappiness, lru=lru, page_cluster=page_cluster
+                ),
                 zswap=zswap or Zswap(enabled=True),
                 swap=Swap(size=swap_pages * PAGE_SIZE),
                 cgroups={"a": Cgroup(**paged)} | (cgroups or {}),

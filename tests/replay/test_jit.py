@@ -9,6 +9,11 @@ import numba
 import pytest
 
 from swaplab.compress.jit import is_kept, keep
+from swaplab.linux.release import features_of
+from swaplab.replay.engine import is_compiled
+from swaplab.replay.jit import entry
+from swaplab.replay.reference import StateType, variant_of
+from swaplab.replay.state import State
 
 
 def add(a: int, b: int) -> int:
@@ -63,3 +68,24 @@ def test_code_that_is_cut_short_is_compiled_anew(cache: Path) -> None:
     for size in (0, 10, 1000):
         file.write_bytes(file.read_bytes()[:size])
         assert hits(compiled()) == 0
+
+
+@entry
+def what_a_release_does(m: State, number: int) -> int:
+    """What 6.12 does cannot be compiled."""
+    if m.linux.incompressible_kept and number:
+        return 7
+    if not m.linux.incompressible_kept:
+        return number + {}  # type: ignore[operator]
+    return 70 if m.linux.stock_of_seven else number + {}  # type: ignore[operator]
+
+
+def test_what_a_release_does_not_do_is_not_compiled(cache: Path) -> None:
+    types = [StateType(features_of(release), ()) for release in ("6.12", "7.2")]
+    dispatcher: Any = what_a_release_does
+    dispatcher.compile((types[1], numba.int64))
+    with pytest.raises(numba.TypingError):
+        dispatcher.compile((types[0], numba.int64))
+    assert is_kept(dispatcher, variant_of(features_of("7.2")))
+    assert not is_kept(dispatcher, variant_of(features_of("6.12")))
+    assert not is_compiled("7.2")

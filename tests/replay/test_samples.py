@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from swaplab.linux.release import Release
 from swaplab.replay import Replay
 from swaplab.replay.samples import OF_CGROUPS, Samples
 from swaplab.report.run import CGROUPS_MAX, fault_table
@@ -34,7 +35,7 @@ content = { ratio = 3.0 }
 @pytest.mark.parametrize("room", [1, 2, 7, 100])
 def test_a_table_has_every_sample_however_little_room_there_was(room: int) -> None:
     run = Replay(parse_scenario(TEXT, "x.toml", Path()))
-    run._samples = Samples(run.machine, run._shown, room)
+    run._samples = Samples(run.machine, run._shown, room, Release(7, 2))
     last = []
     for chunk in np.array_split(next(run.accesses.chunks()).accesses, 10):
         run.access(Chunk(chunk))

@@ -1,4 +1,4 @@
-"""zswap: what mm/zswap.c of Linux 6.12 does, one behaviour a test."""
+"""zswap: what mm/zswap.c does, one behaviour a test: of Linux 6.12, unless one says so."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from tests.linux.pool import pool_pages
 from tests.replay.lab import A, Lab, do_shrink_slab_of, pages_on, shrink_worker_of, zs_free_of, zs_malloc_of
 from tests.replay.validate import validate
 
+from swaplab.linux.release import MODELLED, Modelled
 from swaplab.replay import replay
-from swaplab.replay.state import ENTRY_REFERENCED, LRU_INACTIVE, ON_DISK, RESIDENT, ZERO_FILLED
+from swaplab.replay.state import COMPRESSED, ENTRY_REFERENCED, LRU_INACTIVE, ON_DISK, RESIDENT, ZERO_FILLED
 from swaplab.replay.stats import read_stats
 from swaplab.scenario.content import Random, Zero
 from swaplab.scenario.model import Cgroup, Machine, Scenario, Workload, Zswap, with_baseline
@@ -101,6 +102,34 @@ def test_without_writeback_a_rejected_page_stays_and_is_active() -> None:
     assert lab.where(RESIDENT) == list(range(100))
     assert lab.count("pswpout") == 0
     assert lab.count("pgactivate") >= 100
+
+
+@pytest.mark.parametrize("kernel", MODELLED)
+def test_pages_that_do_not_compress_are_kept_as_they_are_or_not(kernel: Modelled) -> None:
+    """7.2's zswap_compress: a page each, charged as such, and counted."""
+    lab = Lab(content=Random(), kernel=kernel)
+    lab.touch(range(100))
+    before = lab.used()
+    lab.reclaim(100)
+    kept = 0 if kernel == "6.12" else 100
+    assert (lab.count("zswpout"), lab.count("pswpout")) == (kept, 100 - kept)
+    assert (lab.count("incompressible"), lab.machine.zswap.stored_incompressible_pages) == (kept, kept)
+    assert lab.machine.zswap.reject_compress_fail == 100 - kept
+    assert (lab.count("zswap_bytes"), lab.machine.zswap.pool_pages) == (kept * 4096, kept)
+    assert lab.used() == (before if kept else before - 100 + len(lab.where(RESIDENT)))
+    lab.touch(range(100))
+    assert (lab.count("incompressible"), lab.machine.zswap.stored_incompressible_pages) == (0, 0)
+    validate(lab.machine)
+
+
+@pytest.mark.parametrize("kernel", MODELLED)
+def test_a_page_that_may_never_be_written_back_is_not_kept_as_it_is(kernel: Modelled) -> None:
+    lab = Lab(content=Random(), kernel=kernel, memory_zswap_writeback=False)
+    lab.touch(range(100))
+    lab.reclaim(10)
+    assert lab.where(RESIDENT) == list(range(100))
+    assert lab.machine.zswap.reject_compress_fail > 0
+    assert (lab.count("zswpout"), lab.count("pswpout")) == (0, 0)
 
 
 def test_zswap_max_zero_sends_everything_to_disk() -> None:
@@ -207,6 +236,19 @@ def test_a_batch_that_writes_nothing_back_stays_deferred() -> None:
     shrink_as_if(lab, freeable=1000, priority=1)
     assert (lab.count("zswpwb"), lab.count("nr_deferred")) == (0, 1000)
     assert lab.entries() == [*range(128, 1000), *range(128)]
+
+
+@pytest.mark.parametrize("kernel", MODELLED)
+def test_the_shrinker_leaves_the_page_alone_that_it_was_called_for(kernel: Modelled) -> None:
+    """In 6.12 nobody has a folio for its slot, ENOMEM: the next one. In 7.2 it is in the swap cache: EEXIST."""
+    lab = filled(kernel=kernel)
+    unreference(lab, list(range(100)))
+    lab.machine.task.swapping_in = 0
+    shrink_as_if(lab, 60, 1)
+    assert (lab.entries()[-1], lab.state(0)) == (0, COMPRESSED)
+    assert lab.machine.zswap.reject_reclaim_fail == 1
+    assert lab.count("zswpwb") == (59 if kernel == "6.12" else 0)
+    assert lab.count("nr_deferred") == (0 if kernel == "6.12" else 60)
 
 
 def test_pages_that_were_read_from_disk_protect_as_many_entries_once() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import chain
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from swaplab.linux.release import MODELLED, Release
+from swaplab.linux.release import MODELLED, Modelled, Release
+from swaplab.replay import replay
 from swaplab.replay.build import build, compressed_contents
 from swaplab.replay.samples import Samples
 from swaplab.replay.state import MEMCG, MEMORY, ZSWAP
@@ -39,6 +41,7 @@ OF_MEMCG = {
     "swapcached": "swapcached",
     "zswap": "zswap_bytes",
     "zswapped": "zswapped",
+    "zswap_incomp": "incompressible",
 }
 """Columns, and the replay's fields that they are of."""
 OF_MACHINE = {
@@ -46,7 +49,9 @@ OF_MACHINE = {
     "pool_total_size": ("zswap", "pool_pages"),
     **{name: ("zswap", name) for name in ("stored_pages", "pool_limit_hit", "written_back_pages")},
     **{f"reject_{name}_fail": ("zswap", f"reject_{name}_fail") for name in ("reclaim", "alloc", "compress")},
+    **{name: ("zswap", name) for name in ("stored_incompressible_pages", "decompress_fail")},
 }
+NEWER = ("stored_incompressible_pages", "decompress_fail")
 IN_PAGES = {*LEVELS, "free", "pool_total_size"} - {"zswap"}
 
 
@@ -69,7 +74,7 @@ def test_a_replays_field_becomes_its_own_column() -> None:
     for base, (dtype, record) in enumerate(((MEMORY, m.memory), (ZSWAP, m.zswap))):
         for number, name in enumerate(dtype.names or ()):
             record[name] = 5000 + 100 * base + number
-    samples = Samples(m, [0, 1], 1)
+    samples = Samples(m, [0, 1], 1, Release(7, 2))
     samples.add(7)
     root, a = samples.table(["", "a"]).to_pylist()
     assert (a["access"], a["time_ns"]) == (7, m.task.clock)
@@ -85,7 +90,7 @@ def test_a_replays_field_becomes_its_own_column() -> None:
 def test_a_kernels_file_becomes_its_own_column() -> None:
     """Every number of every file is one that no other has."""
     watched = watched_files(SCENARIO)
-    stat = [name for name in OF_MEMCG if "." not in name and name not in TIMES] + ["zswap_incomp"]
+    stat = [name for name in OF_MEMCG if "." not in name and name not in TIMES]
     number = {name: 100 + i for i, name in enumerate(BY_NAME)}
 
     def text(name: str) -> str:
@@ -125,23 +130,20 @@ def test_what_is_judged() -> None:
 @pytest.mark.parametrize(
     ("release", "lacking"),
     [
-        ("6.1", {"zswpwb", "swpin_zero", "swpout_zero", "reject_compress_fail"}),
-        ("6.12", set()),
-        ("6.18", set()),
+        ("6.1", {"zswpwb", "swpin_zero", "swpout_zero", "reject_compress_fail", *NEWER, "zswap_incomp"}),
+        ("6.12", {*NEWER, "zswap_incomp"}),
+        ("6.18", {"zswap_incomp"}),
         ("7.2", set()),
     ],
 )
 def test_kernels_count_what_was_seen_in_guests(release: str, lacking: set[str]) -> None:
-    newer = {
-        "6.18": {"stored_incompressible_pages", "decompress_fail"},
-        "7.2": {"stored_incompressible_pages", "decompress_fail", "zswap_incomp"},
-    }
-    since = Release(*map(int, release.split(".")))
-    known = {each.name for each in COUNTERS if each.since is None or each.since <= since}
-    assert {*EVENTS, *LEVELS, *MACHINE} - known == lacking
-    assert known - {*EVENTS, *LEVELS, *MACHINE} == newer.get(release, set())
+    assert {each.name for each in COUNTERS if not each.is_counted_by(Release.parse(release))} == lacking
 
 
-def test_the_replay_counts_what_the_release_counts_that_it_models() -> None:
-    assert all(bool(each.field) == (each.since is None or each.since <= MODELLED) for each in COUNTERS)
+@pytest.mark.parametrize("release", MODELLED)
+def test_a_replay_has_what_the_release_counts_that_it_models(release: Modelled) -> None:
+    machine = msgspec.structs.replace(SCENARIO.machine, kernel=release)
+    table = replay(msgspec.structs.replace(SCENARIO, machine=machine)).samples
+    found = {name for name in BY_NAME if table.column(name).null_count < len(table)}
+    assert found == {each.name for each in COUNTERS if each.is_counted_by(Release.parse(release))}
     assert np.dtype(MEMCG).itemsize == 512

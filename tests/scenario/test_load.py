@@ -28,6 +28,7 @@ interleave = 7
 samples = 3
 [machine]
 memory = "2G"
+kernel = "7.2"
 lru = "mglru"
 page_cluster = 3
 swappiness = 100
@@ -103,7 +104,7 @@ def test_every_key() -> None:
         description="every key",
         interleave=7,
         samples=3,
-        machine=Machine(memory=2 << 30, lru="mglru", page_cluster=3, swappiness=100, nodes=2, seed=5),
+        machine=Machine(memory=2 << 30, kernel="7.2", lru="mglru", page_cluster=3, swappiness=100, nodes=2, seed=5),
         zswap=Zswap(
             enabled=True,
             compressor="zstd",
@@ -199,6 +200,8 @@ MISTAKES = [
     (f"[machine]\nmemory = 'max'\n{WORKLOAD}", "(such as 64M or 1.5G), found 'max'"),
     (f"[machine]\nswappiness = true\n{WORKLOAD}", "machine.swappiness: expected a whole number, found true"),
     (f"[machine]\npage_cluster = 6\n{WORKLOAD}", "machine.page_cluster: expected a whole number <= 5, found 6"),
+    (f"[machine]\nkernel = '6.18'\n{WORKLOAD}", "machine.kernel: expected 6.12 or 7.2, found '6.18'"),
+    (f"[machine]\nkernel = 7\n{WORKLOAD}", "machine.kernel: expected text, found 7"),
     (f"[machine]\nlru = 'x'\n{WORKLOAD}", "machine.lru: expected classic or mglru, found 'x'"),
     (f"[zswap]\ncompressor = 'lz5'\n{WORKLOAD}", "expected lzo or lzo-rle or lz4 or zstd or deflate, found 'lz5'"),
     (f"[zswap]\nenabled = 'yes'\n{WORKLOAD}", "zswap.enabled: expected true or false, found 'yes'"),
@@ -277,6 +280,11 @@ def test_overrides_change_and_add_keys() -> None:
     assert [each.pages for each in scenario.workloads] == [10, 6]
     assert [each.pattern for each in scenario.workloads] == [Zipf(), Zipf(2.0)]
     assert scenario.name == 'a "name"'
+
+
+@pytest.mark.parametrize("given", ["7.2", "'7.2'", '"7.2"'])
+def test_a_release_is_text_that_may_be_written_as_a_number(given: str) -> None:
+    assert parse(WORKLOAD, f"machine.kernel={given}").machine.kernel == "7.2"
 
 
 def test_the_last_override_counts() -> None:

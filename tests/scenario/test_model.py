@@ -8,7 +8,18 @@ import msgspec
 import pytest
 
 from swaplab.errors import InputError
-from swaplab.scenario.model import BASELINES, Baseline, Cgroup, Machine, Scenario, Swap, Workload, Zswap, with_baseline
+from swaplab.scenario.model import (
+    BASELINES,
+    Baseline,
+    Cgroup,
+    Machine,
+    Scenario,
+    Swap,
+    Workload,
+    Zswap,
+    on_release_of,
+    with_baseline,
+)
 from swaplab.scenario.validate import validate
 
 SCENARIO = Scenario(
@@ -68,3 +79,22 @@ def test_zram_has_nothing_to_compare_with(baseline: Baseline) -> None:
     else:
         with pytest.raises(InputError, match=f"s.toml: swap.device: expected a device for the baseline {baseline}"):
             with_baseline(scenario, baseline)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "release"),
+    [
+        ("7.2", "7.2"),
+        ("7.2.13", "7.2"),
+        ("7.2.13+deb14-amd64", "7.2"),
+        ("6.12.117+deb12-amd64", "6.12"),
+        ("6.18.15", "7.2"),
+        ("6.1", "7.2"),
+        ("./7.2/bzImage", "7.2"),
+    ],
+)
+def test_a_replay_is_of_the_release_of_a_kernel_if_that_is_modelled(kernel: str, release: str) -> None:
+    base = msgspec.structs.replace(SCENARIO, machine=Machine(kernel="7.2", memory=1 << 21))
+    found = on_release_of(base, kernel)
+    assert found.machine.kernel == release
+    assert msgspec.structs.replace(found, machine=base.machine) == base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from swaplab.cli.common import tell
 from swaplab.errors import InputError
 from swaplab.replay import is_compiled
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
+from swaplab.scenario.model import Scenario
 from swaplab.scenario.shipped import shipped
 
 __all__ = ["Jobs", "chosen_cost", "say_if_it_compiles", "scenario_file"]
@@ -45,7 +47,7 @@ def chosen_cost(path: Path | None) -> Cost:
     return load_cost(path) if path else DEFAULT_COST
 
 
-def say_if_it_compiles() -> None:
-    """Say why nothing happens for a while, where the replay has to be compiled first."""
-    if not is_compiled():
+def say_if_it_compiles(scenarios: Iterable[Scenario]) -> None:
+    """Say why nothing happens for a while, where the replay of a release has to be compiled first."""
+    if not all(is_compiled(release) for release in {each.machine.kernel for each in scenarios}):
         tell("swaplab: compiling the replay; this happens once and takes about half a minute")

@@ -18,7 +18,7 @@ from swaplab.report.run import run_report
 from swaplab.report.vm import kernel_report
 from swaplab.result import Result
 from swaplab.scenario.load import load_scenario
-from swaplab.scenario.model import BASELINES, Baseline, Scenario
+from swaplab.scenario.model import BASELINES, Baseline, Scenario, on_release_of
 from swaplab.study.plan import Variant, of_baselines
 from swaplab.vm import (
     Kernel,
@@ -72,8 +72,9 @@ def run(
         What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it; beside a kernel, what they
         cost in its guest, if nothing else is said.
     kernel
-        What to run on: Debian's newest kernel of a series, such as 7.2, fetched with apt (by default 6.12), or a
-        bzImage. Several stand side by side.
+        What to run on: Debian's newest kernel of a series, such as 7.2, fetched with apt (by default
+        `machine.kernel`'s), or a bzImage. Several stand side by side. The replay is of the first one's release, if
+        that is modelled.
     modules
         Directory with a bzImage's modules; of several, in their order.
     repeat
@@ -87,17 +88,18 @@ def run(
     """
     engines = _engines(on)
     _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
-    plan = _plan(load_scenario(scenario_file(scenario), set), baseline, compare)
+    loaded = load_scenario(scenario_file(scenario), set)
+    plan = _plan(on_release_of(loaded, kernel[0]) if kernel else loaded, baseline, compare)
     own = plan[0].scenario
     costs = chosen_cost(cost)
-    kernels = _kernels(kernel, modules) if "kernel" in engines else []
+    kernels = _kernels(kernel or (own.machine.kernel,), modules) if "kernel" in engines else []
     if dry_run:
         _print_commands(own, kernels)
         return
     results: list[Result] = []
     runs: list[list[Result]] = []
     if "replay" in engines:
-        say_if_it_compiles()
+        say_if_it_compiles([own])
     with bars() as bar:
         if "replay" in engines and kernels and not cost:
             pace = guest_pace(kernels[0], own.zswap.compressor, bar("pace of the guest"))

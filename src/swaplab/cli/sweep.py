@@ -62,7 +62,7 @@ def sweep(
     variants = of_axes(scenario_file(scenario), set, [parse_axis(each) for each in vary], seeds)
     task = partial(summarise, cost=chosen_cost(cost))
     count = min(jobs or processors(), len(variants))
-    say_if_it_compiles()
+    say_if_it_compiles(each.scenario for each in variants)
     with report_beside(output):
         found = _run(variants, count, task, output)
         _print_json(found) if json else show([sweep_table(found, seeds)])

@@ -73,8 +73,8 @@ def tune(
     loaded = load_scenario(scenario_file(scenario), set)
     constraints = [parse_constraint(each) for each in within]
     task = partial(summarise, cost=chosen_cost(cost))
-    kernels = find_kernels((kernel,) if kernel else (), ()) if verify else []
-    say_if_it_compiles()
+    kernels = find_kernels((kernel or loaded.machine.kernel,), ()) if verify else []
+    say_if_it_compiles([loaded])
     with steps("variants", len(kinds()) * ROUNDS * seeds) as step, processes(jobs or processors()) as mapped:
 
         def told(given: Task, variants: Sequence[Variant]) -> Iterator[Summary]:

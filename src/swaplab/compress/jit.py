@@ -26,6 +26,11 @@ Function = TypeVar("Function", bound=Callable[..., object])
 DIRECTORY = "compiled"
 
 
+def _variant(signature: Any) -> str:
+    """What the types of arguments say is a variant of theirs, as part of a file's name."""
+    return "".join(f"{each.variant}-" for each in signature if hasattr(each, "variant"))
+
+
 class Kept(Cache):
     """The compiled forms of one function, a file for each signature.
 
@@ -48,7 +53,7 @@ class Kept(Cache):
     def _path(self, signature: object, target: Any) -> str:
         """Name of a file in the cache: whatever changes with the source alone is not in it, so it replaces itself."""
         told = repr((numba.__version__, str(signature), target.codegen().magic_tuple()))
-        return f"{DIRECTORY}/{self._name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        return f"{DIRECTORY}/{self._name}-{_variant(signature)}{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
     def _read(self, name: str) -> bytes | None:
         """Machine code with what belongs to it; None if there is none of this source."""
@@ -56,9 +61,10 @@ class Kept(Cache):
         stamp = self._stamp().encode()
         return data.removeprefix(stamp) if data is not None and data.startswith(stamp) else None
 
-    def has_any(self) -> bool:
-        """Whether there is code of this source."""
-        names = sorted(path.name for path in Path(self.cache_path).glob(f"{self._name}-*"))
+    def has_any(self, variant: str) -> bool:
+        """Whether there is code of this source, and of this variant of it."""
+        prefix = f"{self._name}-{variant and variant + '-'}"
+        names = sorted(path.name for path in Path(self.cache_path).glob(f"{prefix}*"))
         return any(self._read(f"{DIRECTORY}/{name}") is not None for name in names)
 
     def load_overload(self, signature: object, target: Any) -> Any:
@@ -96,9 +102,13 @@ def keep(dispatcher: Function, stamp: Callable[[], str]) -> Function:
     return dispatcher
 
 
-def is_kept(function: Any) -> bool:
-    """Whether calling such a function will load its machine code, and not compile it."""
-    return not hasattr(function, "_cache") or function._cache.has_any()
+def is_kept(function: Any, variant: str = "") -> bool:
+    """Whether calling such a function will load its machine code, and not compile it.
+
+    Args:
+        variant: of what it is called with, if that has several (an attribute of its type).
+    """
+    return not hasattr(function, "_cache") or function._cache.has_any(variant)
 
 
 def compiled(function: Function) -> Function:

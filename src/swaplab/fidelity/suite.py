@@ -13,7 +13,7 @@ from swaplab.fidelity.judge import Error, errors_of, is_chaotic
 from swaplab.fidelity.lru import lru_faults
 from swaplab.fidelity.truth import Truth, read_truth, series_of, truth_of
 from swaplab.replay import replay
-from swaplab.scenario.model import Scenario
+from swaplab.scenario.model import Scenario, on_release_of
 from swaplab.scenario.regular import found_instead
 from swaplab.vm import Kernel, at_pace, digest, fingerprint, guest_pace, run_on_kernel
 
@@ -103,13 +103,14 @@ def measured_truth(
 
 
 def judge(file: Path, scenario: Scenario, truth: Truth, with_lru: bool) -> Judged:
-    """Replay a scenario at the kernel's pace, and compare.
+    """Replay a scenario at the kernel's pace, and of its release if that is modelled, and compare.
 
     Raises:
         InputError: a trace or a content is broken.
     """
+    paced = at_pace(on_release_of(scenario, truth.kernel), truth.pace)
     try:
-        errors, refused = errors_of(truth, series_of(replay(at_pace(scenario, truth.pace), truth.pace.cost))), ""
+        errors, refused = errors_of(truth, series_of(replay(paced, truth.pace.cost))), ""
     except UnsupportedError as error:
         errors, refused = [], str(error)
     lru = _lru_errors(scenario, truth) if with_lru else {}

@@ -1,4 +1,4 @@
-"""Releases of Linux, and the release that each feature came with by which what swaplab reads or shows differs.
+"""Releases of Linux: the release that each feature came with by which what swaplab reads, shows or models differs.
 
 Tried are Debian's 6.1, 6.12, 6.18 and 7.2. Of a feature that came between two of these, and that nobody looked up, it
 is the later one (docs/guides/kernel.md, "What kernels have, and lack").
@@ -6,17 +6,22 @@ is the later one (docs/guides/kernel.md, "What kernels have, and lack").
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 __all__ = [
+    "BASE",
     "COMPRESS_FAIL_COUNTED",
     "DECOMPRESS_FAIL_COUNTED",
     "INCOMPRESSIBLE_COUNTED_BY_MEMCG",
     "INCOMPRESSIBLE_KEPT",
     "LRU_PER_MEMCG",
     "MODELLED",
+    "SINCE",
     "ZERO_PAGES_IN_MAP",
+    "Features",
+    "Modelled",
     "Release",
+    "features_of",
 ]
 
 
@@ -29,9 +34,22 @@ class Release(NamedTuple):
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
 
+    @classmethod
+    def parse(cls, text: str) -> Release:
+        """Return what `str` was made of.
 
-MODELLED = Release(6, 12)
-"""What the replay and kernel/ are models of, and what guests run if nothing else is said."""
+        Raises:
+            ValueError: it was made of something else.
+        """
+        major, minor = map(int, text.split("."))
+        return cls(major, minor)
+
+
+BASE = Release(6, 12)
+"""What all models are of if nothing else is said, what `Features` differ from, and what guests run by default."""
+Modelled = Literal["6.12", "7.2"]
+MODELLED: tuple[Modelled, ...] = get_args(Modelled)
+"""Releases that there are models of; of those in between, nobody read the source."""
 
 LRU_PER_MEMCG = Release(6, 8)
 """zswap has an LRU for each cgroup, with it a shrinker and memory.zswap.writeback, and counts what it writes back."""
@@ -45,3 +63,56 @@ DECOMPRESS_FAIL_COUNTED = Release(6, 18)
 """debugfs says how many pages could not be decompressed."""
 INCOMPRESSIBLE_COUNTED_BY_MEMCG = Release(7, 2)
 """memory.stat has those that zswap keeps as they are."""
+
+
+class Features(NamedTuple):
+    """What a release does otherwise than 6.12, one by one, so that each can be had without the others.
+
+    Attributes:
+        incompressible_kept: zswap keeps a page that does not compress as it is, if the cgroup may write to the device
+            (mm/zswap.c:zswap_compress).
+        slots_from_clusters: swap slots of all devices come from clusters of 512, one at a time, and are freed at once;
+            there is no cache of slots (mm/swapfile.c:cluster_alloc_swap_entry).
+        slot_kept_on_write: a write fault leaves the slot of a page that nobody else has, as whether to free it is asked
+            after the page was mapped (mm/memory.c:do_swap_page).
+        lru_follows_objcg: a folio is its objcg's, so that those of a removed cgroup go to its parent's lists
+            (mm/memcontrol.c:memcg_reparent_objcgs).
+        stock_of_seven: a processor charges ahead for seven cgroups, and for five objcgs, not for one of each
+            (mm/memcontrol.c:memcg_stock_pcp, obj_stock_pcp).
+        cached_before_charged: a folio is in the swap cache before it is charged, so that reclaim for that charge meets
+            it there (mm/swap_state.c:__swap_cache_alloc).
+        gen_scan_stops: MGLRU sets out to scan a share of a cgroup that is fixed for a priority, and stops when enough
+            is reclaimed (mm/vmscan.c:try_to_shrink_lruvec).
+        gen_by_use: MGLRU places, promotes and protects folios by how often they were used, not by whether
+            (include/linux/mm_inline.h:lru_gen_folio_seq, mm/vmscan.c:sort_folio).
+        proactive_counted: what memory.reclaim scans is counted apart from what charges scan
+            (mm/vmscan.c:reclaimer_offset).
+        hopeless_until_balanced: kswapd, once it has failed 16 times, sleeps until the node is balanced; before, until
+            anybody reclaimed a page (mm/vmscan.c:balance_pgdat).
+    """
+
+    incompressible_kept: bool
+    slots_from_clusters: bool
+    slot_kept_on_write: bool
+    lru_follows_objcg: bool
+    stock_of_seven: bool
+    cached_before_charged: bool
+    gen_scan_stops: bool
+    gen_by_use: bool
+    proactive_counted: bool
+    hopeless_until_balanced: bool
+
+
+SINCE = {name: Release(7, 2) for name in Features._fields} | {"incompressible_kept": INCOMPRESSIBLE_KEPT}
+"""The release that each of the `Features` came with."""
+
+
+def features_of(release: str) -> Features:
+    """Return what a release that there is a model of does otherwise than 6.12.
+
+    Raises:
+        ValueError: there is no model of it.
+    """
+    if release not in MODELLED:
+        raise ValueError(f"no model of Linux {release}")
+    return Features(**{name: Release.parse(release) >= since for name, since in SINCE.items()})

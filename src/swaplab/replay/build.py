@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from swaplab.compress import compressed_lengths
 from swaplab.errors import UnsupportedError
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.release import features_of
 from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.replay.state import (
     BLOCK,
@@ -113,6 +114,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
     folios.length[:nr_pages] = UNKNOWN
     folios.kind[:nr_pages] = kind
     return State(
+        linux=features_of(scenario.machine.kernel),
         folios=folios,
         pte=np.zeros(2 * nr_pages, np.uint8),
         rmaps=records(RMAP, nr_pages),
@@ -251,6 +253,7 @@ def _control(scenario: Scenario, accesses: Accesses, memcgs: Records, cost: Cost
     _set_zswap(control["zswap"], scenario)
     _set_swap(control["swap"], scenario)
     _set_device(control["device"], scenario)
+    control["task"].swapping_in = -1
     control["mglru"].enabled = scenario.machine.lru == "mglru"
     control["mglru"].random = scenario.machine.seed % 2**31
     _set_cost(control["cost"], scenario.zswap.compressor, cost)

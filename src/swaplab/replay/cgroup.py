@@ -88,8 +88,10 @@ def memcg_reparent_objcgs(m: State, memcg: int, parent: int) -> None:
     m.memcgs[memcg].objcg_bytes = 0
     m.memcgs[parent].zswap_bytes += m.memcgs[memcg].zswap_bytes
     m.memcgs[parent].zswapped += m.memcgs[memcg].zswapped
+    m.memcgs[parent].incompressible += m.memcgs[memcg].incompressible
     m.memcgs[memcg].zswap_bytes = 0
     m.memcgs[memcg].zswapped = 0
+    m.memcgs[memcg].incompressible = 0
     if parent:
         m.memcgs[parent].objcg_bytes = had + moved
         page_counter_charge(m, parent, whole_pages(had + moved) - pages_had - pages_moved)

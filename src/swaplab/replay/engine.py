@@ -10,11 +10,12 @@ import numpy as np
 from swaplab.compress.jit import is_kept
 from swaplab.errors import InputError
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.linux.release import MODELLED
+from swaplab.linux.release import Modelled, Release, features_of
 from swaplab.replay.build import CompressedContents, build, compressed_contents, pages_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.fork import copy_page_range
 from swaplab.replay.memory import run
+from swaplab.replay.reference import variant_of
 from swaplab.replay.samples import Samples
 from swaplab.replay.shmem import mmap_shared, shmem_truncate_range
 from swaplab.replay.state import CLOCK_MAX
@@ -33,9 +34,9 @@ __all__ = ["Prepared", "Replay", "is_compiled", "replay"]
 Progress = Callable[[int, int], None]
 
 
-def is_compiled() -> bool:
-    """Whether a replay will start at once; compiling it takes about half a minute."""
-    return is_kept(run)
+def is_compiled(release: Modelled) -> bool:
+    """Whether a replay of that release will start at once; compiling it takes about half a minute."""
+    return is_kept(run, variant_of(features_of(release)))
 
 
 class Prepared(NamedTuple):
@@ -84,7 +85,7 @@ class Replay:
         self._leaves = leaves(scenario)
         hidden = {*self._leaves.values()}
         self._shown = [i for i, path in enumerate(self._order) if path not in hidden]
-        self._samples = Samples(self.machine, self._shown, scenario.samples)
+        self._samples = Samples(self.machine, self._shown, scenario.samples, Release.parse(scenario.machine.kernel))
 
     def access(self, chunk: Chunk) -> None:
         """Make some accesses, and do what happens between them."""
@@ -181,7 +182,7 @@ class Replay:
         """What was sampled so far."""
         info = RunInfo(
             engine="replay",
-            release=str(MODELLED),
+            release=self.scenario.machine.kernel,
             scenario=self.scenario,
             configuration=configuration,
             accesses=self.position,

@@ -16,13 +16,17 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numba
 import numpy as np
 from llvmlite.binding import Linkage
+from numba.core import ir
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import LoweringPass, register_pass
+from numba.core.compiler_machinery import FunctionPass, LoweringPass, register_pass
+from numba.core.ir_utils import get_definition, guard
 from numba.core.typed_passes import AnnotateTypes
+from numba.core.untyped_passes import RewriteSemanticConstants
 
 from swaplab import linux
 from swaplab.compress.jit import keep
+from swaplab.linux.release import Features
 from swaplab.result import counters
 from swaplab.scenario import content
 
@@ -69,6 +73,38 @@ class Whole(JITCodeLibrary):
         super()._optimize_final_module()
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class KnowFeatures(FunctionPass):
+    """Make ``m.linux.some_feature`` what it is for this type of machine, so that what it rules out is not compiled."""
+
+    _name = "know_features"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        """Put constants in the place of features; numba's own pass then prunes branches that nobody takes."""
+        program, known = state.func_ir, False
+        for block in program.blocks.values():
+            for statement in block.find_insts(ir.Assign):
+                if (value := self._value(state, statement.value)) is not None:
+                    program._definitions[statement.target.name] = [constant := ir.Const(value, statement.loc)]
+                    statement.value = constant
+                    known = True
+        return known
+
+    def _value(self, state: Any, expression: Any) -> object:
+        """What an expression is known to be: the machine's features, or one of them; None for all others."""
+        if not (isinstance(expression, ir.Expr) and expression.op == "getattr"):
+            return None
+        of = guard(get_definition, state.func_ir, expression.value)
+        if isinstance(of, ir.Arg) and expression.attr == "linux":
+            return getattr(state.args[of.index], "linux", None)
+        return (
+            getattr(of.value, expression.attr) if isinstance(of, ir.Const) and isinstance(of.value, Features) else None
+        )
+
+
 @register_pass(mutates_CFG=False, analysis_only=True)
 class ChooseLibrary(LoweringPass):
     """Say that a function is to become a `Part` or a `Whole`."""
@@ -91,8 +127,9 @@ class WholeProgramCompiler(CompilerBase):
     """Optimise each program once, where numba would optimise every function again in each of its callers."""
 
     def define_pipelines(self) -> list[Any]:
-        """Numba's own passes, and `ChooseLibrary` ahead of lowering."""
+        """Numba's own passes, `KnowFeatures` ahead of pruning and `ChooseLibrary` ahead of lowering."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.add_pass_after(KnowFeatures, RewriteSemanticConstants)
         passes.add_pass_after(ChooseLibrary, AnnotateTypes)
         passes.finalize()
         return [passes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swaplab.linux.page import PAGE_SHIFT
+from swaplab.linux.page import PAGE_SHIFT, PAGE_SIZE
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.state import CLOCK_MAX, NO_LIMIT, State
@@ -114,6 +114,9 @@ def charge_zswap(m: State, objcg: int, length: int, entries: int) -> None:
     obj_cgroup_charge(m, objcg, length)
     m.memcgs[objcg].zswap_bytes += length
     m.memcgs[objcg].zswapped += entries
+    if m.linux.incompressible_kept and unlikely(abs(length) == PAGE_SIZE):
+        m.memcgs[objcg].incompressible += entries
+        m.zswap.stored_incompressible_pages += entries
 
 
 @inline

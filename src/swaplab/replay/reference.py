@@ -8,7 +8,6 @@ bounds, as nothing here counts from the end. The arrays are borrowed: the caller
 from __future__ import annotations
 
 import operator
-from dataclasses import fields
 from typing import Any
 
 from llvmlite import ir
@@ -17,19 +16,30 @@ from numba.core.imputils import lower_builtin, lower_getattr_generic
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global, signature
 from numba.extending import NativeValue, infer_getattr, models, register_model, typeof_impl, unbox
 
+from swaplab.linux.release import Features
 from swaplab.replay.state import State
 
-__all__ = ["Column", "StateType", "element"]
+__all__ = ["Column", "StateType", "element", "variant_of"]
 
 INT64 = ir.IntType(64)
 
 
-class StateType(types.Type):
-    """Type of a `State` with the given types of fields, in order."""
+def variant_of(linux: Features) -> str:
+    """Name of what is compiled for these features: hexadecimal, of no letter but 0 for 6.12."""
+    return f"{sum(has << number for number, has in enumerate(linux)):x}"
 
-    def __init__(self, members: tuple[tuple[str, Any], ...]) -> None:
-        self.members = dict(members)
-        super().__init__(name=f"State({', '.join(f'{name}: {kind}' for name, kind in members)})")
+
+class StateType(types.Type):
+    """Type of a `State` with the given features, and types of arrays in order."""
+
+    def __init__(self, linux: Features, members: tuple[tuple[str, Any], ...]) -> None:
+        self.linux, self.members = linux, dict(members)
+        super().__init__(name=f"State({linux}, {', '.join(f'{name}: {kind}' for name, kind in members)})")
+
+    @property
+    def variant(self) -> str:
+        """What is compiled for it, as part of a file's name."""
+        return variant_of(self.linux)
 
 
 class Column(types.Type):
@@ -55,8 +65,8 @@ def type_machine(machine: State, context: Any) -> StateType:
     """Type a machine by its arrays; once, since numba asks at every call."""
     known = vars(machine)
     if "kind_of_machine" not in known:
-        members = tuple((each.name, member_type(getattr(machine, each.name))) for each in fields(machine))
-        known["kind_of_machine"] = StateType(members)
+        members = tuple((name, member_type(value)) for name, value in machine.arrays.items())
+        known["kind_of_machine"] = StateType(machine.linux, members)
     kind: StateType = known["kind_of_machine"]
     return kind
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from swaplab.linux.release import Release
 from swaplab.replay.jit import entry
 from swaplab.replay.state import MEMCG, State
 from swaplab.result import SCHEMA
@@ -73,9 +74,11 @@ class Samples:
         m: what is read.
         shown: numbers of the cgroups that are shown, the root first.
         room: samples to make room for at first.
+        release: of Linux, which may not count all that there is here.
     """
 
-    def __init__(self, m: State, shown: Sequence[int], room: int) -> None:
+    def __init__(self, m: State, shown: Sequence[int], room: int, release: Release) -> None:
+        self._release = release
         self._shown = np.array(shown)
         self._count = 0
         fields = _fields(OF_CGROUPS)
@@ -120,6 +123,8 @@ class Samples:
     def _counters(self, is_root: NDArray[np.bool_]) -> Iterator[tuple[str, pa.Array]]:
         """Yield the columns of all counters, given which rows are the machine's; those of cgroups are not copied."""
         for name, numbers in zip(OF_CGROUPS, self._each[:, : self._count], strict=True):
-            yield name, pa.array(numbers.ravel())
+            if BY_NAME[name].is_counted_by(self._release):
+                yield name, pa.array(numbers.ravel())
         for name, values in zip(MACHINE, self._whole[2:, : self._count], strict=True):
-            yield name, pa.array(np.repeat(values, len(self._shown)), mask=~is_root)
+            if BY_NAME[name].is_counted_by(self._release):
+                yield name, pa.array(np.repeat(values, len(self._shown)), mask=~is_root)

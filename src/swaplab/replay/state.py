@@ -10,12 +10,12 @@ Every structured array is a record array, so ``folios[p].memcg`` reads the same 
 - `ZSPAGE`   one record per zspage, with the size classes beside them
 - `SIZES`, `MEMORY`, `ZSWAP`, `SWAP`, `DEVICE`, `MGLRU`, `COST`, `TASK`, `SCAN`  a record of integers each: parameters,
   counters, the clock, the scan in progress
-- `State`  all of them together, with the ring of writes in flight
+- `State`  all of them together, with the ring of writes in flight, and which `Features` its Linux has
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
 (while an entry exists). List heads are the last records of `folios`: five per cgroup.
 
-Cited is Linux 6.12.
+Cited is Linux 6.12. What a later release does otherwise asks `m.linux`, which the compiler knows.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from swaplab.linux.release import Features
 from swaplab.result.counters import BY_NAME, EVENTS
 
 __all__ = [
@@ -206,6 +207,7 @@ MEMCG = np.dtype(
         ("swap_local", "i8"),  # slots charged here
         ("zswap_bytes", "i8"),  # compressed bytes of this cgroup's own objcg
         ("zswapped", "i8"),  # and their entries
+        ("incompressible", "i8"),  # of these, pages kept as they are
         ("objcg_bytes", "i8"),  # what the objcg is charged for: compressed bytes and anon_vmas
         ("anon", "i8"),  # mapped folios charged here
         ("shmem", "i8"),  # folios of shared memory charged here, but for those in the swap cache
@@ -223,7 +225,7 @@ MEMCG = np.dtype(
         ("flushed_activations", "i8"),  # WORKINGSET_ACTIVATE_ANON likewise
         ("over_high", "i8"),  # pages its tasks charged above memory.high and are yet to reclaim for
         *((name, "i8") for name in COUNTERS),
-        ("unused", "i8", 8),
+        ("unused", "i8", 7),
     ],
     align=True,
 )
@@ -302,6 +304,7 @@ ZSWAP = _numbers(
     "worker_memcg",  # whose turn it is, NOT_CHOSEN before the cursor has moved
     "next_shrink",  # zswap_next_shrink, -1 for none
     "stored_pages",
+    "stored_incompressible_pages",
     "entries_linked",  # whether entries are on lists, and not numbered only
     "stores",  # how many were numbered
     "pool_pages",
@@ -311,6 +314,7 @@ ZSWAP = _numbers(
     "reject_reclaim_fail",
     "reject_alloc_fail",
     "reject_compress_fail",
+    "decompress_fail",  # never, as what is stored is never damaged
     "written_back_pages",
 )
 """zswap's parameters, its state and what debugfs has of it; zram's pool likewise."""
@@ -378,6 +382,7 @@ TASK = _numbers(
     "current",  # its cgroup
     "background",  # kswapd or a worker, on a CPU of its own
     "in_lru_fault",  # task_struct.in_lru_fault: in a page fault
+    "swapping_in",  # the page whose slot it has claimed to swap it in; -1 for none
 )
 """The clock, and the task that runs on it."""
 
@@ -420,6 +425,7 @@ CONTROL = np.dtype(
 class State:
     """All state of one replay; what the compiled functions take, by reference (`swaplab.replay.reference`)."""
 
+    linux: Features  # to the compiler part of the type: what a release does not do is not compiled for it
     folios: Records  # FOLIO[nr_folios + LISTS_PER_MEMCG * nr_memcgs]
     pte: NDArray[np.uint8]  # [nr_folios]
     rmaps: Records  # RMAP[nr_folios - nr_pages]
@@ -472,8 +478,13 @@ class State:
 
     @cached_property
     def table(self) -> NDArray[np.int64]:
-        """Address of every field, in order: int64 of shape (fields,)."""
-        return np.array([np.asarray(getattr(self, each.name)).ctypes.data for each in fields(self)], np.int64)
+        """Address of every array, in order: int64 of shape (arrays,)."""
+        return np.array([np.asarray(each).ctypes.data for each in self.arrays.values()], np.int64)
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """All but `linux`, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)[1:]}
 
     @cached_property
     def address(self) -> int:

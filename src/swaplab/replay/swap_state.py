@@ -54,13 +54,16 @@ def fill_folio(m: State, page: int, state: int, memcg: int, wait: bool) -> int:
 def read_swap_cache(m: State, page: int, target: int, wait: bool) -> bool:
     """Read a page into a new folio in the swap cache (mm/swap_state.c:__read_swap_cache_async, swap_read_folio).
 
-    False when the task that faults on `target` was killed. Reclaim for the folio may have brought the page in by
-    writing it back, or have ended with its own task being killed.
+    False when the task that faults on `target` was killed. Reclaim for the folio may have ended with the page's own
+    task being killed, too.
     """
     folio = m.folios[page]
     owner = wide(folio.memcg)
     memcg = owner if is_online(m, owner) else wide(m.task.current)
-    if unlikely(not alloc_charged(m, memcg, target)):
+    m.task.swapping_in = page
+    is_charged = alloc_charged(m, memcg, target)
+    m.task.swapping_in = -1
+    if unlikely(not is_charged):
         return False
     state = wide(folio.bits) & STATE_MASK
     if unlikely(not COMPRESSED <= state <= ZERO_FILLED):

@@ -1,4 +1,4 @@
-"""zswap (mm/zswap.c, 6.12): store, load, writeback, the shrinker and the global limit's worker.
+"""zswap (mm/zswap.c, 6.12 and 7.2): store, load, writeback, the shrinker and the global limit's worker.
 
 An entry is a page whose state is COMPRESSED. Its objcg is looked up through ``memcgs[page.memcg].objcg``, which removal
 of the cgroup retargets, as ``objcg->memcg`` in the kernel.
@@ -43,9 +43,9 @@ __all__ = [
 ]
 
 SHRINK_BATCH = 128
-ENOENT, EAGAIN = 2, 11
+ENOENT, EAGAIN, ENOMEM, EEXIST = 2, 11, 12, 17
 NOT_CHOSEN = -2
-LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY = 1, 2, 4  # include/linux/list_lru.h:enum lru_status
+LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY, LRU_STOP = 1, 2, 4, 5  # include/linux/list_lru.h:enum lru_status
 
 
 # Storing and loading --------------------------------------------------------------------------------------------------
@@ -63,22 +63,33 @@ def check_limits(m: State) -> bool:
     return bool(zswap.pool_reached_full)
 
 
+@jit
+def length_uncompressed(m: State, page: int) -> int:
+    """Bytes that zswap keeps of a page that does not compress: all if they may go to the device later, else 0."""
+    if not m.linux.incompressible_kept or not writeback_enabled(m, wide(m.folios[page].memcg)):
+        m.zswap.reject_compress_fail += 1
+        return 0
+    m.folios[page].length = PAGE_SIZE
+    return PAGE_SIZE
+
+
 @inline
-def compress(m: State, page: int, length: int) -> bool:
-    """Compress and place a page (mm/zswap.c:zswap_compress).
+def compress(m: State, page: int, length: int) -> int:
+    """Compress and place a page; how many bytes that takes, 0 if it is refused (mm/zswap.c:zswap_compress).
 
     A compressor is given one page for its result and fails when that is too small (crypto/lzo.c and its like).
     """
     m.memcgs[payer(m)].compress_ns += spend(m, wide(m.cost.compress_ns))
-    if unlikely(length > PAGE_SIZE):
-        m.zswap.reject_compress_fail += 1
-        return False
+    if unlikely(length >= PAGE_SIZE) and (m.linux.incompressible_kept or length > PAGE_SIZE):
+        length = length_uncompressed(m, page)
+        if not length:
+            return 0
     zspage = zs_malloc(m, length)
     if unlikely(zspage < 0):
         m.zswap.reject_alloc_fail += 1
-        return False
+        return 0
     m.folios[page].zspage = zspage
-    return True
+    return length
 
 
 @inline
@@ -86,7 +97,10 @@ def zswap_store_checked(m: State, page: int, length: int, objcg: int) -> bool:
     """The steps of a store that a failure of any of them ends (mm/zswap.c:zswap_store)."""
     if objcg and not may_zswap(m, objcg) and (m.zswap.global_lru or shrink_memcg(m, objcg)):
         return False
-    if check_limits(m) or not compress(m, page, length):
+    if check_limits(m):
+        return False
+    length = compress(m, page, length)
+    if not length:
         return False
     charge_zswap(m, objcg, length, 1)
     m.memcgs[objcg].zswpout += 1
@@ -169,14 +183,16 @@ def zram_free(m: State, page: int) -> None:
 
 
 @jit
-def zswap_writeback_entry(m: State, page: int) -> bool:
+def zswap_writeback_entry(m: State, page: int) -> int:
     """Decompress an entry into a folio in the swap cache and write that out (mm/zswap.c:zswap_writeback_entry).
 
-    The folio is charged, over the limit if need be, until reclaim frees it after the write. Differs: the page is never
-    met in the swap cache (EEXIST), since nobody swaps it in meanwhile.
+    The folio is charged, over the limit if need be, until reclaim frees it after the write. 0, ENOMEM, or EEXIST if the
+    page is about to be swapped in, by who reclaims now.
     """
+    if page == m.task.swapping_in:
+        return EEXIST if m.linux.cached_before_charged else ENOMEM
     if m.memory.free <= 0:
-        return False
+        return ENOMEM
     m.memory.free -= 1
     entry = m.folios[page]
     owner = wide(entry.memcg)
@@ -194,7 +210,7 @@ def zswap_writeback_entry(m: State, page: int) -> bool:
     complete_writes(m)
     lru_add_batched(m, page)
     device_write(m, page, wide(m.memory.lru_batch))
-    return True
+    return 0
 
 
 @jit
@@ -205,23 +221,24 @@ def has_second_chance(m: State, page: int) -> bool:
 
 @jit
 def shrink_memcg_cb(m: State, page: int, head: int) -> int:
-    """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb)."""
+    """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb). LRU_STOP is the shrinker's only."""
     list_del(m.folios, page)
     list_add_tail(m.folios, head, page)
     entry = m.folios[page]
     if has_second_chance(m, page):
         entry.bits = wide(entry.bits) & ~ENTRY_REFERENCED
         return LRU_ROTATE
-    if zswap_writeback_entry(m, page):
+    error = zswap_writeback_entry(m, page)
+    if not error:
         m.zswap.written_back_pages += 1
         return LRU_REMOVED_RETRY
     m.zswap.reject_reclaim_fail += 1
-    return LRU_RETRY
+    return LRU_STOP if error == EEXIST else LRU_RETRY
 
 
 @jit
-def list_lru_walk(m: State, memcg: int, nr_to_walk: int) -> int:
-    """Offer the oldest entries of one cgroup to the callback; how many were written (mm/list_lru.c).
+def list_lru_walk(m: State, memcg: int, nr_to_walk: int, may_stop: bool) -> int:
+    """Offer the oldest entries of one cgroup to the callback; how many were written, 0 if that stopped (mm/list_lru.c).
 
     The callback leaves what it keeps at the tail, so the walk always goes on with the head and may meet an entry again.
     """
@@ -235,6 +252,8 @@ def list_lru_walk(m: State, memcg: int, nr_to_walk: int) -> int:
         status = shrink_memcg_cb(m, page, head)
         if status == LRU_REMOVED_RETRY:
             isolated += 1
+        elif status == LRU_STOP and may_stop:
+            return 0
         elif status == LRU_ROTATE and m.folios[head].next == page:
             break  # the end of a list of one
     return isolated
@@ -245,7 +264,7 @@ def shrink_memcg(m: State, memcg: int) -> int:
     """Write back one entry of `memcg`: 0, ENOENT or EAGAIN (mm/zswap.c:shrink_memcg)."""
     if not writeback_enabled(m, memcg) or not is_online(m, memcg) or not m.memcgs[memcg].entries:
         return ENOENT
-    return 0 if list_lru_walk(m, memcg, 1) else EAGAIN
+    return 0 if list_lru_walk(m, memcg, 1, False) else EAGAIN
 
 
 # The worker -----------------------------------------------------------------------------------------------------------
@@ -372,7 +391,7 @@ def do_shrink_slab(m: State, memcg: int, priority: int) -> None:
     scanned = 0
     while total_scan >= SHRINK_BATCH or total_scan >= freeable:
         batch = min(SHRINK_BATCH, total_scan)
-        if not list_lru_walk(m, memcg, batch):
+        if not list_lru_walk(m, memcg, batch, True):
             break  # SHRINK_STOP: this batch stays deferred
         total_scan -= batch
         scanned += batch

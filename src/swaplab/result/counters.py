@@ -46,6 +46,10 @@ class Counter(NamedTuple):
     judged: bool = False
     since: Release | None = None
 
+    def is_counted_by(self, release: Release) -> bool:
+        """Whether a release of Linux counts it, or, if none does, the replay."""
+        return self.since is None or self.since <= release
+
 
 def _event(name: str, field: str = "", judged: bool = False, since: Release | None = None) -> Counter:
     return Counter(name, "event", "memcg", "count", field or name, 1, judged, since)
@@ -55,8 +59,10 @@ def _time(name: str) -> Counter:
     return Counter(name, "event", "memcg", "ns", name)
 
 
-def _level(name: str, field: str = "", scale: int = PAGE_SIZE, judged: bool = False) -> Counter:
-    return Counter(name, "level", "memcg", "bytes", field or name, scale, judged)
+def _level(
+    name: str, field: str = "", scale: int = PAGE_SIZE, judged: bool = False, since: Release | None = None
+) -> Counter:
+    return Counter(name, "level", "memcg", "bytes", field or name, scale, judged, since)
 
 
 def _zswap(name: str, kind: Literal["event", "level"], since: Release | None = None) -> Counter:
@@ -109,9 +115,9 @@ COUNTERS: tuple[Counter, ...] = (
     _zswap("reject_reclaim_fail", "event"),
     _zswap("reject_alloc_fail", "event"),
     _zswap("reject_compress_fail", "event", COMPRESS_FAIL_COUNTED),
-    Counter("zswap_incomp", "level", "memcg", "bytes", "", since=INCOMPRESSIBLE_COUNTED_BY_MEMCG),
-    Counter("stored_incompressible_pages", "level", "machine", "count", "", since=INCOMPRESSIBLE_KEPT),
-    Counter("decompress_fail", "event", "machine", "count", "", since=DECOMPRESS_FAIL_COUNTED),
+    _level("zswap_incomp", "incompressible", since=INCOMPRESSIBLE_COUNTED_BY_MEMCG),
+    _zswap("stored_incompressible_pages", "level", INCOMPRESSIBLE_KEPT),
+    _zswap("decompress_fail", "event", DECOMPRESS_FAIL_COUNTED),
 )
 
 BY_NAME = {each.name: each for each in COUNTERS}

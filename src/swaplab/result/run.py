@@ -74,6 +74,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         """What ``--json`` says of it."""
         return {
             "engine": self.engine,
+            "release": self.release,
             "scenario": self.scenario.name,
             "configuration": self.configuration,
             "accesses": self.accesses,

@@ -279,6 +279,13 @@ def _workload(table: object, where: str) -> Workload:
     return _convert(rest, Workload, where, extra)
 
 
+def _machine(table: object, where: str) -> Machine:
+    plain = _sized(table, ("memory",), where)
+    if isinstance(plain, dict) and isinstance(kernel := plain.get("kernel"), float):
+        plain = plain | {"kernel": str(kernel)}
+    return _convert(plain, Machine, where)
+
+
 def _swap(table: object, where: str) -> Swap:
     plain = _check_keys(table, Swap.__struct_fields__, where)
     device = plain.get("device", "nvme")
@@ -300,9 +307,7 @@ def _scenario(table: Table, source: str, base: Path) -> Scenario:
     if not isinstance(cgroups, dict):
         raise InputError(f"{where}cgroup", 'tables such as [cgroup."a/b"]', _shown(cgroups))
     parts = {
-        "machine": _convert(
-            _sized(table.get("machine", {}), ("memory",), f"{where}machine"), Machine, f"{where}machine"
-        ),
+        "machine": _machine(table.get("machine", {}), f"{where}machine"),
         "zswap": _convert(table.get("zswap", {}), Zswap, f"{where}zswap"),
         "swap": _swap(table.get("swap", {}), f"{where}swap"),
         "cgroups": {path: _cgroup(each, f'{where}cgroup."{path}"') for path, each in cgroups.items()},

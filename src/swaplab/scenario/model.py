@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from swaplab.errors import InputError
 from swaplab.linux.crypto import Compressor
+from swaplab.linux.release import MODELLED, Modelled
 from swaplab.scenario.content import Content, Random
 from swaplab.scenario.device import DEVICES, Device
 from swaplab.scenario.patterns import Pattern, Uniform
@@ -28,6 +29,7 @@ __all__ = [
     "Swap",
     "Workload",
     "Zswap",
+    "on_release_of",
     "with_baseline",
 ]
 
@@ -44,6 +46,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     Attributes:
         memory: bytes that the workloads and the compressed pool share.
+        kernel: the release of Linux that is modelled.
         lru: which reclaim runs.
         page_cluster: log2 of the pages that swap readahead reads (vm.page-cluster); 0, none, where Linux has 3.
         swappiness: vm.swappiness.
@@ -52,6 +55,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     memory: Bytes = GIB
+    kernel: Modelled = "6.12"
     lru: Literal["classic", "mglru"] = "classic"
     page_cluster: Annotated[int, Meta(ge=0, le=5)] = 0
     swappiness: Annotated[int, Meta(ge=0, le=200)] = 60
@@ -189,6 +193,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     samples: Annotated[int, Meta(ge=1, le=100_000)] = 100
     base: Path = Path()
     source: str = "scenario"
+
+
+def on_release_of(scenario: Scenario, kernel: str) -> Scenario:
+    """Return the same on the release that a kernel is of (``uname -r``, or part of it), if there is a model of that."""
+    series = ".".join(kernel.split(".")[:2])
+    modelled = [release for release in MODELLED if release == series]
+    replace = msgspec.structs.replace
+    return replace(scenario, machine=replace(scenario.machine, kernel=modelled[0])) if modelled else scenario
 
 
 BASELINES: dict[Baseline, str] = {

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from swaplab.errors import InputError, SwaplabError
 from swaplab.files import naming
-from swaplab.linux.release import MODELLED
+from swaplab.linux.release import BASE
 from swaplab.scenario.regular import open_regular, read_regular
 from swaplab.vm.apt import Bars, silent
 from swaplab.vm.debian import Package, fetch_kernel, kept_kernels, known_kernels, update_kernels, version_key
@@ -19,7 +19,7 @@ from swaplab.vm.modules import find_modules
 
 __all__ = ["DEFAULT", "Kernel", "debian_kernel", "digest", "find_kernels", "newest", "own_kernel"]
 
-DEFAULT: Final = str(MODELLED)
+DEFAULT: Final = str(BASE)
 VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 IMAGE_BYTES_MAX = 1 << 30
 BOOT_MAGIC = (0x202, b"HdrS")  # Documentation/arch/x86/boot.rst
