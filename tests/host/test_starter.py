@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from swaplab.host.settings import Settings
 from swaplab.host.starter import scenario_text
-from swaplab.scenario.model import Machine, Zswap
+from swaplab.scenario.model import Machine, OwnTime, Zswap
 from swaplab.scenario.trace import Stream, TraceInfo
 from swaplab.text import shown
 
@@ -18,7 +18,13 @@ INFO = TraceInfo(7, [Stream("a:0", 3000, 7)])
 
 
 def text_of(info: TraceInfo, command: list[str], sampled: int) -> str:
-    return scenario_text(info, command, 3000, sampled, SETTINGS, "today")
+    return scenario_text(info, command, 3000, sampled, SETTINGS, "today", OwnTime(1_234_567_890, is_about=True))
+
+
+def test_the_time_is_said_to_be_estimated() -> None:
+    text = text_of(INFO, ["a"], 1)
+    assert tomllib.loads(text)["workload"][0]["time"] == "about 1230ms"
+    assert "all its memory: estimated" in text
 
 
 def test_the_machine_is_as_it_was_set() -> None:

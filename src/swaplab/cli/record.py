@@ -27,6 +27,7 @@ def record(
     sample_pages: int = SAMPLE_PAGES,
     duration: float | None = None,
     skip: float = 0.0,
+    timed: Flag = False,
     json: Flag = False,
 ) -> None:
     """Record which pages a program touches, and what they hold. It needs no privileges.
@@ -47,6 +48,9 @@ def record(
         End the program after so many seconds.
     skip
         Of the first so many seconds, keep only the first touch and the first write of each page.
+    timed
+        Run the program once without the recorder before, without input and output, to know what it takes then; else
+        that is estimated.
     json
         Print the summary as JSON on standard output, as the line after what the program prints there.
     """
@@ -60,6 +64,7 @@ def record(
             sample_pages=sample_pages,
             duration=duration,
             skip=skip,
+            is_timed=timed,
             running=running,
             merging=merging,
         )
@@ -119,6 +124,7 @@ def _summary(recording: Recording) -> str:
     lines = [
         f"swaplab: recorded {shlex.join(recording.command)} in {directory}",
         f"  accesses   {recording.accesses:,} in {recording.seconds:.1f} s ({rate:.0f} million a second)",
+        f"  own time   {_own_time(recording)}",
         f"  recorded   {recording.recorded:,} ({share:.2%}; {recording.file_backed:,} to files are not replayed)",
         f"  pages      {recording.pages:,}, contents of {recording.sampled:,} sampled",
         f"  at most    {_size(recording.peak.anonymous)} anonymous, {_size(recording.peak.shared)} shared at once",
@@ -128,6 +134,11 @@ def _summary(recording: Recording) -> str:
         f"next: swaplab run {directory}/scenario.toml --compare",
     ]
     return "\n".join(lines)
+
+
+def _own_time(recording: Recording) -> str:
+    how = "about, estimated from that with it; --timed measures it" if recording.own_is_about else "measured"
+    return f"{recording.own_seconds:.2f} s of processors without the recorder ({how})"
 
 
 def _size(pages: int) -> str:

@@ -51,7 +51,7 @@ def tune(
     save
         What is to be least. For memory, limits are lowered as far as the constraints allow.
     within
-        A constraint: `stall<=500ms`, `writes<=100M`, `refaults<=10000`, `memory<=1G`. May be repeated.
+        A constraint: `stall<=500ms`, `writes<=100M`, `refaults<=10000`, `memory<=1G`, `slowdown<=2%`. May be repeated.
     set
         Change a key of the file: `KEY=VALUE`. May be repeated.
     seeds

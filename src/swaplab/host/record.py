@@ -29,6 +29,7 @@ from swaplab.host import raw
 from swaplab.host.footprint import Footprint, footprint
 from swaplab.host.history import History
 from swaplab.host.program import check_program
+from swaplab.host.run import Ending
 from swaplab.host.run import running as start
 from swaplab.host.sample import choose
 from swaplab.host.settings import machine_settings
@@ -37,6 +38,7 @@ from swaplab.host.tool import TOOL, find_tool, find_valgrind
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import guarded
 from swaplab.scenario.content import write_profile
+from swaplab.scenario.model import OwnTime
 from swaplab.scenario.trace import RawTraceWriter, Trace, TraceInfo
 
 __all__ = ["SAMPLE_PAGES", "WINDOW", "NotRecorded", "ProcessFootprint", "Recording", "record"]
@@ -47,6 +49,8 @@ WINDOW_MAX: Final = 1 << 12  # RING of pages.c
 SAMPLE_PAGES_MAX: Final = 1 << 16  # 256 MB of contents
 SECONDS_MAX: Final = 10 * 365 * 86400.0
 POLL_SECONDS: Final = 0.2
+SLOWDOWN: Final = 12
+"""By the recorder, in the median of what docs/internals/recorder.md lists; most programs are within twice of that."""
 PROCESSES_TOLD: Final = 8
 COMPLAINTS_TOLD: Final = 20
 
@@ -88,6 +92,8 @@ class Recording(msgspec.Struct):
         status: exit status of the program, negative if a signal ended it.
         ended_by: what ended it before its time, "SIGTERM" or "--duration"; "" if nothing did.
         seconds: wall clock time until all its processes had ended.
+        own_seconds: processor time that they take without the recorder.
+        own_is_about: whether that is an estimate: a `SLOWDOWN`th of what they took with it.
         accesses: loads and stores that they made.
         recorded: accesses of the trace.
         file_backed: accesses that the window let through, but that touched memory which files back.
@@ -107,6 +113,8 @@ class Recording(msgspec.Struct):
     status: int
     ended_by: str
     seconds: float
+    own_seconds: float
+    own_is_about: bool
     accesses: int
     recorded: int
     file_backed: int
@@ -126,6 +134,7 @@ class _Options(NamedTuple):
     sample_pages: int
     duration: float | None
     skip: float
+    is_timed: bool
 
 
 class _Run(NamedTuple):
@@ -134,9 +143,16 @@ class _Run(NamedTuple):
     raw: Path
     command: list[str]
     options: _Options
-    status: int
     ended_by: str
     seconds: float
+    ending: Ending
+    own_seconds: float | None
+
+    @property
+    def own_time(self) -> OwnTime:
+        """Its processor time without the recorder."""
+        own = self.ending.seconds / SLOWDOWN if self.own_seconds is None else self.own_seconds
+        return OwnTime(max(1, round(own * 1e9)), self.own_seconds is None)
 
 
 def record(
@@ -147,6 +163,7 @@ def record(
     sample_pages: int = SAMPLE_PAGES,
     duration: float | None = None,
     skip: float = 0.0,
+    is_timed: bool = False,
     environment: Mapping[str, str] | None = None,
     running: Callable[[int, float], None] | None = None,
     merging: Callable[[str, int, int], None] | None = None,
@@ -162,6 +179,8 @@ def record(
         sample_pages: pages whose contents to keep, at most.
         duration: seconds after which the program is ended.
         skip: seconds at the start, of which only the first touch and the first write of each page are kept.
+        is_timed: whether to run it without the recorder first, with nothing to read and its output thrown away, for the
+            processor time that it takes; else that is estimated.
         environment: of the program, ours by default.
         running: told accesses so far and seconds, several times a second.
         merging: told what is being done, how much of it is done and how much there is.
@@ -171,7 +190,7 @@ def record(
         SwaplabError: valgrind or a compiler is missing, or the program did not start.
         OSError: `out` exists, or cannot be written, or its disk is full.
     """
-    options = _Options(window, sample_pages, duration, skip)
+    options = _Options(window, sample_pages, duration, skip, is_timed)
     _check_options(options)
     check_new_directory(out)
     check_program(command)
@@ -183,7 +202,9 @@ def record(
         guarded(_removal(partial, scratch)),
     ):
         directory = _raw_directory(scratch, tool)
+        own_seconds = _timed(command, environment) if is_timed else None
         run = _run(valgrind.launcher, command, directory, options, environment, running)
+        run = run._replace(own_seconds=own_seconds)
         _check_run(run, out)
         return _write(run, partial, out, merging)
 
@@ -203,6 +224,14 @@ def _check_options(options: _Options) -> None:
     _check_range("sample pages", options.sample_pages, SAMPLE_PAGES_MAX)
     _check_range("skip", options.skip, SECONDS_MAX)
     _check_range("duration", options.duration or 0.0, SECONDS_MAX)
+    if options.is_timed and (options.skip or options.duration is not None):
+        raise InputError("--timed", "all of the program recorded, so no --skip and no --duration", "one of them")
+
+
+def _timed(command: Sequence[str], environment: Mapping[str, str] | None) -> float:
+    with start(command, environment, [], is_mute=True) as program:
+        ending = program.wait(None)
+    return ending.seconds if ending else 0.0
 
 
 def _check_range(what: str, value: float, limit: float) -> None:
@@ -249,7 +278,7 @@ def _run(
     try:
         with start([str(launcher), *own, "--", *command], variables, [here, log]) as program, _signals() as signals:
             ended_by = ""
-            while (status := program.wait(POLL_SECONDS)) is None:
+            while (ending := program.wait(POLL_SECONDS)) is None:
                 counted, seconds = raw.counters(directory), monotonic() - began
                 over = options.duration is not None and seconds > options.duration and not ended_by
                 if counted.error or over or signals:
@@ -261,7 +290,7 @@ def _run(
     finally:
         os.close(here)
         os.close(log)
-    return _Run(directory, list(command), options, status, ended_by, monotonic() - began)
+    return _Run(directory, list(command), options, ended_by, monotonic() - began, ending, None)
 
 
 @contextmanager
@@ -296,7 +325,8 @@ def _check_run(run: _Run, out: Path) -> None:
         raise OSError(error, os.strerror(error), str(out))
     if not raw.sources(run.raw):
         complaint = " ".join(_complaints(run.raw)[:1])
-        raise SwaplabError(f"{run.command[0]} did not start under valgrind (status {run.status}) {complaint}".rstrip())
+        status = run.ending.status
+        raise SwaplabError(f"{run.command[0]} did not start under valgrind (status {status}) {complaint}".rstrip())
 
 
 def _complaints(directory: Path) -> list[str]:
@@ -315,14 +345,16 @@ def _write(run: _Run, partial: Path, out: Path, merging: Callable[[str, int, int
     peak = footprint(Trace.open(partial / "trace.parquet"))
     with write_whole(partial / "scenario.toml", 0o600) as file:  # it has the command line
         most, settings = peak.anonymous + peak.shared, machine_settings()
-        text = scenario_text(info, run.command, most, len(chosen.weight), settings, _when(run))
+        text = scenario_text(info, run.command, most, len(chosen.weight), settings, _when(run), run.own_time)
         file.write_text(text, encoding="utf-8")
     return Recording(
         directory=str(out),
         command=run.command,
-        status=run.status,
+        status=run.ending.status,
         ended_by=run.ended_by,
         seconds=run.seconds,
+        own_seconds=run.own_time.ns / 1e9,
+        own_is_about=run.own_time.is_about,
         accesses=raw.counters(run.raw).accesses,
         recorded=info.accesses,
         file_backed=history.dropped,
@@ -378,7 +410,7 @@ def _write_trace(
                 "accesses_seen": raw.counters(run.raw).accesses,
                 "dropped": {"file_backed": history.dropped},
                 "not_seen": list(_NOT_SEEN),
-                "status": run.status,
+                "status": run.ending.status,
                 "not_recorded": msgspec.to_builtins(_not_recorded(history)),
             },
             progress=told("writing the trace"),

@@ -8,9 +8,10 @@ from typing import Final
 
 from swaplab.host.settings import Settings
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.scenario.model import OwnTime
 from swaplab.scenario.toml import quoted
 from swaplab.scenario.trace import TraceInfo
-from swaplab.scenario.units import format_size, round_size
+from swaplab.scenario.units import format_duration, format_size, round_size
 
 __all__ = ["scenario_text"]
 
@@ -53,12 +54,13 @@ memory.max = "{limit}K"
 name = {name}
 cgroup = "app"
 trace = "trace.parquet"
+time = "{time}"  # of processors, with all its memory{estimated}
 content = {content}
 """
 
 
 def scenario_text(
-    info: TraceInfo, command: Sequence[str], peak: int, sampled: int, settings: Settings, recorded: str
+    info: TraceInfo, command: Sequence[str], peak: int, sampled: int, settings: Settings, recorded: str, time: OwnTime
 ) -> str:
     """TOML for a recording.
 
@@ -69,10 +71,13 @@ def scenario_text(
         sampled: pages whose contents are known.
         settings: of the machine.
         recorded: when, and how long it took, for people.
+        time: of the program without the recorder.
     """
     machine, zswap = settings
     return _TEXT.format(
         recorded=recorded,
+        time=f"{'about ' if time.is_about else ''}{format_duration(_rounded(time.ns))}",
+        estimated=": estimated, within a factor of two for most programs" if time.is_about else "",
         name=quoted(command[0].rpartition("/")[2]),
         description=quoted(shlex.join(command)),
         machine=machine,
@@ -86,6 +91,12 @@ def scenario_text(
         streams=_streams(info),
         content='{ profile = "content.parquet" }' if sampled else '"random"  # no contents were sampled',
     )
+
+
+def _rounded(nanoseconds: int) -> int:
+    """Return a time with three digits."""
+    unit: int = 10 ** max(0, len(str(nanoseconds)) - 3)
+    return max(1, round(nanoseconds / unit)) * unit
 
 
 def _streams(info: TraceInfo) -> str:

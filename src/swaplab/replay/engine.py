@@ -187,6 +187,7 @@ class Replay:
             configuration=configuration,
             accesses=self.position,
             workload_accesses=self.accesses.by_workload(),
+            own_times=self.accesses.own_times(),
             cost=self.cost,
         )
         return Result(info, self._samples.table([self._order[i] for i in self._shown]))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from swaplab.report.parts import Part, Table
 from swaplab.result import Result, Row
+from swaplab.scenario.model import OwnTime
 from swaplab.scenario.units import round_size, short_size
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "killed",
     "memory_table",
     "run_report",
+    "slowdown",
 ]
 
 OWN = "as it is"
 NOTHING = "-"
+BASES_MAX = 4
 CGROUPS_MAX = 200  # rows of a table for people
 ABOUT = 0.05  # of a reference: no difference worth a word
 
@@ -32,6 +35,32 @@ def duration(nanoseconds: float) -> str:
             value = nanoseconds / size
             return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"
     return f"{nanoseconds:.0f} ns"
+
+
+def slowdown(share: float | None, killed: bool = False) -> str:
+    """How much longer something takes, for a reader: ``12%``, ``0.3%``, or why that is not known."""
+    if share is None or killed:
+        return "killed" if killed else NOTHING
+    percent = 100 * share
+    return f"{percent:,.0f}%" if percent >= 10 else f"{percent:.2g}%"
+
+
+def _base(result: Result) -> str:
+    """Say what slowdowns are shares of, and what is not in them; empty where there are none."""
+    times = {path: time for path, time in result.info.own_times.items() if path} or result.info.own_times
+    if not times:
+        return ""
+    shown = [f"{path or 'the machine'} {_own_time(time)}" for path, time in [*times.items()][:BASES_MAX]]
+    more = f" and {len(times) - BASES_MAX:,} more" if len(times) > BASES_MAX else ""
+    return (
+        "Slowdown is time lost over the processor time of the workloads with all their memory "
+        f"({', '.join(shown)}{more}). Not in it: files that are read again, waiting for a processor, and what other "
+        "threads do meanwhile."
+    )
+
+
+def _own_time(time: OwnTime) -> str:
+    return f"{'about ' if time.is_about else ''}{duration(time.ns)}"
 
 
 def heading(result: Result) -> str:
@@ -59,7 +88,7 @@ def run_report(results: Sequence[Result]) -> list[Part]:
     """What the first of some replays came to, and how others of the same accesses compare with it."""
     own = results[0]
     parts: list[Part] = [heading(own), memory_table(own), fault_table(own)]
-    parts += [sentence] if (sentence := killed(own)) else []
+    parts += [sentence for sentence in (_base(own), killed(own)) if sentence]
     return [*parts, comparison_table(results), comparison(results)] if len(results) > 1 else parts
 
 
@@ -116,15 +145,19 @@ def memory_table(result: Result) -> Table:
 
 def fault_table(result: Result) -> Table:
     """One row for each cgroup: what its faults cost along the way."""
+    own_times = result.info.own_times
 
-    def cells(_path: str, row: Row) -> Iterable[str]:
+    def cells(path: str, row: Row) -> Iterable[str]:
         yield _count(row.compressed_faults)
         yield _count(row.disk_reads)
         yield _count(row["zswpwb"])
         yield _count(row.disk_writes)
         yield _time(row.time_lost)
+        if own_times:
+            yield slowdown(result.slowdown(path), killed=bool(row["memory.events.oom_kill"]))
 
     headings = ["cgroup", "from memory", "from disk", "written back", "writes", "time lost"]
+    headings += ["slowdown"] if own_times else []
     return _cgroup_rows(Table("Faults along the way, from compressed memory and from disk", headings), result, cells)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from swaplab.report.parts import Table
-from swaplab.report.run import duration
+from swaplab.report.run import duration, slowdown
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Spread
 
@@ -22,9 +22,10 @@ def sweep_table(spreads: Sequence[Spread], seeds: int) -> Table:
     """
     title = "The machine, by what was varied" + (f"; medians of {seeds} seeds" if seeds > 1 else "")
     headings = [*map(_heading, spreads[0].settings), "memory", "from\nmemory", "from\ndisk", "writes", "time\nlost"]
-    table = Table(title, [*headings, "least..\nmost"] if seeds > 1 else headings)
+    with_base = any(each.median.slowdown is not None for each in spreads)
+    table = Table(title, headings + ["slow-\ndown"] * with_base + ["least..\nmost"] * (seeds > 1))
     for each in spreads[:ROWS_MAX]:
-        table.add_row(*(value for value in each.settings.values()), *_cells(each, seeds > 1))
+        table.add_row(*each.settings.values(), *_cells(each, with_base, seeds > 1))
     if len(spreads) > ROWS_MAX:
         table.add_row(f"{len(spreads) - ROWS_MAX:,} more in --json and -o")
     return table
@@ -36,11 +37,13 @@ def _heading(key: str) -> str:
     return f"{owner.removeprefix('cgroup.')}\nmemory.{name}" if dot else key.rpartition(".")[2]
 
 
-def _cells(spread: Spread, with_range: bool) -> Iterator[str]:
+def _cells(spread: Spread, with_base: bool, with_range: bool) -> Iterator[str]:
     middle = spread.median
     yield round_size(middle.memory)
     yield from map(_count, (middle.from_memory, middle.from_disk, middle.writes))
     yield "killed" if middle.killed else _time(middle.time_lost)
+    if with_base:
+        yield slowdown(middle.slowdown, killed=bool(middle.killed))
     if with_range:
         yield f"{_time(spread.least.time_lost)}..{_time(spread.most.time_lost)}"
 

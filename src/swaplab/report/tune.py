@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.parts import Part, Table, Verbatim
-from swaplab.report.run import duration
+from swaplab.report.run import duration, slowdown
 from swaplab.result import Result
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.units import round_size
@@ -32,7 +32,9 @@ def tune_report(found: Tuning, objective: str, measured: Sequence[Result]) -> li
 
 def _kinds_table(found: Tuning) -> Table:
     """One row for each kind at its best, the present settings first; kinds that come to the same share a row."""
-    table = Table("The best of each kind", ["kind", "limits", "memory", "stall", "refaults", "writes"])
+    headings = ["kind", "limits", "memory", "stall", "refaults", "writes"]
+    headings += ["slowdown"] * (found.present.outcome.slowdown is not None)
+    table = Table("The best of each kind", headings)
     rows: dict[tuple[int, Outcome], list[Point]] = {}
     for point in (found.present, *found.best):
         rows.setdefault((point.share, point.outcome), []).append(point)
@@ -51,6 +53,8 @@ def _cells(outcome: Outcome) -> Iterator[str]:
     yield duration(outcome.time_lost)
     yield f"{outcome.from_memory + outcome.from_disk:,.0f}"
     yield round_size(outcome.writes * PAGE_SIZE)
+    if outcome.slowdown is not None:
+        yield slowdown(outcome.slowdown, killed=bool(outcome.killed))
 
 
 def verdict(found: Tuning, objective: str) -> str:

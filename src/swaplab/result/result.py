@@ -126,6 +126,14 @@ class Result:
         row = self._finals[cgroup]
         return Row({name: value for name, value in row.items() if value is not None}, self.info.zram)
 
+    def slowdown(self, cgroup: str = "") -> float | None:
+        """Return how much longer than with all their memory the tasks of a cgroup and below take, as a share.
+
+        That is the time lost over `RunInfo.own_times`; None where that is not known, or time lost is not counted.
+        """
+        own = self.info.own_times.get(cgroup)
+        return self.final(cgroup).time_lost / own.ns if own else None
+
     def write(self, path: Path) -> None:
         """Write a Parquet file, whole."""
         metadata = {METADATA_KEY: encode_info(self.info)}

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from swaplab.scenario.cost import Cost
-from swaplab.scenario.model import Scenario
+from swaplab.scenario.model import OwnTime, Scenario
 from swaplab.text import from_json, to_json
 
 __all__ = ["Guest", "RunInfo", "decode_info", "encode_info"]
@@ -52,6 +52,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         configuration: the baseline it was run under, empty for the scenario's own settings.
         accesses: made in all.
         workload_accesses: accesses of each workload, by its cgroup, name and number.
+        own_times: what the workloads of a cgroup and below take with all their memory, of cgroups that say so; the
+            machine's is empty.
         cost: of the replay's clock.
         guest: the kernel's machine.
     """
@@ -62,6 +64,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     configuration: str = ""
     accesses: int
     workload_accesses: dict[str, int] = {}
+    own_times: dict[str, OwnTime] = {}
     cost: Cost | None = None
     guest: Guest | None = None
 
@@ -79,6 +82,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
             "configuration": self.configuration,
             "accesses": self.accesses,
             "workload_accesses": self.workload_accesses,
+            "own_times": msgspec.to_builtins(self.own_times),
             "cost": self.cost.source if self.cost else "",
             "zram": self.zram,
         }

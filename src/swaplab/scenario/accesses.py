@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.scenario.model import Scenario, Workload
+from swaplab.scenario.model import OwnTime, Scenario, Workload
 from swaplab.scenario.patterns import pattern_chunks
 from swaplab.scenario.trace import EventKind, Stream, Trace
+from swaplab.scenario.tree import parent_of
 from swaplab.scenario.validate import PAGES_MAX, some
 
 __all__ = ["NO_OPS", "OPS", "Accesses", "Chunk"]
@@ -150,7 +151,7 @@ class Accesses:
         return min(recorded, workload.accesses or recorded)
 
     def _check(self) -> None:
-        for place, expected, found in (*self._empty(), *self._shared(), *self._late(), *self._slow()):
+        for place, expected, found in (*self._empty(), *self._shared(), *self._late(), *self._slow(), *self._long()):
             raise InputError(f"{self._scenario.source}: {place}", expected, found)
         if self.first[-1] > PAGES_MAX:
             place = f"{self._scenario.source}: workload"
@@ -194,6 +195,39 @@ class Accesses:
         if longest >= LONGEST_NS:
             years = f"{longest / YEAR_NS:,.0f} years for {self.total} accesses"
             yield f"swap.device.{max(parts, key=parts.__getitem__)}", "a device on which no run takes 146 years", years
+
+    def _long(self) -> Problems:
+        for i, workload in enumerate(self._scenario.workloads):
+            if workload.think and self.counts[i] * workload.think >= LONGEST_NS:
+                years = f"{self.counts[i] * workload.think / YEAR_NS:,.0f} years for {self.counts[i]} accesses"
+                yield f"workload[{i}].think", "a time with which no run takes 146 years", years
+
+    def own_times(self) -> dict[str, OwnTime]:
+        """Return what the workloads of each cgroup and below take with all their memory, if each of them says it.
+
+        Of a trace's first accesses it is as much as they are of all. Who is ended by an event has none.
+        """
+        unknown: set[str] = set()
+        found: dict[str, OwnTime] = {}
+        for i, workload in enumerate(self._scenario.workloads):
+            time = self._own_time(i, workload)
+            for path in _with_parents(workload.cgroup):
+                before = found.get(path, OwnTime(0))
+                if time:
+                    found[path] = OwnTime(before.ns + time.ns, before.is_about or time.is_about)
+                else:
+                    unknown.add(path)
+        return {path: time for path, time in found.items() if path not in unknown}
+
+    def _own_time(self, i: int, workload: Workload) -> OwnTime | None:
+        if any((event.exit or event.remove) and event.cgroup == workload.cgroup for event in self._scenario.events):
+            return None
+        if workload.think:
+            return OwnTime(self.counts[i] * workload.think)
+        if not workload.time:
+            return None
+        recorded = sum(stream.accesses for stream in self._own(i, workload))
+        return OwnTime(-(-workload.time.ns * self.counts[i] // recorded), workload.time.is_about)
 
     def by_workload(self) -> dict[str, int]:
         """Return the accesses of each workload, by ``cgroup:name`` and, where that is not unique, its number."""
@@ -284,6 +318,12 @@ class Accesses:
     def _in_trace_order(self) -> Iterator[Chunk]:
         owners = {k: i for i in range(len(self._streams)) for k in self._streams[i]}
         yield from _ops_first(self._trace_chunks(self._trace_names[0], owners))
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    yield path
+    while path:
+        yield (path := parent_of(path))
 
 
 def _ops_first(chunks: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,10 +19,10 @@ import msgspec
 from swaplab.errors import InputError
 from swaplab.scenario.content import content_from_toml
 from swaplab.scenario.device import Device
-from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Machine, OwnTime, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.regular import read_regular
 from swaplab.scenario.toml import DEPTH_MAX, parse_toml
-from swaplab.scenario.units import parse_size
+from swaplab.scenario.units import parse_duration, parse_size
 from swaplab.scenario.validate import validate
 from swaplab.text import to_json
 
@@ -44,6 +44,7 @@ TOP = (
 LIMITS = {file: field for field, file in LIMIT_FILES.items()}
 """Fields of `Cgroup` by the keys that they have in a scenario's file."""
 CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]")  # but for tabs and newlines, which a description may have
+ABOUT = "about "  # before a time that is an estimate
 WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "array": "an array"}
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 Table = dict[str, Any]
@@ -269,13 +270,13 @@ def _event(table: object, where: str) -> Event:
 
 def _workload(table: object, where: str) -> Workload:
     plain = _check_keys(table, Workload.__struct_fields__, where)
-    rest = {key: value for key, value in plain.items() if key != "content"}
+    rest = dict(plain)
     if isinstance(rest.get("pattern"), str):
         rest["pattern"] = {"kind": rest["pattern"]}
     for key in ("pattern", "write_fraction"):
         if key in rest and "trace" in rest:
             raise InputError(f"{where}.{key}", "none with a trace, which has its own", _shown(plain[key]))
-    extra = {"content": content_from_toml(plain["content"], f"{where}.content")} if "content" in plain else None
+    extra = {key: decode(rest.pop(key), f"{where}.{key}") for key, decode in OF_WORKLOAD.items() if key in rest}
     return _convert(rest, Workload, where, extra)
 
 
@@ -284,6 +285,20 @@ def _machine(table: object, where: str) -> Machine:
     if isinstance(plain, dict) and isinstance(kernel := plain.get("kernel"), float):
         plain = plain | {"kernel": str(kernel)}
     return _convert(plain, Machine, where)
+
+
+def _own_time(value: object, where: str) -> OwnTime:
+    """Read ``1.63s``, which was measured, or ``about 1.4s``."""
+    text = value.removeprefix(ABOUT) if isinstance(value, str) else value
+    return OwnTime(parse_duration(text, where), text != value)
+
+
+OF_WORKLOAD: dict[str, Callable[[object, str], Any]] = {
+    "content": content_from_toml,
+    "think": parse_duration,
+    "time": _own_time,
+}
+"""Keys of a workload that TOML has in another form."""
 
 
 def _swap(table: object, where: str) -> Swap:

@@ -25,6 +25,7 @@ __all__ = [
     "Cgroup",
     "Event",
     "Machine",
+    "OwnTime",
     "Scenario",
     "Swap",
     "Workload",
@@ -123,6 +124,18 @@ LIMIT_FILES = {
 """The file of a cgroup that each field of `Cgroup` is written to."""
 
 
+class OwnTime(msgspec.Struct, frozen=True):
+    """The processor time of a workload with all its memory.
+
+    Attributes:
+        ns: nanoseconds, of all its processes and threads.
+        is_about: whether that is an estimate.
+    """
+
+    ns: int
+    is_about: bool = False
+
+
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one task touches: a pattern over `pages`, or streams of a trace.
 
@@ -133,6 +146,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         accesses: how many; of a trace, all it has or the first so many.
         pattern: which page comes next.
         write_fraction: share of accesses that write; of a trace, its own.
+        think: nanoseconds of a processor for each access with all its memory, of a pattern; None if that is not known.
+        time: for all that was recorded, of a trace; None if that is not known.
         trace: Parquet file.
         streams: names of the trace's streams that belong to this workload; empty for all.
         content: what the pages hold.
@@ -144,6 +159,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     accesses: Annotated[int, Meta(ge=1, le=ACCESSES_MAX)] | None = None
     pattern: Pattern = Uniform()
     write_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    think: Annotated[int, Meta(ge=1, lt=1 << 62)] | None = None
+    time: OwnTime | None = None
     trace: str | None = None
     streams: tuple[str, ...] = ()
     content: Content = Random()

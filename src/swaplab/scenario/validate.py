@@ -92,6 +92,12 @@ def _check_workloads(scenario: Scenario) -> Problems:
             yield place, "either pages and a pattern, or a trace", found
         if workload.streams and workload.trace is None:
             yield f"{place}.streams", "a trace that has them", "none"
+        if workload.think is not None and workload.trace is not None:
+            yield f"{place}.think", "none with a trace, of which `time` says what all of it takes", workload.think
+        if workload.time is not None and workload.trace is None:
+            yield f"{place}.time", "none with a pattern, of which `think` says what an access takes", workload.time.ns
+        if workload.think == 0 or (workload.time and not workload.time.ns):
+            yield f"{place}.{'time' if workload.time else 'think'}", "a time above 0", 0
         ratios |= set(workload.content.ratios())
         if len(ratios) > RATIOS_MAX:
             yield f"{place}.content", f"at most {RATIOS_MAX} different ratios in all", len(ratios)

@@ -33,6 +33,8 @@ class Outcome(NamedTuple):
         writes: pages written to it.
         time_lost: nanoseconds that the workloads would not have spent with memory to spare.
         killed: workloads that were killed for lack of memory.
+        slowdown: of the cgroup whose workloads are slowed most, as a share of what they take with all their memory;
+            None where not all of them say what that is.
     """
 
     memory: float
@@ -41,6 +43,7 @@ class Outcome(NamedTuple):
     writes: float
     time_lost: float
     killed: float
+    slowdown: float | None = None
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -75,7 +78,15 @@ def outcome_of(result: Result) -> Outcome:
         writes=last.disk_writes,
         time_lost=last.time_lost,
         killed=last["memory.events.oom_kill"],
+        slowdown=_slowdown(result),
     )
+
+
+def _slowdown(result: Result) -> float | None:
+    if "" not in result.info.own_times:
+        return None
+    paths = {each.cgroup for each in result.info.scenario.workloads}
+    return max(filter(None, map(result.slowdown, paths)), default=0.0)
 
 
 def spreads(variants: Sequence[Variant], outcomes: Sequence[Outcome]) -> list[Spread]:
@@ -90,7 +101,9 @@ def spreads(variants: Sequence[Variant], outcomes: Sequence[Outcome]) -> list[Sp
 
 
 def _each(over: Callable[[Sequence[float]], float], outcomes: Sequence[Outcome]) -> Outcome:
-    return Outcome(*(over(numbers) for numbers in zip(*outcomes, strict=True)))
+    *numbers, slowdowns = zip(*outcomes, strict=True)
+    known = [each for each in slowdowns if each is not None]
+    return Outcome(*map(over, numbers))._replace(slowdown=over(known) if len(known) == len(outcomes) else None)
 
 
 def write_table(path: Path, variants: Sequence[Variant], summaries: Iterable[Summary]) -> Iterator[Summary]:

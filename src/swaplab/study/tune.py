@@ -16,6 +16,7 @@ import msgspec
 from swaplab.errors import InputError
 from swaplab.linux.crypto import Compressor
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import Baseline, Cgroup, Scenario, with_baseline
 from swaplab.scenario.units import SIZE_UNITS, parse_duration, parse_size
 from swaplab.study.plan import Variant, with_seed
@@ -34,11 +35,16 @@ OBJECTIVES: Final = {
     "refaults": "pages that come back, from compressed memory and from disk",
     "writes": "bytes written to the device",
 }
+CONSTRAINTS: Final = {
+    **OBJECTIVES,
+    "slowdown": "stall as a share of the processor time, of the cgroup that it is most of",
+}
+_PERCENT: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?%", re.ASCII)
 _CONSTRAINT: Final = re.compile(r"\s*(?P<name>\w+)\s*<=\s*(?P<value>.+?)\s*")
 
 
 class Constraint(NamedTuple):
-    """At most so much of one of `OBJECTIVES`."""
+    """At most so much of one of `CONSTRAINTS`."""
 
     name: str
     most: float
@@ -49,34 +55,51 @@ class Constraint(NamedTuple):
 
 
 def value_of(outcome: Outcome, name: str) -> float:
-    """Return one of `OBJECTIVES`: bytes, nanoseconds or a count."""
+    """Return one of `CONSTRAINTS`: bytes, nanoseconds, a count or a share."""
     values = {
         "memory": outcome.memory,
         "stall": outcome.time_lost,
         "refaults": outcome.from_memory + outcome.from_disk,
         "writes": outcome.writes * PAGE_SIZE,
+        "slowdown": outcome.slowdown or 0.0,
     }
     return values[name]
 
 
 def parse_constraint(text: str) -> Constraint:
-    """Read ``stall<=500ms``, ``writes<=100M``, ``memory<=1G`` or ``refaults<=10000``.
+    """Read ``stall<=500ms``, ``writes<=100M``, ``memory<=1G``, ``refaults<=10000`` or ``slowdown<=2%``.
 
     Raises:
         InputError: something else.
     """
     found = _CONSTRAINT.fullmatch(text)
-    if not found or found["name"] not in OBJECTIVES:
-        offered = ", ".join(OBJECTIVES)
-        if found and found["name"] == "slowdown":
-            offered += ": for slowdown there is no time of the workload with all its memory to compare with"
-        raise InputError("--within", f"NAME<=VALUE with a name of {offered}", repr(text))
+    if not found or found["name"] not in CONSTRAINTS:
+        raise InputError("--within", f"NAME<=VALUE with a name of {', '.join(CONSTRAINTS)}", repr(text))
     name, value = found["name"], found["value"]
+    if name == "slowdown":
+        return Constraint(name, _share(value))
     if name == "stall":
         return Constraint(name, parse_duration(value, "--within stall"))
     if name == "refaults" and value[-1:].upper() in SIZE_UNITS:
         raise InputError("--within refaults", "a count of pages", repr(value))
     return Constraint(name, parse_size(value, f"--within {name}"))
+
+
+def _share(text: str) -> float:
+    found = _PERCENT.fullmatch(text)
+    if not found:
+        raise InputError("--within slowdown", "a percentage such as 2%", repr(text))
+    return float(found[1]) / 100
+
+
+def _check_base(scenario: Scenario, constraints: Sequence[Constraint]) -> None:
+    """Refuse a limit on slowdown where nobody knows what the workloads take without it."""
+    if any(each.name == "slowdown" for each in constraints) and "" not in Accesses(scenario).own_times():
+        expected = (
+            "the processor time of every workload with all its memory (`time` of a trace, `think` of a pattern), or "
+            "else limits on stall, refaults or writes"
+        )
+        raise InputError(f"{scenario.source}: --within slowdown", expected, "a workload that does not say it")
 
 
 class Kind(NamedTuple):
@@ -188,10 +211,11 @@ def tune(
         seeds: how often each point is replayed.
 
     Raises:
-        InputError: no cgroup has a limit that could be lowered.
+        InputError: no cgroup has a limit that could be lowered, or slowdown has no base.
     """
     if objective == "memory" and not any(each.memory_max or each.memory_high for each in scenario.cgroups.values()):
         raise InputError(f"{scenario.source}: cgroup", "one with memory.max or memory.high, to be lowered", "none")
+    _check_base(scenario, constraints)
     points: list[Point] = []
 
     def run(wanted: Sequence[tuple[Kind, int]]) -> list[Point]:
