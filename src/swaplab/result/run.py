@@ -82,7 +82,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
             "configuration": self.configuration,
             "accesses": self.accesses,
             "workload_accesses": self.workload_accesses,
-            "own_times": msgspec.to_builtins(self.own_times),
+            **({"own_times": msgspec.to_builtins(self.own_times)} if self.own_times else {}),
             "cost": self.cost.source if self.cost else "",
             "zram": self.zram,
         }
