@@ -62,6 +62,7 @@ DIAGRAMS = {
     "answer": "add, list_lru 6.12, lookup rcu, lists at offline",
     "late-id": "without id-before-splice",
     "early-read": "without id-under-lock",
+    "lruvec": "page, faulted in without lruvec-checked-again",
     "at-release": "add, its slot holds the child, list_lru 6.12, lookup rcu, lists at release",
 }
 """Fields of the matrix that the answer shows, by mark."""

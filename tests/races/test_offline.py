@@ -10,7 +10,7 @@ from swaplab.explore import Holds, Verdict, Violated, explore
 from swaplab.races.offline import Cell, matrix
 
 CELLS = {cell.label: cell for cell in matrix()}
-LARGE = ("walk and writeback", "no slot holds", "feared, lookup tryget")
+LARGE = ("walk and writeback", "no slot holds", "feared, lookup tryget", "page, faulted in, parent and child")
 
 
 def test_labels_are_unique() -> None:
@@ -40,6 +40,14 @@ def test_the_fear_and_the_answer() -> None:
     assert history == sorted(history), "it is added after the splice"
     assert shown.index("kfree child.lru") > history[1], "and before the list is freed"
     assert isinstance(judged("add, list_lru 6.12, lookup rcu, lists at offline"), Holds)
+
+
+def test_a_page_in_use_makes_a_zombie_in_6_12_and_none_in_7_2() -> None:
+    zombie = judged("page, scanned, is the child released, Linux 6.12")
+    assert isinstance(zombie, Violated)
+    (found,) = zombie.violations
+    assert found.sentence.endswith("MemCgroup child is not released while its page is used: a zombie")
+    assert isinstance(judged("page, scanned, is the child released, Linux 7.2"), Holds)
 
 
 def test_the_removal_of_what_was_swallowed_crashes() -> None:

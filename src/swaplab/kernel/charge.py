@@ -1,6 +1,6 @@
 """Memory for a folio, and a memcg to charge it to: whoever asks reclaims when there is none.
 
-mm/memcontrol.c, 6.12. Differs: pages are charged one by one, without a stock per CPU.
+mm/memcontrol.c, 6.12 and 7.2. Differs: pages are charged one by one, without a stock per CPU.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 from swaplab.kernel.folio import Folio, folio_alloc
 from swaplab.kernel.memcontrol import MemCgroup, count_memcg_events
@@ -72,13 +73,10 @@ def try_charge_memcg(swap: Swap, memcg: MemCgroup) -> bool:
 
 
 def mem_cgroup_charge(swap: Swap, folio: Folio, memcg: MemCgroup) -> bool:
-    """Charge a folio, which then keeps the memcg alive: mm/memcontrol.c:charge_memcg. The root has no limit."""
-    if memcg.parent and not try_charge_memcg(swap, memcg):
-        return False
-    if memcg.parent:
-        memcg.refcnt.get()
-    folio.memcg = memcg
-    return True
+    """Charge a folio: mm/memcontrol.c:charge_memcg."""
+    charged = memcg.memcgs.charge_memcg(memcg, partial(try_charge_memcg, swap))
+    folio.memcg_data = charged
+    return charged is not None
 
 
 def memory_max_write(swap: Swap, memcg: MemCgroup, size: int) -> None:

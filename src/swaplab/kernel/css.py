@@ -1,15 +1,17 @@
 """Lives of cgroups: struct cgroup_subsys_state, from mkdir over rmdir to the last reference and beyond.
 
-kernel/cgroup/cgroup.c, 6.12. A css is online until rmdir kills it. A grace period later css_tryget_online() has stopped
-giving references to anybody, and the css goes offline, children before parents. When the last reference is dropped it
-is released, a grace period after that it is freed, and only then does it let go of its parent.
+kernel/cgroup/cgroup.c, 6.12 and 7.2. A css is online until rmdir kills it. A grace period later css_tryget_online() has
+stopped giving references to anybody, and the css goes offline, in 7.2 after another one, children before parents. When
+the last reference is dropped it is released, a grace period after that it is freed, and only then does it let go of its
+parent.
 
-Differs: there is one controller, memory, and a cgroup is its css. There are no tasks in cgroups.
+Differs: there is one controller, memory, and a cgroup is its css. There are no tasks in cgroups: those that exit, and
+for which 7.2 waits before it kills the css, neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EBUSY
 from typing import Final, TypeVar, cast
 
@@ -51,7 +53,11 @@ CSS_DYING: Final = 1 << 4
 class CgroupRoot(Shared):
     """What all csses share: the static variables of kernel/cgroup/cgroup.c.
 
+    Args:
+        late_offline: a css that was killed goes offline another grace period later, as in 7.2.
+
     Attributes:
+        queue_offline: queue_work, or queue_rcu_work where that is so.
         css_serial_nr_next: guarded by cgroup_mutex.
     """
 
@@ -59,10 +65,12 @@ class CgroupRoot(Shared):
     cgroup_offline_wq: Final[WorkQueue]
     cgroup_release_wq: Final[WorkQueue]
     cgroup_free_wq: Final[WorkQueue]
+    queue_offline: Final[Callable[[WorkQueue, Work], object]]
     css_serial_nr_next: int
 
-    def __init__(self) -> None:
+    def __init__(self, late_offline: bool = False) -> None:
         self.css_serial_nr_next = 1
+        self.queue_offline = queue_rcu_work if late_offline else queue_work
         self.cgroup_mutex = Mutex(None, "cgroup_mutex")
         self.cgroup_offline_wq = WorkQueue("cgroup_offline_wq")
         self.cgroup_release_wq = WorkQueue("cgroup_release_wq")
@@ -248,7 +256,7 @@ def css_has_online_children(css: Css) -> bool:
 
 
 def kill_css(css: Css) -> None:
-    """kill_css. The caller holds cgroup_mutex."""
+    """kill_css; kill_css_sync and kill_css_finish in 7.2. The caller holds cgroup_mutex."""
     if css.flags & CSS_DYING:
         return
     WRITE_ONCE(css).flags = css.flags | CSS_DYING
@@ -259,7 +267,7 @@ def kill_css(css: Css) -> None:
 def css_killed_ref_fn(css: Css) -> None:
     """css_killed_ref_fn: everybody has seen that it was killed."""
     if css.online_cnt.dec_and_test():
-        queue_work(css.cgroups.cgroup_offline_wq, css.killed_work)
+        css.cgroups.queue_offline(css.cgroups.cgroup_offline_wq, css.killed_work)
 
 
 def css_killed_work_fn(css: Css) -> None:

@@ -3,14 +3,16 @@
 Differs: a folio is one page, and its contents are immutable bytes that are replaced as a whole. Its flags are accessed
 with READ_ONCE and WRITE_ONCE, as the bits of a word that the kernel changes atomically.
 
-Cited is Linux 6.12.
+Cited are Linux 6.12 and 7.2. They differ in what a folio holds of who it is charged to, `memcg_data`, and by that in
+what its list is: see the methods of `swaplab.kernel.memcontrol.MemCgroup` and `ObjCgroup`.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_uncharge
+from swaplab.kernel.lruvec import Lruvec
+from swaplab.kernel.memcontrol import FolioMemcg, MemCgroup
 from swaplab.kernel.page_alloc import Zone
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Atomic, ListNode, Mutex, Shared, SpinLock, Table, kfree
 from swaplab.linux.page import PAGE_SIZE
@@ -27,6 +29,7 @@ __all__ = [
     "folio_end_writeback",
     "folio_free",
     "folio_isolate_lru",
+    "folio_memcg",
     "folio_put",
     "lruvec_del_folio",
     "pte_folio",
@@ -49,7 +52,7 @@ class Folio(Shared):
         reclaim: to be freed once it is written: PG_reclaim.
         swapcache: in the swap cache, for the slot `swap`: PG_swapcache. Both under the folio lock.
         on_lru: on that list: PG_lru. Under its lock.
-        memcg: who is charged; the folio's own as long as it lives.
+        memcg_data: who is charged, with a reference; the folio's own as long as it lives.
         mappings: page tables and keys where it is mapped; under the page table's lock.
         young, pte_dirty: bits of the page table entries: used, and written to, since somebody looked.
     """
@@ -66,7 +69,7 @@ class Folio(Shared):
     swapcache: bool
     swap: int
     on_lru: bool
-    memcg: MemCgroup | None
+    memcg_data: FolioMemcg | None
     mappings: tuple[tuple[Mm, int], ...]
     young: bool
     pte_dirty: bool
@@ -80,7 +83,7 @@ class Folio(Shared):
         self.dirty = self.uptodate = self.writeback = self.reclaim = self.swapcache = self.on_lru = False
         self.young = self.pte_dirty = False
         self.swap = 0
-        self.memcg = None
+        self.memcg_data = None
         self.mappings = ()
 
 
@@ -131,40 +134,46 @@ def folio_alloc(zone: Zone) -> Folio | None:
     return Folio(zone) if zone.alloc() else None
 
 
+def folio_memcg(folio: Folio) -> MemCgroup | None:
+    """Who a folio is charged to now: include/linux/memcontrol.h:folio_memcg. In 7.2 under RCU."""
+    charged = folio.memcg_data
+    return charged.with_memcg(lambda memcg: memcg) if charged else None
+
+
 def folio_add_lru(folio: Folio) -> None:
     """Put a charged folio on its memcg's list: mm/swap.c:folio_add_lru. Differs: at once, not in batches."""
-    assert folio.memcg
-    lruvec = folio.memcg.lruvec
-    with lruvec.lru_lock:
-        lruvec.lru.add_tail(folio.lru)
-        folio.on_lru = True
-        lruvec.size += 1
+    assert folio.memcg_data
+    lruvec = folio.memcg_data.lock_lruvec()
+    lruvec.lru.add_tail(folio.lru)
+    folio.on_lru = True
+    lruvec.size += 1
+    lruvec.lru_lock.release()
 
 
 def folio_isolate_lru(folio: Folio) -> bool:
     """Take a folio, which the caller has a reference to, off its list: mm/vmscan.c:folio_isolate_lru."""
-    assert folio.memcg
-    lruvec = folio.memcg.lruvec
-    with lruvec.lru_lock:
-        if not folio.on_lru:
-            return False
-        lruvec_del_folio(folio)
-        return True
+    assert folio.memcg_data
+    lruvec = folio.memcg_data.lock_lruvec()
+    was_listed = folio.on_lru
+    if was_listed:
+        lruvec_del_folio(lruvec, folio)
+    lruvec.lru_lock.release()
+    return was_listed
 
 
-def lruvec_del_folio(folio: Folio) -> None:
+def lruvec_del_folio(lruvec: Lruvec, folio: Folio) -> None:
     """Unlink a folio, under the list's lock: include/linux/mm_inline.h:lruvec_del_folio."""
-    assert folio.memcg
     folio.lru.delete()
     folio.on_lru = False
-    folio.memcg.lruvec.size -= 1
+    lruvec.size -= 1
 
 
 def page_cache_release(folio: Folio) -> None:
     """Take a folio that nobody has any more off its list: mm/swap.c:page_cache_release."""
-    if folio.memcg and READ_ONCE(folio).on_lru:
-        with folio.memcg.lruvec.lru_lock:
-            lruvec_del_folio(folio)
+    if folio.memcg_data and READ_ONCE(folio).on_lru:
+        lruvec = folio.memcg_data.lock_lruvec()
+        lruvec_del_folio(lruvec, folio)
+        lruvec.lru_lock.release()
 
 
 def folio_put(folio: Folio) -> None:
@@ -176,21 +185,21 @@ def folio_put(folio: Folio) -> None:
 def folio_free(folio: Folio) -> None:
     """Free a folio without references: mm/swap.c:__folio_put."""
     page_cache_release(folio)
-    if folio.memcg:
-        mem_cgroup_uncharge(folio.memcg)
+    if folio.memcg_data:
+        folio.memcg_data.uncharge_folio()
     folio.zone.give_back()
     kfree(folio)
 
 
 def folio_rotate_reclaimable(folio: Folio) -> None:
     """Make a folio the next that reclaim takes: mm/swap.c:folio_rotate_reclaimable."""
-    if not folio.memcg or READ_ONCE(folio).dirty:
+    if not folio.memcg_data or READ_ONCE(folio).dirty:
         return
-    lruvec = folio.memcg.lruvec
-    with lruvec.lru_lock:
-        if folio.on_lru:
-            folio.lru.delete()
-            lruvec.lru.add(folio.lru)
+    lruvec = folio.memcg_data.lock_lruvec()
+    if folio.on_lru:
+        folio.lru.delete()
+        lruvec.lru.add(folio.lru)
+    lruvec.lru_lock.release()
 
 
 def folio_end_writeback(folio: Folio) -> None:

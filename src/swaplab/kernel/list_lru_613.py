@@ -1,6 +1,6 @@
 """list_lru since 6.13: a lock per list, a mark on dead ones, and whoever meets one goes on to the parent's.
 
-mm/list_lru.c, 6.13 (fb56fdf8b9a2), and as mended in 2026 (98733f3f0bec).
+mm/list_lru.c, 6.13 (fb56fdf8b9a2), as mended in 2026 (98733f3f0bec), and 7.2.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ from swaplab.kernel.list_lru import (
 from swaplab.kernel.list_lru_612 import memcg_kmem_id
 from swaplab.kernel.sync import KernelWarning, ListNode, call_rcu, rcu
 
-__all__ = ["ListLru613"]
+__all__ = ["ListLru72", "ListLru613"]
 
 
-def lock_list_lru_of_memcg(lru: ListLru, nid: int, memcg: LruMemcg, skip_empty: bool) -> ListLruOne | None:
+def lock_list_lru_of_memcg(
+    lru: ListLru, nid: int, memcg: LruMemcg, skip_empty: bool
+) -> tuple[ListLruOne | None, LruMemcg]:
     """lock_list_lru_of_memcg: the memcg's list if it lives, else that of the nearest ancestor; locked.
+
+    Returns:
+        The list, or none if that ancestor is not wanted; and whose it is.
 
     Raises:
         KernelWarning: the list of a memcg is gone that is not dying.
@@ -37,9 +42,9 @@ def lock_list_lru_of_memcg(lru: ListLru, nid: int, memcg: LruMemcg, skip_empty: 
         while True:
             one = lru.from_memcg_idx(nid, memcg_kmem_id(memcg))
             if one and lock_list_lru(one):
-                return one
+                return one, memcg
             if skip_empty:
-                return None
+                return None, memcg
             if not css_is_dying(memcg):
                 raise KernelWarning(f"{memcg.label} is not dying, and has no list")
             assert memcg.parent
@@ -72,22 +77,26 @@ class ListLru613(ListLru):
 
     def add(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_add."""
-        one = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=False)
+        one, locked = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=False)
         assert one
         was_empty = item.empty()
         if was_empty:
             one.list.add_tail(item)
             if not one.nr_items:
-                set_shrinker_bit(memcg)
+                set_shrinker_bit(self.shrunk_through(memcg, locked))
             one.nr_items += 1
         one.lock.release()
         if was_empty:
             self.node[nid].nr_items.add(1)
         return was_empty
 
+    def shrunk_through(self, passed: LruMemcg, locked: LruMemcg) -> LruMemcg:
+        """Whose shrinkers find what was added: of who was passed, even if the list is an ancestor's."""
+        return passed
+
     def delete(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
         """list_lru_del."""
-        one = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=False)
+        one, _ = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=False)
         assert one
         was_listed = not item.empty()
         if was_listed:
@@ -102,7 +111,7 @@ class ListLru613(ListLru):
         """list_lru_walk_one: callbacks that drop the lock return without it, and the walk starts again."""
         isolated = 0
         while True:
-            one = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=True)
+            one, _ = lock_list_lru_of_memcg(self, nid, memcg, skip_empty=True)
             if not one:
                 return isolated
             following = one.list.first()
@@ -172,3 +181,32 @@ class ListLru613(ListLru):
                 dst.nr_items += src.nr_items
                 set_shrinker_bit(parent)
             src.nr_items = DEAD
+
+
+class ListLru72(ListLru613):
+    """A list_lru of 7.2: lists are drained first, and shrinkers are sent where an item is.
+
+    Args:
+        nodes: NUMA nodes.
+    """
+
+    def __init__(self, nodes: int) -> None:
+        super().__init__(nodes, drain_first=True)
+
+    def shrunk_through(self, passed: LruMemcg, locked: LruMemcg) -> LruMemcg:
+        """Whose shrinkers find what was added: of who has the list."""
+        return locked
+
+    def alloc(self, memcg: LruMemcg) -> int:
+        """memcg_list_lru_alloc: the farthest ancestor without lists first, as far as nobody is dying."""
+        while self._is_missing(memcg):
+            each = memcg
+            while (parent := each.parent) and self._is_missing(parent):  # type: ignore[arg-type]
+                each = parent  # type: ignore[assignment]
+            mlru = new_memcg_lists(self, each)
+            if mlru is None:
+                return ENOMEM
+            self._store(each, mlru)
+            if each is memcg or css_is_dying(each):
+                break
+        return 0

@@ -1,6 +1,6 @@
 """Memory cgroups, and the object cgroups that stand for them where a memcg may go and its charges stay.
 
-mm/memcontrol.c, 6.12.
+mm/memcontrol.c, 6.12 and 7.2.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from swaplab.kernel.css import CSS_ONLINE, CgroupRoot, css_descendants, css_next_descendant_pre, online_css
 from swaplab.kernel.list_lru import ListLru, LruMemcg
 from swaplab.kernel.list_lru_612 import ListLru612, OwnedListLru, switch_ids
-from swaplab.kernel.list_lru_613 import ListLru613
+from swaplab.kernel.list_lru_613 import ListLru72, ListLru613
 from swaplab.kernel.lruvec import Lruvec
 from swaplab.kernel.page_counter import (
     PAGE_COUNTER_MAX,
@@ -49,6 +49,7 @@ from swaplab.kernel.vmstat import Counters
 from swaplab.linux.page import PAGE_SHIFT, PAGE_SIZE
 
 __all__ = [
+    "FolioMemcg",
     "MemCgroup",
     "MemcgRoot",
     "ObjCgroup",
@@ -64,7 +65,6 @@ __all__ = [
     "mem_cgroup_online",
     "mem_cgroup_swap_full",
     "mem_cgroup_try_charge_swap",
-    "mem_cgroup_uncharge",
     "mem_cgroup_uncharge_swap",
     "memory_stat",
     "obj_cgroup_charge_zswap",
@@ -89,6 +89,8 @@ def _list_lru_of(protocol: Protocol, nodes: int) -> ListLru:
             parents="ancestors-allocated" not in protocol.without,
             wait="grace-period-before-free" not in protocol.without,
         )
+    if protocol.list_lru == "7.2":
+        return ListLru72(nodes)
     return ListLru613(nodes, drain_first=protocol.list_lru == "6.13-fixed")
 
 
@@ -101,6 +103,9 @@ class MemcgRoot(CgroupRoot):
         ids: the last ID given out.
         mem_cgroup_idr: memcgs by ID, for as long as anybody needs the ID.
         zswap_offline: zswap_memcg_offline_cleanup, where there is a zswap.
+        new_objcg: makes the objcg of a memcg.
+        charge_memcg: charges a page to a memcg, by the function that it is given, and returns what its folio holds; or
+            None if that was not possible.
         root: root_mem_cgroup.
     """
 
@@ -110,12 +115,16 @@ class MemcgRoot(CgroupRoot):
     mem_cgroup_idr: Final[XArray[MemCgroup]]
     root: Final[MemCgroup]
     zswap_offline: Final[Callable[[MemCgroup], None]]
+    new_objcg: Final[Callable[[MemCgroup], ObjCgroup]]
+    charge_memcg: Final[Callable[[MemCgroup, TryCharge], FolioMemcg | None]]
     list_lrus: tuple[ListLru, ...]
     ids: int
 
     def __init__(self, protocol: Protocol, zswap_offline: Callable[[MemCgroup], None] = lambda memcg: None) -> None:
-        super().__init__()
+        super().__init__(protocol.late_offline)
         self.protocol = protocol
+        self.new_objcg = UncheckedObjCgroup if "lruvec-checked-again" in protocol.without else ObjCgroup
+        self.charge_memcg = charge_memcg_612 if protocol.folios == "memcg" else charge_memcg_72
         self.objcg_lock = SpinLock(self, "objcg_lock")
         self.list_lrus_mutex = Mutex(self, "list_lrus_mutex")
         self.list_lrus = ()
@@ -136,7 +145,10 @@ class MemcgRoot(CgroupRoot):
 class ObjCgroup(Shared):
     """struct obj_cgroup: what objects are charged to. It outlives its memcg, and goes over to the parent.
 
+    In 7.2 a folio holds one, too.
+
     Attributes:
+        is_root: of the root, at which nothing is charged; there is one since 7.2.
         memcg: valid under RCU only, and only as long as that section lasts.
         with_memcg: calls a function with that memcg, kept as the protocol's lookup says; zswap_lru_add, mm/zswap.c,
             6.12, has RCU.
@@ -146,6 +158,7 @@ class ObjCgroup(Shared):
     """
 
     name: Final[str]
+    is_root: Final[bool]
     with_memcg: Final[Callable[[Callable[[MemCgroup], Any]], Any]]
     objcg_lock: Final[SpinLock]
     refcnt: Final[PercpuRef]
@@ -155,6 +168,7 @@ class ObjCgroup(Shared):
 
     def __init__(self, memcg: MemCgroup) -> None:
         self.name = f"{memcg.name}.objcg"
+        self.is_root = not memcg.parent
         self.memcg = memcg
         self.with_memcg = partial(_LOOKUPS[memcg.memcgs.protocol.lookup], self)
         self.objcg_lock = memcg.memcgs.objcg_lock
@@ -168,6 +182,43 @@ class ObjCgroup(Shared):
             self.list.delete()
         kfree_rcu(self)
 
+    def get_objcg(self) -> ObjCgroup:
+        """get_obj_cgroup_from_folio, 7.2: a folio's own, with a reference."""
+        self.refcnt.get()
+        return self
+
+    def lock_lruvec(self) -> Lruvec:
+        """folio_lruvec_lock, 7.2: the list that a folio of this objcg is on, or belongs on.
+
+        The folio is locked, on no list or frozen, so that the objcg stays; whose it is, only the lock keeps. That, as
+        a spinlock, is an RCU read section as well.
+        """
+        with rcu:
+            while True:
+                memcg = rcu_dereference(self).memcg
+                memcg.lruvec.lru_lock.acquire()
+                if self._is_still(memcg):
+                    return memcg.lruvec
+                memcg.lruvec.lru_lock.release()
+
+    def _is_still(self, memcg: MemCgroup) -> bool:
+        """Whether it has not gone over to the parent before its list was locked."""
+        return READ_ONCE(self).memcg is memcg
+
+    def uncharge_folio(self) -> None:
+        """uncharge_batch, 7.2: take back the charge of one page, and its reference."""
+        if not self.is_root:
+            with rcu:
+                page_counter_uncharge(rcu_dereference(self).memcg.memory, 1)
+        self.refcnt.put()
+
+
+class UncheckedObjCgroup(ObjCgroup):
+    """One that nobody asks again."""
+
+    def _is_still(self, memcg: MemCgroup) -> bool:
+        return True
+
 
 class MemCgroup(LruMemcg):
     """struct mem_cgroup.
@@ -175,6 +226,7 @@ class MemCgroup(LruMemcg):
     Attributes:
         lineage: itself and all above it, the root last.
         limited: the same without the root, which has no limits.
+        with_objcg: those of them that have an objcg as long as they are online: in 6.12 the root has none.
         id: of its own, for as long as it lives; -1 for the root.
         id_ref: how many need its ID: itself until it is offline, and every swap slot charged to it.
         objcg: what new objects are charged to; none once it is offline, and for the root.
@@ -192,6 +244,7 @@ class MemCgroup(LruMemcg):
     memcgs: Final[MemcgRoot]
     lineage: Final[tuple[MemCgroup, ...]]
     limited: Final[tuple[MemCgroup, ...]]
+    with_objcg: Final[tuple[MemCgroup, ...]]
     id: Final[int]
     id_ref: Final[Atomic]
     objcg_list: Final[ListHead[ObjCgroup]]
@@ -214,6 +267,7 @@ class MemCgroup(LruMemcg):
         self.memcgs = memcgs
         self.lineage = (self, *parent.lineage) if parent else (self,)
         self.limited = self.lineage[:-1]
+        self.with_objcg = self.limited if memcgs.protocol.folios == "memcg" else self.lineage
         self.id = memcg_id
         self.id_ref = Atomic(self, "id.ref", 1)
         self.kmemcg_id = -1
@@ -226,19 +280,39 @@ class MemCgroup(LruMemcg):
         self.zswap_bytes, self.zswapped = Atomic(self, "zswap_bytes"), Atomic(self, "zswapped")
         self.nr_deferred = Atomic(self, "nr_deferred")
         self.events = Counters(f"{name}.events")
-        self.lruvec = Lruvec()
+        self.lruvec = Lruvec(name, self.level)
         self.iter_position = Pointer(self, "iter.position")
         self.iter_generation = Atomic(self, "iter.generation")
-        self.orig_objcg = self.objcg = ObjCgroup(self) if parent else None
+        self.orig_objcg = self.objcg = memcgs.new_objcg(self) if self in self.with_objcg else None
         if self.orig_objcg:
-            self._online_kmem(self.orig_objcg)
+            self.orig_objcg.refcnt.get()
+        if parent:
+            self._online_kmem()
 
-    def _online_kmem(self, objcg: ObjCgroup) -> None:
+    def _online_kmem(self) -> None:
         """memcg_online_kmem."""
-        objcg.refcnt.get()
         if self.memcgs.protocol.objcg_pins:
             self.refcnt.get()
         self.kmemcg_id = self.id
+
+    def with_memcg(self, use: Callable[[MemCgroup], T]) -> T:
+        """folio_memcg, 6.12: call a function with whom a folio is charged to, which the folio keeps."""
+        return use(self)
+
+    def get_objcg(self) -> ObjCgroup | None:
+        """get_obj_cgroup_from_folio, 6.12: who objects are charged to that a folio's contents become."""
+        return get_obj_cgroup_from_memcg(self)
+
+    def lock_lruvec(self) -> Lruvec:
+        """folio_lruvec_lock, 6.12: the list that a folio of this memcg is on, or belongs on."""
+        self.lruvec.lru_lock.acquire()
+        return self.lruvec
+
+    def uncharge_folio(self) -> None:
+        """uncharge_batch, 6.12: take back the charge of one page, and its reference."""
+        if self.parent:
+            page_counter_uncharge(self.memory, 1)
+            self.put()
 
     def css_offline(self) -> None:
         """mem_cgroup_css_offline."""
@@ -279,15 +353,24 @@ class MemCgroup(LruMemcg):
         kfree(self)
 
 
+FolioMemcg = MemCgroup | ObjCgroup
+"""What a folio holds of who it is charged to; the methods that both have are what is different then."""
+TryCharge = Callable[[MemCgroup], bool]
 Half = Callable[[MemCgroup, MemCgroup], None]
 
 
 def offline_kmem(protocol: Protocol) -> tuple[Half, ...]:
-    """memcg_offline_kmem: what it does, in order. 6.13 turned it round: lists first."""
+    """memcg_offline_kmem: what it does, in order. 6.13 turned it round: lists first. In 7.2 folios go with objcgs."""
     lists = partial(memcg_reparent_list_lrus, protocol)
     if protocol.reparent != "offline":
         return () if protocol.reparent == "objcg-release" else (memcg_reparent_objcgs,)
-    return (lists, memcg_reparent_objcgs) if protocol.list_lru.startswith("6.13") else (memcg_reparent_objcgs, lists)
+    if protocol.list_lru in ("feared", "6.12"):
+        return (memcg_reparent_objcgs, lists)
+    if protocol.folios == "memcg":
+        return (lists, memcg_reparent_objcgs)
+    if "folios-with-objcgs" in protocol.without:
+        return (lists, memcg_reparent_folios_alone, memcg_reparent_objcgs)
+    return (lists, memcg_reparent_folios)
 
 
 def release_kmem(protocol: Protocol) -> tuple[Half, ...]:
@@ -324,6 +407,36 @@ def memcg_reparent_objcgs(memcg: MemCgroup, parent: MemCgroup) -> None:
     objcg.refcnt.kill()
     if memcg.memcgs.protocol.objcg_pins:
         memcg.put()
+
+
+def memcg_reparent_folios(memcg: MemCgroup, parent: MemCgroup) -> None:
+    """memcg_reparent_objcgs, 7.2: the folios on the memcg's list go over to the parent's, and with them the objcgs.
+
+    Differs: one kind of list, as of the classic LRU; nothing of generations.
+    """
+    objcg = READ_ONCE(memcg).objcg
+    assert objcg
+    with memcg.memcgs.objcg_lock, memcg.lruvec.lru_lock, parent.lruvec.lru_lock:
+        lru_reparent_memcg(memcg.lruvec, parent.lruvec)
+        rcu_assign_pointer(memcg).objcg = None
+        memcg.objcg_list.add(objcg.list)
+        for each in memcg.objcg_list:
+            WRITE_ONCE(each).memcg = parent
+        parent.objcg_list.splice(memcg.objcg_list)
+    objcg.refcnt.kill()
+
+
+def memcg_reparent_folios_alone(memcg: MemCgroup, parent: MemCgroup) -> None:
+    """`memcg_reparent_folios`, but that the objcgs follow."""
+    with memcg.lruvec.lru_lock, parent.lruvec.lru_lock:
+        lru_reparent_memcg(memcg.lruvec, parent.lruvec)
+
+
+def lru_reparent_memcg(child: Lruvec, parent: Lruvec) -> None:
+    """lru_reparent_memcg, mm/swap.c, 7.2: they are the next that reclaim takes. Both are locked."""
+    parent.lru.splice(child.lru)
+    parent.size += child.size
+    child.size = 0
 
 
 def memcg_reparent_list_lrus(protocol: Protocol, memcg: MemCgroup, parent: MemCgroup) -> None:
@@ -394,12 +507,12 @@ def get_mem_cgroup_from_objcg(objcg: ObjCgroup) -> MemCgroup:
 
 
 def get_obj_cgroup_from_memcg(memcg: MemCgroup) -> ObjCgroup | None:
-    """Get who objects of a memcg's pages are charged to, with a reference; None for the root.
+    """Get who objects of a memcg's pages are charged to, with a reference; None for the root in 6.12.
 
     mm/memcontrol.c:__get_obj_cgroup_from_memcg: of the nearest ancestor that still has one.
     """
     with rcu:
-        for each in memcg.limited:
+        for each in memcg.with_objcg:
             objcg = rcu_dereference(each).objcg
             if objcg and objcg.refcnt.tryget():
                 return objcg
@@ -503,11 +616,23 @@ def count_objcg_events(objcg: ObjCgroup, name: str, count: int) -> None:
         count_memcg_events(rcu_dereference(objcg).memcg, name, count)
 
 
-def mem_cgroup_uncharge(memcg: MemCgroup) -> None:
-    """Take back the charge of one page, and its reference: mm/memcontrol.c:uncharge_batch."""
+def charge_memcg_612(memcg: MemCgroup, try_charge: TryCharge) -> MemCgroup | None:
+    """charge_memcg, 6.12: the folio keeps the memcg alive. The root has no limit."""
     if memcg.parent:
-        page_counter_uncharge(memcg.memory, 1)
-        memcg.put()
+        if not try_charge(memcg):
+            return None
+        memcg.refcnt.get()
+    return memcg
+
+
+def charge_memcg_72(memcg: MemCgroup, try_charge: TryCharge) -> ObjCgroup | None:
+    """charge_memcg, 7.2: the folio keeps an objcg alive, of the nearest ancestor that is online."""
+    objcg = get_obj_cgroup_from_memcg(memcg)
+    assert objcg  # the root always has one
+    if not objcg.is_root and not try_charge(memcg):
+        objcg.refcnt.put()
+        return None
+    return objcg
 
 
 # Compressed bytes -----------------------------------------------------------------------------------------------------
@@ -532,12 +657,14 @@ def _charge_objcg(objcg: ObjCgroup, size: int, entries: int) -> None:
 
 def obj_cgroup_charge_zswap(objcg: ObjCgroup, size: int) -> None:
     """Charge an entry of `size` bytes, over the limit if need be: mm/memcontrol.c:obj_cgroup_charge_zswap."""
-    _charge_objcg(objcg, size, 1)
+    if not objcg.is_root:
+        _charge_objcg(objcg, size, 1)
 
 
 def obj_cgroup_uncharge_zswap(objcg: ObjCgroup, size: int) -> None:
     """Take the charge of an entry back: mm/memcontrol.c:obj_cgroup_uncharge_zswap."""
-    _charge_objcg(objcg, -size, -1)
+    if not objcg.is_root:
+        _charge_objcg(objcg, -size, -1)
 
 
 def obj_cgroup_may_zswap(objcg: ObjCgroup) -> bool:
@@ -564,13 +691,13 @@ def mem_cgroup_id_get_online(memcg: MemCgroup) -> MemCgroup:
     return memcg.memcgs.root
 
 
-def mem_cgroup_try_charge_swap(memcg: MemCgroup, pages: int) -> int:
-    """Charge a slot: mm/memcontrol.c:__mem_cgroup_try_charge_swap.
+def mem_cgroup_try_charge_swap(charged: FolioMemcg, pages: int) -> int:
+    """Charge a slot to whom its folio is charged to: mm/memcontrol.c:__mem_cgroup_try_charge_swap.
 
     Returns:
         ID to be recorded for the slot, or -ENOMEM if memory.swap.max forbids it.
     """
-    owner = mem_cgroup_id_get_online(memcg)
+    owner: MemCgroup = charged.with_memcg(mem_cgroup_id_get_online)
     if not owner.parent:
         return owner.id
     if page_counter_try_charge(owner.swap, pages):

@@ -383,9 +383,11 @@ def should_try_to_free_swap(swap: Swap, folio: Folio, write: bool) -> bool:
     """Whether a folio's slot is better free: mm/memory.c:should_try_to_free_swap."""
     if not READ_ONCE(folio).swapcache:
         return False
-    assert folio.memcg
+    assert folio.memcg_data
+    if vm_swap_full(swap) or folio.memcg_data.with_memcg(mem_cgroup_swap_full):
+        return True
     # Two references: the swap cache's and the caller's. What is written to makes the slot stale anyway.
-    return vm_swap_full(swap) or mem_cgroup_swap_full(folio.memcg) or (write and folio.refcount.read() == 2)
+    return write and folio.refcount.read() == 2
 
 
 # Unmapping ------------------------------------------------------------------------------------------------------------

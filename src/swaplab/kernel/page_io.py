@@ -5,8 +5,10 @@ mm/page_io.c, 6.12.
 
 from __future__ import annotations
 
+from functools import partial
+
 from swaplab.kernel.folio import ZERO_PAGE, Folio
-from swaplab.kernel.memcontrol import count_objcg_events, get_obj_cgroup_from_memcg
+from swaplab.kernel.memcontrol import count_objcg_events
 from swaplab.kernel.swap_io import swap_read_folio_bdev_sync, swap_writepage_bdev_sync
 from swaplab.kernel.swap_state import folio_free_swap
 from swaplab.kernel.swapfile import Swap, SwapInfo
@@ -19,9 +21,9 @@ __all__ = ["swap_read_folio", "swap_writepage"]
 
 def count_zero(swap: Swap, folio: Folio, event: str) -> None:
     """Count a page of zeros that is swapped, for who is charged: mm/page_io.c:swap_zeromap_folio_set."""
-    assert folio.memcg
+    assert folio.memcg_data
     swap.events.count(event)
-    objcg = get_obj_cgroup_from_memcg(folio.memcg)
+    objcg = folio.memcg_data.get_objcg()
     if objcg:
         count_objcg_events(objcg, event, 1)
         objcg.refcnt.put()
@@ -37,7 +39,7 @@ def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
     if folio_free_swap(swap, si, folio):
         folio.lock.release()
         return True
-    assert folio.memcg
+    assert folio.memcg_data
     if folio.data == ZERO_PAGE:
         si.swap_map.zeromap.set_bit(folio.swap)
         count_zero(swap, folio, "swpout_zero")
@@ -47,7 +49,7 @@ def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
     if zswap_store(swap, si, folio):
         folio.lock.release()
         return True
-    if not mem_cgroup_zswap_writeback_enabled(swap.zswap, folio.memcg):
+    if not folio.memcg_data.with_memcg(partial(mem_cgroup_zswap_writeback_enabled, swap.zswap)):
         WRITE_ONCE(folio).dirty = True
         return False
     swap_writepage_bdev_sync(swap, si, folio)
@@ -59,13 +61,13 @@ def swap_read_folio(swap: Swap, si: SwapInfo, folio: Folio) -> None:
 
     It is up to date then, unless the device failed.
     """
-    assert folio.memcg
+    assert folio.memcg_data
     if si.swap_map.zeromap.test_bit(folio.swap):
         count_zero(swap, folio, "swpin_zero")
         folio.data = ZERO_PAGE
         WRITE_ONCE(folio).uptodate = True
     elif not zswap_load(swap, si, folio):
         # zswap_folio_swapin: the device is slow, which speaks for keeping more pages in zswap.
-        folio.memcg.lruvec.nr_disk_swapins.add(1)
+        folio.memcg_data.with_memcg(lambda memcg: memcg.lruvec.nr_disk_swapins.add(1))
         swap_read_folio_bdev_sync(swap, si, folio)
     folio.lock.release()

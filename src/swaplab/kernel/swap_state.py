@@ -150,8 +150,8 @@ def add_to_swap(swap: Swap, folio: Folio) -> bool:
     entry = get_swap_page(swap, si) if si else 0
     if not si or not entry:
         return False
-    assert folio.memcg
-    memcg_id = mem_cgroup_try_charge_swap(folio.memcg, 1)
+    assert folio.memcg_data
+    memcg_id = mem_cgroup_try_charge_swap(folio.memcg_data, 1)
     if memcg_id == -ENOMEM:
         put_swap_folio(swap, si, entry)
         return False

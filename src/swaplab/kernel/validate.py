@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from swaplab.kernel.css import CSS_ONLINE, Css, css_descendants
-from swaplab.kernel.folio import Folio, Mm, pte_folio
+from swaplab.kernel.folio import Folio, Mm, folio_memcg, pte_folio
 from swaplab.kernel.memcontrol import ObjCgroup
 from swaplab.kernel.swapfile import SWAP_HAS_CACHE, Swap, SwapInfo
 from swaplab.kernel.sync import validate_list
@@ -58,18 +58,18 @@ def validate_folios(swap: Swap, mms: list[Mm]) -> None:
         check(f"{mm.label}[{key}] as its folio says", folio.mappings.count((mm, key)), 1)
     charged: Counter[object] = Counter()
     for folio, references in folios.items():
-        check(f"references to a folio of {folio.memcg}", folio.refcount.value, references)
-        if is_freed(folio) or folio.lock.holder or folio.writeback or not folio.on_lru or not folio.memcg:
+        check(f"references to a folio of {folio.memcg_data}", folio.refcount.value, references)
+        if is_freed(folio) or folio.lock.holder or folio.writeback or not folio.on_lru or not folio.memcg_data:
             raise Broken(
                 f"a folio in use is freed, locked, being written, on no list or charged to nobody: {vars(folio)}"
             )
-        charged[folio.memcg] += 1
-    for memcg in {folio.memcg for folio in folios if folio.memcg}:
+        charged[folio_memcg(folio)] += 1
+    for memcg in {memcg for folio in folios if (memcg := folio_memcg(folio))}:
         validate_list(memcg.lruvec.lru)
         on_list = memcg.lruvec.lru.entries()
         check(f"folios on the list of {memcg.label}", len(on_list), charged[memcg])
         check(f"size of the list of {memcg.label}", memcg.lruvec.size, charged[memcg])
-        check(f"folios on the list of {memcg.label}, of its own", {folio.memcg for folio in on_list}, {memcg})
+        check(f"folios on the list of {memcg.label}, of its own", set(map(folio_memcg, on_list)), {memcg})
     pool_pages = sum(pool.zpool.pages_allocated.value for pool in swap.zswap.pools)
     check("free pages", swap.zone.free, swap.zone.pages - len(folios) - pool_pages)
 
@@ -138,10 +138,10 @@ def validate_charges(swap: Swap, mms: Iterable[Mm]) -> None:
     root = swap.zswap.root
     pages, entries, size, slots = Counter[Css](), Counter[Css](), Counter[Css](), Counter[Css]()
     for folio in folios_of(swap, mms):
-        add_up(pages, folio.memcg, 1)
+        add_up(pages, folio_memcg(folio), 1)
     lengths: Counter[ObjCgroup] = Counter()
     for entry in swap.info.tree.xa.items.values() if swap.info else ():
-        if entry.objcg:
+        if entry.objcg and not entry.objcg.is_root:
             lengths[entry.objcg] += entry.length
             add_up(entries, entry.objcg.memcg, 1)
     for objcg, length in lengths.items():

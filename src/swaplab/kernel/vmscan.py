@@ -89,7 +89,7 @@ def isolate_lru_folios(lruvec: Lruvec, nr_to_scan: int) -> list[Folio]:
             if not folio:
                 break
             if folio.refcount.inc_not_zero():
-                lruvec_del_folio(folio)
+                lruvec_del_folio(lruvec, folio)
                 taken.append(folio)
             else:
                 # Being freed, and about to be taken off by who does that.

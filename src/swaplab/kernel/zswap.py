@@ -10,7 +10,6 @@ from swaplab.kernel.memcontrol import (
     ObjCgroup,
     count_objcg_events,
     get_mem_cgroup_from_objcg,
-    get_obj_cgroup_from_memcg,
     obj_cgroup_charge_zswap,
     obj_cgroup_may_zswap,
 )
@@ -38,8 +37,8 @@ def zswap_store(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
     """
     zswap = swap.zswap
     if READ_ONCE(zswap).enabled:
-        assert folio.memcg
-        objcg = get_obj_cgroup_from_memcg(folio.memcg)
+        assert folio.memcg_data
+        objcg = folio.memcg_data.get_objcg()
         if _store(swap, si, folio, objcg):
             return True
         if objcg:

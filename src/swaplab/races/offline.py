@@ -7,12 +7,14 @@ css_tryget_online was said not to help; reparenting the lists at css release was
 kmemcg_id is switched to the parent's before any list is spliced, so that RCU is enough
 (B0D87683-DD13-4787-8188-98CEBF561B99@linux.dev).
 
-Here are the objects of `swaplab.kernel`, whole: rmdir, its grace periods and work queues, the objcg, the lists.
+Here are the objects of `swaplab.kernel`, whole: rmdir, its grace periods and work queues, the objcg, the lists. In 7.2
+an offline memcg's pages go to its parent, as its entries do: `swaplab.races.offline_folios` asks the same of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple, get_args
 
@@ -20,8 +22,22 @@ from swaplab.explore import Program
 from swaplab.kernel.css import CSS_ONLINE, cgroup_rmdir, css_descendants
 from swaplab.kernel.list_lru import DEAD, ListLruOne, LruStatus
 from swaplab.kernel.memcontrol import MemcgRoot, MemCgroup, ObjCgroup, mem_cgroup_create
-from swaplab.kernel.protocol import SAFEGUARDS, ListLruProtocol, Lookup, Protocol
+from swaplab.kernel.protocol import LINUX_7_2, SAFEGUARDS_OF_LISTS, ListLruProtocol, Lookup, Protocol, Safeguard
 from swaplab.kernel.sync import ListNode, Shared, SpinLock, is_freed, rcu
+from swaplab.races.offline_folios import (
+    Pages,
+    are_charged,
+    are_freed,
+    are_listed,
+    are_sized,
+    child_is_released,
+    fault,
+    fault_and_unmap,
+    remove_both,
+    remove_child,
+    scan,
+    unmap,
+)
 
 __all__ = ["Cell", "matrix"]
 
@@ -145,7 +161,7 @@ def is_released(machine: Machine) -> bool:
     return True
 
 
-Task = Callable[[Machine], object]
+Task = Callable[[Any], object]
 
 
 def add(machine: Machine) -> None:
@@ -214,8 +230,8 @@ class Scenario(NamedTuple):
 
     zswap: Task
     rmdir: Task
-    setup: Callable[[Protocol], Machine]
-    checks: tuple[Callable[[Machine], bool], ...]
+    setup: Callable[[Protocol], Any]
+    checks: tuple[Callable[[Any], bool], ...]
 
 
 SCENARIOS = {
@@ -237,6 +253,21 @@ SCENARIOS = {
     "allocation": Scenario(alloc_and_add, offline, partial(Machine, allocated=False), (are_reachable,)),
     "two nodes": Scenario(add, offline, partial(Machine, nodes=2), (are_reachable, are_counted)),
 }
+OF_PAGES = {
+    "page, faulted in": Scenario(fault, remove_child, Pages, (are_listed, are_sized, are_charged)),
+    "page, faulted in and given up": Scenario(
+        fault_and_unmap, remove_child, Pages, (are_freed, are_sized, are_charged, child_is_released)
+    ),
+    "page, given up": Scenario(
+        unmap, remove_child, partial(Pages, listed=True), (are_freed, are_sized, are_charged, child_is_released)
+    ),
+    "page, scanned": Scenario(scan, remove_child, partial(Pages, listed=True), (are_listed, are_sized, are_charged)),
+    "page, scanned, is the child released": Scenario(
+        scan, remove_child, partial(Pages, listed=True), (child_is_released,)
+    ),
+    "page, faulted in, parent and child": Scenario(fault, remove_both, Pages, (are_listed, are_sized)),
+}
+"""The same of pages in memory."""
 
 
 class Cell(NamedTuple):
@@ -259,9 +290,8 @@ class Cell(NamedTuple):
     program: Program[Any]
 
 
-def program(name: str, scenario: str, protocol: Protocol) -> Program[Machine]:
+def program(name: str, chosen: Scenario, protocol: Protocol) -> Program[Any]:
     """Return the program of a field."""
-    chosen = SCENARIOS[scenario]
     checks = {str(check.__doc__).rstrip("."): check for check in chosen.checks}
     tasks = {"CPU0": chosen.zswap, "CPU1": chosen.rmdir}
     return Program(name, lambda: chosen.setup(protocol), tasks, checks)
@@ -274,20 +304,32 @@ def cell(scenario: str, protocol: Protocol, holds: bool) -> Cell:
     parts += ["objcgs pin"] if protocol.objcg_pins else []
     label = ", ".join(parts)
     group = f"{scenario} without" if protocol.without else scenario
-    return Cell(label, group, protocol, scenario, holds, program(label, scenario, protocol))
+    return Cell(label, group, protocol, scenario, holds, program(label, SCENARIOS[scenario], protocol))
+
+
+def cell_of_pages(scenario: str, kernel: str, protocol: Protocol, holds: bool) -> Cell:
+    """Return a field about pages."""
+    parts = [scenario, *(f"without {each}" for each in sorted(protocol.without))]
+    label = f"{' '.join(parts)}, Linux {kernel}"
+    return Cell(label, " ".join(parts), protocol, scenario, holds, program(label, OF_PAGES[scenario], protocol))
+
+
+def of_version(version: ListLruProtocol, lookup: Lookup = "rcu") -> Protocol:
+    """Return the protocol of the fields of a version: 6.12, or that with other lists; 7.2 is all of it."""
+    return replace(LINUX_7_2, lookup=lookup) if version == "7.2" else Protocol(version, lookup)
 
 
 def matrix() -> list[Cell]:
     """Return all fields, in order."""
     versions: tuple[ListLruProtocol, ...] = get_args(ListLruProtocol)
     found = [
-        cell("add", Protocol(version, lookup), version != "feared" and lookup != "bare")
+        cell("add", of_version(version, lookup), version != "feared" and lookup != "bare")
         for version in versions
         for lookup in get_args(Lookup)
     ]
-    found += [cell("add, then removal", Protocol(version), version != "feared") for version in versions]
+    found += [cell("add, then removal", of_version(version), version != "feared") for version in versions]
     for scenario in ("removal", "walk and writeback", "parent and child", "allocation", "two nodes"):
-        found += [cell(scenario, Protocol(version), True) for version in versions[1:]]
+        found += [cell(scenario, of_version(version), True) for version in versions[1:]]
     found += [
         cell("add, its slot holds the child", Protocol(), True),
         cell("add, its slot holds the child", Protocol(lookup="bare"), True),
@@ -297,8 +339,24 @@ def matrix() -> list[Cell]:
         cell("removal", Protocol(reparent="objcg-release"), True),
         cell("removal", Protocol(reparent="objcg-release", objcg_pins=True), False),
     ]
-    for safeguard in SAFEGUARDS:
+    for safeguard in SAFEGUARDS_OF_LISTS:
         scenario = "walk and writeback" if safeguard == "grace-period-before-free" else "add"
         found.append(cell(scenario, Protocol(without=frozenset({safeguard})), False))
     found.append(cell("parent and child, no slot holds the child", Protocol(), False))
+    found.append(cell("parent and child, no slot holds the child", LINUX_7_2, True))
+    return found + matrix_of_pages()
+
+
+def matrix_of_pages() -> list[Cell]:
+    """Return the fields about pages: of 7.2 beside 6.12, in which a page that is used keeps its memcg."""
+    found = []
+    for scenario in OF_PAGES:
+        found.append(cell_of_pages(scenario, "6.12", Protocol(), "is the child released" not in scenario))
+        found.append(cell_of_pages(scenario, "7.2", LINUX_7_2, True))
+    safeguards: tuple[tuple[str, Safeguard], ...] = (
+        ("page, faulted in", "lruvec-checked-again"),
+        ("page, scanned", "folios-with-objcgs"),
+    )
+    for scenario, safeguard in safeguards:
+        found.append(cell_of_pages(scenario, "7.2", replace(LINUX_7_2, without=frozenset({safeguard})), False))
     return found
