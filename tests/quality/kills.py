@@ -95,10 +95,11 @@ def main() -> None:
 
 
 def _whole_run(name: str, directory: Path) -> tuple[float, list[str]]:
-    """Seconds of a run to its end, and what is wrong after it."""
+    """Seconds that a run takes from `wait_for_main` to its end, and what is wrong after it."""
     clear(name, directory)
-    began = time.monotonic()
     process = started(name, directory, mark := f"{os.getpid()}-whole")
+    wait_for_main(process)
+    began = time.monotonic()
     _, said = process.communicate(timeout=LONGEST)
     problems = [said.decode()[-300:]] if process.returncode else []
     if not (directory / WRITERS[name].output).exists():
@@ -110,6 +111,7 @@ def _whole_run(name: str, directory: Path) -> tuple[float, list[str]]:
 
 def _try(name: str, directory: Path, first: int, kills: int) -> int:
     prepare(name, directory)
+    _whole_run(name, directory)  # compiles what is not yet compiled, which must not be what is killed
     seconds, problems = _whole_run(name, directory)
     counts = Counter[str]()
     for number in range(first, first + kills):
@@ -121,7 +123,10 @@ def _try(name: str, directory: Path, first: int, kills: int) -> int:
     for each in problems:
         print(f"{name}, a whole run: {each}")  # noqa: T201
     wrong = len(problems) + sum(count for each, count in counts.items() if each.endswith("wrong"))
-    print(f"{name}: {kills} kills from number {first}, {dict(counts)}: {wrong} wrong", flush=True)  # noqa: T201
+    print(  # noqa: T201
+        f"{name}: {kills} kills in {seconds:.1f} s of work, from number {first}, {dict(counts)}: {wrong} wrong",
+        flush=True,
+    )
     return wrong
 
 
