@@ -8,16 +8,28 @@ import pytest
 
 from swaplab.cli import app
 from swaplab.errors import InputError
-from swaplab.host.disk import measure_device
+from swaplab.host.calibrate import Calibration, Order
+from swaplab.host.disk import DeviceMeasured, measure_device
+from swaplab.host.timing import Spread
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
 from swaplab.scenario.device import DEVICES
+
+FOUND = Calibration(
+    DEFAULT_COST,
+    {"fault_minor_ns": Spread(1880, 1500, 2000), "decompress_ns.lzo-rle": Spread(3550, 3000, 4000)},
+    rounds=40,
+    waited=0.6,
+    unsteady=["decompress_ns.lzo-rle"],
+    orders=[Order("compress", "lz4", "lzo", 0.7)],
+)
+SSD = DeviceMeasured(DEVICES["ssd"], {"read a page at random": Spread(90_000, 80_000, 95_000)})
 
 
 @pytest.fixture(autouse=True)
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured is tested elsewhere; here it takes no time."""
-    monkeypatch.setattr("swaplab.cli.calibrate.measure_cost", lambda step: DEFAULT_COST)
-    monkeypatch.setattr("swaplab.cli.calibrate.measure_device", lambda directory, step: DEVICES["ssd"])
+    monkeypatch.setattr("swaplab.cli.calibrate.measure_cost", lambda step: FOUND)
+    monkeypatch.setattr("swaplab.cli.calibrate.measure_device", lambda directory, step: SSD)
 
 
 def run(*arguments: str) -> None:
@@ -33,8 +45,19 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     run("--device", "/var/tmp")  # noqa: S108
     output = capsys.readouterr().out
     assert f"device = {DEVICES['ssd'].to_toml()}\n" in output
-    assert "decompress lzo-rle" in output
-    assert f"{DEFAULT_COST.fault_minor_ns:,}" in output
+    lines = [line.split() for line in output.splitlines()]
+    assert ["minor", "fault", "1,880", "1,500", "to", "2,000"] in lines
+    assert ["read", "a", "page", "at", "random", "90,000", "80,000", "to", "95,000"] in lines
+    said = " ".join(output.split())
+    assert "UNSURE: 40 rounds do not agree on decompress lzo-rle" in said
+    assert "UNSURE: for 60% of the time others ran" in said
+    assert "UNSURE which is faster to compress: lz4 was faster than lzo in 70% of the rounds" in said
+
+
+def test_the_device_is_in_the_cost_file(tmp_path: Path) -> None:
+    run("-o", str(tmp_path / "cost.toml"), "--device", "/var/tmp")  # noqa: S108
+    cost = load_cost(tmp_path / "cost.toml")
+    assert cost == msgspec.structs.replace(DEFAULT_COST, device=DEVICES["ssd"])
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +65,8 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert msgspec.convert(found["cost"], Cost) == DEFAULT_COST
     assert found["device"] is None
+    assert found["spreads"]["fault_minor_ns"] == [1880, 1500, 2000]
+    assert found["orders"] == [["compress", "lz4", "lzo", 0.7]]
 
 
 def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,8 +69,9 @@ def cached(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("cached")
 def test_a_real_directory(tmp_path: Path) -> None:
     steps: list[None] = []
-    device = measure_device(tmp_path, size=2 * MIB, seconds=0.02, step=lambda: steps.append(None))
-    assert len(steps) == DISK_STEPS
+    device, spreads = measure_device(tmp_path, size=2 * MIB, seconds=0.02, step=lambda: steps.append(None))
+    assert len(steps) == len(spreads) == DISK_STEPS
+    assert all(1 <= each.low <= each.median <= each.high for each in spreads.values())
     assert Device.from_toml(toml(device)) == device
     assert list(tmp_path.iterdir()) == []
 
@@ -99,6 +100,26 @@ def test_no_direct_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(InputError, match="expected a file system that allows O_DIRECT"):
         measure_device(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("cached")
+def test_what_is_in_memory_is_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_file_system", lambda device: "tmpfs")
+    with pytest.raises(
+        InputError, match=r"--device .*: expected a directory on a device, found one in memory \(tmpfs\)"
+    ):
+        measure_device(tmp_path)
+
+
+def test_file_systems(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_bytes(
+        b"22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+        b"31 22 0:27 / /dev/shm\xff rw - tmpfs tmpfs rw,size=4096k\n"
+    )
+    assert disk._file_system(os.makedev(254, 0), mounts) == "ext4"
+    assert disk._file_system(os.makedev(0, 27), mounts) == "tmpfs"
+    assert disk._file_system(os.makedev(0, 28), mounts) == ""
 
 
 @pytest.mark.parametrize(("says", "rotational"), [("1\n", True), ("0\n", False), (None, False)])

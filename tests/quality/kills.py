@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--writers", default="", help="some of them, with commas; all if not given")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it runs in the background ignore it
     wrong = 0
     for name in arguments.writers.split(",") if arguments.writers else WRITERS:
         with tempfile.TemporaryDirectory() as scratch:

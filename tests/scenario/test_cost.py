@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from swaplab.errors import InputError
 from swaplab.linux.crypto import COMPRESSORS
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
+from swaplab.scenario.device import DEVICES, Device
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_default_covers_every_compressor() -> None:
     assert set(DEFAULT_COST.compress_ns) == set(DEFAULT_COST.decompress_ns) == set(COMPRESSORS)
+
+
+@pytest.mark.parametrize("device", [None, *DEVICES.values()])
+def test_a_device_reads_back(path: Path, device: Device | None) -> None:
+    cost: Cost = msgspec.structs.replace(DEFAULT_COST, device=device)
+    path.write_text(cost.to_toml())
+    assert load_cost(path) == cost
+    assert msgspec.json.decode(msgspec.json.encode(cost), type=Cost) == cost
 
 
 @given(st.text(st.characters(codec="utf-8")), st.integers(0, 10**9))
@@ -36,6 +45,8 @@ def test_files_read_back(path: Path, source: str, nanoseconds: int) -> None:
         ("access_ns = ", "excess_ns = ", r"excess_ns"),
         ("access_ns = ", "access_ns = = ", r"expected TOML"),
         ("lz4 = ", "lz5 = ", r"cost\.toml: compress_ns: expected exactly lzo, .*lz5"),
+        ("[compress", "device = 'fast'\n[compress", r"cost\.toml: device: expected one of nvme"),
+        ("[compress", "device = {seek = 1}\n[compress", r"cost\.toml: device: expected the key read_band"),
         ("source", "#" * (1 << 16) + "\nsource", r"at most 65536 bytes"),
     ],
 )

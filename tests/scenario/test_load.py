@@ -260,6 +260,19 @@ def test_mistakes_are_named(text: str, message: str) -> None:
 # Overrides ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_device_for_scenarios_that_name_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    for swap, expected in [
+        ("", DEVICES["hdd"]),
+        ("[swap]\nsize = '3M'\n", DEVICES["hdd"]),
+        ("[swap]\ndevice = 'nvme'\n", DEVICES["nvme"]),
+        ("[swap]\ndevice = 'zram'\n", "zram"),
+    ]:
+        path.write_text(swap + WORKLOAD)
+        assert load_scenario(path, device=DEVICES["hdd"]).swap.device == expected
+        assert load_scenario(path, ["swap.device=ssd"], DEVICES["hdd"]).swap.device == DEVICES["ssd"]
+
+
 def test_overrides_change_and_add_keys() -> None:
     text = f'[cgroup."a/b"]\nmemory.max = 4096\n[cgroup.a]\n{WORKLOAD}[[workload]]\npages = 5\n'
     scenario = parse(

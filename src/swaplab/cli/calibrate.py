@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from swaplab.cli.common import Flag, Output, check_output, report_beside, say, say_json, show, steps
 from swaplab.files import write_whole
-from swaplab.host.calibrate import STEPS, measure_cost
-from swaplab.host.disk import DISK_STEPS, measure_device
-from swaplab.report.calibrate import cost_table
-from swaplab.scenario.cost import Cost
-from swaplab.scenario.device import Device
+from swaplab.host.calibrate import ROUNDS_MAX, Calibration, measure_cost
+from swaplab.host.disk import DISK_STEPS, DeviceMeasured, measure_device
+from swaplab.report.calibrate import cost_table, device_table, doubts
 
 __all__ = ["calibrate"]
 
@@ -26,31 +26,37 @@ def calibrate(
     Parameters
     ----------
     output
-        Write the costs as a cost file.
+        Write the costs, and the device, as a cost file.
     device
         A directory on the disk to measure; it takes 128 MiB there for some seconds.
     json
         Print JSON instead of a table.
     """
     check_output(output)
-    with steps("measuring", STEPS + DISK_STEPS * (device is not None)) as step:
+    with steps("measuring", ROUNDS_MAX + DISK_STEPS * (device is not None)) as step:
         disk = measure_device(device, step=step) if device else None
-        cost = measure_cost(step=step)
+        found = measure_cost(step=step)
+    cost = msgspec.structs.replace(found.cost, device=disk.device if disk else None)
     if output:
         with write_whole(output) as partial:
             partial.write_text(cost.to_toml())
     with report_beside(output):
-        _show(cost, disk, json)
+        if json:
+            say_json(
+                {
+                    "cost": cost,
+                    "spreads": found.spreads,
+                    "waited": found.waited,
+                    "unsteady": found.unsteady,
+                    "orders": found.orders,
+                    "device": disk,
+                }
+            )
+        else:
+            _print(found, disk)
 
 
-def _show(cost: Cost, disk: Device | None, json: bool) -> None:
-    if json:
-        say_json({"cost": cost, "device": disk})
-    else:
-        _print(cost, disk)
-
-
-def _print(cost: Cost, disk: Device | None) -> None:
-    show([cost_table(cost), cost.source])
+def _print(found: Calibration, disk: DeviceMeasured | None) -> None:
+    show([cost_table(found), *doubts(found), found.cost.source, *([device_table(disk.spreads)] if disk else [])])
     if disk:
-        say(f"device = {disk.to_toml()}")
+        say(f"device = {disk.device.to_toml()}")

@@ -69,7 +69,8 @@ def run(
     compare
         Replay it under each of them as well, and say what the comparison tells.
     cost
-        What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it; beside a kernel, what they
+        What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it, and the device
+        if it has one and the scenario has none; beside a kernel, what they
         cost in its guest, if nothing else is said.
     kernel
         What to run on: Debian's newest kernel of a series, such as 7.2, fetched with apt (by default
@@ -88,10 +89,10 @@ def run(
     """
     engines = _engines(on)
     _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
-    loaded = load_scenario(scenario_file(scenario), set)
+    costs = chosen_cost(cost)
+    loaded = load_scenario(scenario_file(scenario), set, costs.device)
     plan = _plan(on_release_of(loaded, kernel[0]) if kernel else loaded, baseline, compare)
     own = plan[0].scenario
-    costs = chosen_cost(cost)
     kernels = _kernels(kernel or (own.machine.kernel,), modules) if "kernel" in engines else []
     if dry_run:
         _print_commands(own, kernels)

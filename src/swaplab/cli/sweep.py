@@ -48,7 +48,8 @@ def sweep(
     seeds
         Run each combination with so many seeds; show medians and ranges.
     cost
-        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it.
+        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it, and the device
+        if it has one and the scenario has none.
     jobs
         Processes; by default as many as there are processors.
     output
@@ -59,8 +60,9 @@ def sweep(
     check_output(output)
     if not vary and seeds == 1:
         raise InputError("sweep", "something to vary: --vary KEY=VALUE,VALUE,... or --seeds N", "nothing")
-    variants = of_axes(scenario_file(scenario), set, [parse_axis(each) for each in vary], seeds)
-    task = partial(summarise, cost=chosen_cost(cost))
+    costs = chosen_cost(cost)
+    variants = of_axes(scenario_file(scenario), set, [parse_axis(each) for each in vary], seeds, costs.device)
+    task = partial(summarise, cost=costs)
     count = min(jobs or processors(), len(variants))
     say_if_it_compiles(each.scenario for each in variants)
     with report_beside(output):

@@ -58,7 +58,8 @@ def tune(
         Replay each point with so many seeds: the worst has to keep the constraints, and what they do not tell apart is
         said to be equal.
     cost
-        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it.
+        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it, and the device
+        if it has one and the scenario has none.
     jobs
         Processes; by default as many as there are processors.
     verify
@@ -70,9 +71,10 @@ def tune(
     """
     if kernel and not verify:
         raise InputError("--kernel", "--verify beside it", "none")
-    loaded = load_scenario(scenario_file(scenario), set)
+    costs = chosen_cost(cost)
+    loaded = load_scenario(scenario_file(scenario), set, costs.device)
     constraints = [parse_constraint(each) for each in within]
-    task = partial(summarise, cost=chosen_cost(cost))
+    task = partial(summarise, cost=costs)
     kernels = find_kernels((kernel or loaded.machine.kernel,), ()) if verify else []
     say_if_it_compiles([loaded])
     with steps("variants", len(kinds()) * ROUNDS * seeds) as step, processes(jobs or processors()) as mapped:

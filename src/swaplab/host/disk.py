@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,19 +16,33 @@ import numpy as np
 
 from swaplab.errors import InputError
 from swaplab.files import naming
+from swaplab.host.timing import Rounds, Spread, spread
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.device import Device
 
-__all__ = ["DISK_STEPS", "Times", "device_of", "measure_device"]
+__all__ = ["DISK_STEPS", "DeviceMeasured", "Times", "device_of", "measure_device"]
 
 BLOCK = 1 << 20
 FILE_BYTES_MAX = 128 << 20
 SECONDS = 1.0  # for each of the measurements
 DISK_STEPS = 5
 BYPASS = os.O_DIRECT
+IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs", "hugetlbfs")
 
 Step = Callable[[], None]
 Transfer = Callable[[int, list[memoryview], int], int]
+
+
+class DeviceMeasured(NamedTuple):
+    """A device, and how far apart the requests were that it was measured with.
+
+    Attributes:
+        device: of medians.
+        spreads: of whole requests, by what they do.
+    """
+
+    device: Device
+    spreads: dict[str, Spread]
 
 
 class Times(NamedTuple):
@@ -49,7 +62,7 @@ class Times(NamedTuple):
 
 def measure_device(
     directory: Path, *, size: int = FILE_BYTES_MAX, seconds: float = SECONDS, step: Step = lambda: None
-) -> Device:
+) -> DeviceMeasured:
     """Measure with a temporary file, which has no name and so never stays behind.
 
     Args:
@@ -59,7 +72,7 @@ def measure_device(
         step: called after each.
 
     Raises:
-        InputError: it is no directory that can be written, or its file system does not allow O_DIRECT.
+        InputError: it is no directory that can be written, or its file system is in memory or does not allow O_DIRECT.
         OSError: it is full.
     """
     if not directory.is_dir():
@@ -69,8 +82,12 @@ def measure_device(
         _temporary(directory) as file,
         _direct(file.fileno(), directory) as descriptor,
     ):
+        if (kind := _file_system(os.fstat(descriptor).st_dev)) in IN_MEMORY:
+            raise InputError(f"--device {directory}", "a directory on a device", f"one in memory ({kind})")
         rotational = _is_rotational(os.fstat(descriptor).st_dev)
-        return device_of(_measure(descriptor, size, seconds, step), rotational=rotational)
+        rounds, processor = _measure(descriptor, size, seconds, step)
+    device = device_of(Times._make([*map(np.median, rounds.values()), processor]), rotational=rotational)
+    return DeviceMeasured(device, {what: spread(each) for what, each in rounds.items()})
 
 
 def _temporary(directory: Path) -> IO[bytes]:
@@ -93,32 +110,34 @@ def _direct(descriptor: int, directory: Path) -> Iterator[int]:
         os.close(direct)
 
 
-def _measure(descriptor: int, size: int, seconds: float, step: Step) -> Times:
+def _measure(descriptor: int, size: int, seconds: float, step: Step) -> tuple[dict[str, Rounds], float]:
+    """Return the times of all requests, in the order of `Times`, and what a write at random takes of the processor."""
     # Random bytes, since some devices compress.
     generator = np.random.default_rng(0)
     block = mmap.mmap(-1, BLOCK)  # aligned, as O_DIRECT wants it
     block.write(generator.bytes(BLOCK))
-    page = memoryview(block)[:PAGE_SIZE]
-    offsets = range(0, max(size // BLOCK, 1) * BLOCK, BLOCK)
-    written, write_block, _ = _time(os.pwritev, descriptor, memoryview(block), offsets, seconds)
-    step()
-    end = written * BLOCK
-    _, read_block, _ = _time(os.preadv, descriptor, memoryview(block), range(0, end, BLOCK), seconds)
-    step()
-    _, read_page, _ = _time(os.preadv, descriptor, page, range(0, end, PAGE_SIZE), seconds)
-    step()
+    whole, page = memoryview(block), memoryview(block)[:PAGE_SIZE]
+    found = {}
+
+    def measure(what: str, transfer: Transfer, buffer: memoryview, offsets: range | list[int]) -> float:
+        found[what], processor = _time(transfer, descriptor, buffer, offsets, seconds)
+        step()
+        return processor
+
+    measure("write 1 MiB in order", os.pwritev, whole, range(0, max(size // BLOCK, 1) * BLOCK, BLOCK))
+    end = len(found["write 1 MiB in order"]) * BLOCK
+    measure("read 1 MiB in order", os.preadv, whole, range(0, end, BLOCK))
+    measure("read a page in order", os.preadv, page, range(0, end, PAGE_SIZE))
     scattered = [int(offset) for offset in generator.permutation(np.arange(0, end, PAGE_SIZE))]
-    _, read_random, _ = _time(os.preadv, descriptor, page, scattered, seconds)
-    step()
-    _, write_random, processor = _time(os.pwritev, descriptor, page, scattered, seconds)
-    step()
-    return Times(write_block, read_block, read_page, read_random, write_random, processor)
+    measure("read a page at random", os.preadv, page, scattered)
+    processor = measure("write a page at random", os.pwritev, page, scattered)
+    return found, processor
 
 
 def _time(
     transfer: Transfer, descriptor: int, buffer: memoryview, offsets: range | list[int], seconds: float
-) -> tuple[int, float, float]:
-    """Transfer at the offsets until the time is over: how many, the median in nanoseconds, and the processor's mean."""
+) -> tuple[Rounds, float]:
+    """Transfer at the offsets until the time is over: nanoseconds of each, and the processor's mean."""
     times: list[int] = []
     processor = time.thread_time_ns()
     end = time.perf_counter_ns() + round(seconds * 1e9)
@@ -129,7 +148,7 @@ def _time(
         if transfer(descriptor, [buffer], offset) < len(buffer):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         times.append(time.perf_counter_ns() - start)
-    return len(times), statistics.median(times), (time.thread_time_ns() - processor) / len(times)
+    return np.array(times, np.float64), (time.thread_time_ns() - processor) / len(times)
 
 
 def device_of(times: Times, *, rotational: bool) -> Device:
@@ -157,6 +176,16 @@ def device_of(times: Times, *, rotational: bool) -> Device:
 def _tidy(value: float, unit: int) -> int:
     """Round to a unit, for people; what is not even one is one."""
     return max(1, round(value / unit)) * unit
+
+
+def _file_system(device: int, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """What kind of file system has the number of a device; nothing where that is not known."""
+    number = f"{os.major(device)}:{os.minor(device)}".encode()
+    for line in mounts.read_bytes().splitlines():
+        mount, _, rest = line.partition(b" - ")
+        if mount.split(b" ")[2] == number:
+            return os.fsdecode(rest.split(b" ")[0])
+    return ""
 
 
 def _is_rotational(device: int, sys: Path = Path("/sys")) -> bool:

@@ -22,7 +22,7 @@ from swaplab.errors import InputError
 from swaplab.host.draw import Sample, Unreadable, draw
 from swaplab.host.estimate import Estimate, Stratum, add, quantiles
 from swaplab.host.processes import PROC, Process
-from swaplab.host.timing import compressor_times
+from swaplab.host.timing import as_in_c, compressor_measurements, in_rounds
 from swaplab.linux.crypto import COMPRESSORS
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
@@ -43,7 +43,7 @@ PERCENTILES = (5, 25, 50, 75, 95)
 # Of a pool from which nothing was freed: one zspage for each class that is not full.
 PARTIAL_BYTES_MAX = sum(size_class.pages_per_zspage for size_class in SIZE_CLASSES) * PAGE_SIZE
 TIMED_PAGES = 256
-TIMING_REPETITIONS = 3
+TIMING_ROUNDS = 3
 
 
 class CompressorProfile(msgspec.Struct, frozen=True):
@@ -95,7 +95,7 @@ class CgroupProfile(msgspec.Struct, frozen=True):
 
 
 class Timing(msgspec.Struct):
-    """Mean microseconds for a page other than a zero page, on this machine; `host.timing` says how."""
+    """Microseconds of processor time for a page other than a zero page, on this machine; `host.timing` says how."""
 
     compress_us: float
     decompress_us: float
@@ -154,8 +154,9 @@ def _lengths(pages: NDArray[np.uint8]) -> dict[str, NDArray[np.int32]]:
 def _timing(pages: list[bytes]) -> dict[str, Timing]:
     if not pages:
         return {}
-    times = compressor_times(pages, TIMING_REPETITIONS)
-    return {name: Timing(round(t.compress_ns / 1e3, 2), round(t.decompress_ns / 1e3, 2)) for name, t in times.items()}
+    rounds = in_rounds(compressor_measurements(pages), TIMING_ROUNDS, TIMING_ROUNDS, derive=as_in_c)
+    us = {key: round(float(np.median(times)) / 1e3, 2) for key, times in rounds.items()}
+    return {name: Timing(us["compress", name], us["decompress", name]) for name in COMPRESSORS}
 
 
 def _same_filled(pages: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """What things cost on the replay's virtual clock: mean nanoseconds of processor time.
 
 A cost file is TOML with the fields of `Cost` as keys; `swaplab calibrate -o FILE` measures and writes one.
-Device time is not here but in `Device`.
+Device time is not among them but in `Device`, which a file may hold as well: a scenario that names no device has it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from swaplab.errors import InputError
 from swaplab.linux.crypto import COMPRESSORS
+from swaplab.scenario.device import Device
 from swaplab.scenario.regular import read_regular
 from swaplab.scenario.toml import parse_toml
 
@@ -23,7 +24,7 @@ COST_FILE_BYTES_MAX = 1 << 16
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
-class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Costs of one machine, in whole nanoseconds.
 
     Attributes:
@@ -34,6 +35,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         decompress_ns: likewise.
         reclaim_page_ns: examining one page on an LRU list.
         source: where and when this was measured.
+        device: for scenarios that name none; None where none was measured.
     """
 
     access_ns: Nanoseconds
@@ -43,12 +45,14 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     decompress_ns: dict[str, Nanoseconds]
     reclaim_page_ns: Nanoseconds
     source: str = ""
+    device: Device | None = None
 
     def to_toml(self) -> str:
         """Return the text of the file that `load_cost` reads back as this cost."""
-        fields = msgspec.to_builtins(self)
+        fields = msgspec.to_builtins(msgspec.structs.replace(self, device=None))
         tables = {key: value for key, value in fields.items() if isinstance(value, dict)}
         lines = [f"{key} = {_toml_value(value)}" for key, value in fields.items() if key not in tables]
+        lines += [f"device = {self.device.to_toml()}"] if self.device else []
         for key, table in tables.items():
             lines += ["", f"[{key}]", *(f"{name} = {value}" for name, value in table.items())]
         return "\n".join(lines) + "\n"
@@ -74,8 +78,10 @@ def load_cost(path: Path) -> Cost:
         InputError: not TOML, a key missing, unknown or out of range, or a compressor missing or unknown.
         OSError: the file cannot be read.
     """
+    table = _read_toml(path)
+    device = Device.from_toml(table.pop("device"), f"{path}: device") if "device" in table else None
     try:
-        cost = msgspec.convert(_read_toml(path), Cost)
+        cost = msgspec.structs.replace(msgspec.convert(table, Cost), device=device)
     except msgspec.ValidationError as error:
         raise InputError(path, "the keys and values of a cost file", error) from None
     for key, table in (("compress_ns", cost.compress_ns), ("decompress_ns", cost.decompress_ns)):

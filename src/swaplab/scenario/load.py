@@ -50,10 +50,11 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 Table = dict[str, Any]
 
 
-def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
+def load_scenario(path: Path, overrides: Sequence[str] = (), device: Device | None = None) -> Scenario:
     """Read and check a scenario file.
 
     Args:
+        device: of swap, where the file says none.
         overrides: ``KEY=VALUE`` each, KEY as TOML would have it (``zswap.compressor=zstd``, ``workload.0.pages=9``).
 
     Raises:
@@ -65,10 +66,12 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start}", "UTF-8 text", error.reason) from None
-    return parse_scenario(text, str(path), path.parent, overrides)
+    return parse_scenario(text, str(path), path.parent, overrides, device)
 
 
-def parse_scenario(text: str, where: str, base: Path, overrides: Sequence[str] = ()) -> Scenario:
+def parse_scenario(
+    text: str, where: str, base: Path, overrides: Sequence[str] = (), device: Device | None = None
+) -> Scenario:
     """Decode and check a scenario's text; file names in it are relative to `base`.
 
     Raises:
@@ -79,6 +82,8 @@ def parse_scenario(text: str, where: str, base: Path, overrides: Sequence[str] =
     for override in overrides:
         _merge(table, _parse_override(override), where)
     scenario = _scenario(table, where, base)
+    if device and "device" not in table.get("swap", {}):
+        scenario = msgspec.structs.replace(scenario, swap=msgspec.structs.replace(scenario.swap, device=device))
     for path in scenario.cgroups.keys() - present:
         _insist_used(path, scenario, where)
     validate(scenario)

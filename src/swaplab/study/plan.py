@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from swaplab.scenario.device import Device
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Baseline, Scenario, with_baseline
 from swaplab.study.vary import Axis, combinations
@@ -32,12 +33,15 @@ class Variant:
     baseline: Baseline | str = ""
 
 
-def of_axes(path: Path, overrides: Sequence[str], axes: Sequence[Axis], seeds: int = 1) -> list[Variant]:
+def of_axes(
+    path: Path, overrides: Sequence[str], axes: Sequence[Axis], seeds: int = 1, device: Device | None = None
+) -> list[Variant]:
     """Return a variant for every combination of the axes' values and of seeds.
 
     Args:
         overrides: ``KEY=VALUE`` each, for all variants.
         seeds: how many; each is added to ``machine.seed``.
+        device: of swap, where the file says none.
 
     Raises:
         InputError: the file, a key or a value is wrong; a key is varied twice; there are too many variants.
@@ -45,7 +49,8 @@ def of_axes(path: Path, overrides: Sequence[str], axes: Sequence[Axis], seeds: i
     """
     variants = []
     for settings, seed in combinations(axes, seeds):
-        scenario = load_scenario(path, [*overrides, *(f"{key}={value}" for key, value in settings.items())])
+        changes = [*overrides, *(f"{key}={value}" for key, value in settings.items())]
+        scenario = load_scenario(path, changes, device)
         variants.append(Variant(settings, with_seed(scenario, seed), seed))
     return variants
 
