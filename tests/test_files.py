@@ -16,7 +16,14 @@ from typing import Any
 
 import pytest
 
-from swaplab.files import PREFIX, check_writable, scratch_directory, write_whole, write_whole_directory
+from swaplab.files import (
+    PREFIX,
+    check_new_directory,
+    check_writable,
+    scratch_directory,
+    write_whole,
+    write_whole_directory,
+)
 from swaplab.process import ENDING, Ended, end_on_signals
 
 Whole = Callable[[Path], AbstractContextManager[Path]]
@@ -198,6 +205,18 @@ def test_a_directory_and_a_socket_are_refused(tmp_path: Path) -> None:
         listening.bind(str(tmp_path / "socket"))
         with pytest.raises(OSError, match="Is a socket"):
             check_writable(tmp_path / "socket")
+
+
+@pytest.mark.parametrize("write", [check_writable, check_new_directory])
+def test_where_no_file_can_be_made_that_is_found_before_the_work(write: Callable[[Path], None], kind: str) -> None:
+    """To root, the permissions of /proc say that it may."""
+    with pytest.raises(OSError, match="No files can be made there: '/proc/out'"):
+        write(Path("/proc/out"))
+
+
+def test_to_ask_leaves_nothing(kind: str, tmp_path: Path) -> None:
+    check_writable(tmp_path / "out")
+    assert names(tmp_path) == []
 
 
 def test_permissions_are_asked_for_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

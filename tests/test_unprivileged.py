@@ -133,4 +133,4 @@ def test_without_a_place_to_keep_anything_all_is_as_before(directory: Path) -> N
 def test_a_process_of_somebody_else_is_named(directory: Path) -> None:
     (ended,) = swaplab([["profile", "--pid", "1"]], directory)
     assert ended.status == 2
-    assert "may not be read by this user" in ended.said[0]
+    assert "(1) among them, which this user may not read" in ended.said[0]

@@ -80,13 +80,32 @@ def _check_directory(directory: Path, path: Path) -> None:
     if not directory.is_dir():
         raise FileNotFoundError(errno.ENOENT, "No such directory", str(path.parent))
     _require(directory, os.W_OK | os.X_OK, path)
+    _try(directory, path)
+
+
+def _try(directory: Path, path: Path) -> None:
+    """Make a file in a directory, and remove it: its permissions do not say that of /proc, or of a disk without inodes.
+
+    Raises:
+        OSError: none can be made; it names `path`.
+    """
+    try:
+        unnamed = _unnamed(directory, 0o600)
+        if unnamed is not None:
+            os.close(unnamed)
+            return
+        with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=directory):
+            pass
+    except OSError as error:
+        reason = "No files can be made there" if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
+        raise OSError(error.errno, reason, str(path)) from None
 
 
 def check_writable(path: Path) -> None:
     """Check that `write_whole` will be able to write there; errors name `path`, not what it leads to.
 
     Raises:
-        OSError: a directory, a socket, in no directory, or without the permission to write.
+        OSError: a directory, a socket, in no directory, or where no file can be made or written.
     """
     target = _follow(path)
     if isinstance(target, int):
@@ -254,7 +273,7 @@ def check_new_directory(path: Path) -> None:
     """Check that `write_whole_directory` will be able to make it.
 
     Raises:
-        OSError: it is there already, in no directory, or without the permission to write.
+        OSError: it is there already, in no directory, or where none can be made.
     """
     if path.exists() or path.is_symlink():
         raise FileExistsError(f"{path} exists already")

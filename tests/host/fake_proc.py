@@ -33,8 +33,13 @@ def add_process(
     parent: int = 1,
     cgroup: str = "0::/app",
     proportional: float | None = None,
+    shared: int = 0,
 ) -> None:
-    """Write the files of one process; `proportional` is Pss_Anon in pages, None for a kernel without it."""
+    """Write the files of one process; `proportional` and `shared` are Pss_Anon and Pss_Shmem in pages.
+
+    Args:
+        proportional: None for a kernel without both.
+    """
     directory = proc / str(pid)
     directory.mkdir(parents=True)
     (directory / "status").write_text(f"Name:\tp{pid}\nPPid:\t{parent}\nVmSize:\t 100 kB\n")
@@ -50,7 +55,8 @@ def add_process(
     np.array(entries, np.uint64).tofile(directory / "pagemap")
     np.concatenate(memory).tofile(directory / "mem")
     if proportional is not None:
-        (directory / "smaps_rollup").write_text(f"0-1 ---p 00 [rollup]\nPss_Anon: {proportional * 4:.0f} kB\n")
+        counts = f"Pss_Anon: {proportional * 4:.0f} kB\nPss_Shmem: {shared * 4} kB\n"
+        (directory / "smaps_rollup").write_text(f"0-1 ---p 00 [rollup]\n{counts}")
 
 
 def _vma(first: int, area: Area, anonymous: int) -> str:

@@ -32,9 +32,9 @@ def test_no_smaps_no_mappings() -> None:
 
 @pytest.mark.parametrize(("written", "pages"), [(None, None), (2.5, 2), (7, 7)])
 def test_the_proportional_set(tmp_path: Path, written: float | None, pages: int | None) -> None:
-    add_process(tmp_path, 5, [Area([RESIDENT], filled(1))], proportional=written)
+    add_process(tmp_path, 5, [Area([RESIDENT], filled(1))], proportional=written, shared=9)
     with open_memory(5, tmp_path) as memory:
-        assert memory.proportional_pages() == pages
+        assert memory.proportional() == (pages, None if written is None else 9)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1 << 17])

@@ -73,6 +73,22 @@ def test_everything_sampled_is_exact(fake: Path) -> None:
         assert compressor.length_percentiles["p5"] == sorted(lengths)[4]
 
 
+def test_shared_memory_is_counted_and_not_sampled(tmp_path: Path) -> None:
+    for pid, shared in ((4, 100), (5, 20), (6, 0)):
+        add_process(
+            tmp_path, pid, [Area([RESIDENT], make_pages(1)[:1])], cgroup=f"0::/{pid}", proportional=1, shared=shared
+        )
+    found = run(tmp_path)
+    assert [each.shared_pages for each in found.cgroups] == [100, 20, 0]
+    assert (found.total.shared_pages, found.total.resident_pages) == (120, 3)
+
+
+def test_a_kernel_thread_is_called_one(fake: Path) -> None:
+    threads = with_pids(list_processes(fake), [2], children=False)
+    with pytest.raises(InputError, match=r"found kthreadd \(2\), which is a kernel thread or has ended"):
+        profile(threads, samples=100, seed=0, proc=fake)
+
+
 def test_random_pages_are_refused_or_gain_nothing(fake: Path) -> None:
     for compressor in run(fake).total.compressors.values():
         assert compressor.refused_pages.value + compressor.whole_pages.value == 30
@@ -237,5 +253,5 @@ def test_all_that_was_chosen_may_not_be_read(tmp_path: Path, monkeypatch: pytest
 
     add_process(tmp_path, 3, [Area([RESIDENT], np.ones((1, PAGE), np.uint8))])
     monkeypatch.setattr("swaplab.host.draw.open_memory", refuse)
-    with pytest.raises(InputError, match=r"found 1 without \(1 may not be read by this user\)"):
+    with pytest.raises(InputError, match=r"found 1 without, p\d+ \(\d+\) among them, which this user may not read"):
         run(tmp_path)

@@ -14,7 +14,7 @@ from swaplab.report.terminal import rendered
 def group(cgroup: str, pages: int) -> CgroupProfile:
     part = Estimate(pages // 4, pages // 5, pages // 3)
     compressor = CompressorProfile(pages << 10, Estimate(pages << 11, pages << 10, pages << 12), 2.5, {}, part, part)
-    return CgroupProfile(cgroup, 3, pages, 5, 70, 9, 2, part, part, dict.fromkeys(COMPRESSORS, compressor))
+    return CgroupProfile(cgroup, 3, pages, 5, 6, 70, 9, 2, part, part, dict.fromkeys(COMPRESSORS, compressor))
 
 
 def make(unreadable: int = 0, without_memory: int = 0) -> Profile:
@@ -55,6 +55,7 @@ def test_what_is_missing_is_named() -> None:
     assert "4 kernel threads" in said
     assert "2 pages that went away" in said
     assert "20.0K that is mlocked" in said
+    assert "24.0K of shared memory" in said
 
 
 def test_nothing_is_said_of_what_is_not_there() -> None:

@@ -260,6 +260,14 @@ def test_mistakes_are_named(text: str, message: str) -> None:
 # Overrides ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_trace_is_no_scenario(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1" + bytes(2 << 20))
+    with pytest.raises(
+        InputError, match=r"t\.parquet: expected a scenario, found Parquet; for a trace, write a scenario"
+    ):
+        load_scenario(tmp_path / "t.parquet")
+
+
 def test_a_device_for_scenarios_that_name_none(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     for swap, expected in [

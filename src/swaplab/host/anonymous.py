@@ -63,6 +63,18 @@ class Candidates(NamedTuple):
     exclusive: NDArray[np.bool_]
 
 
+class Proportional(NamedTuple):
+    """Pages of a process, each divided by how often it is mapped; None before Linux 5.5, which does not say.
+
+    Attributes:
+        anonymous: resident anonymous pages.
+        shared: those of shared memory, of files in tmpfs among them.
+    """
+
+    anonymous: int | None
+    shared: int | None
+
+
 def _resident(entries: NDArray[np.uint64]) -> NDArray[np.bool_]:
     resident: NDArray[np.bool_] = (entries & (PRESENT | FILE)) == PRESENT
     return resident
@@ -107,14 +119,15 @@ class AnonymousMemory:
         with (self._directory / "smaps").open("rb") as file:
             return [mapping for mapping in parse_smaps(file) if mapping.anonymous or mapping.swapped]
 
-    def proportional_pages(self) -> int | None:
-        """Return the anonymous pages, each divided by how often it is mapped; None before Linux 5.5."""
+    def proportional(self) -> Proportional:
+        """Return how many pages there are, each divided by how often it is mapped."""
         try:
             lines = (self._directory / "smaps_rollup").read_bytes().splitlines()
         except FileNotFoundError:
-            return None
+            lines = []
         fields = {key: value for key, _, value in (line.partition(b":") for line in lines)}
-        return _pages(fields, b"Pss_Anon") if b"Pss_Anon" in fields else None
+        anonymous, shared = (_pages(fields, key) if key in fields else None for key in (b"Pss_Anon", b"Pss_Shmem"))
+        return Proportional(anonymous, shared)
 
     def candidates(self, mapping: Mapping) -> Iterator[Candidates]:
         """Find the resident pages of a mapping, in order of address, a bounded stretch at a time."""

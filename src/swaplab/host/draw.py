@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.host.anonymous import AnonymousMemory, Mapping, open_memory
+from swaplab.host.anonymous import AnonymousMemory, Mapping, Proportional, open_memory
 from swaplab.host.processes import Process
 from swaplab.linux.page import PAGE_SIZE
 
@@ -53,6 +53,7 @@ class Sample(NamedTuple):
         lost: pages chosen but gone before they were read.
         swapped: pages in swap.
         locked: resident pages that are mlocked; they are not in the population.
+        shared: pages of shared memory, which are not in the population either.
         processes: how many were read.
         unreadable: the others.
     """
@@ -64,6 +65,7 @@ class Sample(NamedTuple):
     lost: int
     swapped: int
     locked: int
+    shared: int
     processes: int
     unreadable: list[Unreadable]
 
@@ -78,6 +80,7 @@ class _Counts(NamedTuple):
         surplus: candidates that are no anonymous memory.
         swapped: pages in swap.
         locked: pages that are mlocked.
+        shared: pages of shared memory, divided by how often they are mapped.
     """
 
     candidates: int
@@ -86,20 +89,22 @@ class _Counts(NamedTuple):
     surplus: int
     swapped: int
     locked: int
+    shared: int
 
 
-def _count(mappings: list[Mapping], proportional: int | None, candidates: int, exclusive: int) -> _Counts:
+def _count(mappings: list[Mapping], proportional: Proportional, candidates: int, exclusive: int) -> _Counts:
     counted = sum(mapping.anonymous for mapping in mappings if not mapping.locked)
     locked = sum(mapping.anonymous for mapping in mappings if mapping.locked)
     # The process runs: what left between the two counts is not there to be sampled.
     anonymous = min(counted, candidates)
     exclusive = min(exclusive, anonymous)
     shared = anonymous - exclusive
-    whole = counted if proportional is None else proportional - locked
+    whole = counted if proportional.anonymous is None else proportional.anonymous - locked
     share = (whole * anonymous / max(counted, 1) - exclusive) / shared if shared else 1.0
     share = min(max(share, SHARE_MIN), 1.0)
     swapped = sum(mapping.swapped for mapping in mappings)
-    return _Counts(candidates, exclusive + share * shared, share, candidates - anonymous, swapped, locked)
+    population, surplus = exclusive + share * shared, candidates - anonymous
+    return _Counts(candidates, population, share, surplus, swapped, locked, proportional.shared or 0)
 
 
 def _smallest(rows: Rows, limit: int) -> Rows:
@@ -123,7 +128,7 @@ def _scan(memory: AnonymousMemory, process: int, limit: int, generator: Generato
             candidates += len(rows)
             exclusive += int(found.exclusive.sum())
             best = _smallest(np.concatenate([best, _smallest(rows, limit)]), limit)
-    return best, _count(mappings, memory.proportional_pages(), candidates, exclusive)
+    return best, _count(mappings, memory.proportional(), candidates, exclusive)
 
 
 class _Reservoir:
@@ -194,6 +199,7 @@ def _sample(reservoir: _Reservoir, counts: list[_Counts], unreadable: list[Unrea
         lost=len(reservoir.rows) - len(rows),
         swapped=sum(count.swapped for count in counts),
         locked=sum(count.locked for count in counts),
+        shared=sum(count.shared for count in counts),
         processes=len(counts),
         unreadable=unreadable,
     )

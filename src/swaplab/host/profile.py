@@ -8,7 +8,7 @@ compressed like any page, and what compresses to more than a page is refused (mm
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from swaplab.linux.crypto import COMPRESSORS
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.scenario.profile import PROFILE_SAMPLES_MAX, write_profile
+from swaplab.text import shown
 
 __all__ = [
     "PARTIAL_BYTES_MAX",
@@ -74,6 +75,8 @@ class CgroupProfile(msgspec.Struct, frozen=True):
         processes: how many were read.
         resident_pages: anonymous, not mlocked; a page that k processes share counts 1/k in each.
         locked_pages: mlocked ones, which never leave memory.
+        shared_pages: of shared memory and mapped files in tmpfs, which are swapped as well, but not sampled; one that k
+            processes map counts 1/k in each. 0 before Linux 5.5, which does not say.
         swapped_pages: already in swap, counted by each process.
         sampled_pages: read.
         lost_pages: chosen, but gone before they were read.
@@ -86,6 +89,7 @@ class CgroupProfile(msgspec.Struct, frozen=True):
     processes: int
     resident_pages: int
     locked_pages: int
+    shared_pages: int
     swapped_pages: int
     sampled_pages: int
     lost_pages: int
@@ -219,6 +223,7 @@ def _describe(cgroup: str, groups: list[_Group]) -> CgroupProfile:
         processes=sum(sample.processes for sample in samples),
         resident_pages=sum(round(sample.population) for sample in samples),
         locked_pages=sum(sample.locked for sample in samples),
+        shared_pages=sum(sample.shared for sample in samples),
         swapped_pages=sum(sample.swapped for sample in samples),
         sampled_pages=sum(len(sample.weights) for sample in samples),
         lost_pages=sum(sample.lost for sample in samples),
@@ -271,7 +276,7 @@ def profile(
             keep(Pages(sample.pages, group.stratum.expansion()))
             groups.append(group._replace(sample=sample._replace(pages=sample.pages[:0])))
     if not groups:
-        raise _nothing(len(processes), unreadable)
+        raise _nothing(processes, unreadable)
     return Profile(
         cgroups=[_describe(group.cgroup, [group]) for group in groups],
         total=_describe("total", groups),
@@ -282,10 +287,19 @@ def profile(
     )
 
 
-def _nothing(processes: int, unreadable: list[Unreadable]) -> InputError:
-    denied = sum(process.reason == "no permission" for process in unreadable)
-    found = f"{processes} without" + (f" ({denied} may not be read by this user)" if denied else "")
+def _nothing(processes: list[Process], unreadable: list[Unreadable]) -> InputError:
+    denied = [process for process in unreadable if process.reason == "no permission"]
+    without = [process for process in processes if not process.has_memory]
+    found = f"{len(processes)} without"
+    if len(without) == len(processes):
+        found = f"{_named(without)}, which is a kernel thread or has ended, as all of them"
+    elif denied:
+        found += f", {_named(denied)} among them, which this user may not read"
     return InputError("processes", "at least one with resident anonymous memory", found)
+
+
+def _named(processes: Sequence[Process | Unreadable]) -> str:
+    return f"{shown(processes[0].name)} ({processes[0].pid})"
 
 
 def write_pages(path: Path, kept: list[Pages], source: str) -> None:

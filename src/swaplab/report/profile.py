@@ -103,6 +103,8 @@ def _notes(profile: Profile) -> Iterator[str]:
     yield f"pages resident: {total.resident_pages:,}, a shared one once; sampled: {total.sampled_pages:,}"
     yield f"zero pages, kept as a bit and not in zswap: {_interval(total.zero_pages)}"
     yield f"other same-filled pages, compressed like any: {_interval(total.same_filled_pages)}"
+    if total.shared_pages:
+        yield f"left out: {_size(total.shared_pages)} of shared memory and tmpfs, which Linux swaps to zswap as well"
     if total.locked_pages:
         yield f"left out: {_size(total.locked_pages)} that is mlocked"
     if total.lost_pages:

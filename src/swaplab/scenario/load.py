@@ -17,10 +17,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from swaplab.errors import InputError
+from swaplab.files import naming
 from swaplab.scenario.content import content_from_toml
 from swaplab.scenario.device import Device
 from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Machine, OwnTime, Scenario, Swap, Workload, Zswap
-from swaplab.scenario.regular import read_regular
+from swaplab.scenario.regular import open_regular, read_regular
 from swaplab.scenario.toml import DEPTH_MAX, parse_toml
 from swaplab.scenario.units import parse_duration, parse_size
 from swaplab.scenario.validate import validate
@@ -29,6 +30,7 @@ from swaplab.text import to_json
 __all__ = ["load_scenario", "parse_scenario"]
 
 SCENARIO_BYTES_MAX = 1 << 20
+PARQUET = b"PAR1"
 TOP = (
     "name",
     "description",
@@ -61,6 +63,9 @@ def load_scenario(path: Path, overrides: Sequence[str] = (), device: Device | No
         InputError: what is wrong, with file and key.
         OSError: the file cannot be read.
     """
+    with naming(path), open_regular(path, path) as file:
+        if file.read(len(PARQUET)) == PARQUET:  # of any size
+            raise InputError(path, "a scenario", "Parquet; for a trace, write a scenario that has a workload with it")
     data = read_regular(path, SCENARIO_BYTES_MAX)
     try:
         text = data.decode()
