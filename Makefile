@@ -32,6 +32,7 @@ demo: .venv/.demo
 test: .venv/.test
 	@tools/need "valgrind, to record programs" $(VALGRIND)
 	@tools/need "gpg, to sign an archive that tests fetch from" "command -v gpg" gnupg
+	@tools/need "Chromium, to open pages" "command -v chromium" chromium
 	@$(MAKE) kernel check
 	@# Before there are several processes that would all compile the same thing.
 	@$(BIN)/swaplab run tests/warm_up.toml --json >/dev/null

@@ -11,7 +11,7 @@ import pytest
 from swaplab.explore import Program, Step, Violated, explore
 from swaplab.races.museum import exhibits
 from swaplab.races.offline import matrix
-from swaplab.report.diagram import WIDTH, diagram
+from swaplab.report.diagram import WIDTH, diagram, diagram_of
 
 PROGRAMS: dict[str, Program[Any]] = {
     f"{exhibit.name}: {label}": program for exhibit in exhibits() for label, program in exhibit.broken.items()
@@ -74,7 +74,7 @@ def joined(text: str) -> str:
 def test_broken_programs(name: str) -> None:
     verdict = explore(PROGRAMS[name])
     assert isinstance(verdict, Violated)
-    diagrams = {each.sentence: diagram(each.steps, each.kind, each.sentence) for each in verdict.violations}
+    diagrams = {each.sentence: diagram(diagram_of(each.steps, each.kind, each.sentence)) for each in verdict.violations}
     for sentence, shown in diagrams.items():
         assert all(len(line) <= 80 for line in shown.splitlines())
         assert joined(sentence) in joined(shown)
@@ -106,7 +106,7 @@ def step(cpu: str, *calls: str, what: str = "write", task: str = "", **other: An
 
 def test_columns_in_the_order_of_tasks_and_wrapped() -> None:
     long = step("CPU0", "f()", what="atomic_cmpxchg", subject="thing.counter", arguments=["old", "new"], value="old")
-    found = diagram([step("CPU1"), long, step("CPU0", begun=0)], "warning", "it is so", 36).splitlines()
+    found = diagram(diagram_of([step("CPU1"), long, step("CPU0", begun=0)], "warning", "it is so"), 36).splitlines()
     assert found == [
         "CPU0                   CPU1",
         "----                   ----",
@@ -122,14 +122,14 @@ def test_columns_in_the_order_of_tasks_and_wrapped() -> None:
 
 def test_wide_characters_take_two_columns() -> None:
     steps = [step("CPU0", "f()", subject="\u8ba1\u6570" * 9 + ".x"), step("CPU1", subject="\u8ba1.y")]
-    lines = diagram(steps, "warning", "\u8ba1\u6570 " * 30).splitlines()
+    lines = diagram(diagram_of(steps, "warning", "\u8ba1\u6570 " * 30)).splitlines()
     assert max(sum(1 + (east_asian_width(each) == "W") for each in line) for line in lines) <= WIDTH
     assert any("\u8ba1.y" in line for line in lines)
 
 
 def test_functions_that_only_call_another_are_left_out() -> None:
     steps = [step("CPU0", "outer()", "only()", "inner()"), step("CPU0", "outer()", "other()", "_part()", begun=1)]
-    assert diagram(steps, "warning", "it is so").splitlines()[2:6] == [
+    assert diagram(diagram_of(steps, "warning", "it is so")).splitlines()[2:6] == [
         "outer()",
         "  inner()",
         "    write a.b = 1",
@@ -144,7 +144,7 @@ def test_deferred_work_stands_under_its_name() -> None:
         step("CPU0", "work(x)", task="work"),
         step("CPU0", "f()", begun=1),
     ]
-    assert diagram(steps, "warning", "it is so").splitlines()[2:9] == [
+    assert diagram(diagram_of(steps, "warning", "it is so")).splitlines()[2:9] == [
         "f()",
         "  write a.b = 1",
         "[free]",
@@ -157,7 +157,7 @@ def test_deferred_work_stands_under_its_name() -> None:
 
 def test_what_comes_again_and_again_is_folded() -> None:
     steps = [step("CPU0", value="0"), *(step("CPU0", "f()", value=value) for value in "12" * 4), step("CPU1")]
-    assert [line.rstrip() for line in diagram(steps, "warning", "it is so").splitlines()[2:-2]] == [
+    assert [line.rstrip() for line in diagram(diagram_of(steps, "warning", "it is so")).splitlines()[2:-2]] == [
         "write a.b = 0",
         "f()",
         "  write a.b = 1",
@@ -169,4 +169,7 @@ def test_what_comes_again_and_again_is_folded() -> None:
 
 
 def test_tasks_without_steps() -> None:
-    assert diagram([], "invariant broken", "v is 1").splitlines()[0] == "(no task does anything that is watched)"
+    assert (
+        diagram(diagram_of([], "invariant broken", "v is 1")).splitlines()[0]
+        == "(no task does anything that is watched)"
+    )

@@ -13,7 +13,9 @@ from cyclopts import Parameter
 
 from swaplab.cli.common import (
     Flag,
+    Html,
     Output,
+    check_html,
     check_output,
     conclude,
     console,
@@ -33,9 +35,10 @@ from swaplab.races.cases import How, Judged, Judgement, cases, fingerprint, judg
 from swaplab.races.museum import exhibits
 from swaplab.races.schedules import encode, load
 from swaplab.races.schedules import replay as run_again
-from swaplab.report.check import judgement, memory_order_summary, museum, museum_summary, table
-from swaplab.report.diagram import WIDTH, diagram
-from swaplab.report.parts import Verbatim
+from swaplab.report.check import check_report, judgement, memory_order_summary, museum, museum_summary, table
+from swaplab.report.diagram import WIDTH, diagram, diagram_of
+from swaplab.report.page import write_page
+from swaplab.report.parts import Heading, Verbatim
 
 __all__ = ["check"]
 
@@ -66,6 +69,7 @@ def check(
     first: Flag = False,
     every_trace: Flag = False,
     output: Output = None,
+    html: Html = None,
     jobs: Annotated[int | None, Parameter(alias="-j")] = None,
     json: Flag = False,
 ) -> None:
@@ -97,6 +101,8 @@ def check(
         the same and end in the same state: as complete, in a fraction of the executions.
     output
         Write the schedules of all that breaks.
+    html
+        Write the verdicts, and diagrams with the state after each step, as one HTML file that needs nothing else.
     jobs
         Processes to use; as many as there are processors if not given. They explore several programs at once, or share
         one. The verdicts do not depend on it.
@@ -104,20 +110,21 @@ def check(
         Print verdicts as JSON.
     """
     check_output(output)
+    check_html(html)
     if all and targets:
         raise InputError("targets", "none beside --all", " ".join(targets))
     wanted = [*targets, *(exhibit.name for exhibit in exhibits() if all)]
     if not wanted:
         raise InputError("targets", "at least one, or --all", "none")
     if replay:
-        _apart(lambda: _replay(replay, wanted, only, json))
+        _apart(lambda: _replay(replay, wanted, only, html, json))
         return
     if jobs is not None and not 1 <= jobs <= JOBS_MAX:
         raise InputError("-j", f"1 to {JOBS_MAX}", jobs)
     if executions is not None and executions < 1:
         raise InputError("--executions", "at least 1", executions)
     how = How(executions, first, every_trace)
-    _apart(lambda: _check(wanted, only, how, jobs or os.cpu_count() or 1, output, json, all))
+    _apart(lambda: _check(wanted, only, how, jobs or os.cpu_count() or 1, output, html, json, all))
 
 
 def _apart(work: Callable[[], None]) -> None:
@@ -137,7 +144,14 @@ def _apart(work: Callable[[], None]) -> None:
 
 
 def _check(
-    targets: list[str], only: str, how: How, jobs: int, output: Path | None, json: bool, is_museum: bool
+    targets: list[str],
+    only: str,
+    how: How,
+    jobs: int,
+    output: Path | None,
+    html: Path | None,
+    json: bool,
+    is_museum: bool,
 ) -> None:
     with printing_beside():
         judged, mistakes = _judged(targets, only, how, jobs)
@@ -146,6 +160,8 @@ def _check(
             _show(judged, json, is_museum)
     if output:
         _write(output, judged)
+    if html:
+        write_page(html, f"Every interleaving: {', '.join(targets)}", check_report(judged))
     for mistake in mistakes[:-1]:
         tell(f"swaplab: {mistake}")
     if mistakes:
@@ -203,7 +219,7 @@ def _write(path: Path, judged: list[Judgement]) -> None:
         partial.write_bytes(found)
 
 
-def _replay(path: Path, targets: list[str], only: str, json: bool) -> None:
+def _replay(path: Path, targets: list[str], only: str, html: Path | None, json: bool) -> None:
     with printing_beside():
         schedules, prints = load(path), {target: fingerprint(target) for target in targets}
         runs = [run_again(path, each, prints) for each in schedules]
@@ -219,11 +235,14 @@ def _replay(path: Path, targets: list[str], only: str, json: bool) -> None:
             )
             for each in chosen
         ]
+    drawn = [(each.label, diagram_of(each.steps, each.kind, each.sentence)) for each in found]
+    if html:
+        write_page(html, f"Run again: {path}", [part for label, each in drawn for part in (Heading(label), each)])
     if json:
         say_json(found)
     else:
         width = _width()
-        for each in found:
-            say(f"{fill(each.label, width)}\n\n{diagram(each.steps, each.kind, each.sentence, width)}\n")
+        for label, each in drawn:
+            say(f"{fill(label, width)}\n\n{diagram(each, width)}\n")
     if any(each.case.holds is not False for each in chosen):
         raise SystemExit(BROKEN)

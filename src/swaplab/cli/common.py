@@ -20,14 +20,17 @@ from swaplab.files import check_writable, is_standard_output
 from swaplab.process import signal_of
 from swaplab.report.parts import Part
 from swaplab.report.terminal import rendered
+from swaplab.report.vega import check_installed
 from swaplab.text import FALLBACK, shown_lines, to_json
 
 __all__ = [
     "Flag",
+    "Html",
     "Output",
     "Steps",
     "Texts",
     "bars",
+    "check_html",
     "check_output",
     "conclude",
     "console",
@@ -62,6 +65,8 @@ Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 """An option that may be repeated."""
 Output = Annotated[Path | None, Parameter(alias="-o", allow_leading_hyphen=True)]
 """A file to write; ``-`` is standard output."""
+Html = Annotated[Path | None, Parameter(name="--html")]
+"""A page to write the report into."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -86,8 +91,8 @@ def tell(text: str) -> None:
 def show(parts: Iterable[Part]) -> None:
     """Print a report, with an empty line between its parts."""
     printed = console()
-    for number, part in enumerate(parts):
-        printed.print(*([""] if number else []), rendered(part), sep="\n")
+    for number, each in enumerate(filter(None, map(rendered, parts))):
+        printed.print(*([""] if number else []), each, sep="\n")
 
 
 def say_json(value: object) -> None:
@@ -149,6 +154,18 @@ def check_output(output: Path | None, what: str = "-o") -> None:
             check_writable(output)
     except OSError as error:
         raise InputError(what, "a file that can be written", f"{output} ({error.strerror})") from None
+
+
+def check_html(html: Path | None) -> None:
+    """Refuse, before the work is done, a page that cannot be made in the end.
+
+    Raises:
+        InputError: it cannot be written: see `check_output`.
+        SwaplabError: what draws charts is not installed.
+    """
+    check_output(html, "--html")
+    if html:
+        check_installed()
 
 
 @contextmanager

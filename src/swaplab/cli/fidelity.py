@@ -12,11 +12,12 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import Progress
 
-from swaplab.cli.common import Flag, bars, console, say_json, show, steps
+from swaplab.cli.common import Flag, Html, bars, check_html, console, say_json, show, steps
 from swaplab.errors import InputError
 from swaplab.fidelity.suite import Judged, judge, measured_truth, recorded_path, recorded_truth, scenario_files
 from swaplab.fidelity.truth import Truth, write_truth
 from swaplab.report.fidelity import counters_of, fidelity_report
+from swaplab.report.page import write_page
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.shipped import shipped
@@ -37,6 +38,7 @@ def fidelity(
     counters: Flag = False,
     kernel: str | None = None,
     modules: Path | None = None,
+    html: Html = None,
     json: Flag = False,
 ) -> None:
     """Run scenarios on the replay and on a real kernel, and say how far the replay is off.
@@ -61,6 +63,8 @@ def fidelity(
         What to run on: Debian's newest kernel of a series, fetched with apt (by default 6.12), or a bzImage.
     modules
         Directory with a bzImage's modules.
+    html
+        Write the report, with a chart of all counters, as one HTML file that needs nothing else.
     json
         Print all errors as JSON instead of tables.
     """
@@ -68,6 +72,7 @@ def fidelity(
         raise InputError("--recorded", "none of --record, --kernel and --modules beside it", "one")
     if not 1 <= repeat <= REPEAT_MAX:
         raise InputError("--repeat", f"a number from 1 to {REPEAT_MAX}", repeat)
+    check_html(html)
     suite = {file: load_scenario(file) for file in scenario_files([shipped(each) for each in scenarios])}
     if recorded:
         truths = {file: recorded_truth(file, scenario) for file, scenario in suite.items()}
@@ -75,7 +80,11 @@ def fidelity(
         with bars() as bar:
             (found,) = find_kernels([kernel] if kernel else [], [modules] if modules else [], bar)
         truths = _measure(suite, found, repeat, record)
-    _show(_judge(suite, truths), counters, json)
+    judged = _judge(suite, truths)
+    report = [*(counters_of(each) for each in judged if counters), *fidelity_report(judged)]
+    if html:
+        write_page(html, "How far the replay is from Linux", report)
+    say_json(judged) if json else show(report)
 
 
 def _measure(suite: dict[Path, Scenario], kernel: Kernel, repeat: int, record: bool) -> dict[Path, Truth]:
@@ -100,13 +109,6 @@ def _judge(suite: dict[Path, Scenario], truths: dict[Path, Truth]) -> list[Judge
             judged.append(judge(file, scenario, truths[file], with_lru))
             advance()
     return judged
-
-
-def _show(judged: list[Judged], counters: bool, json: bool) -> None:
-    if json:
-        say_json(judged)
-        return
-    show([*(counters_of(each) for each in judged if counters), *fidelity_report(judged)])
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Output, check_output, report_beside, say_json, show, steps, tell
+from swaplab.cli.common import Flag, Html, Output, check_html, check_output, report_beside, say_json, show, steps, tell
 from swaplab.errors import InputError
 from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
 from swaplab.host.profile import Pages, write_pages
 from swaplab.host.profile import profile as make_profile
+from swaplab.report.page import write_page
 from swaplab.report.profile import profile_report
 from swaplab.scenario.profile import PROFILE_SAMPLES_MAX
 
@@ -27,6 +28,7 @@ def profile(
     output: Output = None,
     samples: Annotated[int, Parameter(validator=Number(gte=30, lte=PROFILE_SAMPLES_MAX))] = 2000,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    html: Html = None,
     json: Flag = False,
 ) -> None:
     """Sample the anonymous memory of running processes; say what zswap would save with each compressor.
@@ -47,10 +49,13 @@ def profile(
         Read at most so many pages of each cgroup.
     seed
         Choose another sample.
+    html
+        Write the report as one HTML file that needs nothing else.
     json
         Print JSON instead of tables.
     """
     check_output(output)
+    check_html(html)
     chosen = _choose(pid or [], children, cgroup, all)
     kept: list[Pages] = []
     with steps("reading memory", len(chosen)) as step:
@@ -59,8 +64,11 @@ def profile(
     if output:
         write_pages(output, kept, f"{result.total.processes} running processes, seed {seed}")
         tell(f"swaplab: {output} holds raw memory of these processes; only you may read it")
+    report = profile_report(result)
+    if html:
+        write_page(html, "What zswap would save now", report)
     with report_beside(output):
-        say_json(result) if json else show(profile_report(result))
+        say_json(result) if json else show(report)
 
 
 def _forget(pages: Pages) -> None:

@@ -10,10 +10,23 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from swaplab.cli.common import Flag, Output, Texts, bars, check_output, report_beside, say, say_json, show
+from swaplab.cli.common import (
+    Flag,
+    Html,
+    Output,
+    Texts,
+    bars,
+    check_html,
+    check_output,
+    report_beside,
+    say,
+    say_json,
+    show,
+)
 from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.replay import replay
+from swaplab.report.page import write_page
 from swaplab.report.run import run_report
 from swaplab.report.vm import kernel_report
 from swaplab.result import Result
@@ -50,6 +63,7 @@ def run(
     repeat: int = 1,
     dry_run: Flag = False,
     output: Output = None,
+    html: Html = None,
     json: Flag = False,
 ) -> None:
     """Run a scenario, on a replay or on a real kernel, and say what zswap did for it.
@@ -84,10 +98,13 @@ def run(
         Print QEMU's command line instead.
     output
         Write all samples of all counters as Parquet.
+    html
+        Write the report, with curves over time, as one HTML file that needs nothing else.
     json
         Print the counters at the end as JSON instead of tables.
     """
     engines = _engines(on)
+    check_html(html)
     _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
     costs = chosen_cost(cost)
     loaded = load_scenario(scenario_file(scenario), set, costs.device)
@@ -112,13 +129,11 @@ def run(
     measured = [result for each in runs for result in each]
     if output:
         [*results, *measured][0].write(output)
+    report = kernel_report(runs, results[0] if results else None) if runs else run_report(results)
+    if html:
+        write_page(html, f"{own.name or 'scenario'}: what zswap did for it", report)
     with report_beside(output):
-        if json:
-            say_json([_summary(result) for result in (*results, *measured)])
-        elif runs:
-            show(kernel_report(runs, results[0] if results else None))
-        else:
-            show(run_report(results))
+        say_json([_summary(result) for result in (*results, *measured)]) if json else show(report)
 
 
 def _engines(on: str) -> list[str]:

@@ -10,10 +10,11 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Output, Texts, check_output, report_beside, say_json, show, steps
+from swaplab.cli.common import Flag, Html, Output, Texts, check_html, check_output, report_beside, say_json, show, steps
 from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
-from swaplab.report.sweep import sweep_table
+from swaplab.report.page import write_page
+from swaplab.report.sweep import sweep_report
 from swaplab.study.plan import Variant, of_axes
 from swaplab.study.run import processes, processors, summarise
 from swaplab.study.table import Outcome, Spread, Summary, spreads, write_table
@@ -33,6 +34,7 @@ def sweep(
     cost: Path | None = None,
     jobs: Jobs = None,
     output: Output = None,
+    html: Html = None,
     json: Flag = False,
 ) -> None:
     """Replay a scenario under all combinations of some settings, and put them side by side.
@@ -54,10 +56,13 @@ def sweep(
         Processes; by default as many as there are processors.
     output
         Write all counters at the end of every variant as Parquet, a row for each cgroup.
+    html
+        Write the table and a chart as one HTML file that needs nothing else.
     json
         Print JSON instead of a table.
     """
     check_output(output)
+    check_html(html)
     if not vary and seeds == 1:
         raise InputError("sweep", "something to vary: --vary KEY=VALUE,VALUE,... or --seeds N", "nothing")
     costs = chosen_cost(cost)
@@ -67,7 +72,10 @@ def sweep(
     say_if_it_compiles(each.scenario for each in variants)
     with report_beside(output):
         found = _run(variants, count, task, output)
-        _print_json(found) if json else show([sweep_table(found, seeds)])
+        report = sweep_report(found, seeds)
+        if html:
+            write_page(html, f"{scenario.name}: what was varied", report)
+        _print_json(found) if json else show(report)
 
 
 def _run(variants: Sequence[Variant], count: int, task: partial[Summary], output: Path | None) -> list[Spread]:

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Texts, say_json, show, steps
+from swaplab.cli.common import Flag, Html, Texts, check_html, say_json, show, steps
 from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
+from swaplab.report.page import write_page
 from swaplab.report.tune import settings, tune_report
 from swaplab.result import Result
 from swaplab.scenario.load import load_scenario
@@ -40,6 +41,7 @@ def tune(
     jobs: Jobs = None,
     verify: Flag = False,
     kernel: str | None = None,
+    html: Html = None,
     json: Flag = False,
 ) -> None:
     """Say what to set for a workload, by replaying it under every kind of compressed swap. It changes nothing.
@@ -66,11 +68,14 @@ def tune(
         Then run the present and the chosen settings on a real kernel in QEMU, and say whether the gain is there.
     kernel
         Which kernel: as `swaplab run --kernel`.
+    html
+        Write the report, with the Pareto front, as one HTML file that needs nothing else.
     json
         Print JSON instead of tables.
     """
     if kernel and not verify:
         raise InputError("--kernel", "--verify beside it", "none")
+    check_html(html)
     costs = chosen_cost(cost)
     loaded = load_scenario(scenario_file(scenario), set, costs.device)
     constraints = [parse_constraint(each) for each in within]
@@ -86,7 +91,10 @@ def tune(
 
         found = find(loaded, save, constraints, told, task, seeds)
     measured = _measure(found, kernels) if kernels and found.best else []
-    _print_json(found, measured) if json else show(tune_report(found, save, measured))
+    report = tune_report(found, save, measured)
+    if html:
+        write_page(html, f"{loaded.name or scenario.name}: what to set", report)
+    _print_json(found, measured) if json else show(report)
     raise SystemExit(0 if found.best else 1)
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby, takewhile, zip_longest
 from textwrap import wrap
 
-from swaplab.explore import CARRIES_OVER, EVERY_TRACE, MAY_MATTER, SMALL_PRINT, Bounded, Holds, Violated
+from swaplab.explore import (
+    CARRIES_OVER,
+    EVERY_TRACE,
+    MAY_MATTER,
+    SMALL_PRINT,
+    Bounded,
+    Holds,
+    Reordering,
+    Unsure,
+    Violated,
+)
 from swaplab.races.cases import Judgement
-from swaplab.report.diagram import WIDTH, diagram
-from swaplab.report.parts import Table
+from swaplab.report.diagram import WIDTH, diagram, diagram_of
+from swaplab.report.parts import Diagram, Heading, Part, Table, Verbatim
 
-__all__ = ["judgement", "memory_order_summary", "museum", "museum_summary", "outcome", "table"]
+__all__ = ["check_report", "judgement", "memory_order_summary", "museum", "museum_summary", "outcome", "table"]
 
 REORDERED_MAX = 8
 UNSURE_MAX = 8
@@ -107,41 +117,64 @@ def museum_summary(judged: Sequence[Judgement]) -> str:
     return f"{len(races) - len(wrong)} of {len(races)} races found where they are and held where they are mended{note}."
 
 
+def check_report(judged: Sequence[Judgement]) -> list[Part]:
+    """All verdicts: what they come to first, then everything about each."""
+    found = Table("Programs", ["program", "verdict", "executions", "time"], texts=2)
+    for each in judged:
+        note = "" if each.as_expected else " (not what was expected)"
+        executions = f"{each.verdict.effort.executions:,}"
+        found.add_row(each.label, outcome(each) + note, executions, f"{each.seconds:.2f} s")
+    summary = [text for text in [memory_order_summary(judged)] if text]
+    return [found, *summary, *(part for each in judged for part in judgement_parts(each))]
+
+
 def judgement(judged: Judgement, width: int = WIDTH) -> str:
     """Everything about one verdict, in lines of that width."""
+    return "\n".join(line for part in judgement_parts(judged) for line in _lines(part, width))
+
+
+def _lines(part: Part, width: int) -> list[str]:
+    """A part of a judgement as it is posted."""
+    if isinstance(part, Diagram):
+        return ["", *diagram(part, width).split("\n"), ""]
+    text = part.text if isinstance(part, Heading | Verbatim) else str(part)
+    return [wrapped for line in text.split("\n") for wrapped in _wrapped(line, width)]
+
+
+def judgement_parts(judged: Judgement) -> Iterator[Part]:
+    """Yield everything about one verdict."""
     verdict = judged.verdict
     effort = verdict.effort
     runs = f"{_counted(effort.executions, 'execution')}, {_counted(effort.steps, 'step')}"
-    lines = [f"{judged.label}: {outcome(judged)} ({runs})"]
+    yield Heading(f"{judged.label}: {outcome(judged)} ({runs})")
     if isinstance(verdict, Holds) or effort.search != EVERY_TRACE:
-        lines += [f"Run: {effort.search}."]
+        yield f"Run: {effort.search}."
     if isinstance(verdict, Violated):
         for each in verdict.violations:
             fewest = "the fewest it takes" if each.fewest else "fewer may do; not all of them were tried"
-            lines += ["", diagram(each.steps, each.kind, each.sentence, width), ""]
-            lines += [f"Tasks interrupted that could have gone on: {each.preemptions} ({fewest})."]
+            yield diagram_of(each.steps, each.kind, each.sentence)
+            yield f"Tasks interrupted that could have gone on: {each.preemptions} ({fewest})."
         if verdict.limit:
-            lines += [f"More may break: not everything was run ({verdict.limit})."]
+            yield f"More may break: not everything was run ({verdict.limit})."
     elif effort.reordered and not isinstance(verdict, Bounded):
-        pairs = [f"  {pair.first}  <->  {pair.second}" for pair in effort.reordered[:REORDERED_MAX]]
-        more = len(effort.reordered) - REORDERED_MAX
-        lines += ["Run in both orders:", *pairs, *([f"  and {more} more pairs"] if more > 0 else [])]
-    lines += _memory_order(verdict) if isinstance(verdict, Holds) else [SMALL_PRINT]
-    lines = [part for line in lines for part in line.split("\n")]
-    return "\n".join(part for line in lines for part in _wrapped(line, width))
+        yield "Run in both orders:"
+        yield _pairs(effort.reordered, REORDERED_MAX)
+    if isinstance(verdict, Holds) and verdict.unsure:
+        yield f"{SMALL_PRINT} {MAY_MATTER}"
+        yield _pairs(verdict.unsure, UNSURE_MAX)
+    else:
+        yield CARRIES_OVER if isinstance(verdict, Holds) else SMALL_PRINT
+
+
+def _pairs(pairs: Sequence[Reordering | Unsure], most: int) -> Verbatim:
+    """A line for each of the first pairs."""
+    lines = [f"  {pair.first}  <->  {pair.second}" for pair in pairs[:most]]
+    more = len(pairs) - most
+    return Verbatim("\n".join([*lines, *([f"  and {more} more pairs"] if more > 0 else [])]))
 
 
 def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def _memory_order(verdict: Holds) -> list[str]:
-    """Say what the verdict says of memory that is not sequentially consistent."""
-    if not verdict.unsure:
-        return [CARRIES_OVER]
-    pairs = [f"  {pair.first}  <->  {pair.second}" for pair in verdict.unsure[:UNSURE_MAX]]
-    more = len(verdict.unsure) - UNSURE_MAX
-    return [f"{SMALL_PRINT} {MAY_MATTER}", *pairs, *([f"  and {more} more pairs"] if more > 0 else [])]
 
 
 def memory_order_summary(judged: Sequence[Judgement]) -> str:

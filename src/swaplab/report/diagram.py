@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from textwrap import wrap
-from typing import NamedTuple
 from unicodedata import east_asian_width
 
 from swaplab.explore import Step
+from swaplab.report.parts import Diagram, Line
 
-__all__ = ["WIDTH", "diagram"]
+__all__ = ["FIXED", "WIDTH", "diagram", "diagram_of"]
 
 WIDTH = 80
 """Of what is posted to mailing lists."""
@@ -30,14 +30,6 @@ LAST_FIRST = ("list_add", "list_move", "list_splice", "list_next", "atomic_add",
 """Operations whose arguments Linux has in another order: what is added before that to which it is added."""
 
 
-class _Line(NamedTuple):
-    """A line of a column: how deep it stands, and its text."""
-
-    column: int
-    depth: int
-    text: str
-
-
 @dataclass
 class _Call:
     """A function that runs: how many of its operations are shown, and which functions in which there are such."""
@@ -48,8 +40,8 @@ class _Call:
     is_shown: bool = False
 
 
-def diagram(steps: Iterable[Step], kind: str, sentence: str, width: int = WIDTH) -> str:
-    """Draw an execution.
+def diagram_of(steps: Iterable[Step], kind: str, sentence: str) -> Diagram:
+    """Return what a diagram of an execution shows.
 
     Operations that do not matter are left out, and functions in which there are only such. What a CPU has deferred
     stands in its column, under its name in brackets.
@@ -58,13 +50,18 @@ def diagram(steps: Iterable[Step], kind: str, sentence: str, width: int = WIDTH)
         steps: of the execution.
         kind: of bug.
         sentence: what broke.
-        width: that no line is longer than.
     """
     steps = list(steps)
-    names = dict(sorted({step.column: _widened(step.cpu) for step in steps}.items()))
-    rows = [row._replace(text=_widened(row.text)) for row in _folded(_rows(steps))]
+    names = dict(sorted({step.column: step.cpu for step in steps}.items()))
+    return Diagram(names, list(_folded(_rows(steps))), f"{kind}: {sentence}")
+
+
+def diagram(found: Diagram, width: int = WIDTH) -> str:
+    """Draw a diagram in lines that are no longer than `width`."""
+    names = {column: _widened(name) for column, name in found.names.items()}
+    rows = [row._replace(text=_widened(row.text)) for row in found.lines]
     lines = _columns(rows, names, width) if names else [NOTHING]
-    said = wrap(_widened(f"=> {kind}: {sentence}"), width, subsequent_indent="   ")
+    said = wrap(_widened(f"=> {found.end}"), width, subsequent_indent="   ")
     return "\n".join([*lines, "", *said]).replace(WIDE, "")
 
 
@@ -75,7 +72,7 @@ def _widened(text: str) -> str:
     return "".join(each + WIDE if east_asian_width(each) in "WF" else each for each in text)
 
 
-def _columns(rows: list[_Line], names: dict[int, str], width: int) -> list[str]:
+def _columns(rows: list[Line], names: dict[int, str], width: int) -> list[str]:
     """Set lines in columns, which are told apart by where they begin."""
     texts = {column: [name, *_texts(rows, column)] for column, name in names.items()}
     lefts = dict(zip(names, _lefts(list(texts.values()), width), strict=True))
@@ -97,7 +94,7 @@ def _on_one_line(texts: list[tuple[int, str]]) -> str:
     return line
 
 
-def _texts(rows: list[_Line], column: int) -> list[str]:
+def _texts(rows: list[Line], column: int) -> list[str]:
     return [INDENT * row.depth + row.text for row in rows if row.column == column]
 
 
@@ -141,7 +138,7 @@ def _above(least: list[int], wanted: list[int], room: int) -> list[int]:
     return [have + extra for have, extra in zip(least, more, strict=True)]
 
 
-def _wrapped(row: _Line, width: int) -> list[str]:
+def _wrapped(row: Line, width: int) -> list[str]:
     indent = INDENT * row.depth
     return wrap(
         row.text,
@@ -152,11 +149,11 @@ def _wrapped(row: _Line, width: int) -> list[str]:
     )
 
 
-def _rows(steps: list[Step]) -> list[_Line]:
+def _rows(steps: list[Step]) -> list[Line]:
     """Return lines with the CPUs they are of."""
     rows = []
     speaker: dict[int, str] = {}
-    for step, stack in _leaves(steps):
+    for step, stack, state in _leaves(steps):
         calls = [call for n, call in enumerate(stack) if n == 0 or call.operations or len(call.callees) > 1]
         is_deferred = step.task != step.cpu
         head = f"[{step.task}]"
@@ -164,31 +161,33 @@ def _rows(steps: list[Step]) -> list[_Line]:
             head = f"[{calls.pop(0).text}]"
         if speaker.setdefault(step.column, f"[{step.cpu}]") != head:
             speaker[step.column] = head
-            rows.append(_Line(step.column, 0, head))
+            rows.append(Line(step.column, 0, head))
         for depth, call in enumerate(calls, is_deferred):
             if not call.is_shown:
-                rows.append(_Line(step.column, depth, call.text))
+                rows.append(Line(step.column, depth, call.text))
                 call.is_shown = True
-        rows.append(_Line(step.column, len(calls) + is_deferred, _operation(step)))
+        rows.append(Line(step.column, len(calls) + is_deferred, _operation(step), state))
     return rows
 
 
-def _folded(rows: list[_Line]) -> Iterator[_Line]:
+def _folded(rows: list[Line]) -> Iterator[Line]:
     """Say of lines that come again and again how often, instead of showing them."""
-    at = 0
+    at, shown = 0, [row._replace(state=()) for row in rows]
     while at < len(rows):
-        runs = ((length, _times(rows, at, length)) for length in range(1, FOLD_MAX + 1))
+        runs = ((length, _times(shown, at, length)) for length in range(1, FOLD_MAX + 1))
         length, times = max(runs, key=lambda run: run[0] * run[1])
         if times < FOLDED:
             yield rows[at]
             at += 1
         else:
             yield from rows[at : at + length]
-            yield rows[at]._replace(text=f"[the same {times - 1} times more]")
+            yield rows[at]._replace(
+                text=f"[the same {times - 1} times more]", state=rows[at + length * times - 1].state
+            )
             at += length * times
 
 
-def _times(rows: list[_Line], at: int, length: int) -> int:
+def _times(rows: list[Line], at: int, length: int) -> int:
     """Return how often a run of lines comes in a row; 0 if not once more."""
     times = 1
     while rows[at : at + length] == rows[at + times * length : at + (times + 1) * length]:
@@ -196,14 +195,17 @@ def _times(rows: list[_Line], at: int, length: int) -> int:
     return times if times > 1 else 0
 
 
-def _leaves(steps: list[Step]) -> list[tuple[Step, list[_Call]]]:
-    """Return the operations to show, each with the functions it is in.
+def _leaves(steps: list[Step]) -> list[tuple[Step, list[_Call], tuple[str, ...]]]:
+    """Return the operations to show, each with the functions it is in, and what is known of the state after it.
 
     What only helps a function, so that its name begins with a line, is part of it.
     """
     found = []
     stacks: dict[str, list[_Call]] = {}
+    known: dict[str, str] = {}
     for step in steps:
+        if step.what in ("read", "write"):
+            known[step.subject] = f"{step.subject}{_equals(step.value)}"
         stack = stacks.setdefault(step.task, [])
         del stack[step.begun :]
         stack += [_Call(text) for text in step.calls[len(stack) :]]
@@ -214,7 +216,7 @@ def _leaves(steps: list[Step]) -> list[tuple[Step, list[_Call]]]:
             caller.callees.add(id(callee))
         if calls:
             calls[-1].operations += 1
-        found.append((step, calls))
+        found.append((step, calls, tuple(known.values())))
     return found
 
 

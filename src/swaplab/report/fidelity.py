@@ -8,8 +8,8 @@ from statistics import median
 from swaplab.fidelity.judge import CHAOTIC, FLOOR, Error, summary_of
 from swaplab.fidelity.suite import Judged
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.parts import Part, Table
-from swaplab.result.counters import JUDGED
+from swaplab.report.parts import Chart, Part, Table
+from swaplab.result.counters import BY_NAME, JUDGED
 
 __all__ = ["counters_of", "fidelity_report"]
 
@@ -109,7 +109,19 @@ def fidelity_report(judged: Sequence[Judged]) -> list[Part]:
     """All tables, and what they say."""
     errors = [error for each in judged if not each.chaotic for error in each.errors]
     tables = [_scenario_table(judged), *([_counter_table(errors)] if errors else []), _size_table(judged)]
-    return [*(table for table in tables if table.rows), _sentences(judged, errors)]
+    charts = [_scatter(errors, "count", 1), _scatter(errors, "bytes", PAGE_SIZE)]
+    found: list[Part] = [*(table for table in tables if table.rows), _sentences(judged, errors)]
+    return [*found, *(chart for chart in charts if chart.series)]
+
+
+def _scatter(errors: Sequence[Error], unit: str, scale: int) -> Chart:
+    """The replay's number by the kernel's, of counters in one unit; the nearer to the diagonal, the better."""
+    own = [each for each in errors if BY_NAME[each.counter].unit == unit]
+    title = "Events, in pages or times" if unit == "count" else "Memory at the end, in pages"
+    series: dict[str, list[tuple[float, float]]] = {}
+    for each in own:
+        series.setdefault(each.counter, []).append((each.kernel / scale, each.predicted / scale))
+    return Chart(title, "kernel", "replay", series, kind="points", x_scale="symlog", y_scale="symlog")
 
 
 def counters_of(judged: Judged) -> Table:

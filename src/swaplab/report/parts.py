@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
-__all__ = ["Part", "Table", "Verbatim"]
+__all__ = ["Chart", "Diagram", "Heading", "Line", "Part", "Table", "Verbatim"]
 
 
 @dataclass
@@ -40,5 +41,68 @@ class Verbatim:
     text: str
 
 
-Part = str | Table | Verbatim
+@dataclass(frozen=True)
+class Heading:
+    """What the parts below are about."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves or points in a plane. A terminal shows none: whatever has to be known stands in a table as well.
+
+    Attributes:
+        title: above it.
+        x, y: what the axes count, with the unit.
+        series: points, in the order in which a line joins them, by the name of what they show.
+        kind: whether lines join them.
+        x_scale, y_scale: of the axes; ``symlog`` is logarithmic but around 0.
+        marked: names of the series whose points are to be seen first.
+        limit: where a vertical line stands, and what it is called.
+    """
+
+    title: str
+    x: str
+    y: str
+    series: Mapping[str, Sequence[tuple[float, float]]]
+    kind: Literal["lines", "points"] = "lines"
+    x_scale: Literal["linear", "symlog"] = "linear"
+    y_scale: Literal["linear", "symlog"] = "linear"
+    marked: tuple[str, ...] = ()
+    limit: tuple[float, str] | None = None
+
+
+class Line(NamedTuple):
+    """A line of a diagram.
+
+    Attributes:
+        column: which it is in.
+        depth: how many functions it stands in.
+        text: what happens.
+        state: what every object was last seen to be, as ``child.flags = 18``, once this has happened.
+    """
+
+    column: int
+    depth: int
+    text: str
+    state: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """What each CPU does, time downwards, and what broke at the end.
+
+    Attributes:
+        names: of the columns, by their numbers.
+        lines: in the order in which they happen.
+        end: what broke.
+    """
+
+    names: Mapping[int, str]
+    lines: Sequence[Line]
+    end: str
+
+
+Part = str | Heading | Table | Chart | Diagram | Verbatim
 """A part of a report; a text is a paragraph."""

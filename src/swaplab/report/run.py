@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from swaplab.report.parts import Part, Table
+import pyarrow as pa
+
+from swaplab.report.parts import Chart, Part, Table
 from swaplab.result import Result, Row
 from swaplab.scenario.model import OwnTime
 from swaplab.scenario.units import round_size, short_size
 
 __all__ = [
+    "MIB",
+    "charts",
     "comparison",
     "comparison_table",
     "duration",
@@ -25,6 +29,8 @@ OWN = "as it is"
 NOTHING = "-"
 BASES_MAX = 4
 CGROUPS_MAX = 200  # rows of a table for people
+CHARTED_MAX = 9
+MIB = 1 << 20
 ABOUT = 0.05  # of a reference: no difference worth a word
 
 
@@ -89,7 +95,64 @@ def run_report(results: Sequence[Result]) -> list[Part]:
     own = results[0]
     parts: list[Part] = [heading(own), memory_table(own), fault_table(own)]
     parts += [sentence for sentence in (_base(own), killed(own)) if sentence]
-    return [*parts, comparison_table(results), comparison(results)] if len(results) > 1 else parts
+    parts += [comparison_table(results), comparison(results)] if len(results) > 1 else []
+    return [*parts, *charts([own])]
+
+
+def charts(results: Sequence[Result]) -> Iterator[Chart]:
+    """Curves over time of the machine and of the largest cgroups; of several results, each by its engine's name."""
+    own = results[0]
+    paths = sorted(own.cgroups[1:], key=lambda path: -_touched(own.final(path)))
+    for path in ["", *paths[: CHARTED_MAX - 1]]:
+        for title, unit, curves in (("Memory", "MiB", MEMORY), ("Pages", "so far", PAGES)):
+            series = {
+                f"{name}, {result.info.engine}" if len(results) > 1 else name: curve
+                for result in results
+                for name, curve in _curves(result, path, curves)
+            }
+            if series:
+                yield Chart(f"{title} of {path or 'the machine'}", "accesses", unit, series)
+
+
+def _curves(result: Result, path: str, curves: Curves) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Curves that the engine has, and that are not 0 all along."""
+    samples = result.series(path)
+    accesses = samples["access"].to_pylist()
+    for name, scale, of in curves:
+        values = of(samples)
+        if values and any(values):
+            yield name, [(access, value / scale) for access, value in zip(accesses, values, strict=True)]
+
+
+def _column(name: str) -> Callable[[pa.Table], list[int]]:
+    """A counter's values; none where the engine lacks one of them."""
+
+    def values(samples: pa.Table) -> list[int]:
+        found: list[int] = samples[name].to_pylist()
+        return [] if None in found else found
+
+    return values
+
+
+def _on_disk(samples: pa.Table) -> list[int]:
+    """Bytes that are in swap, and neither in zswap nor in the swap cache."""
+    columns = [_column(name)(samples) for name in ("memory.swap.current", "zswapped", "swapcached")]
+    return [max(0, swap - zswapped - cached) for swap, zswapped, cached in zip(*columns, strict=True)]
+
+
+Curves = tuple[tuple[str, int, Callable[[pa.Table], list[int]]], ...]
+MEMORY: Curves = (
+    ("resident", MIB, _column("anon")),
+    ("compressed", MIB, _column("zswapped")),
+    ("to", MIB, _column("zswap")),
+    ("on disk", MIB, _on_disk),
+)
+PAGES: Curves = (
+    ("faults from zswap", 1, _column("zswpin")),
+    ("from the device", 1, _column("pswpin")),
+    ("written back", 1, _column("zswpwb")),
+    ("written", 1, _column("pswpout")),
+)
 
 
 def _printable(text: str) -> str:

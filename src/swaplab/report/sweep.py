@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from swaplab.report.parts import Table
-from swaplab.report.run import duration, slowdown
+from swaplab.report.parts import Chart, Part, Table
+from swaplab.report.run import MIB, duration, slowdown
+from swaplab.report.vega import SERIES_MAX
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Spread
 
-__all__ = ["sweep_table"]
+__all__ = ["sweep_report"]
 
 ROWS_MAX = 200
 NOTHING = "-"
 
 
-def sweep_table(spreads: Sequence[Spread], seeds: int) -> Table:
+def sweep_report(spreads: Sequence[Spread], seeds: int) -> list[Part]:
+    """What each combination of settings came to, and where they stand between memory and time."""
+    axis = next((key for key in spreads[0].settings if _is_few(spreads, key)), None)
+    series: dict[str, list[tuple[float, float]]] = {}
+    for each in spreads:
+        if not each.median.killed:
+            name = f"{axis} = {each.settings[axis]}" if axis else "combinations"
+            series.setdefault(name, []).append((each.median.memory / MIB, each.median.time_lost / 1e9))
+    chart = Chart("Memory against time", "memory held (MiB)", "time lost (s)", series, kind="points")
+    return [_sweep_table(spreads, seeds), *([chart] if series else [])]
+
+
+def _is_few(spreads: Sequence[Spread], key: str) -> bool:
+    return 1 < len({each.settings[key] for each in spreads}) <= SERIES_MAX
+
+
+def _sweep_table(spreads: Sequence[Spread], seeds: int) -> Table:
     """One row for each combination of settings, in the plan's order; of several seeds, the medians.
 
     How far seeds are apart is shown of the time, which is what settings are chosen by; the rest is in JSON.

@@ -14,7 +14,8 @@ from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from swaplab.report.parts import Part, Table, Verbatim
+from swaplab.report.diagram import diagram
+from swaplab.report.parts import Chart, Diagram, Heading, Part, Table
 
 __all__ = ["rendered"]
 
@@ -66,11 +67,15 @@ def _line(heading: str, cell: str) -> str:
     return f"{heading}:\n{cell}" if "\n" in cell else f"{heading}: {cell}"
 
 
-def rendered(part: Part) -> RenderableType:
-    """Return what rich prints for a part of a report."""
+def rendered(part: Part) -> RenderableType | None:
+    """Return what rich prints for a part of a report; None for a chart."""
+    if isinstance(part, Chart):
+        return None
     if isinstance(part, Table):
         return _table(part)
-    return Text(part.text if isinstance(part, Verbatim) else part)
+    if isinstance(part, Diagram):
+        return Text(diagram(part))
+    return Text(part) if isinstance(part, str) else Text(part.text, style="bold" if isinstance(part, Heading) else "")
 
 
 def _table(part: Table) -> _FittingTable:

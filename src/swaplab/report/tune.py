@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.parts import Part, Table, Verbatim
-from swaplab.report.run import duration, slowdown
+from swaplab.report.parts import Chart, Part, Table, Verbatim
+from swaplab.report.run import MIB, duration, slowdown
 from swaplab.result import Result
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Outcome
-from swaplab.study.tune import STEPS, Constraint, Point, Tuning
+from swaplab.study.tune import STEPS, Constraint, Point, Tuning, front
 from swaplab.study.verify import Measured, measured_of
 
 __all__ = ["measured_verdict", "settings", "tune_report", "verdict"]
@@ -27,7 +27,29 @@ def tune_report(found: Tuning, objective: str, measured: Sequence[Result]) -> li
         present, chosen = map(measured_of, measured)
         table = _measured_table(f"Linux version {measured[0].info.release}", present, chosen)
         parts += [table, measured_verdict(present, chosen, objective)]
-    return parts
+    return [*parts, _front_chart(found)]
+
+
+def _front_chart(found: Tuning) -> Chart:
+    """Where all that was tried stands between memory and stall, and on which side of the front."""
+
+    def places(points: Sequence[Point]) -> list[tuple[float, float]]:
+        return [(point.outcome.memory / MIB, point.outcome.time_lost / 1e9) for point in points]
+
+    on_front = list(front(found.points))
+    others = [point for point in found.points if point not in on_front and not point.most.killed]
+    series = {"tried": others, "nothing is better in all": on_front, "present": [found.present]}
+    series |= {"chosen": found.best[:1]} if found.best else {}
+    named = {name: places(points) for name, points in series.items()}
+    return Chart(
+        "What there is to choose from",
+        "memory held (MiB)",
+        "stall (s)",
+        named,
+        kind="points",
+        y_scale="symlog",
+        marked=("present", "chosen"),
+    )
 
 
 def _kinds_table(found: Tuning) -> Table:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median_low
 
 from swaplab.report.parts import Part, Table
-from swaplab.report.run import duration
+from swaplab.report.run import charts, duration
 from swaplab.result import Guest, Result
 from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.scenario.units import round_size, short_size
@@ -32,7 +32,8 @@ def kernel_report(kernels: Sequence[Sequence[Result]], replayed: Result | None) 
     """
     tables = [_counter_table(path, kernels, replayed) for path in kernels[0][0].cgroups]
     drawn = [_curves(kernels[0][0], replayed)] if replayed else []
-    return [_heading(kernels, replayed), *(table for table in tables if table.rows), *drawn]
+    curves = charts([kernels[0][0], *([replayed] if replayed else [])])
+    return [_heading(kernels, replayed), *(table for table in tables if table.rows), *drawn, *curves]
 
 
 def _heading(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> str:
