@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +25,7 @@ from rich.table import Table
 from swaplab.replay import Replay
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.study.plan import Variant, of_axes
-from swaplab.study.run import processes, summarise
+from swaplab.study.run import Summarise, processes
 from swaplab.study.share import Shared
 from swaplab.study.vary import Axis
 
@@ -50,7 +49,7 @@ def seconds(action: Callable[[], object]) -> float:
 def sweep(variants: Sequence[Variant], count: int) -> None:
     """All of it, with no cache from before."""
     with processes(count) as mapped:
-        for _ in mapped(partial(summarise, cost=DEFAULT_COST), variants):
+        for _ in mapped(Summarise(DEFAULT_COST), variants):
             pass
 
 

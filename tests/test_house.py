@@ -25,11 +25,12 @@ BELOW = {
     "replay": ["result"],
     "vm": ["result"],
     "study": ["replay"],
+    "fleet": ["study"],
     "host": ["scenario"],
     "doctor": ["scenario"],
     "races": ["explore", "kernel"],
     "fidelity": ["replay", "vm"],
-    "report": ["explore", "replay", "vm", "host", "doctor", "races", "fidelity", "study"],
+    "report": ["explore", "replay", "vm", "host", "doctor", "races", "fidelity", "study", "fleet"],
     "cli": ["report"],
     "__main__": ["cli"],
 }

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +12,7 @@ from swaplab.replay import replay
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.study import run
 from swaplab.study.plan import Variant, of_axes, of_baselines
-from swaplab.study.run import processes, summarise
+from swaplab.study.run import Summarise, processes
 from swaplab.study.table import Outcome, Summary, spreads, write_table
 from swaplab.study.vary import parse_axis
 
@@ -29,13 +27,13 @@ pages = 100
 accesses = 2000
 content = { file = "data" }
 """
-TASK = partial(summarise, cost=DEFAULT_COST)
+TASK = Summarise(DEFAULT_COST)
 
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Variant]:
     """Two limits times two seeds; nothing is known of them yet."""
-    monkeypatch.setattr(run, "cached_bytes", lambda _name, make: make())
+    monkeypatch.setattr(run, "read_cached", lambda _name: None)
     (tmp_path / "data").write_bytes(bytes(range(256)) * 64)
     path = tmp_path / "scenario.toml"
     path.write_text(SCENARIO)
@@ -83,12 +81,8 @@ def test_a_process_that_is_killed_ends_the_study(plan: list[Variant]) -> None:
 def test_what_is_known_is_not_run_again(plan: list[Variant], monkeypatch: pytest.MonkeyPatch) -> None:
     kept: dict[str, bytes] = {}
 
-    def keep(name: str, make: Callable[[], bytes]) -> bytes:
-        if name not in kept:
-            kept[name] = make()
-        return kept[name]
-
-    monkeypatch.setattr(run, "cached_bytes", keep)
+    monkeypatch.setattr(run, "read_cached", kept.get)
+    monkeypatch.setattr(run, "write_cached", kept.__setitem__)
     first = [TASK(each) for each in plan]
     assert len(kept) == len(plan)
     monkeypatch.setattr(run, "replay", None)

@@ -107,7 +107,7 @@ def test_constraints(text: str, expected: Constraint) -> None:
     [
         ("stall<5s", "NAME<=VALUE"),
         ("speed<=5", "memory, stall, refaults, writes"),
-        ("slowdown<=2%", "no time of the workload with all its memory"),
+        ("slowdown<=2", "a percentage"),
         ("stall<=5", "a duration"),
         ("refaults<=5M", "a count"),
         ("writes<=much", "a size"),

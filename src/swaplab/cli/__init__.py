@@ -48,6 +48,12 @@ app.command(
     'Example: `swaplab tune scenarios/demo.toml --save memory --within "stall<=1s"`',
 )
 app.command(
+    "swaplab.cli.fleet:fleet",
+    name="fleet",
+    help="Say what to set on many machines, what that would save, and who would lose by it.\n\n"
+    "Example: `swaplab fleet histograms.parquet`, or `swaplab fleet recordings/ --vary zswap.compressor=lz4,zstd`",
+)
+app.command(
     "swaplab.cli.trace:trace_app",
     name="trace",
     help="Look into page traces; convert those of other tools.\n\nExample: `swaplab trace info app.parquet`",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,36 @@ from swaplab.replay import is_compiled
 from swaplab.scenario.cost import DEFAULT_COST, Cost, load_cost
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.shipped import shipped
+from swaplab.study.cluster import cluster as connect
+from swaplab.study.run import Map, processes, processors
 
-__all__ = ["Jobs", "chosen_cost", "say_if_it_compiles", "scenario_file"]
+__all__ = ["ClusterAddress", "Jobs", "chosen_cost", "mapping", "say_if_it_compiles", "scenario_file"]
 
 Jobs = Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))]
 """How many processes replay; None for as many as there are processors."""
+
+ClusterAddress = Annotated[str | None, Parameter(name="--cluster")]
+"""Where to replay instead: see `swaplab.study.cluster`."""
+
+
+@contextmanager
+def mapping(jobs: int | None, cluster: str | None, variants: int) -> Iterator[Map]:
+    """Yield what runs so many variants: processes of this machine, or a cluster.
+
+    Raises:
+        InputError: both were asked for; or see `swaplab.study.cluster`.
+        SwaplabError: see there.
+    """
+    if jobs and cluster:
+        raise InputError("--jobs", "none beside --cluster", jobs)
+    if not cluster:
+        with processes(min(jobs or processors(), variants)) as mapped:
+            yield mapped
+        return
+    with connect(cluster) as found:
+        if found.dashboard:
+            tell(f"swaplab: what Dask does is shown at {found.dashboard}, if bokeh is installed there")
+        yield found.mapped
 
 
 def scenario_file(path: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +10,13 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from swaplab.cli.common import Flag, Html, Output, Texts, check_html, check_output, report_beside, say_json, show, steps
-from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
+from swaplab.cli.replaying import ClusterAddress, Jobs, chosen_cost, mapping, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.report.page import write_page
 from swaplab.report.sweep import sweep_report
 from swaplab.study.plan import Variant, of_axes
-from swaplab.study.run import processes, processors, summarise
-from swaplab.study.table import Outcome, Spread, Summary, spreads, write_table
+from swaplab.study.run import Map, Summarise, Task
+from swaplab.study.table import Outcome, Spread, spreads, write_table
 from swaplab.study.vary import parse_axis
 
 __all__ = ["sweep"]
@@ -33,6 +32,7 @@ def sweep(
     seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=SEEDS_MAX))] = 1,
     cost: Path | None = None,
     jobs: Jobs = None,
+    cluster: ClusterAddress = None,
     output: Output = None,
     html: Html = None,
     json: Flag = False,
@@ -54,6 +54,8 @@ def sweep(
         if it has one and the scenario has none.
     jobs
         Processes; by default as many as there are processors.
+    cluster
+        Run it on Dask instead: `local:4`, which starts workers here, or the scheduler at `tcp://HOST:PORT`.
     output
         Write all counters at the end of every variant as Parquet, a row for each cgroup.
     html
@@ -67,19 +69,18 @@ def sweep(
         raise InputError("sweep", "something to vary: --vary KEY=VALUE,VALUE,... or --seeds N", "nothing")
     costs = chosen_cost(cost)
     variants = of_axes(scenario_file(scenario), set, [parse_axis(each) for each in vary], seeds, costs.device)
-    task = partial(summarise, cost=costs)
-    count = min(jobs or processors(), len(variants))
     say_if_it_compiles(each.scenario for each in variants)
     with report_beside(output):
-        found = _run(variants, count, task, output)
+        with mapping(jobs, cluster, len(variants)) as mapped:
+            found = _run(variants, mapped, Summarise(costs), output)
         report = sweep_report(found, seeds)
         if html:
             write_page(html, f"{scenario.name}: what was varied", report)
         _print_json(found) if json else show(report)
 
 
-def _run(variants: Sequence[Variant], count: int, task: partial[Summary], output: Path | None) -> list[Spread]:
-    with steps("variants", len(variants)) as step, processes(count) as mapped:
+def _run(variants: Sequence[Variant], mapped: Map, task: Task, output: Path | None) -> list[Spread]:
+    with steps("variants", len(variants)) as step:
         summaries = mapped(task, variants)
         outcomes: list[Outcome] = []
         for summary in write_table(output, variants, summaries) if output else summaries:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,14 +10,14 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from swaplab.cli.common import Flag, Html, Texts, check_html, say_json, show, steps
-from swaplab.cli.replaying import Jobs, chosen_cost, say_if_it_compiles, scenario_file
+from swaplab.cli.replaying import ClusterAddress, Jobs, chosen_cost, mapping, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.report.page import write_page
 from swaplab.report.tune import settings, tune_report
 from swaplab.result import Result
 from swaplab.scenario.load import load_scenario
 from swaplab.study.plan import Variant
-from swaplab.study.run import Task, processes, processors, summarise
+from swaplab.study.run import Summarise, Task
 from swaplab.study.table import Summary
 from swaplab.study.tune import STEPS, Point, Tuning, front, kinds, parse_constraint
 from swaplab.study.tune import tune as find
@@ -39,6 +38,7 @@ def tune(
     seeds: Annotated[int, Parameter(validator=Number(gte=1, lte=100))] = 1,
     cost: Path | None = None,
     jobs: Jobs = None,
+    cluster: ClusterAddress = None,
     verify: Flag = False,
     kernel: str | None = None,
     html: Html = None,
@@ -64,6 +64,8 @@ def tune(
         if it has one and the scenario has none.
     jobs
         Processes; by default as many as there are processors.
+    cluster
+        Run it on Dask instead: `local:4`, which starts workers here, or the scheduler at `tcp://HOST:PORT`.
     verify
         Then run the present and the chosen settings on a real kernel in QEMU, and say whether the gain is there.
     kernel
@@ -79,12 +81,13 @@ def tune(
     costs = chosen_cost(cost)
     loaded = load_scenario(scenario_file(scenario), set, costs.device)
     constraints = [parse_constraint(each) for each in within]
-    task = partial(summarise, cost=costs)
+    task = Summarise(costs)
     kernels = find_kernels((kernel or loaded.machine.kernel,), ()) if verify else []
     say_if_it_compiles([loaded])
-    with steps("variants", len(kinds()) * ROUNDS * seeds) as step, processes(jobs or processors()) as mapped:
+    count = len(kinds()) * ROUNDS * seeds
+    with steps("variants", count) as step, mapping(jobs, cluster, len(kinds()) * seeds) as mapped:
 
-        def told(given: Task, variants: Sequence[Variant]) -> Iterator[Summary]:
+        def told(given: Task, variants: Iterable[Variant]) -> Iterator[Summary]:
             for summary in mapped(given, variants):
                 step()
                 yield summary

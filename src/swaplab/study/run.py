@@ -5,53 +5,82 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Final, Protocol
 
 import msgspec
 
 import swaplab
-from swaplab.cache import cached_bytes
+from swaplab.cache import read_cached, write_cached
 from swaplab.errors import SwaplabError
 from swaplab.process import become_worker, starting_workers
 from swaplab.replay import replay
 from swaplab.result import Result
 from swaplab.scenario.cost import Cost
-from swaplab.scenario.model import Scenario
 from swaplab.study.plan import Variant
 from swaplab.study.share import Shared, versions
 from swaplab.study.table import Summary, outcome_of
 
-__all__ = ["Map", "Task", "processes", "processors", "summarise"]
+__all__ = ["Map", "Summarise", "Task", "code", "in_order", "processes", "processors"]
+
+AHEAD: Final = 4
+"""Variants that wait for each process, so that none waits for its next one, and the rest of a plan for no memory."""
 
 _shared = Shared()
 Task = Callable[[Variant], Summary]
-Map = Callable[[Task, Sequence[Variant]], Iterator[Summary]]
-"""Applies a function to the variants of a plan; yields what it returns, in their order."""
+Map = Callable[[Task, Iterable[Variant]], Iterator[Summary]]
+"""Applies a function to the variants of a plan, which it takes as they are needed; yields what it returns, in order."""
 
 
 # One variant ----------------------------------------------------------------------------------------------------------
 
 
-def summarise(variant: Variant, cost: Cost) -> Summary:
-    """Replay a variant, unless that was done before with the same files, costs and code.
+@dataclass(frozen=True)
+class Summarise:
+    """A task: replay a variant, unless that was done before with the same files, costs and code.
 
-    Raises:
-        UnsupportedError: the scenario asks for something the replay does not model.
-        InputError: a trace or a content is broken.
-        OSError: one of them cannot be read.
+    Attributes:
+        cost: what things cost on the clock.
     """
 
-    def measure() -> bytes:
-        return msgspec.json.encode(
-            _summary(replay(variant.scenario, cost, prepared=_shared.prepared(variant.scenario)))
-        )
+    cost: Cost
 
-    return msgspec.json.decode(cached_bytes(f"study/{_key(variant.scenario, cost)}", measure), type=Summary)
+    def __call__(self, variant: Variant) -> Summary:
+        """Return what it comes to.
+
+        Raises:
+            UnsupportedError: the scenario asks for something the replay does not model.
+            InputError: a trace or a content is broken.
+            OSError: one of them cannot be read.
+        """
+        found = self.known(variant)
+        if found is None:
+            scenario = variant.scenario
+            found = _summary(replay(scenario, self.cost, prepared=_shared.prepared(scenario)))
+            self.keep(variant, found)
+        return found
+
+    def known(self, variant: Variant) -> Summary | None:
+        """Return what was kept of a variant, if anything was."""
+        data = read_cached(self._name(variant))
+        return None if data is None else msgspec.json.decode(data, type=Summary)
+
+    def keep(self, variant: Variant, summary: Summary) -> None:
+        """Keep what a variant came to, for this run and others."""
+        write_cached(self._name(variant), msgspec.json.encode(summary))
+
+    def _name(self, variant: Variant) -> str:
+        digest = hashlib.sha256(code())
+        digest.update(repr((variant.scenario, self.cost)).encode(errors="surrogateescape"))
+        digest.update(repr(versions(variant.scenario)).encode(errors="surrogateescape"))
+        return f"study/{digest.hexdigest()}"
 
 
 def _summary(result: Result) -> Summary:
@@ -62,20 +91,32 @@ def _summary(result: Result) -> Summary:
 
 
 @cache
-def _code() -> bytes:
+def code() -> bytes:
     """Hash of all source of swaplab: any of it may change a number."""
     files = sorted(Path(swaplab.__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
 
 
-def _key(scenario: Scenario, cost: Cost) -> str:
-    digest = hashlib.sha256(_code())
-    digest.update(repr((scenario, cost)).encode(errors="surrogateescape"))
-    digest.update(repr(versions(scenario)).encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
 # Many -----------------------------------------------------------------------------------------------------------------
+
+
+class Promise(Protocol):
+    """What is being worked at."""
+
+    def result(self) -> Summary:
+        """Wait for it."""
+        ...
+
+
+def in_order(start: Callable[[Variant], Promise], variants: Iterable[Variant], ahead: int) -> Iterator[Summary]:
+    """Start variants, so many ahead of the one that is waited for; yield what they come to, in their order."""
+    waiting: deque[Promise] = deque()
+    for variant in variants:
+        waiting.append(start(variant))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def processors() -> int:
@@ -96,12 +137,15 @@ def processes(count: int) -> Iterator[Map]:
     forked = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(count, forked, become_worker, (os.getpid(),)) as pool:
 
-        def start(task: Task, variants: Sequence[Variant]) -> Iterator[Summary]:
-            with starting_workers():
-                return pool.map(task, variants)
+        def mapped(task: Task, variants: Iterable[Variant]) -> Iterator[Summary]:
+            def start(variant: Variant) -> Promise:
+                with starting_workers():
+                    return pool.submit(task, variant)
+
+            return in_order(start, variants, AHEAD * count)
 
         try:
-            yield start
+            yield mapped
         except BrokenProcessPool:
             raise SwaplabError("a process that ran variants was killed; run it again, what is done is kept") from None
         finally:

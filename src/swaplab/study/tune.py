@@ -23,7 +23,20 @@ from swaplab.study.plan import Variant, with_seed
 from swaplab.study.run import Map, Task
 from swaplab.study.table import Outcome, spreads
 
-__all__ = ["OBJECTIVES", "Constraint", "Kind", "Point", "Tuning", "front", "kinds", "parse_constraint", "tune"]
+__all__ = [
+    "OBJECTIVES",
+    "Constraint",
+    "Kind",
+    "Point",
+    "Tuning",
+    "check_base",
+    "front",
+    "kinds",
+    "limited",
+    "parse_constraint",
+    "tune",
+    "value_of",
+]
 
 COMPRESSORS: Final[tuple[Compressor, ...]] = ("lz4", "zstd")
 POOLS: Final = (20, 10, 40)
@@ -92,8 +105,12 @@ def _share(text: str) -> float:
     return float(found[1]) / 100
 
 
-def _check_base(scenario: Scenario, constraints: Sequence[Constraint]) -> None:
-    """Refuse a limit on slowdown where nobody knows what the workloads take without it."""
+def check_base(scenario: Scenario, constraints: Sequence[Constraint]) -> None:
+    """Refuse a limit on slowdown where nobody knows what the workloads take without it.
+
+    Raises:
+        InputError: that is so; or a trace is broken.
+    """
     if any(each.name == "slowdown" for each in constraints) and "" not in Accesses(scenario).own_times():
         expected = (
             "the processor time of every workload with all its memory (`time` of a trace, `think` of a pattern), or "
@@ -185,11 +202,11 @@ class Tuning(NamedTuple):
 Runner = Callable[[Sequence[tuple[Kind, int]]], list[Point]]
 
 
-def scaled(scenario: Scenario, share: int) -> Scenario:
-    """Return a scenario with its memory limits at ``share / STEPS``, in whole pages."""
+def limited(scenario: Scenario, share: int, parts: int = STEPS) -> Scenario:
+    """Return a scenario with its memory limits at ``share / parts``, in whole pages."""
 
     def limit(size: int | None) -> int | None:
-        return None if size is None else max(size * share // STEPS // PAGE_SIZE, 1) * PAGE_SIZE
+        return None if size is None else max(size * share // parts // PAGE_SIZE, 1) * PAGE_SIZE
 
     def lowered(cgroup: Cgroup) -> Cgroup:
         changed = {"memory_max": limit(cgroup.memory_max), "memory_high": limit(cgroup.memory_high)}
@@ -215,11 +232,11 @@ def tune(
     """
     if objective == "memory" and not any(each.memory_max or each.memory_high for each in scenario.cgroups.values()):
         raise InputError(f"{scenario.source}: cgroup", "one with memory.max or memory.high, to be lowered", "none")
-    _check_base(scenario, constraints)
+    check_base(scenario, constraints)
     points: list[Point] = []
 
     def run(wanted: Sequence[tuple[Kind, int]]) -> list[Point]:
-        changed = [kind.applied(scaled(scenario, share)) for kind, share in wanted]
+        changed = [kind.applied(limited(scenario, share)) for kind, share in wanted]
         found = [
             Point(kind, share, each, *outcomes)
             for (kind, share), each, outcomes in zip(

@@ -1,0 +1,1 @@
+"""Fleets: what many machines' histograms of cold memory, or their recordings, say should be set."""
