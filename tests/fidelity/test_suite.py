@@ -38,7 +38,7 @@ def claims() -> dict[str, tuple[int, list[float]]]:
 
 def test_the_replay_is_as_near_as_is_claimed() -> None:
     """To the last digit that README prints, counter by counter."""
-    judged = [judge(file, scenario := load_scenario(file), recorded_truth(file, scenario), False) for file in FILES]
+    judged = [judge(file, scenario := load_scenario(file), recorded_truth(file, scenario)) for file in FILES]
     errors = [error for each in judged if not each.chaotic for error in each.errors]
     found = {name: [error.error for error in errors if error.counter == name] for name in JUDGED}
     found |= {"all": [error.error for error in errors], "along the way": [error.along for error in errors]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,11 +101,10 @@ def _measure(suite: dict[Path, Scenario], kernel: Kernel, repeat: int, record: b
 
 
 def _judge(suite: dict[Path, Scenario], truths: dict[Path, Truth]) -> list[Judged]:
-    with_lru = importlib.util.find_spec("libcachesim") is not None
     judged = []
     with steps("replaying", len(suite)) as advance:
         for file, scenario in suite.items():
-            judged.append(judge(file, scenario, truths[file], with_lru))
+            judged.append(judge(file, scenario, truths[file]))
             advance()
     return judged
 

@@ -27,10 +27,12 @@ from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.replay import replay
 from swaplab.report.page import write_page
-from swaplab.report.run import run_report
+from swaplab.report.run import miss_charts, run_report
 from swaplab.report.vm import kernel_report
 from swaplab.result import Result
+from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.load import load_scenario
+from swaplab.scenario.misses import miss_curves
 from swaplab.scenario.model import BASELINES, Baseline, Scenario, on_release_of
 from swaplab.study.plan import Variant, of_baselines
 from swaplab.vm import (
@@ -129,7 +131,9 @@ def run(
     measured = [result for each in runs for result in each]
     if output:
         [*results, *measured][0].write(output)
+    curves = miss_curves(own, Accesses(own)) if html else []
     report = kernel_report(runs, results[0] if results else None) if runs else run_report(results)
+    report += miss_charts(curves)
     if html:
         write_page(html, f"{own.name or 'scenario'}: what zswap did for it", report)
     with report_beside(output):

@@ -10,9 +10,10 @@ import msgspec
 from swaplab.cache import cached_bytes
 from swaplab.errors import InputError, UnsupportedError
 from swaplab.fidelity.judge import Error, errors_of, is_chaotic
-from swaplab.fidelity.lru import lru_faults
 from swaplab.fidelity.truth import Truth, read_truth, series_of, truth_of
 from swaplab.replay import replay
+from swaplab.scenario.accesses import Accesses
+from swaplab.scenario.misses import miss_curves
 from swaplab.scenario.model import Scenario, on_release_of
 from swaplab.scenario.regular import found_instead
 from swaplab.vm import Kernel, at_pace, digest, fingerprint, guest_pace, run_on_kernel
@@ -102,7 +103,7 @@ def measured_truth(
     return msgspec.json.decode(kept, type=Truth)
 
 
-def judge(file: Path, scenario: Scenario, truth: Truth, with_lru: bool) -> Judged:
+def judge(file: Path, scenario: Scenario, truth: Truth) -> Judged:
     """Replay a scenario at the kernel's pace, and of its release if that is modelled, and compare.
 
     Raises:
@@ -113,11 +114,12 @@ def judge(file: Path, scenario: Scenario, truth: Truth, with_lru: bool) -> Judge
         errors, refused = errors_of(truth, series_of(replay(paced, truth.pace.cost))), ""
     except UnsupportedError as error:
         errors, refused = [], str(error)
-    lru = _lru_errors(scenario, truth) if with_lru else {}
+    lru = _lru_errors(scenario, truth)
     return Judged(file.stem, scenario.zswap.compressor, len(truth.runs), refused, is_chaotic(truth), errors, lru)
 
 
 def _lru_errors(scenario: Scenario, truth: Truth) -> dict[str, float]:
     before: list[int | None] = [None] * (len(truth.positions) - 1)  # it predicts the end only
-    predicted = {path: {"pgmajfault": [*before, faults]} for path, faults in lru_faults(scenario).items()}
+    curves = miss_curves(scenario, Accesses(scenario))
+    predicted = {each.cgroup: {"pgmajfault": [*before, each.at(each.limit)]} for each in curves}
     return {error.cgroup: error.error for error in errors_of(truth, predicted)}

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.parts import Chart, Part, Table
 from swaplab.result import Result, Row
+from swaplab.scenario.misses import MissCurve
 from swaplab.scenario.model import OwnTime
 from swaplab.scenario.units import round_size, short_size
 
@@ -21,16 +23,22 @@ __all__ = [
     "heading",
     "killed",
     "memory_table",
+    "miss_charts",
     "run_report",
     "slowdown",
 ]
 
+MISSES_SAY = (
+    "The curves below are not Linux's. They say what an LRU cache of any size would do with the same accesses: how "
+    "much the workload has to gain from memory."
+)
 OWN = "as it is"
 NOTHING = "-"
 BASES_MAX = 4
 CGROUPS_MAX = 200  # rows of a table for people
 CHARTED_MAX = 9
 MIB = 1 << 20
+POINTS = 300
 ABOUT = 0.05  # of a reference: no difference worth a word
 
 
@@ -153,6 +161,19 @@ PAGES: Curves = (
     ("written back", 1, _column("zswpwb")),
     ("written", 1, _column("pswpout")),
 )
+
+
+def miss_charts(curves: Sequence[MissCurve]) -> list[Part]:
+    """How often an LRU cache would miss, by its size, with today's limit on it."""
+    parts: list[Part] = []
+    for each in curves[:CHARTED_MAX]:
+        step = max(1, len(each.misses) // POINTS)
+        sizes = range(0, len(each.misses), step)
+        points = [(pages * PAGE_SIZE / MIB, float(each.misses[pages])) for pages in sizes]
+        limit = (each.limit * PAGE_SIZE / MIB, "memory.max")
+        title = f"Misses of an LRU cache with the accesses of {each.cgroup}, by its size"
+        parts.append(Chart(title, "MiB", "misses", {"misses": points}, limit=limit))
+    return [MISSES_SAY, *parts] if parts else []
 
 
 def _printable(text: str) -> str:
