@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import gc
+from collections.abc import Iterable
+from functools import cache
+from gc import get_referents
 from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from swaplab.explore.task import Task
@@ -13,35 +15,35 @@ from swaplab.kernel.sync.shared import Shared
 
 __all__ = ["find_leaks"]
 
-NOT_HELD = (type, ModuleType, BuiltinFunctionType, Task)
+NOT_HELD = (type, ModuleType, BuiltinFunctionType, FunctionType, Task)
 """What leads on only by way of Python, or of who runs the system: locks and work know their tasks."""
+identity = object.__hash__
+"""As ``id``, of which Python tells its audit hooks: that takes longer than all else here."""
 
 
 def find_leaks(state: object, made: list[Shared]) -> list[Leak]:
     """Return what of `made` is neither freed nor reachable from the state, by way of what is not freed."""
-    lost = {id(thing): thing for thing in made if not (thing.is_handle or "_freed" in thing.__dict__)}
-    found = {id(state), id(current.runtime)}
-    lost.pop(id(state), None)
+    lost = {identity(thing): thing for thing in made if not (thing.is_handle or "_freed" in thing.__dict__)}
+    found = {identity(thing) for thing in made if "_freed" in thing.__dict__} | {identity(current.runtime)}
     reached = [state]
     while reached and lost:
-        inside = [each for each in _referents(reached) if type(each) not in NEVER_CHANGES]
-        reached = []
-        for each in inside:
-            number = id(each)
-            if number not in found:
-                found.add(number)
-                lost.pop(number, None)
-                if not isinstance(each, NOT_HELD):
-                    reached.append(each)
+        new = dict(zip(map(identity, reached), reached, strict=True))
+        for number in found & new.keys():
+            del new[number]
+        for number in lost.keys() & new.keys():
+            del lost[number]
+        found.update(new)
+        reached = _referents(new.values())
     return [Leak(f"{thing.label} is neither freed nor reachable") for thing in lost.values()]
 
 
-def _referents(things: list[object]) -> list[object]:
-    """Return what things refer to; what is freed refers to nothing, and a function only to the variables around it."""
-    whole = [each for each in things if not isinstance(each, FunctionType) and not _is_freed(each)]
-    cells = (cell for each in things if isinstance(each, FunctionType) for cell in each.__closure__ or ())
-    return [*gc.get_referents(*whole), *cells]
+def _referents(things: Iterable[object]) -> list[object]:
+    """Return what things refer to; of a function only the variables around it."""
+    found = get_referents(*[each for each in things if _leads_on(type(each))])
+    found += [cell for each in things if type(each) is FunctionType for cell in each.__closure__ or ()]
+    return found
 
 
-def _is_freed(thing: object) -> bool:
-    return isinstance(thing, Shared) and "_freed" in thing.__dict__
+@cache
+def _leads_on(kind: type) -> bool:
+    return kind not in NEVER_CHANGES and not issubclass(kind, NOT_HELD)

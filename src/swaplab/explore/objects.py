@@ -34,13 +34,11 @@ class Objects(Scheduler):
         objects: all that were made in this execution, those of setup first.
         making: number of the outermost object that is being initialised while the system is set up, 0 for none.
         is_inside: whether the program is running: its setup, a task or an invariant.
-        is_naming: whether to look at the names of parts that are made: those of setup are the same every time.
         is_checking: whether invariants look, so that nothing may change.
     """
 
     def __init__(self, program: Program[Any], strategy: Strategy) -> None:
         self._told: list[object] = []
-        self.is_naming = True
         super().__init__(program, strategy)
 
     def _reset(self, prefix: int) -> None:
@@ -48,7 +46,7 @@ class Objects(Scheduler):
         del self._told[prefix:]
         self._doing = "setup"
         self.is_inside = self.is_checking = False
-        self._made = self.making = 0
+        self.making = 0
         self._tallies: dict[tuple[str, type[Shared]], list[int]] = {}
         self.objects: list[Shared] = []
 
@@ -65,8 +63,7 @@ class Objects(Scheduler):
             self.history.ordering.births[number] = (self.task.number, self.task.last)
             maker = self.task.full_name
         else:
-            self._made += 1
-            thing.__dict__["_number"] = self._made
+            thing.__dict__["_number"] = len(self.objects)
             maker = ""
         tally = self._tallies.setdefault((maker, kind), [0])
         tally[0] += 1
@@ -108,7 +105,7 @@ class Objects(Scheduler):
 
     def enter(self, part: Part) -> None:
         """Note a part that is made."""
-        self.parts.enter(part, self.task is None)
+        self.parts.enter(part)
 
     # What may not be
 

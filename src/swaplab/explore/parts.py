@@ -35,18 +35,13 @@ class Parts:
 
     def __init__(self) -> None:
         self.known: dict[Variable, Part] = {}
-        self._of_setup: frozenset[Variable] = frozenset()
         self._touched: dict[tuple[int, str, int], Accesses] = {}
 
     def begin(self) -> None:
         """Begin an execution."""
         self.known = {}
 
-    def end_setup(self) -> None:
-        """Take what is known by now for what setup makes every time."""
-        self._of_setup = frozenset(self.known)
-
-    def enter(self, part: Part, is_setup: bool) -> None:
+    def enter(self, part: Part) -> None:
         """Note a part; insist that it is the only one of its name, since that is how it is known.
 
         Raises:
@@ -66,7 +61,7 @@ class Parts:
                 f"{part.label} is a {type(part).__name__}, and by its annotation a field: leave that out, or make it"
                 " Final"
             )
-        if variable in self.known or (not is_setup and variable in self._of_setup) or variable in RESERVED:
+        if variable in self.known or variable in RESERVED:
             raise Refused(f"there is a {part.label} already, and parts are known by their names: give it another")
         self.known[variable] = part
 
@@ -75,7 +70,7 @@ class Parts:
         key = (0 if owner is None else number_of(owner), member, mode)
         accesses = self._touched.get(key)
         if accesses is None:
-            if owner is None and key[:2] not in self.known and key[:2] not in self._of_setup:
+            if owner is None and key[:2] not in self.known:
                 raise Refused(f"{member} {OUTSIDE}")
             accesses = self._touched[key] = (((key[0], member), mode),)
         return accesses

@@ -18,6 +18,7 @@ from swaplab.explore.parts import READER
 from swaplab.explore.program import Program, ProgramError, insist_sound, wanted
 from swaplab.explore.scheduler import END, Strategy, message_of
 from swaplab.explore.shortest import Execution
+from swaplab.explore.snapshot import Snapshot
 from swaplab.explore.task import CHILDREN_MAX, origin
 from swaplab.explore.values import contents, insist_constant
 from swaplab.explore.watchdog import COMPUTES, limit, watchdog
@@ -46,6 +47,7 @@ class Explorer(Deferring):
     def __init__(self, program: Program[Any], strategy: Strategy) -> None:
         insist_sound(program)
         self._executions = 0
+        self._snapshot: Snapshot | None = None
         self.have_met = False
         self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
         super().__init__(program, strategy)
@@ -106,6 +108,7 @@ class Explorer(Deferring):
         if not self.outside.is_sample or self.gave_up:
             return
         before, otherwise = self.outcome(), self._otherwise()
+        self._snapshot = None
         self._execute(len(self.history.events))
         insist_same(self.program.name, before, self.outcome())
         insist_same(self.program.name, before, otherwise, OTHERWISE)
@@ -114,6 +117,7 @@ class Explorer(Deferring):
         """Run the execution in another order that should make no difference; return what it comes to."""
         kept = self.strategy, self.history, self._raced, self._told
         self.strategy, self.history, self._raced, self._told = Follow(another_order(self.history)), History(), [], []
+        self._snapshot = None
         try:
             self._execute(0)
             return self.outcome()
@@ -162,15 +166,18 @@ class Explorer(Deferring):
         self._executions += 1
         is_sample = self._executions & self._executions - 1 == 0
         self.outside.begin(is_sample)
-        self.is_naming = is_sample
+        if self._snapshot and not is_sample:
+            self._snapshot.restore()
+            self.objects = [*self._snapshot.objects]
+            self.parts.known = {**self._snapshot.parts}
+            return self._snapshot.state
         state = self.program.setup()
         self._run_deferred()
         if raised := self._raised():
             raise raised
         self._notes.clear()
-        if is_sample:
-            self._insist_state(state)
-        self.is_naming = True
+        self._insist_state(state)
+        self._snapshot = Snapshot(state, self.objects, self.parts.known)
         return state
 
     def _insist_state(self, state: object) -> None:
@@ -182,7 +189,6 @@ class Explorer(Deferring):
         for part in parts:
             for value in contents(part):
                 insist_constant(part.label, value)
-        self.parts.end_setup()
         self.outside.end_setup(self.program, self.objects, parts)
 
     def _check(self) -> None:

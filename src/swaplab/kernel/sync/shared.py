@@ -251,10 +251,6 @@ class Watcher(Protocol):
         """Make an object."""
 
     @property
-    def is_naming(self) -> bool:
-        """Whether to be told of parts that are made."""
-
-    @property
     def is_checking(self) -> bool:
         """Whether invariants look, so that nothing may change."""
 
@@ -393,8 +389,7 @@ def _hooks(watcher: Watcher) -> tuple[tuple[type, str, Callable[..., Any]], ...]
 
     def begin_part(part: Part, owner: Shared | None, name: str) -> None:
         part.owner, part.name = owner, name
-        if watcher.is_naming:
-            watcher.enter(part)
+        watcher.enter(part)
 
     def set_on_object(thing: Shared, name: str, value: object) -> None:
         if (watcher.task is not None or watcher.is_checking) and name not in type(thing).fields:

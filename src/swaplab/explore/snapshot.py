@@ -1,0 +1,59 @@
+"""What setup has made, put back to what it was then: that takes a small part of making it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from swaplab.explore.history import Variable
+from swaplab.kernel.sync.shared import Part, Shared
+
+__all__ = ["Snapshot"]
+
+COPIED = (list, dict, bytearray)
+"""What parts keep their contents in."""
+FIXED = ("name", "owner")
+
+
+class Snapshot:
+    """Whatever may change of a system: attributes of its objects, and what is in its parts.
+
+    All else is constant, or refused.
+
+    Args:
+        state: what setup has returned.
+        objects: that it has made, and
+        parts: of these, by variable.
+    """
+
+    def __init__(self, state: object, objects: list[Shared], parts: Mapping[Variable, Part]) -> None:
+        self.state = state
+        self.objects = [*objects]
+        self.parts = {**parts}
+        self._attributes = [(thing.__dict__, {**thing.__dict__}) for thing in objects]
+        self._slots: list[tuple[Callable[[Part, Any], None], Part, Any]] = []
+        self._contents: list[tuple[Callable[[Part, Any], None], Part, Any]] = []
+        for part in parts.values():
+            for put, value in _slots(part):
+                if isinstance(value, COPIED):
+                    self._contents.append((put, part, value.copy()))
+                else:
+                    self._slots.append((put, part, value))
+
+    def restore(self) -> None:
+        """Put all back."""
+        for now, then in self._attributes:
+            now.clear()
+            now.update(then)
+        for put, part, value in self._slots:
+            put(part, value)
+        for put, part, value in self._contents:
+            put(part, value.copy())
+
+
+def _slots(part: Part) -> Iterable[tuple[Callable[[Part, Any], None], Any]]:
+    """Return what is in the slots of a part that operations change, and what puts it there."""
+    for kind in type(part).__mro__:
+        for name in vars(kind).get("__slots__", ()):
+            if name not in FIXED:
+                yield vars(kind)[name].__set__, getattr(part, name)
