@@ -108,14 +108,14 @@ def test_the_same_verdict(label: str, breaks: bool, monkeypatch: pytest.MonkeyPa
 
 
 class Pair(Shared):
-    """Two counters, and a number that outlives it."""
+    """Two counters."""
 
     def __init__(self) -> None:
-        sys.setrecursionlimit(sys.getrecursionlimit() + 1)
         self.counters = (Atomic(self, "a"), Atomic(self, "b"))
 
 
 def flip(pair: Pair) -> None:
+    sys.setrecursionlimit(sys.getrecursionlimit() + 1)  # a number that outlives it
     for _ in range(5):
         pair.counters[sys.getrecursionlimit() > 3150].add_return(1)
 

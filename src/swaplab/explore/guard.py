@@ -9,6 +9,7 @@ from __future__ import annotations
 import _posixsubprocess
 import _thread
 import atexit
+import gc
 import os
 import posix
 import signal
@@ -138,6 +139,8 @@ def insist_seen(name: str, function: BuiltinFunctionType) -> None:
     Raises:
         Refused: it is.
     """
+    if function.__self__ is gc:
+        raise Refused(f"{name} is of the garbage collector: what that does comes when nobody has scheduled it")
     for each in SILENT:
         if function is each.original:
             raise Refused(f"{name} is {each.event}: a program that uses it {REFUSED[each.event].format(each.event)}")

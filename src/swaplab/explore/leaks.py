@@ -26,12 +26,14 @@ def find_leaks(state: object, made: list[Shared]) -> list[Leak]:
     lost = {identity(thing): thing for thing in made if not (thing.is_handle or "_freed" in thing.__dict__)}
     found = {identity(thing) for thing in made if "_freed" in thing.__dict__} | {identity(current.runtime)}
     reached = [state]
-    while reached and lost:
+    while reached:
         new = dict(zip(map(identity, reached), reached, strict=True))
         for number in found & new.keys():
             del new[number]
         for number in lost.keys() & new.keys():
             del lost[number]
+        if not lost:
+            break
         found.update(new)
         reached = _referents(new.values())
     return [Leak(f"{thing.label} is neither freed nor reachable") for thing in lost.values()]

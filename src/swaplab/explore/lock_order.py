@@ -20,21 +20,33 @@ LockClass = tuple[str, str, int]
 
 
 class _Taken(NamedTuple):
-    """A lock that was taken with another held; the least of its kind stands for all.
+    """A lock that was taken with another held.
 
     Attributes:
-        task: number of who did.
-        text: what was done.
+        task: who did.
+        lock: which.
+        held: the other.
         event: that took it.
     """
 
-    task: int
-    text: str
+    task: Task
+    lock: Lock
+    held: Lock
     event: int
+
+    @property
+    def text(self) -> str:
+        """What was done."""
+        return f"{self.task.name} takes {self.lock.label} with {self.held.label} held"
+
+    @property
+    def rank(self) -> tuple[int, str, int]:
+        """Of those of one kind, the least stands for all."""
+        return self.task.number, self.text, self.event
 
 
 def _class(lock: Lock) -> LockClass:
-    return (type(lock.owner).__name__ if lock.owner else "", lock.name, lock.order)
+    return ("" if lock.owner is None else type(lock.owner).__name__, lock.name, lock.order)
 
 
 def _sentence(taken: list[_Taken]) -> str:
@@ -47,15 +59,14 @@ class LockOrders:
     """Orders seen in an execution: by class of a lock that was held, those taken then, and who did it."""
 
     def __init__(self) -> None:
-        self._after: dict[LockClass, dict[LockClass, _Taken]] = {}
+        self._after: dict[LockClass, dict[LockClass, list[_Taken]]] = {}
 
     def take(self, task: Task, lock: Lock) -> None:
         """Note that a task takes a lock with those that it holds."""
         second = _class(lock)
         for held, _ in task.held:
             after = self._after.setdefault(_class(held), {})
-            taken = _Taken(task.number, f"{task.name} takes {lock.label} with {held.label} held", task.last)
-            after[second] = min(after.get(second, taken), taken)
+            after.setdefault(second, []).append(_Taken(task, lock, held, task.last))
 
     def cycles(self) -> Iterator[tuple[LockOrder, list[int]]]:
         """Return the ways in which a lock of some class was taken inside itself, with the events that show each."""
@@ -64,7 +75,8 @@ class LockOrders:
                 path = self._path(second, first)
                 # Each cycle is found from all of its classes: the least tells.
                 if path is not None and first == min(path):
-                    taken = [self._after[a][b] for a, b in zip([first, *path], path, strict=False)]
+                    steps = zip([first, *path], path, strict=False)
+                    taken = [min(self._after[a][b], key=lambda each: each.rank) for a, b in steps]
                     yield LockOrder(_sentence(taken)), [each.event for each in taken]
 
     def _path(self, start: LockClass, end: LockClass) -> list[LockClass] | None:

@@ -129,11 +129,11 @@ class Objects(Scheduler):
     def _insist_given(self, task: Task, holder: Part | str, *values: object) -> None:
         """Insist that a task gives nothing to others that could change unseen."""
         for value in values:
-            if is_bare(value):
+            if type(value) in NEVER_CHANGES or is_bare(value):
                 continue
             if not is_fine(value):
                 _insist_published(task, holder if isinstance(holder, str) else holder.label, value)
-            if type(value) not in NEVER_CHANGES and not isinstance(value, Shared | Part):
+            if not isinstance(value, Shared | Part):
                 self.outside.give(value)
 
     # Accesses
@@ -234,8 +234,11 @@ class Objects(Scheduler):
                     task.accesses += self.parts.touch(owner, part.whole.name, COMMUTE | mode & PLAIN)
                 self._point(task, what, owner, part.name)
             task.fails = None
-        for each in (each for each, _ in mode.parts(part, *args)) if isinstance(mode, Several) else (part,):
-            insist_alive(each)
+        if isinstance(mode, Several):
+            for each, _ in mode.parts(part, *args):
+                insist_alive(each)
+        else:
+            insist_alive(part)
         task.result = found = do(part, *args)
         self._tell(task, what, part, (*args, found) if args else found)
         if is_new and (things := _pointed(found)):

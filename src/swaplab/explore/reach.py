@@ -42,7 +42,8 @@ __all__ = ["Reach"]
 NO_STATE = (*FOLDERS, Path(__file__).parents[1] / "compress")
 """Of the primitives, and of functions of bytes, which keep what they compress with."""
 UNSEEN = (
-    *("vars", "__dict__", "__setattr__", "__delattr__", "__code__", "__defaults__", "__globals__", "cell_contents"),
+    *("vars", "__dict__", "__setattr__", "__delattr__", "__set__", "__delete__"),
+    *("__code__", "__defaults__", "__globals__", "cell_contents"),
     *("globals", "exec", "eval", "_getframe", "currentframe", "get_objects", "get_referents", "get_referrers"),
 )
 """Names by which state is reached unseen; the system's own checks only look at ``vars``."""
@@ -53,6 +54,8 @@ GLOBAL_CHANGES, OUTER_CHANGES = ("STORE_GLOBAL", "DELETE_GLOBAL"), ("STORE_DEREF
 GLOBALS, ATTRIBUTES = ("LOAD_GLOBAL", "LOAD_NAME"), ("LOAD_ATTR", "LOAD_METHOD")
 COMPARED = (list, tuple, dict, set, frozenset, deque, bytearray, np.ndarray)
 """What can be compared with what it was, apart from what has attributes."""
+WEAK = ("weakref", "_weakref", "_weakrefset")
+"""Modules of what does not keep alive what it refers to."""
 FREE = ("typing", "swaplab.kernel.sync.rcu", "swaplab.kernel.sync.runtime")
 """Modules whose objects mean something, and hold nothing."""
 OWN = ("fields", "defaults", "classes", "_abc_impl")
@@ -175,9 +178,14 @@ class Reach:
         self._pending += [(f"{name}[...]", partial(_itself, each)) for each in inside if _holds(each)]
 
     def _class(self, kind: type) -> None:
+        if kind.__module__ in WEAK:
+            raise Refused(
+                f"{kind.__name__} asks whether something is still alive, and all is until an execution ends: have tasks"
+                " free objects by kfree()"
+            )
         if not _is_own_class(kind):
             return
-        for base in kind.__mro__[1:]:
+        for base in (type(kind), *kind.__mro__[1:]):
             self._pending.append(("", partial(_itself, base)))
         hidden = "_" if issubclass(kind, Enum) else "__"
         for name, value in list(vars(kind).items()):

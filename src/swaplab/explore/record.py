@@ -102,12 +102,13 @@ class Recording:
         exact = set(self._recorder.looks_at(sentence)) | {
             variable
             for variable, (thing, member) in parts.items()
-            if member and _is_named(f"{thing.label}.{member}" if thing else member, sentence)
+            if member and _is_named(member if thing is None else f"{thing.label}.{member}", sentence)
         }
         decisive = [row for row in self._rows if row.event is None] if breaking is None else [self._rows[breaking]]
         exact |= {variable for row in decisive for variable, _ in accesses_of(row)}
         exact -= {variable for variable, _ in READER}
-        whole = {number for (number, _), (thing, _) in parts.items() if thing and _is_named(thing.label, sentence)}
+        things = {number: thing for (number, _), (thing, _) in parts.items() if thing is not None}
+        whole = {number for number, thing in things.items() if _is_named(thing.label, sentence)}
         changed = {variable for row in self._rows for variable, mode in accesses_of(row) if not mode & READ}
         owners = {number for number, _ in exact}
 
@@ -134,7 +135,7 @@ class Recording:
             calls=[f"{name}({', '.join(_text(thing, names) for thing in things)})" for name, things in row.frames],
             begun=row.begun,
             what=what,
-            subject=f"{names(thing)}.{member}" if thing and member else names(thing) if thing else member,
+            subject=member if thing is None else ".".join(filter(None, (names(thing), member))),
             arguments=[*([work[:-1]] if work else []), *(_text(each, names) for each in args)],
             value=", ".join(_text(each, names) for each in row.value),
             matters=matters,
@@ -191,7 +192,7 @@ def _text(value: object, names: Names) -> str:
     elif isinstance(value, Shared):
         found = names(value)
     elif isinstance(value, Part):
-        found = f"{names(value.owner)}.{value.name}" if value.owner else value.name
+        found = value.name if value.owner is None else f"{names(value.owner)}.{value.name}"
     elif isinstance(value, tuple | list):
         found = f"({', '.join(_text(each, names) for each in value)})"
     elif isinstance(value, set | frozenset):

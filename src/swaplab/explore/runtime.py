@@ -47,6 +47,7 @@ class Explorer(Deferring):
     def __init__(self, program: Program[Any], strategy: Strategy) -> None:
         insist_sound(program)
         self._executions = 0
+        self._is_collecting = False
         self._snapshot: Snapshot | None = None
         self.have_met = False
         self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
@@ -58,6 +59,7 @@ class Explorer(Deferring):
         # What an execution makes is garbage at its end, and all of it cycles: those alone are to be looked through, and
         # soon, while they are in the cache.
         gc.freeze()
+        self._is_collecting = gc.isenabled()
         try:
             with (
                 self._with_greenlets(),
@@ -139,6 +141,8 @@ class Explorer(Deferring):
     def _execute(self, prefix: int) -> None:
         self._reset(prefix)
         self.is_inside = True
+        # What is garbage may have something to do at its end, and that would be done in the middle of some step.
+        gc.disable()
         try:
             self.state = self._set_up()
             self._start()
@@ -157,6 +161,8 @@ class Explorer(Deferring):
         self.have_met = self.have_met or _meet(self.history.events)
         self._clean_up()
         self.is_inside = False
+        if self._is_collecting:
+            gc.enable()
         if isinstance(self.error, KeyboardInterrupt):
             raise self.error
         if self.error:

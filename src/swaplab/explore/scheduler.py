@@ -228,7 +228,13 @@ class Scheduler:
         if self.error:
             return None
         number = self.depth
-        task = self._replayed(number) if number < self.prefix else self._picked(number)
+        try:
+            task = self._replayed(number) if number < self.prefix else self._picked(number)
+        except RecursionError:
+            # What was being entered may be half of it.
+            name = self.task.name if self.task else "the first task"
+            self.error = ProgramError(f"{self.program.name}: {name} calls itself so deep that no step can be taken")
+            return None
         if task:
             task.last = number
             self.depth = number + 1
@@ -290,7 +296,7 @@ class Scheduler:
             task.moving is not None and isinstance(task.moving[1], Several),
             before,
             task.what,
-            number_of(task.owner) if task.owner else 0,
+            0 if task.owner is None else number_of(task.owner),
             task.member,
             task.name,
             task.owner,

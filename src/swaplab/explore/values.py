@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 NEVER_CHANGES = frozenset(
-    (int, str, bytes, float, bool, complex, type(None), range, slice, type(Ellipsis), type(NotImplemented))
+    (int, str, bytes, float, bool, complex, type(None), range, type(Ellipsis), type(NotImplemented))
 )
 """Types whose values never change."""
 CONSTANT: tuple[type, ...] = (
@@ -109,8 +109,9 @@ def told(value: object) -> object:
         return f"{value.label} (object {value.__dict__.get('_number')})"
     if isinstance(value, Part):
         return f"{value.name} of {told(value.owner)}"
-    if isinstance(value, tuple | list | dict):
-        return tuple(told(each) for each in (value.items() if isinstance(value, dict) else value))
+    if isinstance(value, tuple | list | dict | slice):
+        inside = value.items() if isinstance(value, dict) else _of_slice(value) if isinstance(value, slice) else value
+        return tuple([each if type(each) in NEVER_CHANGES else told(each) for each in inside])
     if isinstance(value, np.generic | msgspec.Struct) or is_dataclass(value):
         return repr(value)
     return getattr(value, "__qualname__", type(value).__name__)
@@ -228,8 +229,13 @@ def _of_mapping(mapping: Mapping[object, object]) -> Iterator[object]:
     yield from mapping.values()
 
 
+def _of_slice(value: slice) -> tuple[object, ...]:
+    return value.start, value.stop, value.step
+
+
 CONSISTS: tuple[tuple[type | tuple[type, ...], Callable[..., Iterable[object]]], ...] = (
     ((tuple, frozenset), tuple),
+    (slice, _of_slice),
     (PLAIN, lambda _: ()),
     (FunctionType, _of_function),
     (MethodType, lambda method: (method.__self__, method.__func__)),

@@ -197,13 +197,13 @@ def looks(explorer: Explorer, task: Task) -> list[Looked]:
     parts = {name_of(part): part for part in parts_of(task)}
     owners = [*(part.owner for part in parts.values()), task.owner]
     things = {each.__dict__["_number"]: each for each in owners if each is not None}
-    found: dict[Looked, None] = {}
+    found: dict[tuple[Variable, int], Any] = {}
     for variable, mode in explorer.accesses(task):
         thing = parts[variable] if variable in parts else things.get(variable[0], explorer)
-        found[variable, mode & RAW, thing] = None
+        found[variable, mode & RAW] = thing
         if variable[1] != LIFE and variable[0]:
-            found[(variable[0], LIFE), READ, things[variable[0]]] = None
-    return [*found]
+            found[(variable[0], LIFE), READ] = things[variable[0]]
+    return [(variable, mode, thing) for (variable, mode), thing in found.items()]
 
 
 def peek(looked: Looked) -> Hashable:

@@ -73,6 +73,12 @@ class Shared(metaclass=SharedType):
             _watchers[-1].define(cls)
         if vars(cls).get("__slots__"):
             raise Refused(f"class {cls.__name__} has __slots__, which nobody could watch: annotate its fields instead")
+        if cls.__new__ is not object.__new__:
+            base = next(each for each in cls.__mro__ if "__new__" in vars(each))
+            raise Refused(
+                f"class {cls.__name__} is made by {base.__name__}.__new__, and nobody could watch what that keeps:"
+                " derive it from Shared alone, and use an Array, a Table or a Bitmap, and __init__"
+            )
         own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith(("Final", "ClassVar")))
         cls.fields = (*cls.fields, *own)
         cls.defaults = {name: getattr(cls, name) for name in cls.fields if hasattr(cls, name)}
@@ -117,12 +123,12 @@ class Part:
 
     def __hash__(self) -> int:
         """Hash it by what it is called, for the same reason."""
-        return (hash(self.owner) if self.owner else 0) ^ crc32(self.name.encode())
+        return (0 if self.owner is None else Shared.__hash__(self.owner)) ^ crc32(self.name.encode())
 
     @property
     def label(self) -> str:
         """How texts call it."""
-        return f"{self.owner.label}.{self.name}" if self.owner else self.name
+        return self.name if self.owner is None else f"{self.owner.label}.{self.name}"
 
 
 class Elements(Part):
@@ -412,8 +418,15 @@ def _hooks(watcher: Watcher) -> tuple[tuple[type, str, Callable[..., Any]], ...]
         watcher.define(kind)
         type.__setattr__(kind, name, value)
 
+    def copied(thing: Shared, *_: object) -> NoReturn:
+        raise Refused(
+            f"{thing.label} is copied, or pickled, with all its fields at once, and nobody would see that: make"
+            " another, and read field by field"
+        )
+
     return (
         (SharedType, "__call__", call),
+        *((Shared, name, copied) for name in ("__reduce_ex__", "__reduce__", "__getstate__")),
         (Part, "__init__", begin_part),
         (Shared, "__setattr__", set_on_object),
         (Shared, "__delattr__", delete_on_object),
