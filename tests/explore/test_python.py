@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import sys
+import time
+import uuid
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import numpy as np
 import pytest
 
 from swaplab.explore import Holds, Program, ProgramError, Violated, explore
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, SpinLock
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Shared, SpinLock, kfree
 from swaplab.kernel.sync.bugs import Refused
 
 
@@ -168,6 +171,9 @@ REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "a weak reference": (lambda odd: weakref.ref(odd)() is odd, "asks whether something is still alive"),
     "a weak dict": (lambda odd: weakref.WeakValueDictionary({1: odd}), "asks whether something is still alive"),
     "collecting": (lambda odd: gc.collect(), "is of the garbage collector"),
+    "time": (lambda odd: time.monotonic_ns() & 1, "does not come to the same again"),
+    "uuid": (lambda odd: uuid.uuid4().int, "does not come to the same again"),
+    "urandom": (lambda odd: os.urandom(1)[0] == 3, "does not come to the same again"),
     "recursion": (too_deep, "calls itself so deep that no step can be taken"),
 }
 
@@ -187,6 +193,49 @@ def test_what_goes_past_fields_is_refused(way: str) -> None:
     finally:
         sys.setrecursionlimit(limit)
         Kind.made = 0
+
+
+numbers = iter(range(1000))
+
+
+def numbered() -> Counter:
+    counter = Counter()
+    counter.number = next(numbers)  # type: ignore[attr-defined]
+    return counter
+
+
+def test_setup_makes_the_same_again() -> None:
+    with pytest.raises(ProgramError, match=r"Counter \(object 1\)\.number is 1, and was 0 when the same was done"):
+        explore(Program("numbered", numbered, {"A": locked, "B": locked}))
+
+
+S = TypeVar("S")
+
+
+class Typed(Shared, Generic[S]):
+    """Annotated as those do that do not import annotations from the future."""
+
+    __annotations__ = {"value": int, "lock": Final[SpinLock], "kind": ClassVar[str]}
+    kind = "typed"
+
+    def __init__(self) -> None:
+        self.lock = SpinLock(self, "lock")
+        self.value = 0
+
+
+def make_typed(typed: Counter) -> None:
+    kfree(Typed[int]())
+    locked(typed)
+
+
+def test_annotations_are_those_of_typing() -> None:
+    assert Typed.fields == ("value",)
+    assert isinstance(explore(Program("typed", Typed[int], {"A": make_typed, "B": locked})), Holds)
+
+
+def test_fields_are_no_properties() -> None:
+    with pytest.raises(Refused, match=r"class Hidden makes value a property, and it is a field"):
+        type(Shared)("Hidden", (Counter,), {"__annotations__": {}, "value": property(lambda counter: 1)})
 
 
 class Sliced(Counter):

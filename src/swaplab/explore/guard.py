@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from traceback import extract_tb
-from types import BuiltinFunctionType, FrameType, SimpleNamespace
+from types import BuiltinFunctionType, FrameType, FunctionType, SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 from swaplab.kernel.sync.bugs import Refused
@@ -84,6 +84,10 @@ def _silent(event: str, *names: str, modules: tuple[Any, ...]) -> list[_Silent]:
 
 STARTS = ("start_new_thread", "start_new", "start_joinable_thread", "_start_new_thread", "_start_joinable_thread")
 SIGNALS = ("raise_signal", "signal", "alarm", "setitimer")
+OF_CHANCE = ("time", "uuid", "secrets")
+"""Modules whose functions come to something else each time,"""
+RANDOM = ("urandom", "getrandom")
+"""and such functions of others."""
 SILENT = [
     *_silent("os._exit", "_exit", modules=(os, posix)),
     *_silent("os.abort", "abort", modules=(os, posix)),
@@ -133,13 +137,17 @@ def loading() -> Iterator[None]:
         yield
 
 
-def insist_seen(name: str, function: BuiltinFunctionType) -> None:
+def insist_seen(name: str, function: BuiltinFunctionType | FunctionType) -> None:
     """Insist that a function which a program knows by a name of its own is none of those that would not be seen.
+
+    Nor one that comes to something else each time.
 
     Raises:
         Refused: it is.
     """
-    if function.__self__ is gc:
+    if (function.__module__ in OF_CHANCE or function.__name__ in RANDOM) and function.__name__ != "sleep":
+        raise Refused(f"{name} does not come to the same again: have a task choose by what it reads, or have one more")
+    if getattr(function, "__self__", None) is gc:
         raise Refused(f"{name} is of the garbage collector: what that does comes when nobody has scheduled it")
     for each in SILENT:
         if function is each.original:

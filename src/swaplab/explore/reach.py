@@ -128,6 +128,7 @@ class Reach:
         if _is_standard(value) and hasattr(value, "__dict__"):
             self._found[f"what {name} has for attributes"] = partial(vars, value)
         if isinstance(value, FunctionType):
+            insist_seen(name, value)
             self._function(value)
         elif isinstance(value, MethodType | BuiltinFunctionType):
             self._bound(name, value)

@@ -49,6 +49,7 @@ class Explorer(Deferring):
         self._executions = 0
         self._is_collecting = False
         self._snapshot: Snapshot | None = None
+        self._set_up_before: dict[str, object] = {}
         self.have_met = False
         self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
         super().__init__(program, strategy)
@@ -184,6 +185,8 @@ class Explorer(Deferring):
         self._notes.clear()
         self._insist_state(state)
         self._snapshot = Snapshot(state, self.objects, self.parts.known)
+        insist_same(self.program.name, self._set_up_before or self._snapshot.told, self._snapshot.told)
+        self._set_up_before = self._snapshot.told
         return state
 
     def _insist_state(self, state: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swaplab.explore.history import Variable
+from swaplab.explore.values import told
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Snapshot"]
@@ -24,6 +25,9 @@ class Snapshot:
         state: what setup has returned.
         objects: that it has made, and
         parts: of these, by variable.
+
+    Attributes:
+        told: what can be compared of it with what setup makes another time.
     """
 
     def __init__(self, state: object, objects: list[Shared], parts: Mapping[Variable, Part]) -> None:
@@ -31,10 +35,17 @@ class Snapshot:
         self.objects = [*objects]
         self.parts = {**parts}
         self._attributes = [(thing.__dict__, {**thing.__dict__}) for thing in objects]
+        self.told = {
+            f"{told(thing)}.{name}": told(value)
+            for thing in objects
+            for name, value in thing.__dict__.items()
+            if name != "_made"
+        }
         self._slots: list[tuple[Callable[[Part, Any], None], Part, Any]] = []
         self._contents: list[tuple[Callable[[Part, Any], None], Part, Any]] = []
         for part in parts.values():
-            for put, value in _slots(part):
+            for name, put, value in _slots(part):
+                self.told[f"{told(part)}: {name.lstrip('_')}"] = told(value)
                 if isinstance(value, COPIED):
                     self._contents.append((put, part, value.copy()))
                 else:
@@ -51,9 +62,9 @@ class Snapshot:
             put(part, value.copy())
 
 
-def _slots(part: Part) -> Iterable[tuple[Callable[[Part, Any], None], Any]]:
-    """Return what is in the slots of a part that operations change, and what puts it there."""
+def _slots(part: Part) -> Iterable[tuple[str, Callable[[Part, Any], None], Any]]:
+    """Return the slots of a part that operations change: name, what puts something there, and what is there."""
     for kind in type(part).__mro__:
         for name in vars(kind).get("__slots__", ()):
             if name not in FIXED:
-                yield vars(kind)[name].__set__, getattr(part, name)
+                yield name, vars(kind)[name].__set__, getattr(part, name)

@@ -7,6 +7,7 @@ anybody else sees the object, and are no shared state. As long as nobody watches
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import Enum
@@ -40,7 +41,8 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound="Shared | Elements")
-
+UNWATCHED = re.compile(r"(\w+\.)*(Final|ClassVar)\b")
+"""Annotations of attributes that are no shared fields."""
 
 Made = tuple[list[int], int, str]
 """How many objects of a class somebody has made, which of them this is, and the name of the task if it was one."""
@@ -69,6 +71,7 @@ class Shared(metaclass=SharedType):
     classes: ClassVar[list[type[Shared]]] = []
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         if _watchers:
             _watchers[-1].define(cls)
         if vars(cls).get("__slots__"):
@@ -79,8 +82,14 @@ class Shared(metaclass=SharedType):
                 f"class {cls.__name__} is made by {base.__name__}.__new__, and nobody could watch what that keeps:"
                 " derive it from Shared alone, and use an Array, a Table or a Bitmap, and __init__"
             )
-        own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith(("Final", "ClassVar")))
+        own = (name for name, kind in cls.__annotations__.items() if not UNWATCHED.match(str(kind)))
         cls.fields = (*cls.fields, *own)
+        for name in cls.fields:
+            if hasattr(vars(cls).get(name), "__get__"):
+                raise Refused(
+                    f"class {cls.__name__} makes {name} a {type(vars(cls)[name]).__name__}, and it is a field, by its"
+                    " annotation: give one of them another name"
+                )
         cls.defaults = {name: getattr(cls, name) for name in cls.fields if hasattr(cls, name)}
         cls.classes.append(cls)
 
@@ -398,6 +407,8 @@ def _hooks(watcher: Watcher) -> tuple[tuple[type, str, Callable[..., Any]], ...]
         watcher.enter(part)
 
     def set_on_object(thing: Shared, name: str, value: object) -> None:
+        if name == "__orig_class__":
+            return  # of a generic class, and for type checkers
         if (watcher.task is not None or watcher.is_checking) and name not in type(thing).fields:
             watcher.change(thing, name)
         object.__setattr__(thing, name, value)
