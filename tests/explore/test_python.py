@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import numpy as np
@@ -207,6 +208,32 @@ def numbered() -> Counter:
 def test_setup_makes_the_same_again() -> None:
     with pytest.raises(ProgramError, match=r"Counter \(object 1\)\.number is 1, and was 0 when the same was done"):
         explore(Program("numbered", numbered, {"A": locked, "B": locked}))
+
+
+@lru_cache
+def fibonacci(number: int) -> int:
+    return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+
+
+@lru_cache
+def kept(_number: int) -> list[int]:
+    return []
+
+
+def with_a_cache(counter: Counter) -> None:
+    with counter.lock:
+        counter.value += fibonacci(5)
+
+
+def with_what_is_kept(counter: Counter) -> None:
+    with counter.lock:
+        kept(1).append(counter.value)
+
+
+def test_caches_are_fine_that_keep_what_never_changes() -> None:
+    assert isinstance(explore(Program("cache", Counter, {"A": with_a_cache, "B": locked})), Holds)
+    with pytest.raises(ProgramError, match=r"what .*kept keeps, a list, was changed by a task"):
+        explore(Program("cache", Counter, {"A": with_what_is_kept, "B": locked}))
 
 
 S = TypeVar("S")

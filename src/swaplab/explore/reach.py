@@ -50,6 +50,7 @@ UNSEEN = (
 PAST_WATCHING = "reaches fields, or what outlives an execution, in a way that nobody sees"
 WITHIN_PARTS = "is where parts keep what they hold: use their operations, or another name"
 CACHE = type(lru_cache(len))
+LINK = "_lru_list_elem"
 GLOBAL_CHANGES, OUTER_CHANGES = ("STORE_GLOBAL", "DELETE_GLOBAL"), ("STORE_DEREF", "DELETE_DEREF")
 GLOBALS, ATTRIBUTES = ("LOAD_GLOBAL", "LOAD_NAME"), ("LOAD_ATTR", "LOAD_METHOD")
 COMPARED = (list, tuple, dict, set, frozenset, deque, bytearray, np.ndarray)
@@ -349,7 +350,10 @@ def _kept(cache: Any) -> list[object]:  # noqa: ANN401
     """Return what a function with a cache keeps that may change."""
     kept = [each for each in gc.get_referents(cache) if each is not vars(cache)]
     results = [each for held in kept if type(held) is dict for each in held.values()]
-    return [each for each in (*kept, *results) if type(each) is not dict and mutable_in(each) is not None]
+    # One of limited size keeps a key and its result in a link of a list.
+    inside = [each for link in results if type(link).__name__ == LINK for each in gc.get_referents(link)]
+    found = [each for each in (*kept, *results, *inside) if type(each) is not dict and type(each).__name__ != LINK]
+    return [each for each in found if mutable_in(each) is not None]
 
 
 def _print(value: object, seen: tuple[int, ...] = ()) -> object:
