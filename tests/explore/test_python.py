@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from types import new_class
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_blocks_of_contextlib_and_match_are_steps() -> None:
 @pytest.mark.parametrize("base", [list, dict, set, bytearray, deque, np.ndarray, ValueError])
 def test_shared_classes_are_nothing_else(base: type) -> None:
     with pytest.raises(Refused, match=rf"class Both is made by {base.__name__}.__new__"):
-        type(Shared)("Both", (Shared, base), {"__annotations__": {}})
+        new_class("Both", (Shared, base), exec_body=lambda names: names.update(__annotations__={}))
 
 
 def dig(counter: Counter, depth: int = 0) -> None:
@@ -159,7 +160,7 @@ class Odd(Counter, metaclass=Kind):
 
 def count_on_the_metaclass(odd: Any) -> None:
     WRITE_ONCE(odd).value = 1
-    type(type(odd)).made += 1
+    type(type(odd)).made += 1  # type: ignore[attr-defined]
 
 
 REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
@@ -262,7 +263,7 @@ def test_annotations_are_those_of_typing() -> None:
 
 def test_fields_are_no_properties() -> None:
     with pytest.raises(Refused, match=r"class Hidden makes value a property, and it is a field"):
-        type(Shared)("Hidden", (Counter,), {"__annotations__": {}, "value": property(lambda counter: 1)})
+        new_class("Hidden", (Counter,), exec_body=lambda names: names.update(__annotations__={}, value=property()))
 
 
 class Sliced(Counter):
@@ -270,7 +271,7 @@ class Sliced(Counter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.slice = slice([], None)
+        self.slice: object = slice([], None)
 
 
 def test_slices_hold_what_they_hold() -> None:

@@ -41,7 +41,7 @@ def find_leaks(state: object, made: list[Shared]) -> list[Leak]:
 
 def _referents(things: Iterable[object]) -> list[object]:
     """Return what things refer to; of a function only the variables around it."""
-    found = get_referents(*[each for each in things if _leads_on(type(each))])
+    found = get_referents(*[each for each in things if _leads_on(type(each))])  # type: ignore[arg-type]
     found += [cell for each in things if type(each) is FunctionType for cell in each.__closure__ or ()]
     return found
 
