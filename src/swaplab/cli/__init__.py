@@ -80,6 +80,12 @@ app.command(
     "/sys/kernel/debug/zswap > report.txt`",
 )
 app.command(
+    "swaplab.cli.top:top",
+    name="top",
+    help="Show live what every cgroup does with zswap: what it holds, and what comes and goes a second.\n\n"
+    "Example: `swaplab top`, or `swaplab top --count 1 --sort stores`",
+)
+app.command(
     "swaplab.cli.check:check",
     name="check",
     help="Run every interleaving of programs on shared objects; say what breaks, or that nothing does.\n\n"
