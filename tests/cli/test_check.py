@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -179,6 +180,27 @@ def test_a_list_of_programs(tmp_path: Path) -> None:
     (tmp_path / "many.py").write_text(f"{RACE}\nthey = [program(with_lock), program(without_lock)]\nfirst = they[0]\n")
     found = swaplab("many.py", "--json", directory=tmp_path)
     assert [each["label"] for each in json.loads(found.stdout)] == ["with_lock", "without_lock"]
+
+
+@pytest.mark.parametrize("seed", [None, "7"])
+def test_texts_hash_alike_in_every_run(race: Path, seed: str | None) -> None:
+    race.write_text(f"{race.read_text()}print(hash('a'))\n")
+    others = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
+    plain = subprocess.run(
+        [sys.executable, "-c", "print(hash('a'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=others | {"PYTHONHASHSEED": seed or "0"},
+    )
+    checked = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "swaplab", "check", race, "-j", "1", "--first"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=others | ({"PYTHONHASHSEED": seed} if seed else {}),
+    )
+    assert plain.stdout in checked.stderr
 
 
 def test_same_bytes(race: Path, tmp_path: Path) -> None:
