@@ -13,6 +13,12 @@ from swaplab.linux.page import PAGE_SIZE
 __all__ = ["SwapFile"]
 
 
+class Descriptor(int):
+    """Number of an open file: which it is, the operating system decides, and nothing depends on it."""
+
+    __slots__ = ()
+
+
 class SwapFile(Elements):
     """struct block_device: a file, or memory of the operating system that looks like one. Accesses to a slot conflict.
 
@@ -30,8 +36,8 @@ class SwapFile(Elements):
     def __init__(self, path: Path | None) -> None:
         Elements.__init__(self, None, "swap file")
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self.fd = -1
-        self.fd = os.memfd_create("swap") if path is None else os.open(path, flags, 0o600)
+        self.fd = Descriptor(-1)
+        self.fd = Descriptor(os.memfd_create("swap") if path is None else os.open(path, flags, 0o600))
 
     def __del__(self) -> None:
         if self.fd >= 0:

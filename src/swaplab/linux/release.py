@@ -6,6 +6,8 @@ is the later one (docs/guides/kernel.md, "What kernels have, and lack").
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
 __all__ = [
@@ -103,7 +105,9 @@ class Features(NamedTuple):
     hopeless_until_balanced: bool
 
 
-SINCE = {name: Release(7, 2) for name in Features._fields} | {"incompressible_kept": INCOMPRESSIBLE_KEPT}
+SINCE: Mapping[str, Release] = MappingProxyType(
+    {name: Release(7, 2) for name in Features._fields} | {"incompressible_kept": INCOMPRESSIBLE_KEPT}
+)
 """The release that each of the `Features` came with."""
 
 

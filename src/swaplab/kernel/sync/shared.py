@@ -85,9 +85,10 @@ class Shared(metaclass=SharedType):
         own = (name for name, kind in cls.__annotations__.items() if not UNWATCHED.match(str(kind)))
         cls.fields = (*cls.fields, *own)
         for name in cls.fields:
-            if hasattr(vars(cls).get(name), "__get__"):
+            value = vars(cls).get(name)
+            if hasattr(value, "__get__") and not isinstance(value, _Freed):
                 raise Refused(
-                    f"class {cls.__name__} makes {name} a {type(vars(cls)[name]).__name__}, and it is a field, by its"
+                    f"class {cls.__name__} makes {name} a {type(value).__name__}, and it is a field, by its"
                     " annotation: give one of them another name"
                 )
         cls.defaults = {name: getattr(cls, name) for name in cls.fields if hasattr(cls, name)}
