@@ -14,6 +14,8 @@ import pytest
 
 from swaplab.cli import app
 from swaplab.cli.record import record
+from swaplab.errors import InputError
+from swaplab.scenario.load import load_scenario
 
 SWAPLAB = [sys.executable, "-c", "import swaplab.cli; swaplab.cli.main()"]
 
@@ -39,6 +41,26 @@ def test_json_follows_what_the_program_prints(tmp_path: Path, capfd: pytest.Capt
     assert first == "hello"
     assert summary["command"] == ["echo", "hello"]
     assert summary["accesses"] > summary["recorded"] > summary["pages"] > 10
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_the_time_without_the_recorder_is_measured_or_said_to_be_estimated(
+    timed: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    record("sh", "-c", "echo $$; read x; echo $x", output=tmp_path / "out", timed=timed, json=True)
+    *printed, summary = capfd.readouterr().out.splitlines()
+    found = msgspec.json.decode(summary)
+    (workload,) = load_scenario(tmp_path / "out/scenario.toml").workloads
+    assert len(printed) == 2  # and not by the program without the recorder
+    assert found["own_is_about"] is not timed
+    assert workload.time is not None
+    assert workload.time.is_about is not timed
+    assert workload.time.ns == pytest.approx(found["own_seconds"] * 1e9, rel=0.01)
+
+
+def test_what_is_timed_is_recorded_whole(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--timed: expected all of the program recorded"):
+        record("true", output=tmp_path / "out", timed=True, skip=1.0)
 
 
 def test_the_directory_is_named_after_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from swaplab.errors import InputError
 from swaplab.fleet.machines import AS_IT_IS, Class, Plan, choose, machines_in, settings_of
+from swaplab.scenario.cost import DEFAULT_COST
+from swaplab.study import run
 from swaplab.study.plan import Variant
-from swaplab.study.run import Map, Task
+from swaplab.study.run import Map, Summarise, Task, processes
 from swaplab.study.table import Outcome, Summary
 from swaplab.study.tune import Constraint
 from swaplab.study.vary import parse_axis
@@ -132,3 +134,26 @@ def test_who_breaks_it_as_it_is_loses_by_breaking_it_more(fleet: Path) -> None:
     broken = [outcome(100, 60), outcome(60, 55), outcome(80, 65)]
     overall = chosen(fleet, [*SAME * 4, *broken], Constraint("stall", 50))[-1]
     assert [each.losers for each in overall.choices] == [[], [], [4]]
+
+
+def test_what_was_interrupted_goes_on(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[str, bytes] = {}
+    monkeypatch.setattr(run, "read_cached", kept.get)
+    monkeypatch.setattr(run, "write_cached", kept.__setitem__)
+    plan = Plan(machines_in(fleet), ["samples=2"], settings_of([parse_axis("limits=50%")]))
+
+    def stop(done: list[int]) -> None:
+        done.append(0)
+        if len(done) == 4:
+            raise KeyboardInterrupt
+
+    done: list[int] = []
+    with processes(1) as mapped, pytest.raises(KeyboardInterrupt):
+        choose(plan, mapped, Summarise(DEFAULT_COST), "memory", [], 1.0, lambda: stop(done))
+    assert len(kept) == 4
+    with processes(1) as mapped:
+        first = choose(plan, mapped, Summarise(DEFAULT_COST), "memory", [], 1.0)
+        monkeypatch.setattr(run, "replay", None)
+        again = choose(plan, mapped, Summarise(DEFAULT_COST), "memory", [], 1.0)
+    assert len(kept) == len(plan)
+    assert [each.choices[1].total for each in again] == [each.choices[1].total for each in first]

@@ -27,6 +27,8 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
 from swaplab.cli.common import console
 from swaplab.doctor.facts import parse
@@ -34,12 +36,15 @@ from swaplab.doctor.rules import diagnose
 from swaplab.doctor.starter import scenario_text
 from swaplab.errors import SwaplabError
 from swaplab.fidelity.truth import read_truth
+from swaplab.fleet.histograms import read_histograms
+from swaplab.fleet.thresholds import Aim, Tally, findings
 from swaplab.races.cases import How, cases, fingerprint, judge
 from swaplab.races.schedules import encode
 from swaplab.races.schedules import load as load_schedules
 from swaplab.races.schedules import replay as run_again
 from swaplab.replay import replay
 from swaplab.report.doctor import findings_text
+from swaplab.report.fleet import thresholds_report
 from swaplab.result import Result
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import DEFAULT_COST, load_cost
@@ -199,6 +204,15 @@ def _listen(path: Path) -> None:
     table(first, readings, [""])
 
 
+def _count_pages(path: Path) -> None:
+    aim = Aim(0.002, 0.98, 3.0, 1.0)
+    with read_histograms(path) as histograms:
+        tally = Tally(histograms.ages, aim)
+        for rows in histograms.rows:
+            tally.add(rows)
+    thresholds_report(findings(tally), aim)
+
+
 def readers(scratch: Path) -> dict[str, Reader]:
     """All of them, with files made in a directory where none ship."""
     (scratch / "in.csv").write_text("stream,time,page,write\n" + "a,1,7,r\nb,2,9,w\n" * 40)
@@ -224,6 +238,10 @@ def readers(scratch: Path) -> dict[str, Reader]:
     posted = [path.read_bytes() for path in sorted(ROOT.glob("tests/doctor/*.txt"))]
     machines = [MACHINE.encode(), *posted, MACHINE.encode() + b"".join(posted[3:])]
     lackey = b"==5== Lackey\nI  0401ab70,3\n S 1fff000758,8\n L 1fff000ffc,8\r\n M 0401b770,1\n"
+    histograms = b"machine,class,job,time,cold_0,cold_60,promotions_60\n"
+    histograms += b"".join(b"m%d,web,j,%d,900,70,%d\n" % (i % 3, i * 60, i) for i in range(40))
+    (scratch / "h.csv").write_bytes(histograms)
+    pq.write_table(pa_csv.read_csv(scratch / "h.csv"), scratch / "h.parquet")
     return {
         "scenario": Reader(_run_scenario, [path.read_bytes() for path in toml] + hostile["scenario"], "x.toml"),
         "cost": Reader(load_cost, [DEFAULT_COST.to_toml().encode()], "x.toml"),
@@ -235,6 +253,7 @@ def readers(scratch: Path) -> dict[str, Reader]:
         "trace": Reader(_read_trace, [path.read_bytes() for path in traces], "x.parquet"),
         "profile": Reader(lambda path: read_profile(path, path), [(scratch / "p.parquet").read_bytes()], "x.parquet"),
         "result": Reader(Result.read, [(scratch / "r.parquet").read_bytes()], "x.parquet"),
+        "histograms": Reader(_count_pages, [histograms, (scratch / "h.parquet").read_bytes()], "x"),
         "truth": Reader(read_truth, [path.read_bytes() for path in truths], "x.json"),
         "doctor": Reader(_diagnose, machines, "x.txt"),
         "kernel": Reader(lambda path: own_kernel(path, None), [bytes(0x202) + b"HdrS" + bytes(2000)], "x"),

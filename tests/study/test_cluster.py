@@ -126,3 +126,34 @@ def test_processes_or_a_cluster(plan: list[Variant], tmp_path: Path) -> None:
     path = str(tmp_path / "fleet/one/scenario.toml")
     with pytest.raises(InputError, match="--jobs: expected none beside --cluster"):
         app(["sweep", path, "--seeds", "2", "-j", "2", "--cluster", "local:2"], exit_on_error=False)
+
+
+class _Future:
+    """One that fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def result(self, timeout: float) -> object:
+        raise self._error
+
+
+class _Deserted(_Client):
+    """One whose workers have gone."""
+
+    def scheduler_info(self, **_: object) -> dict[str, list[int]]:
+        return {"workers": []}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (distributed.TimeoutError(), "no worker is left"),
+        (distributed.CancelledError("x"), "the scheduler has gone"),
+        (distributed.KilledWorker("x", None, 3), "again and again while they ran zswap.comp"),  # type: ignore[arg-type]
+        (InputError("a", "b", "c"), "a: expected b, found c"),
+    ],
+)
+def test_what_ends_a_study(error: Exception, said: str, plan: list[Variant]) -> None:
+    with pytest.raises(SwaplabError, match=said):
+        module._Sent(_Deserted(), _Future(error), TASK, plan[0]).result()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -66,6 +67,21 @@ def test_a_summary_is_that_of_the_replay(plan: list[Variant]) -> None:
 def test_any_number_of_processes_gives_the_same(plan: list[Variant]) -> None:
     with processes(1) as one, processes(2) as two:
         assert list(two(TASK, plan)) == list(one(TASK, plan))
+
+
+def test_a_plan_is_taken_as_it_is_needed(plan: list[Variant]) -> None:
+    taken = []
+
+    def variants() -> Iterator[Variant]:
+        for variant in plan * 10:
+            taken.append(variant)
+            yield variant
+
+    with processes(2) as two:
+        results = two(TASK, variants())
+        next(results)
+        assert len(taken) <= run.AHEAD * 2 + 1
+        assert len(list(results)) == 39
 
 
 def die(_variant: Variant) -> Summary:
