@@ -20,7 +20,7 @@ help:
 	@echo "make format   put the source into shape"
 	@echo "make bench    run all benchmarks"
 	@echo "make fidelity run the suite on the replay and on a real kernel, three times each, and compare"
-	@echo "make readme   show in README.md what the demo prints now"
+	@echo "make readme   show in README.md and the tutorials what the commands print now"
 	@echo "make clean    remove what the above have made"
 
 # Only recording a program takes valgrind, so a machine where it cannot be installed still gets its demo.
@@ -78,6 +78,7 @@ fidelity: .venv/.bench
 
 readme: .venv/.bench
 	@$(BIN)/python tools/readme.py
+	@$(BIN)/python tools/tutorials.py
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

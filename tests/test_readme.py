@@ -20,8 +20,8 @@ DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "sc
 SHELL = re.compile(r"^```(?:sh|console)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "tools/readme.py")
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -29,7 +29,7 @@ def load_tool() -> ModuleType:
     return module
 
 
-tool = load_tool()
+tool, tutorials = load_tool("readme"), load_tool("tutorials")
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -47,6 +47,11 @@ def test_the_demo_prints_what_the_readme_shows() -> None:
 
 def test_the_doctor_says_what_the_readme_shows() -> None:
     assert tool.block("doctor", tool.output(tool.DOCTOR)) in README.read_text()
+
+
+@pytest.mark.parametrize("path", tutorials.TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_shows_what_its_commands_print(path: Path) -> None:
+    assert tutorials.played(path.read_text()) == path.read_text()
 
 
 def test_only_what_is_between_the_marks_changes() -> None:
