@@ -19,7 +19,6 @@ from rich.table import Table
 from swaplab.compress import compress, decompress
 from swaplab.kernel.folio import Folio
 from swaplab.kernel.machine import Cgroup, Machine
-from swaplab.kernel.swap_state import add_to_swap
 from swaplab.kernel.sync import Direct, install
 from swaplab.kernel.zswap import zswap_load, zswap_store
 from swaplab.scenario.content import Profiled
@@ -63,7 +62,8 @@ def in_swap_cache(cgroup: Cgroup) -> list[Folio]:
     folios = [folio for folio in cgroup.mm.ptes.items.values() if isinstance(folio, Folio)]
     for folio in folios:
         folio.lock.acquire()
-        insist(folio.swapcache or add_to_swap(cgroup.machine._swap, folio))
+        info = cgroup.machine._swap.info
+        insist(folio.swapcache or (info is not None and info.alloc_slot(cgroup.machine._swap, folio)))
     return folios
 
 
@@ -80,7 +80,7 @@ def store_and_load(cgroup: Cgroup, folios: list[Folio]) -> None:
         for folio in folios:
             insist(zswap_store(swap, info, folio))
         for folio in folios:
-            insist(zswap_load(swap, info, folio))
+            insist(zswap_load(swap, info, folio) == 0)
 
 
 def bare(contents: list[bytes]) -> None:

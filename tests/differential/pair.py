@@ -287,11 +287,12 @@ class Pair:
         machine = self.kernel
         swap, stat = machine._swap, machine.stat()
         assert swap.info
+        self._uses = swap.info.uses()
         found: dict[str, Any] = {name: stat[name] for name in ("stored_pages", "pool_total_size", "pswpin", "pswpout")}
         found |= {name: stat[name] for name in DEBUGFS}
         found |= {
             "free": swap.zone.free,
-            "slots": swap.info.inuse_pages,
+            "slots": swap.info.inuse_pages(),
             "reached_full": machine.zswap.pool_reached_full,
             "cursor": self._path_of(machine.zswap.next_shrink),
         }
@@ -368,12 +369,13 @@ class Pair:
             return ("resident", True, folio.swapcache, 0)
         if not isinstance(pte, int):
             return ("", False, False, 0)
-        if pte in info.swap_cache.items:
+        use = self._uses[pte]
+        if use.folio:
             return ("resident", False, True, 0)
         entry = info.tree.xa.items.get(pte)
         if entry:
             return ("zswap", False, True, entry.length)
-        return ("zeros" if info.swap_map.zeromap.items[pte] else "device", False, True, 0)
+        return ("zeros" if use.is_zero else "device", False, True, 0)
 
     def _page_of_replay(self, page: int) -> tuple[Any, ...]:
         machine = self.replay.machine
@@ -440,7 +442,7 @@ class Pair:
         """A page's folio, mapped or in the swap cache."""
         pte = self.processes[path].mm.ptes.get(key)
         info = self.kernel._swap.info
-        return info.swap_cache.items.get(pte) if info and isinstance(pte, int) else pte_folio(pte)
+        return info.uses()[pte].folio if info and isinstance(pte, int) else pte_folio(pte)
 
     def _path_of(self, memcg: MemCgroup | None) -> str | None:
         known: dict[MemCgroup, str] = {cgroup.memcg: path for path, cgroup in self.cgroups.items()}

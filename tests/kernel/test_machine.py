@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -13,19 +12,27 @@ from tests.kernel.model import Action, Model, actions
 
 from swaplab.errors import InputError
 from swaplab.kernel.machine import Cgroup, Machine
-from swaplab.kernel.protocol import ListLruProtocol, Protocol
+from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.sync import Direct, install
+from swaplab.linux.release import MODELLED, Modelled
+
+SYSTEMS: list[tuple[Modelled, Protocol | None]] = [
+    ("6.12", None),
+    ("6.12", Protocol(list_lru="6.13")),
+    ("6.12", Protocol(list_lru="6.13-fixed")),
+    ("7.2", None),
+]
 
 
-@pytest.mark.parametrize("list_lru", [each for each in get_args(ListLruProtocol) if each != "feared"])
+@pytest.mark.parametrize(("kernel", "protocol"), SYSTEMS)
 @given(st.lists(actions, max_size=40), st.booleans())
 @settings(max_examples=100)
 def test_pages_keep_their_bytes_whatever_happens(
-    list_lru: ListLruProtocol, sequence: list[Action], synchronous: bool
+    kernel: Modelled, protocol: Protocol | None, sequence: list[Action], synchronous: bool
 ) -> None:
     with install(Direct()):
         model = Model(
-            Machine(memory=512 << 12, swap_pages=512, synchronous=synchronous, protocol=Protocol(list_lru=list_lru))
+            Machine(memory=512 << 12, swap_pages=512, synchronous=synchronous, kernel=kernel, protocol=protocol)
         )
         for action in sequence:
             try:
@@ -37,10 +44,10 @@ def test_pages_keep_their_bytes_whatever_happens(
         model.machine.validate()
 
 
-@pytest.fixture
-def machine() -> Iterator[Machine]:
+@pytest.fixture(params=MODELLED)
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     with install(Direct()):
-        yield Machine(memory=64 << 20, swap_pages=1024)
+        yield Machine(memory=64 << 20, swap_pages=1024, kernel=request.param)
 
 
 def filled(machine: Machine, pages: int, **limits: int) -> Cgroup:

@@ -1,4 +1,4 @@
-"""The cases of tools/testing/selftests/cgroup/test_zswap.c, 6.12, by the names that they have there.
+"""The cases of tools/testing/selftests/cgroup/test_zswap.c, 6.12 and 7.2, by the names that they have there.
 
 Sizes of more than 10M are a quarter of the original's, with their limits. `test_no_kmem_bypass` presses on the root, as
 there is no kswapd.
@@ -7,11 +7,13 @@ there is no kswapd.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
 from swaplab.kernel.machine import Cgroup, Machine
 from swaplab.kernel.sync import Direct, install
+from swaplab.linux.release import MODELLED
 
 ONE_BYTE = b"a"
 HALF = bytes(i % 256 for i in range(2048))
@@ -19,10 +21,10 @@ PAGES = 1024
 """Of 4M."""
 
 
-@pytest.fixture
-def machine() -> Iterator[Machine]:
+@pytest.fixture(params=MODELLED)
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     with install(Direct()):
-        machine = Machine(memory=64 << 20, swap_pages=16 << 10, compressor="lzo")
+        machine = Machine(memory=64 << 20, swap_pages=16 << 10, compressor="lzo", kernel=request.param)
         yield machine
         machine.validate()
 
@@ -83,6 +85,20 @@ def test_no_invasive_cgroup_shrink(machine: Machine) -> None:
     allocate(writeback, 5 * PAGES // 2, ONE_BYTE)
     assert writeback.stat()["zswpwb"] > 0
     assert control.stat()["zswpwb"] == 0
+
+
+def test_zswap_incompressible(machine: Machine) -> None:
+    """Since 7.2; in 6.12 the device has them."""
+    group = machine.cgroup("zswap_incompressible", memory_max=32 << 20)
+    random = Random(0)  # noqa: S311
+    for key in range(PAGES):
+        group.write(key, random.randbytes(4096))
+        assert group.swap_out(key)
+    if "zswap_incomp" in group.stat():
+        assert group.stat()["zswap_incomp"] == group.stat()["zswapped"] == PAGES * 4096
+        assert machine.stat()["pswpout"] == machine.stat()["reject_compress_fail"] == 0
+    else:
+        assert machine.stat()["pswpout"] == machine.stat()["reject_compress_fail"] == PAGES
 
 
 def test_no_kmem_bypass(machine: Machine) -> None:

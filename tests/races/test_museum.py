@@ -11,9 +11,9 @@ from swaplab import races
 from swaplab.explore import Holds, Program, Violated, explore, record
 from swaplab.kernel.sync import bugs
 from swaplab.races.exhibit import Exhibit
-from swaplab.races.museum import exhibits
+from swaplab.races.museum import exhibits, suspects
 
-EXHIBITS = exhibits()
+EXHIBITS = exhibits() + suspects()
 BROKEN = {f"{each.name}-{label}": (each, program) for each in EXHIBITS for label, program in each.broken.items()}
 FIXED = {f"{each.name}-{label}": program for each in EXHIBITS for label, program in each.fixed.items()}
 TITLES = {kind.title for kind in vars(bugs).values() if isinstance(kind, type) and issubclass(kind, bugs.KernelBug)}
@@ -51,9 +51,11 @@ def test_labels_say_what_is_shown(exhibit: Exhibit) -> None:
 
 
 def test_every_exhibit_is_found_once() -> None:
-    names = [exhibit.name for exhibit in EXHIBITS]
+    names = [exhibit.name for exhibit in exhibits()]
     sources = [path for folder in races.__path__ for path in sorted(Path(folder).glob("*.py"))]
     assert [name.replace("-", "_") for name in names] == [
         path.stem for path in sources if "\nEXHIBIT = " in path.read_text()
     ]
     assert len(names) >= EXHIBITS_MIN
+    suspected = [path.stem for path in sources if path.stem.startswith("suspect_")]
+    assert [each.name.replace("-", "_") for each in suspects()] == suspected

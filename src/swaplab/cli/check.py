@@ -83,8 +83,8 @@ def check(
     Parameters
     ----------
     targets
-        `offline` (zswap's LRU against the offlining of a cgroup), exhibits of the museum, or Python files with
-        `swaplab.Program`s in variables or in lists. Files are run.
+        `offline` (zswap's LRU against the offlining of a cgroup), `suspects` (what looks as if it could break in Linux
+        7.2), exhibits of the museum, or Python files with `swaplab.Program`s in variables or in lists. Files are run.
     all
         The whole museum of published races.
     only

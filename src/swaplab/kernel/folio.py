@@ -9,6 +9,7 @@ what its list is: see the methods of `swaplab.kernel.memcontrol.MemCgroup` and `
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final, NamedTuple
 
 from swaplab.kernel.lruvec import Lruvec
@@ -19,6 +20,7 @@ from swaplab.linux.page import PAGE_SIZE
 
 __all__ = [
     "ZERO_PAGE",
+    "Fault",
     "Folio",
     "Mm",
     "Pte",
@@ -85,6 +87,14 @@ class Folio(Shared):
         self.swap = 0
         self.memcg_data = None
         self.mappings = ()
+
+
+class Fault(Enum):
+    """vm_fault_t: what a page fault came to. After `DONE` the access is tried again."""
+
+    DONE = "done"
+    OOM = "out of memory"
+    SIGBUS = "the device cannot be read"
 
 
 class WriteProtected(NamedTuple):

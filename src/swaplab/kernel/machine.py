@@ -35,6 +35,7 @@ from swaplab.kernel.memcontrol import (
 from swaplab.kernel.memory import Fault, copy_page_range, read_page, swapoff, write_page, zap_page
 from swaplab.kernel.page_alloc import Zone
 from swaplab.kernel.protocol import Protocol
+from swaplab.kernel.release import PARTS, Parts
 from swaplab.kernel.swap_device import SwapFile
 from swaplab.kernel.swapfile import Swap, swapon
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, Direct, Mutex, Shared, Table, current, smp_store_release
@@ -44,10 +45,12 @@ from swaplab.kernel.zswap_pool import Zswap, zswap_compressor_param_set, zswap_t
 from swaplab.kernel.zswap_writeback import shrink_worker, zswap_memcg_offline_cleanup
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
+from swaplab.linux.release import Modelled
 
 __all__ = ["Cgroup", "Machine"]
 
 DEBUGFS = (
+    "decompress_fail",
     "pool_limit_hit",
     "reject_alloc_fail",
     "reject_compress_fail",
@@ -71,7 +74,8 @@ class Machine(Shared):
         swap_path: of the swap file; None for one that is gone with the machine.
         compressor: zswap's: lzo, lzo-rle, lz4, zstd or deflate.
         synchronous: the device is fast, so that a fault may do without the swap cache: SWP_SYNCHRONOUS_IO.
-        protocol: versions of what is in dispute.
+        kernel: release of Linux.
+        protocol: versions of what is in dispute; None for the release's own.
 
     Attributes:
         root: the root cgroup.
@@ -80,7 +84,7 @@ class Machine(Shared):
         cgroups: by path; under `tree`.
 
     Raises:
-        InputError: there is no such compressor, or a size is negative.
+        InputError: there is no such compressor or no model of that kernel, or a size is negative.
         OSError: the swap file cannot be made.
     """
 
@@ -89,6 +93,7 @@ class Machine(Shared):
     root: Final[Cgroup]
     cgroups: Final[Table[str, Cgroup]]
     mms: tuple[Mm, ...]
+    _parts: Final[Parts]
     _memcgs: Final[MemcgRoot]
     _zone: Final[Zone]
     _swap: Final[Swap]
@@ -100,12 +105,14 @@ class Machine(Shared):
         swap_path: Path | None = None,
         compressor: str = "lz4",
         synchronous: bool = False,
+        kernel: Modelled = "6.12",
         protocol: Protocol | None = None,
     ) -> None:
-        self._memcgs = MemcgRoot(protocol or Protocol(), self._offline)
+        self._parts = PARTS[check_kernel(kernel)]
+        self._memcgs = MemcgRoot(protocol or self._parts.protocol, self._offline)
         self._zone = Zone(check_size("machine: memory", memory) // PAGE_SIZE)
         self.zswap = Zswap(self._zone, self._memcgs.root, self._memcgs.new_list_lru(), compressor)
-        self._swap = Swap(self._zone, self.zswap, try_to_free_mem_cgroup_pages, shrink_worker)
+        self._swap = Swap(self._zone, self.zswap, try_to_free_mem_cgroup_pages, shrink_worker, self._parts.calls)
         self.mms = ()
         self.tree = Mutex(self, "tree")
         self.cgroups = Table(self, "cgroups")
@@ -174,8 +181,13 @@ class Machine(Shared):
         found = {name: events.get(name, 0) for name in VMSTAT}
         found |= {name: zswap.get(name, 0) for name in ("zswpin", "zswpout", "zswpwb", *DEBUGFS)}
         found["stored_pages"] = self.zswap.stored_pages.read()
+        found["stored_incompressible_pages"] = self.zswap.stored_incompressible_pages.read()
         found["pool_total_size"] = zswap_total_pages(self.zswap) * PAGE_SIZE
-        return found
+        return self.shown(found)
+
+    def shown(self, stat: dict[str, int]) -> dict[str, int]:
+        """Return those of some numbers that the release shows."""
+        return {name: number for name, number in stat.items() if name not in self._parts.lacks}
 
     def validate(self) -> None:
         """Check that all parts of the machine agree with each other. Nobody may be using it.
@@ -401,7 +413,18 @@ class Cgroup(Shared):
             OSError: the cgroup was removed.
         """
         with self._open() as memcg:
-            return memory_stat(memcg)
+            return self.machine.shown(memory_stat(memcg))
+
+
+def check_kernel(kernel: Modelled) -> Modelled:
+    """Return a release that there is a model of.
+
+    Raises:
+        InputError: there is none.
+    """
+    if kernel not in PARTS:
+        raise InputError("machine: kernel", f"one of {', '.join(PARTS)}", repr(kernel))
+    return kernel
 
 
 def check_size(where: str, size: int) -> int:

@@ -234,7 +234,8 @@ class MemCgroup(LruMemcg):
         memory, swap: pages charged here and below.
         zswap_max: bytes / 4096.
         zswap_writeback: whether zswap may write to the device here; an ancestor may forbid it, too.
-        zswap_bytes, zswapped: compressed bytes and entries, here and below: MEMCG_ZSWAP_B, MEMCG_ZSWAPPED.
+        zswap_bytes, zswapped, zswap_incomp: compressed bytes, entries, and those as long as a page, here and below:
+            MEMCG_ZSWAP_B, MEMCG_ZSWAPPED, and since 7.2 MEMCG_ZSWAP_INCOMP.
         events: here and below, by name.
         lruvec: its pages.
         iter_position, iter_generation: how far those who reclaim from it have come, and how often through.
@@ -253,6 +254,7 @@ class MemCgroup(LruMemcg):
     zswap_max: Final[Atomic]
     zswap_bytes: Final[Atomic]
     zswapped: Final[Atomic]
+    zswap_incomp: Final[Atomic]
     nr_deferred: Final[Atomic]
     events: Final[Counters]
     lruvec: Final[Lruvec]
@@ -278,6 +280,7 @@ class MemCgroup(LruMemcg):
         self.zswap_max = Atomic(self, "zswap_max", PAGE_COUNTER_MAX)
         self.zswap_writeback = True
         self.zswap_bytes, self.zswapped = Atomic(self, "zswap_bytes"), Atomic(self, "zswapped")
+        self.zswap_incomp = Atomic(self, "zswap_incomp")
         self.nr_deferred = Atomic(self, "nr_deferred")
         self.events = Counters(f"{name}.events")
         self.lruvec = Lruvec(name, self.level)
@@ -653,6 +656,8 @@ def _charge_objcg(objcg: ObjCgroup, size: int, entries: int) -> None:
         for each in rcu_dereference(objcg).memcg.lineage:
             each.zswap_bytes.add(size)
             each.zswapped.add(entries)
+            if abs(size) == PAGE_SIZE:
+                each.zswap_incomp.add(entries)
 
 
 def obj_cgroup_charge_zswap(objcg: ObjCgroup, size: int) -> None:
@@ -746,6 +751,7 @@ def memory_stat(memcg: MemCgroup) -> dict[str, int]:
         anon = sum(data_race(each.lruvec).size for each in css_descendants(memcg))
     stat = memcg.events.all()
     stat |= {name: stat.get(name, 0) for name in ("zswpin", "zswpout", "zswpwb", "pgmajfault")}
+    stat["zswap_incomp"] = memcg.zswap_incomp.read() * PAGE_SIZE
     stat |= {"anon": anon * PAGE_SIZE, "zswap": memcg.zswap_bytes.read(), "zswapped": memcg.zswapped.read() * PAGE_SIZE}
     stat["memory.current"] = page_counter_read(memcg.memory) * PAGE_SIZE
     stat["memory.swap.current"] = page_counter_read(memcg.swap) * PAGE_SIZE

@@ -1,17 +1,20 @@
 """Page faults, unmapping, and the end of a swap area: what moves a page between its page table and swap.
 
-mm/memory.c, mm/rmap.c and mm/swapfile.c, 6.12. Differs: the bits of a folio's page table entries are the folio's.
+mm/memory.c, mm/rmap.c and mm/swapfile.c, 6.12 and 7.2. How a page comes back from swap is in
+`swaplab.kernel.swap_fault_612` and `swaplab.kernel.swap_fault_72`.
+
+Differs: the bits of a folio's page table entries are the folio's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import Enum
 from typing import NamedTuple
 
 from swaplab.kernel.charge import alloc_folio, mem_cgroup_charge
 from swaplab.kernel.folio import (
     ZERO_PAGE,
+    Fault,
     Folio,
     Mm,
     SharedEntry,
@@ -20,35 +23,15 @@ from swaplab.kernel.folio import (
     folio_put,
     pte_folio,
 )
-from swaplab.kernel.memcontrol import MemCgroup, count_memcg_events, mem_cgroup_swap_full
-from swaplab.kernel.page_io import swap_read_folio
-from swaplab.kernel.swap_state import (
-    filemap_get_folio,
-    folio_free_swap,
-    read_swap_cache_async,
-    swapin_charge_folio,
-    try_to_reclaim_swap,
-)
-from swaplab.kernel.swapfile import (
-    SWAP_HAS_CACHE,
-    Swap,
-    SwapInfo,
-    get_swap_device,
-    put_swap_folio,
-    swap_duplicate,
-    swap_free,
-    swap_swapcount,
-    swapcache_prepare,
-    vm_swap_full,
-)
+from swaplab.kernel.memcontrol import MemCgroup, count_memcg_events
+from swaplab.kernel.swap_cache import folio_free_swap, try_to_reclaim_swap
+from swaplab.kernel.swapfile import Swap, SwapInfo, get_swap_device
 from swaplab.kernel.sync import (
     READ_ONCE,
     WRITE_ONCE,
     KernelWarning,
-    kfree,
     rcu,
     relax,
-    smp_load_acquire,
     smp_store_release,
     synchronize_rcu,
 )
@@ -56,23 +39,20 @@ from swaplab.kernel.zswap_entry import zswap_swapoff
 
 __all__ = [
     "Fault",
+    "SwapPte",
+    "back_out",
     "copy_page_range",
+    "count_major_fault",
     "folio_referenced",
     "get_mem_cgroup_from_mm",
+    "map_folio",
+    "map_write_protected",
     "read_page",
     "swapoff",
     "try_to_unmap",
     "write_page",
     "zap_page",
 ]
-
-
-class Fault(Enum):
-    """vm_fault_t: what a page fault came to. After `DONE` the access is tried again."""
-
-    DONE = "done"
-    OOM = "out of memory"
-    SIGBUS = "the device cannot be read"
 
 
 def get_mem_cgroup_from_mm(mm: Mm) -> MemCgroup:
@@ -99,7 +79,7 @@ def read_page(swap: Swap, mm: Mm, key: int) -> bytes | Fault:
                 return folio.data
         if not isinstance(pte, int):
             return ZERO_PAGE
-        fault = do_swap_page(swap, mm, key, pte, write=False)
+        fault = swap.calls.do_swap_page(swap, mm, key, pte, False)
         if fault is not Fault.DONE:
             return fault
 
@@ -118,7 +98,7 @@ def write_page(swap: Swap, mm: Mm, key: int, data: bytes) -> Fault:
         elif pte is None:
             fault = do_anonymous_page(swap, mm, key)
         else:
-            fault = do_swap_page(swap, mm, key, pte, write=True)
+            fault = swap.calls.do_swap_page(swap, mm, key, pte, True)
         if fault is not Fault.DONE:
             return fault
 
@@ -196,7 +176,7 @@ def copy_page_range(swap: Swap, mm: Mm, child: Mm, keys: Iterable[tuple[int, int
             elif isinstance(pte, int):
                 si = READ_ONCE(swap).info
                 assert si  # a page table names a slot of it
-                swap_duplicate(si, pte)
+                si.dup(pte)
                 mm.ptes[key] = child.ptes[copy] = SharedEntry(pte)
 
 
@@ -256,24 +236,6 @@ def wp_page_copy(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
 # Coming back from swap ------------------------------------------------------------------------------------------------
 
 
-def do_swap_page(swap: Swap, mm: Mm, key: int, entry: int, write: bool) -> Fault:
-    """Map what was in a slot, if the page table still says so: mm/memory.c:do_swap_page. May sleep."""
-    swap.events.count("pgfault")
-    si = get_swap_device(swap, entry)
-    if not si:
-        return Fault.DONE
-    pte = SwapPte(mm, key, entry, write)
-    folio = filemap_get_folio(si, entry)
-    if folio:
-        fault = finish_swapin(swap, si, pte, folio)
-    elif si.synchronous and swap_swapcount(si, entry) == 1:
-        fault = swapin_private(swap, si, pte)
-    else:
-        fault = swapin_cached(swap, si, pte)
-    si.users.put()
-    return fault
-
-
 class SwapPte(NamedTuple):
     """What a fault is about: struct vm_fault with its orig_pte.
 
@@ -299,95 +261,10 @@ def count_major_fault(swap: Swap, memcg: MemCgroup) -> None:
     count_memcg_events(memcg, "pgmajfault", 1)
 
 
-def swapin_cached(swap: Swap, si: SwapInfo, pte: SwapPte) -> Fault:
-    """Read a slot into the swap cache, and map that: mm/swap_state.c:read_swap_cache_async."""
-    memcg = get_mem_cgroup_from_mm(pte.mm)
-    folio, is_new = read_swap_cache_async(swap, pte.entry, memcg)
-    if folio:
-        count_major_fault(swap, memcg)
-    memcg.put()
-    if not folio:
-        return back_out(pte)
-    if is_new:
-        swap_read_folio(swap, si, folio)
-    return finish_swapin(swap, si, pte, folio)
-
-
-def swapin_private(swap: Swap, si: SwapInfo, pte: SwapPte) -> Fault:
-    """Read a slot without the swap cache: mm/memory.c:do_swap_page, where SWP_SYNCHRONOUS_IO is set.
-
-    The slot is pinned meanwhile: others could be faster, free it, and swap another page out to it, which the page
-    table entry would not show.
-    """
-    memcg = get_mem_cgroup_from_mm(pte.mm)
-    folio = alloc_folio(swap)
-    charged = folio is not None and swapin_charge_folio(swap, si, folio, pte.entry, memcg)
-    if folio and charged and swapcache_prepare(si, pte.entry):
-        relax()
-        folio_put(folio)
-        memcg.put()
-        return Fault.DONE
-    if folio and charged:
-        count_major_fault(swap, memcg)
-    memcg.put()
-    if not folio or not charged:
-        if folio:
-            folio_put(folio)
-        return back_out(pte)
-    folio.lock.acquire()
-    folio_add_lru(folio)
-    folio.swap = pte.entry
-    swap_read_folio(swap, si, folio)
-    folio.swap = 0
-    fault = finish_swapin(swap, si, pte, folio)
-    put_swap_folio(swap, si, pte.entry)
-    return fault
-
-
 def back_out(pte: SwapPte) -> Fault:
     """No folio: out of memory, unless somebody else was faster."""
     with pte.mm.page_table_lock:
         return Fault.OOM if pte.is_same() else Fault.DONE
-
-
-def finish_swapin(swap: Swap, si: SwapInfo, pte: SwapPte, folio: Folio) -> Fault:
-    """Map a folio and drop the page table's use of the slot: the second half of mm/memory.c:do_swap_page.
-
-    The caller's reference goes to the page table.
-    """
-    fault = Fault.DONE
-    folio.lock.acquire()
-    # A private folio has no slot of its own; one of the swap cache may have lost it before it was locked.
-    if not folio.swap or folio.swap == pte.entry:
-        with pte.mm.page_table_lock:
-            if pte.is_same() and not READ_ONCE(folio).uptodate:
-                fault = Fault.SIGBUS
-            elif pte.is_same():
-                swap_free(swap, si, pte.entry)
-                if should_try_to_free_swap(swap, folio, pte.write):
-                    folio_free_swap(swap, si, folio)
-                if isinstance(pte.entry, SharedEntry) and folio.refcount.read() > 1:
-                    map_write_protected(pte.mm, pte.key, folio)
-                    folio.young = True
-                else:
-                    map_folio(pte.mm, pte.key, folio)
-                # Before the page table is unlocked: whoever unmaps the folio then may free it.
-                folio.lock.release()
-                return Fault.DONE
-    folio.lock.release()
-    folio_put(folio)
-    return fault
-
-
-def should_try_to_free_swap(swap: Swap, folio: Folio, write: bool) -> bool:
-    """Whether a folio's slot is better free: mm/memory.c:should_try_to_free_swap."""
-    if not READ_ONCE(folio).swapcache:
-        return False
-    assert folio.memcg_data
-    if vm_swap_full(swap) or folio.memcg_data.with_memcg(mem_cgroup_swap_full):
-        return True
-    # Two references: the swap cache's and the caller's. What is written to makes the slot stale anyway.
-    return write and folio.refcount.read() == 2
 
 
 # Unmapping ------------------------------------------------------------------------------------------------------------
@@ -412,7 +289,7 @@ def try_to_unmap(si: SwapInfo, folio: Folio) -> None:
             pte = mm.ptes.get(key)
             if pte_folio(pte) is not folio:
                 continue
-            swap_duplicate(si, folio.swap)
+            si.dup(folio.swap)
             mm.ptes[key] = SharedEntry(folio.swap) if isinstance(pte, WriteProtected) else folio.swap
             if folio.pte_dirty:
                 WRITE_ONCE(folio).dirty = True
@@ -460,7 +337,7 @@ def free_swap_and_cache(swap: Swap, entry: int) -> None:
     si = get_swap_device(swap, entry)
     if not si:
         raise KernelWarning(f"slot {entry} is in a page table, but there is no such slot")
-    if swap_free(swap, si, entry) == SWAP_HAS_CACHE:
+    if si.put(swap, entry):
         try_to_reclaim_swap(swap, si, entry)
     si.users.put()
 
@@ -473,7 +350,7 @@ def unuse_mm(swap: Swap, si: SwapInfo, mm: Mm) -> Fault:
     with mm.page_table_lock:
         swapped = [(key, pte) for key in mm.ptes if isinstance(pte := mm.ptes[key], int)]
     for key, entry in swapped:
-        fault = do_swap_page(swap, mm, key, entry, write=False)
+        fault = swap.calls.do_swap_page(swap, mm, key, entry, False)
         if fault is not Fault.DONE:
             return fault
     return Fault.DONE
@@ -481,8 +358,8 @@ def unuse_mm(swap: Swap, si: SwapInfo, mm: Mm) -> Fault:
 
 def unuse_swap_cache(swap: Swap, si: SwapInfo) -> None:
     """Take folios out of the swap cache that nobody else has in swap: the end of mm/swapfile.c:try_to_unuse."""
-    for entry in si.swap_cache.indices():
-        folio = filemap_get_folio(si, entry)
+    for entry in si.cached():
+        folio = si.get_folio(entry)
         if folio:
             with folio.lock:
                 while READ_ONCE(folio).writeback:
@@ -497,13 +374,13 @@ def try_to_unuse(swap: Swap, si: SwapInfo, mms: Callable[[], Iterable[Mm]]) -> F
 
     So do those that reclaim drops from memory again, to make room for others.
     """
-    while before := smp_load_acquire(si).inuse_pages:
+    while before := si.inuse_pages():
         for mm in mms():
             fault = unuse_mm(swap, si, mm)
             if fault is not Fault.DONE:
                 return fault
         unuse_swap_cache(swap, si)
-        if smp_load_acquire(si).inuse_pages == before:
+        if si.inuse_pages() == before:
             relax()
     return Fault.DONE
 
@@ -538,7 +415,7 @@ def swapoff(swap: Swap, mms: Callable[[], Iterable[Mm]]) -> Fault:
             relax()
         smp_store_release(swap).info = None
         zswap_swapoff(si.tree)
-        kfree(si.swap_map)
+        si.free()
     return Fault.DONE
 
 
@@ -546,6 +423,6 @@ def _set_writeok(swap: Swap, si: SwapInfo, writeok: bool) -> None:
     """Let slots be taken or not: mm/swapfile.c:del_from_avail_list and its like."""
     pages = si.max - 1
     with si.lock:
-        si.writeok = writeok
+        WRITE_ONCE(si).writeok = writeok
         swap.nr_swap_pages.add(pages if writeok else -pages)
         WRITE_ONCE(swap).total_swap_pages = pages if writeok else 0

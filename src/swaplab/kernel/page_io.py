@@ -1,19 +1,19 @@
 """Folios out to swap and back: zeros are noted in a bitmap, the rest goes to zswap, and from there to the device.
 
-mm/page_io.c, 6.12.
+mm/page_io.c, 6.12 and 7.2.
 """
 
 from __future__ import annotations
 
+from errno import ENOENT
 from functools import partial
 
 from swaplab.kernel.folio import ZERO_PAGE, Folio
 from swaplab.kernel.memcontrol import count_objcg_events
+from swaplab.kernel.swap_cache import folio_free_swap
 from swaplab.kernel.swap_io import swap_read_folio_bdev_sync, swap_writepage_bdev_sync
-from swaplab.kernel.swap_state import folio_free_swap
 from swaplab.kernel.swapfile import Swap, SwapInfo
 from swaplab.kernel.sync import WRITE_ONCE
-from swaplab.kernel.zswap import zswap_load, zswap_store
 from swaplab.kernel.zswap_pool import mem_cgroup_zswap_writeback_enabled
 
 __all__ = ["swap_read_folio", "swap_writepage"]
@@ -41,12 +41,12 @@ def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
         return True
     assert folio.memcg_data
     if folio.data == ZERO_PAGE:
-        si.swap_map.zeromap.set_bit(folio.swap)
+        si.set_zero(folio.swap, True)
         count_zero(swap, folio, "swpout_zero")
         folio.lock.release()
         return True
-    si.swap_map.zeromap.clear_bit(folio.swap)
-    if zswap_store(swap, si, folio):
+    si.set_zero(folio.swap, False)
+    if swap.calls.zswap_store(swap, si, folio):
         folio.lock.release()
         return True
     if not folio.memcg_data.with_memcg(partial(mem_cgroup_zswap_writeback_enabled, swap.zswap)):
@@ -59,14 +59,14 @@ def swap_writepage(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
 def swap_read_folio(swap: Swap, si: SwapInfo, folio: Folio) -> None:
     """Fill a locked folio from its slot, and unlock it: mm/page_io.c:swap_read_folio.
 
-    It is up to date then, unless the device failed.
+    It is up to date then, unless the device failed, or zswap.
     """
     assert folio.memcg_data
-    if si.swap_map.zeromap.test_bit(folio.swap):
+    if si.is_zero(folio.swap):
         count_zero(swap, folio, "swpin_zero")
         folio.data = ZERO_PAGE
         WRITE_ONCE(folio).uptodate = True
-    elif not zswap_load(swap, si, folio):
+    elif swap.calls.zswap_load(swap, si, folio) == -ENOENT:
         # zswap_folio_swapin: the device is slow, which speaks for keeping more pages in zswap.
         folio.memcg_data.with_memcg(lambda memcg: memcg.lruvec.nr_disk_swapins.add(1))
         swap_read_folio_bdev_sync(swap, si, folio)

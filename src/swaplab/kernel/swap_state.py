@@ -1,4 +1,4 @@
-"""The swap cache: folios that have a slot, by its number.
+"""The swap cache of 6.12: folios that have a slot, in an array beside the map of slots.
 
 mm/swap_state.c, 6.12, and what of mm/swapfile.c and mm/swap_slots.c needs the swap cache. Differs: no readahead, and no
 shadows of folios that are gone.
@@ -8,33 +8,25 @@ from __future__ import annotations
 
 from errno import EEXIST, ENOMEM
 
-from swaplab.kernel.charge import alloc_folio, mem_cgroup_charge
+from swaplab.kernel.charge import alloc_folio
 from swaplab.kernel.folio import Folio, folio_add_lru, folio_put
-from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_from_id, mem_cgroup_try_charge_swap
-from swaplab.kernel.swapfile import (
+from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_try_charge_swap
+from swaplab.kernel.swap_cache import swapin_charge_folio, try_to_reclaim_swap
+from swaplab.kernel.swap_map import (
     SWAP_HAS_CACHE,
-    Swap,
-    SwapInfo,
-    get_swap_device,
+    SwapMapInfo,
     put_swap_folio,
     scan_swap_map_slots,
     swap_swapcount,
     swapcache_prepare,
 )
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, KernelWarning, current, rcu, relax
+from swaplab.kernel.swapfile import Swap
+from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, KernelWarning, current, relax
 
-__all__ = [
-    "add_to_swap",
-    "delete_from_swap_cache",
-    "filemap_get_folio",
-    "folio_free_swap",
-    "read_swap_cache_async",
-    "remove_from_swap_cache",
-    "swapin_charge_folio",
-]
+__all__ = ["SwapInfo612", "read_swap_cache_async"]
 
 
-def filemap_get_folio(si: SwapInfo, entry: int) -> Folio | None:
+def filemap_get_folio(si: SwapMapInfo, entry: int) -> Folio | None:
     """Look a slot's folio up, and get a reference: mm/filemap.c:filemap_get_entry.
 
     Differs: under the array's lock. Linux reads under RCU and looks again once it has the reference, which needs a
@@ -47,7 +39,7 @@ def filemap_get_folio(si: SwapInfo, entry: int) -> Folio | None:
         return folio
 
 
-def add_to_swap_cache(si: SwapInfo, folio: Folio, entry: int) -> int:
+def add_to_swap_cache(si: SwapMapInfo, folio: Folio, entry: int) -> int:
     """Put a locked folio into the swap cache: mm/swap_state.c:add_to_swap_cache. Returns 0 or -ENOMEM."""
     if current.runtime.fails("kmalloc"):
         return -ENOMEM
@@ -58,7 +50,7 @@ def add_to_swap_cache(si: SwapInfo, folio: Folio, entry: int) -> int:
     return 0
 
 
-def _delete_from_swap_cache(si: SwapInfo, folio: Folio) -> None:
+def _delete_from_swap_cache(si: SwapMapInfo, folio: Folio) -> None:
     """mm/swap_state.c:__delete_from_swap_cache: the array's lock is held, and the folio's.
 
     Raises:
@@ -70,7 +62,7 @@ def _delete_from_swap_cache(si: SwapInfo, folio: Folio) -> None:
     WRITE_ONCE(folio).swapcache = False
 
 
-def delete_from_swap_cache(swap: Swap, si: SwapInfo, folio: Folio) -> None:
+def delete_from_swap_cache(swap: Swap, si: SwapMapInfo, folio: Folio) -> None:
     """Take a locked folio out of the swap cache: mm/swap_state.c:delete_from_swap_cache."""
     entry = folio.swap
     with si.swap_cache.lock:
@@ -79,7 +71,7 @@ def delete_from_swap_cache(swap: Swap, si: SwapInfo, folio: Folio) -> None:
     folio.refcount.add(-1)
 
 
-def remove_from_swap_cache(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
+def remove_from_swap_cache(swap: Swap, si: SwapMapInfo, folio: Folio) -> bool:
     """Take the last references to a locked folio, if nobody has others and it is clean: mm/vmscan.c:__remove_mapping.
 
     Returns:
@@ -98,32 +90,10 @@ def remove_from_swap_cache(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
     return True
 
 
-def folio_free_swap(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
-    """Drop a locked folio's slot if only the swap cache needs it: mm/swapfile.c:folio_free_swap."""
-    if not folio.swapcache or READ_ONCE(folio).writeback or swap_swapcount(si, folio.swap):
-        return False
-    delete_from_swap_cache(swap, si, folio)
-    WRITE_ONCE(folio).dirty = True
-    return True
-
-
 # Going out ------------------------------------------------------------------------------------------------------------
 
 
-def try_to_reclaim_swap(swap: Swap, si: SwapInfo, entry: int) -> bool:
-    """Free a slot that only the swap cache has: mm/swapfile.c:__try_to_reclaim_swap, with TTRS_ANYWAY."""
-    folio = filemap_get_folio(si, entry)
-    if not folio:
-        return False
-    freed = False
-    if folio.lock.try_acquire():
-        freed = folio.swap == entry and folio_free_swap(swap, si, folio)
-        folio.lock.release()
-    folio_put(folio)
-    return freed
-
-
-def get_swap_page(swap: Swap, si: SwapInfo) -> int:
+def get_swap_page(swap: Swap, si: SwapMapInfo) -> int:
     """Take a slot: mm/swapfile.c:get_swap_pages.
 
     Differs: slots that only the swap cache has are reclaimed when no other is left, not when the scan comes across
@@ -144,11 +114,10 @@ def get_swap_page(swap: Swap, si: SwapInfo) -> int:
     return entry
 
 
-def add_to_swap(swap: Swap, folio: Folio) -> bool:
+def add_to_swap(swap: Swap, si: SwapMapInfo, folio: Folio) -> bool:
     """Give a locked folio a slot and put it, dirty, into the swap cache: mm/swap_state.c:add_to_swap."""
-    si = READ_ONCE(swap).info
-    entry = get_swap_page(swap, si) if si else 0
-    if not si or not entry:
+    entry = get_swap_page(swap, si)
+    if not entry:
         return False
     assert folio.memcg_data
     memcg_id = mem_cgroup_try_charge_swap(folio.memcg_data, 1)
@@ -166,22 +135,12 @@ def add_to_swap(swap: Swap, folio: Folio) -> bool:
 # Coming in ------------------------------------------------------------------------------------------------------------
 
 
-def swapin_charge_folio(swap: Swap, si: SwapInfo, folio: Folio, entry: int, memcg: MemCgroup) -> bool:
-    """Charge a folio to who has its slot, if that is online, else to `memcg`: mem_cgroup_swapin_charge_folio."""
-    with rcu:
-        owner = mem_cgroup_from_id(memcg.memcgs, READ_ONCE(si.swap_map.cgroup_ids)[entry])
-        if not owner or not owner.tryget_online():
-            owner = None
-    charged = mem_cgroup_charge(swap, folio, owner or memcg)
-    if owner:
-        owner.put()
-    return charged
-
-
-def _fill_slot(swap: Swap, si: SwapInfo, folio: Folio, entry: int, memcg: MemCgroup) -> bool:
+def _fill_slot(swap: Swap, si: SwapMapInfo, folio: Folio, entry: int, memcg: MemCgroup) -> bool:
     """Charge a new folio and put it, locked, where the slot's folio belongs. The slot is pinned."""
     folio.lock.acquire()
-    if not swapin_charge_folio(swap, si, folio, entry, memcg) or add_to_swap_cache(si, folio, entry):
+    if not swapin_charge_folio(swap, folio, READ_ONCE(si.swap_map.cgroup_ids)[entry], memcg) or add_to_swap_cache(
+        si, folio, entry
+    ):
         put_swap_folio(swap, si, entry)
         folio.lock.release()
         return False
@@ -189,7 +148,7 @@ def _fill_slot(swap: Swap, si: SwapInfo, folio: Folio, entry: int, memcg: MemCgr
     return True
 
 
-def _find_or_pin(swap: Swap, si: SwapInfo, entry: int, skip_if_exists: bool) -> tuple[Folio | None, Folio | None]:
+def _find_or_pin(swap: Swap, si: SwapMapInfo, entry: int, skip_if_exists: bool) -> tuple[Folio | None, Folio | None]:
     """Return the slot's folio, or else a new one for which the slot was pinned."""
     new = None
     while True:
@@ -212,13 +171,42 @@ def _find_or_pin(swap: Swap, si: SwapInfo, entry: int, skip_if_exists: bool) -> 
     return folio, None
 
 
+class SwapInfo612(SwapMapInfo):
+    """struct swap_info_struct, 6.12, with the swap cache."""
+
+    def get_folio(self, entry: int) -> Folio | None:
+        """filemap_get_folio."""
+        return filemap_get_folio(self, entry)
+
+    def alloc_slot(self, swap: Swap, folio: Folio) -> bool:
+        """add_to_swap."""
+        return add_to_swap(swap, self, folio)
+
+    def alloc_folio(self, swap: Swap, entry: int, memcg: MemCgroup) -> Folio | int:
+        """__read_swap_cache_async, which gives up where somebody has pinned the slot, but put no folio there yet."""
+        folio, is_new = read_swap_cache_async(swap, self, entry, memcg, skip_if_exists=True)
+        if folio and not is_new:
+            folio_put(folio)
+            return -EEXIST
+        return folio or -ENOMEM
+
+    def delete_folio(self, swap: Swap, folio: Folio) -> None:
+        """delete_from_swap_cache."""
+        delete_from_swap_cache(swap, self, folio)
+
+    def remove_mapping(self, swap: Swap, folio: Folio) -> bool:
+        """__remove_mapping, mm/vmscan.c."""
+        return remove_from_swap_cache(swap, self, folio)
+
+
 def read_swap_cache_async(
-    swap: Swap, entry: int, memcg: MemCgroup, skip_if_exists: bool = False
+    swap: Swap, si: SwapMapInfo, entry: int, memcg: MemCgroup, skip_if_exists: bool = False
 ) -> tuple[Folio | None, bool]:
     """Find a slot's folio, or make one that is to be filled: mm/swap_state.c:__read_swap_cache_async. May sleep.
 
     Args:
         swap: with the area.
+        si: the area, which is kept.
         entry: the slot.
         memcg: who is charged if the slot's owner is gone.
         skip_if_exists: give up where somebody has pinned the slot, but not put a folio there yet.
@@ -226,12 +214,8 @@ def read_swap_cache_async(
     Returns:
         The folio with a reference, or None; and whether it is new, and so locked, charged and empty.
     """
-    si = get_swap_device(swap, entry)
-    if not si:
-        return None, False
     folio, new = _find_or_pin(swap, si, entry, skip_if_exists)
     is_filled = new is not None and _fill_slot(swap, si, new, entry, memcg)
     if new and not is_filled:
         folio_put(new)
-    si.users.put()
     return (new, True) if is_filled else (folio, False)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from swaplab.kernel.css import CSS_ONLINE, Css, css_descendants
 from swaplab.kernel.folio import Folio, Mm, folio_memcg, pte_folio
 from swaplab.kernel.memcontrol import ObjCgroup
-from swaplab.kernel.swapfile import SWAP_HAS_CACHE, Swap, SwapInfo
+from swaplab.kernel.swapfile import Swap
 from swaplab.kernel.sync import validate_list
 from swaplab.kernel.sync.bugs import Broken
 from swaplab.kernel.sync.shared import is_freed
@@ -42,7 +42,7 @@ def folios_of(swap: Swap, mms: Iterable[Mm]) -> dict[Folio, int]:
     """All folios that somebody has, with the references that there ought to be."""
     found = Counter(folio for _, _, folio in mapped(mms))
     if swap.info:
-        found.update(swap.info.swap_cache.items.values())
+        found.update(use.folio for use in swap.info.uses() if use.folio)
     return dict(found)
 
 
@@ -85,22 +85,19 @@ def validate_swap(swap: Swap, mms: Iterable[Mm]) -> None:
     if not si:
         check("slots in page tables without a swap area", dict(entries), {})
         return
-    for slot, count in enumerate(si.swap_map.counts.items):
-        cached = SWAP_HAS_CACHE if slot in si.swap_cache.items else 0
-        check(f"use of slot {slot}", count, entries[slot] | cached)
-        if not count:
-            _validate_free_slot(si, slot)
-    used = sum(map(bool, si.swap_map.counts.items))
-    check("slots in use", si.inuse_pages, used)
+    uses = si.uses()
+    for slot, use in enumerate(uses):
+        check(f"page tables that name slot {slot}", use.swap_count, entries[slot])
+        check(f"whether slot {slot} is taken", use.is_taken, use.swap_count > 0 or use.folio is not None)
+        if not use.is_taken:
+            left = (use.owner, use.is_zero, si.tree.xa.items.get(slot))
+            check(f"owner, zeromap and zswap entry of the free slot {slot}", left, (0, False, None))
+        if use.folio:
+            check("slot of a folio in the swap cache", (use.folio.swapcache, use.folio.swap), (True, slot))
+    used = sum(use.is_taken for use in uses)
+    check("slots in use", si.inuse_pages(), used)
     if si.writeok:
         check("free slots", swap.nr_swap_pages.value, si.max - 1 - used)
-    for slot, folio in si.swap_cache.items.items():
-        check("slot of a folio in the swap cache", (folio.swapcache, folio.swap), (True, slot))
-
-
-def _validate_free_slot(si: SwapInfo, slot: int) -> None:
-    left = (si.swap_map.cgroup_ids.items[slot], si.swap_map.zeromap.items[slot], si.tree.xa.items.get(slot))
-    check(f"owner, zeromap and zswap entry of the free slot {slot}", left, (0, 0, None))
 
 
 def validate_zswap(swap: Swap) -> None:
@@ -111,6 +108,8 @@ def validate_zswap(swap: Swap) -> None:
     """
     zswap, tree = swap.zswap, swap.info.tree.xa.items if swap.info else {}
     check("entries", zswap.stored_pages.value, len(tree))
+    as_they_are = sum(entry.length == PAGE_SIZE for entry in tree.values())
+    check("entries as long as a page", zswap.stored_incompressible_pages.value, as_they_are)
     entries: Counter[object] = Counter()
     for slot, entry in tree.items():
         _validate_entry(zswap, slot, entry)
@@ -147,8 +146,8 @@ def validate_charges(swap: Swap, mms: Iterable[Mm]) -> None:
     for objcg, length in lengths.items():
         add_up(size, objcg.memcg, length)
         add_up(pages, objcg.memcg, -(-length // PAGE_SIZE))
-    for memcg_id in swap.info.swap_map.cgroup_ids.items if swap.info else ():
-        add_up(slots, root.memcgs.mem_cgroup_idr.items.get(memcg_id), 1)
+    for use in swap.info.uses() if swap.info else ():
+        add_up(slots, root.memcgs.mem_cgroup_idr.items.get(use.owner), 1)
     for memcg in css_descendants(root):
         if memcg.flags & CSS_ONLINE:
             check(f"zswapped of {memcg.label}", memcg.zswapped.value, entries[memcg])

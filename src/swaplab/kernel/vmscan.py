@@ -1,7 +1,7 @@
 """Reclaim: pages of a memcg and those below it that were not used go to swap, zswap's entries to the device.
 
-mm/vmscan.c, 6.12. Differs: one list per memcg with a second chance for pages used since they were met last, instead of
-active and inactive lists, refaults and generations, which the replay has.
+mm/vmscan.c, 6.12 and 7.2. Differs: one list per memcg with a second chance for pages used since they were met last,
+instead of active and inactive lists, refaults and generations, which the replay has.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from swaplab.kernel.memcontrol import (
 from swaplab.kernel.memory import folio_referenced, try_to_unmap
 from swaplab.kernel.page_io import swap_writepage
 from swaplab.kernel.shrinker import shrink_slab
-from swaplab.kernel.swap_state import add_to_swap, remove_from_swap_cache
 from swaplab.kernel.swapfile import Swap, SwapInfo
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, data_race
 from swaplab.linux.reclaim import DEF_PRIORITY, SWAP_CLUSTER_MAX
@@ -57,7 +56,7 @@ def reclaim_folio(swap: Swap, folio: Folio) -> bool:
     assert si  # the folio is in the swap cache
     if READ_ONCE(folio).dirty and not pageout(swap, si, folio):
         return False
-    freed = remove_from_swap_cache(swap, si, folio)
+    freed = si.remove_mapping(swap, folio)
     folio.lock.release()
     if freed:
         folio_free(folio)
@@ -68,10 +67,11 @@ def _prepare(swap: Swap, folio: Folio) -> bool:
     """Unmap a locked folio that was not used, with a slot to find it again, and make sure that nobody else has it."""
     if READ_ONCE(folio).writeback or folio_referenced(folio):
         return False
-    if not READ_ONCE(folio).swapcache and not (READ_ONCE(folio).mappings and add_to_swap(swap, folio)):
-        return False
     si = READ_ONCE(swap).info
-    assert si
+    if not si:
+        return False
+    if not READ_ONCE(folio).swapcache and not (READ_ONCE(folio).mappings and si.alloc_slot(swap, folio)):
+        return False
     try_to_unmap(si, folio)
     # is_page_cache_freeable: the caller's reference and the swap cache's are the only ones.
     return not READ_ONCE(folio).mappings and folio.refcount.read() == 2

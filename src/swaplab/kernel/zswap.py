@@ -5,7 +5,10 @@ mm/zswap.c, 6.12.
 
 from __future__ import annotations
 
-from swaplab.kernel.folio import Folio
+from collections.abc import Callable
+from errno import ENOENT, ENOMEM
+
+from swaplab.kernel.folio import Folio, folio_put
 from swaplab.kernel.memcontrol import (
     ObjCgroup,
     count_objcg_events,
@@ -13,7 +16,8 @@ from swaplab.kernel.memcontrol import (
     obj_cgroup_charge_zswap,
     obj_cgroup_may_zswap,
 )
-from swaplab.kernel.swapfile import Swap, SwapInfo
+from swaplab.kernel.swap_io import swap_writepage_bdev_sync
+from swaplab.kernel.swapfile import Swap, SwapInfo, get_swap_device
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, current
 from swaplab.kernel.zsmalloc import zs_free
 from swaplab.kernel.zswap_entry import ZswapEntry, zswap_entry_free, zswap_invalidate, zswap_lru_add
@@ -26,20 +30,26 @@ from swaplab.kernel.zswap_pool import (
     zswap_pool_current_get,
 )
 from swaplab.kernel.zswap_writeback import queue_shrink_work, shrink_memcg
+from swaplab.linux.page import PAGE_SIZE
 
-__all__ = ["zswap_load", "zswap_store"]
+__all__ = ["may_zswap", "store_or_invalidate", "zswap_load", "zswap_store", "zswap_writeback_entry"]
+
+
+Store = Callable[[Swap, SwapInfo, Folio, ObjCgroup | None], bool]
 
 
 def zswap_store(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
-    """Take a locked folio in the swap cache instead of the device: mm/zswap.c:zswap_store. May sleep.
+    """Take a locked folio in the swap cache instead of the device: mm/zswap.c:zswap_store. May sleep."""
+    return store_or_invalidate(swap, si, folio, _store)
 
-    If it is not taken, what there is for its slot is older, and goes.
-    """
+
+def store_or_invalidate(swap: Swap, si: SwapInfo, folio: Folio, store: Store) -> bool:
+    """Store a folio, in the order of a release; if it is not taken, what there is for its slot is older, and goes."""
     zswap = swap.zswap
     if READ_ONCE(zswap).enabled:
         assert folio.memcg_data
         objcg = folio.memcg_data.get_objcg()
-        if _store(swap, si, folio, objcg):
+        if store(swap, si, folio, objcg):
             return True
         if objcg:
             objcg.refcnt.put()
@@ -52,7 +62,7 @@ def zswap_store(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
 def _store(swap: Swap, si: SwapInfo, folio: Folio, objcg: ObjCgroup | None) -> bool:
     """Store a folio, unless a limit or lack of memory is in the way."""
     zswap = swap.zswap
-    if (objcg and not _may_zswap(swap, objcg)) or zswap_check_limits(zswap):
+    if (objcg and not may_zswap(swap, objcg)) or zswap_check_limits(zswap):
         return False
     if current.runtime.fails("kmalloc"):
         zswap.stats.count("reject_kmemcache_fail")
@@ -68,7 +78,7 @@ def _store(swap: Swap, si: SwapInfo, folio: Folio, objcg: ObjCgroup | None) -> b
     return True
 
 
-def _may_zswap(swap: Swap, objcg: ObjCgroup) -> bool:
+def may_zswap(swap: Swap, objcg: ObjCgroup) -> bool:
     """Whether the cgroup's limits allow one more page, or one of its own made room for it."""
     if obj_cgroup_may_zswap(objcg):
         return True
@@ -111,11 +121,13 @@ def _publish(zswap: Zswap, si: SwapInfo, entry: ZswapEntry) -> None:
         count_objcg_events(entry.objcg, "zswpout", 1)
     zswap_lru_add(zswap, entry)
     zswap.stored_pages.add(1)
+    if entry.length == PAGE_SIZE:
+        zswap.stored_incompressible_pages.add(1)
     zswap.stats.count("zswpout")
 
 
-def zswap_load(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
-    """Fill a locked folio if zswap has its page: mm/zswap.c:zswap_load.
+def zswap_load(swap: Swap, si: SwapInfo, folio: Folio) -> int:
+    """Fill a locked folio if zswap has its page: mm/zswap.c:zswap_load. Returns 0, or -ENOENT if it has not.
 
     A folio in the swap cache takes the entry's place, and is dirty. A private one may be dropped again if the fault
     does not succeed: the entry stays until the slot is freed.
@@ -124,7 +136,7 @@ def zswap_load(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
     swapcache = folio.swapcache
     entry = si.tree.xa.erase(folio.swap) if swapcache else si.tree.xa.load(folio.swap)
     if not entry:
-        return False
+        return -ENOENT
     folio.data = zswap_decompress(entry.pool, entry.handle, entry.length)
     zswap.stats.count("zswpin")
     if entry.objcg:
@@ -133,4 +145,37 @@ def zswap_load(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
         zswap_entry_free(zswap, entry)
         WRITE_ONCE(folio).dirty = True
     WRITE_ONCE(folio).uptodate = True
-    return True
+    return 0
+
+
+def zswap_writeback_entry(swap: Swap, entry: ZswapEntry, swpentry: int) -> int:
+    """Write an entry to the device: mm/zswap.c:zswap_writeback_entry. May sleep.
+
+    The entry is on a list that is not locked any more, and may be gone. Nothing may look at it before a folio in the
+    swap cache pins its slot, so that no other page can take that, and the tree says that the slot's entry is still it.
+
+    Returns:
+        0; -EEXIST if the slot has a folio; -ENOMEM if it could get none, or the entry is gone.
+    """
+    si = get_swap_device(swap, swpentry)
+    if not si:
+        return -ENOMEM
+    folio = si.alloc_folio(swap, swpentry, swap.zswap.root)
+    si.users.put()  # the folio keeps swapoff from being done
+    if isinstance(folio, int):
+        return folio
+    if si.tree.xa.cmpxchg(swpentry, entry, None) is not entry:
+        si.delete_folio(swap, folio)
+        folio.lock.release()
+        folio_put(folio)
+        return -ENOMEM
+    folio.data = zswap_decompress(entry.pool, entry.handle, entry.length)
+    swap.zswap.stats.count("zswpwb")
+    if entry.objcg:
+        count_objcg_events(entry.objcg, "zswpwb", 1)
+    zswap_entry_free(swap.zswap, entry)
+    WRITE_ONCE(folio).uptodate = True
+    WRITE_ONCE(folio).reclaim = True
+    swap_writepage_bdev_sync(swap, si, folio)
+    folio_put(folio)
+    return 0

@@ -1,6 +1,6 @@
 """zswap's entries: one compressed page each, in the tree of its swap area and on the list of its memcg.
 
-mm/zswap.c, 6.12.
+mm/zswap.c, 6.12 and 7.2.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from swaplab.kernel.memcontrol import ObjCgroup, obj_cgroup_uncharge_zswap
 from swaplab.kernel.sync import KernelWarning, ListNode, Shared, XArray, kfree
 from swaplab.kernel.zsmalloc import zs_free
 from swaplab.kernel.zswap_pool import Zswap, ZswapPool
+from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["NODE", "ZswapEntry", "ZswapTree", "zswap_entry_free", "zswap_invalidate", "zswap_lru_add", "zswap_swapoff"]
 
@@ -31,7 +32,7 @@ class ZswapEntry(Shared):
         lru: its place on the list.
     """
 
-    pool: Final[ZswapPool]
+    pool: ZswapPool
     lru: Final[ListNode[ZswapEntry]]
     swpentry: int
     length: int
@@ -47,6 +48,11 @@ class ZswapEntry(Shared):
         self.length = length
         self.referenced = True
         self.objcg = objcg
+
+    @classmethod
+    def unfinished(cls, handle: int, length: int) -> ZswapEntry:
+        """Make one that says where its bytes are, and nothing else; whoever asks it more follows a null pointer."""
+        return cls(None, 0, handle, length, None)  # type: ignore[arg-type]
 
 
 class ZswapTree(Shared):
@@ -106,6 +112,8 @@ def zswap_entry_free(zswap: Zswap, entry: ZswapEntry) -> None:
     if objcg:
         obj_cgroup_uncharge_zswap(objcg, entry.length)
         objcg.refcnt.put()
+    if entry.length == PAGE_SIZE:
+        zswap.stored_incompressible_pages.add(-1)
     kfree(entry)
     zswap.stored_pages.add(-1)
 

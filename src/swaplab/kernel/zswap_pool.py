@@ -115,6 +115,7 @@ class Zswap(Shared):
     Attributes:
         enabled, compressor, max_pool_percent, accept_threshold_percent, shrinker_enabled: module parameters.
         stored_pages: entries.
+        stored_incompressible_pages: those as long as a page: in 7.2 what was kept as it is. 6.12 does not count them.
         stats: what debugfs shows besides, and zswap's events of /proc/vmstat.
         pools: the current one first; read under RCU, changed under pools_lock.
         pool_reached_full: the limit was hit, and the accept threshold not yet reached again.
@@ -126,6 +127,7 @@ class Zswap(Shared):
     list_lru: Final[ListLru]
     stats: Final[Counters]
     stored_pages: Final[Atomic]
+    stored_incompressible_pages: Final[Atomic]
     pools_lock: Final[SpinLock]
     param_lock: Final[Mutex]
     shrink_lock: Final[SpinLock]
@@ -147,6 +149,7 @@ class Zswap(Shared):
         self.list_lru = list_lru
         self.stats = Counters("zswap")
         self.stored_pages = Atomic(self, "stored_pages")
+        self.stored_incompressible_pages = Atomic(self, "stored_incompressible_pages")
         self.pools_lock = SpinLock(self, "pools_lock")
         self.param_lock = Mutex(self, "param_lock")
         self.shrink_lock = SpinLock(self, "shrink_lock")

@@ -1,30 +1,21 @@
 """zswap's reclaim: entries that go to the device after all.
 
-mm/zswap.c, 6.12.
+mm/zswap.c, 6.12 and 7.2. How one is written is of a release: `swaplab.kernel.swapfile.SwapCalls`.
 """
 
 from __future__ import annotations
 
-from errno import EAGAIN, EEXIST, ENOENT, ENOMEM
+from errno import EAGAIN, EEXIST, ENOENT
 
-from swaplab.kernel.folio import folio_put
 from swaplab.kernel.list_lru import ListLruOne, LruStatus
-from swaplab.kernel.memcontrol import (
-    MemCgroup,
-    count_objcg_events,
-    mem_cgroup_iter,
-    mem_cgroup_online,
-)
-from swaplab.kernel.swap_io import swap_writepage_bdev_sync
-from swaplab.kernel.swap_state import delete_from_swap_cache, read_swap_cache_async
+from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_iter, mem_cgroup_online
 from swaplab.kernel.swapfile import Swap
-from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, SpinLock, queue_work
-from swaplab.kernel.zswap_entry import NODE, ZswapEntry, zswap_entry_free
+from swaplab.kernel.sync import SpinLock, queue_work
+from swaplab.kernel.zswap_entry import NODE, ZswapEntry
 from swaplab.kernel.zswap_pool import (
     Zswap,
     mem_cgroup_zswap_writeback_enabled,
     zswap_accept_thr_pages,
-    zswap_decompress,
     zswap_total_pages,
 )
 from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
@@ -35,42 +26,7 @@ __all__ = [
     "shrink_memcg",
     "shrink_worker",
     "zswap_memcg_offline_cleanup",
-    "zswap_writeback_entry",
 ]
-
-
-def zswap_writeback_entry(swap: Swap, entry: ZswapEntry, swpentry: int) -> int:
-    """Write an entry to the device: mm/zswap.c:zswap_writeback_entry. May sleep.
-
-    The entry is on a list that is not locked any more, and may be gone. Nothing may look at it before a folio in the
-    swap cache pins its slot, so that no other page can take that, and the tree says that the slot's entry is still it.
-
-    Returns:
-        0; -EEXIST if the slot has a folio; -ENOMEM if it could get none, or the entry is gone.
-    """
-    folio, is_new = read_swap_cache_async(swap, swpentry, swap.zswap.root, skip_if_exists=True)
-    if not folio:
-        return -ENOMEM
-    if not is_new:
-        folio_put(folio)
-        return -EEXIST
-    si = READ_ONCE(swap).info
-    assert si  # the folio keeps swapoff from being done
-    if si.tree.xa.cmpxchg(swpentry, entry, None) is not entry:
-        delete_from_swap_cache(swap, si, folio)
-        folio.lock.release()
-        folio_put(folio)
-        return -ENOMEM
-    folio.data = zswap_decompress(entry.pool, entry.handle, entry.length)
-    swap.zswap.stats.count("zswpwb")
-    if entry.objcg:
-        count_objcg_events(entry.objcg, "zswpwb", 1)
-    zswap_entry_free(swap.zswap, entry)
-    WRITE_ONCE(folio).uptodate = True
-    WRITE_ONCE(folio).reclaim = True
-    swap_writepage_bdev_sync(swap, si, folio)
-    folio_put(folio)
-    return 0
 
 
 class ShrinkWalk:
@@ -106,7 +62,7 @@ class ShrinkWalk:
         one.list.move_tail(entry.lru)
         swpentry = entry.swpentry
         lock.release()
-        result = zswap_writeback_entry(self.swap, entry, swpentry)
+        result = self.swap.calls.zswap_writeback_entry(self.swap, entry, swpentry)
         status = self._status(result)
         if self.swap.zswap.list_lru.relocks:
             lock.acquire()

@@ -18,13 +18,15 @@ from swaplab import kernel, linux, races
 from swaplab.errors import InputError
 from swaplab.explore import Program, ProgramError, Verdict, Violated, explore
 from swaplab.process import become_worker, starting_workers
-from swaplab.races.museum import exhibits
+from swaplab.races.exhibit import Exhibit
+from swaplab.races.museum import exhibits, suspects
 from swaplab.races.offline import matrix
 from swaplab.races.program_file import programs_of, sources_of
 
 __all__ = ["Case", "How", "Judged", "Judgement", "cases", "fingerprint", "judge", "judge_all"]
 
 OFFLINE = "offline"
+SUSPECTS = "suspects"
 SAID = 100
 """Executions after which it is said how many there were."""
 
@@ -96,20 +98,29 @@ class Judged(NamedTuple):
 
 
 def cases(target: str) -> list[Case]:
-    """Return the programs of a target: ``offline``, the name of an exhibit, or a Python file.
+    """Return the programs of a target: ``offline``, ``suspects``, an exhibit's or suspicion's name, or a Python file.
 
     Raises:
         InputError: there is no such target, or the file is wrong.
     """
     if target == OFFLINE:
         return [Case(cell.label, cell.program, cell.holds, group=cell.group) for cell in matrix()]
-    for exhibit in exhibits():
+    if target == SUSPECTS:
+        return [
+            case._replace(label=f"{suspect.name}, {case.label}") for suspect in suspects() for case in _shown(suspect)
+        ]
+    for exhibit in exhibits() + suspects():
         if exhibit.name == target:
-            broken = [Case(f"broken: {label}", each, False, exhibit.finds) for label, each in exhibit.broken.items()]
-            return broken + [Case(f"fixed: {label}", each, True) for label, each in exhibit.fixed.items()]
+            return _shown(exhibit)
     if target.endswith(".py"):
         return [case for program in programs_of(Path(target)) for case in _with_control(program)]
-    raise InputError("target", f"{OFFLINE}, a Python file, or one of {', '.join(e.name for e in exhibits())}", target)
+    names = ", ".join(exhibit.name for exhibit in exhibits() + suspects())
+    raise InputError("target", f"{OFFLINE}, {SUSPECTS}, a Python file, or one of {names}", target)
+
+
+def _shown(exhibit: Exhibit) -> list[Case]:
+    broken = [Case(f"broken: {label}", each, False, exhibit.finds) for label, each in exhibit.broken.items()]
+    return broken + [Case(f"fixed: {label}", each, True) for label, each in exhibit.fixed.items()]
 
 
 def _with_control(program: Program[Any]) -> list[Case]:
