@@ -24,6 +24,7 @@ from swaplab.kernel.vmscan import folio_putback_lru, reclaim_folio
 from swaplab.kernel.zswap_entry import NODE
 from swaplab.kernel.zswap_writeback import queue_shrink_work
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.release import Modelled
 from swaplab.replay import Replay
 from swaplab.replay.fork import copy_page_range
 from swaplab.replay.jit import entry, wide
@@ -114,6 +115,7 @@ class Pair:
         memory, swap_pages: in pages.
         zswap: parameters.
         base: directory that files of the content are in.
+        kernel: release of Linux.
     """
 
     def __init__(
@@ -125,12 +127,13 @@ class Pair:
         swap_pages: int,
         zswap: Zswap,
         base: Path = Path(),
+        kernel: Modelled = "6.12",
     ) -> None:
         self.paths = list(paths)
         self.pages = pages
         self.replay = Replay(
             Scenario(
-                machine=Hardware(memory=memory * PAGE_SIZE, page_cluster=0),
+                machine=Hardware(memory=memory * PAGE_SIZE, page_cluster=0, kernel=kernel),
                 zswap=zswap,
                 swap=Swap(size=swap_pages * PAGE_SIZE),
                 cgroups={path: Limits() for path in self.paths},
@@ -138,7 +141,7 @@ class Pair:
                 base=base,
             )
         )
-        self.kernel = Machine(memory * PAGE_SIZE, swap_pages, compressor=zswap.compressor)
+        self.kernel = Machine(memory * PAGE_SIZE, swap_pages, compressor=zswap.compressor, kernel=kernel)
         self.kernel.zswap.max_pool_percent = zswap.max_pool_percent
         self.kernel.zswap.accept_threshold_percent = zswap.accept_threshold_percent
         self.kernel.zswap.shrinker_enabled = zswap.shrinker_enabled

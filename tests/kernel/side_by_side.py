@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import combinations_with_replacement
 
 from swaplab.explore import Bounded, FewPreemptions, PriorityWalk, Program, Violated, explore
@@ -12,6 +13,7 @@ from swaplab.kernel.shrinker import shrink_slab
 from swaplab.kernel.vmscan import try_to_free_mem_cgroup_pages
 from swaplab.kernel.zswap_writeback import shrink_worker
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.release import Modelled
 
 __all__ = ["ENTRY_POINTS", "PAIRS", "breaks", "program"]
 
@@ -20,9 +22,9 @@ SWAPPED, ALSO_SWAPPED, MAPPED, ALSO_MAPPED, NEW = range(5)
 """Pages of the child's process."""
 
 
-def machine() -> Machine:
+def machine(kernel: Modelled = "6.12") -> Machine:
     """A parent and a child, each with two pages in zswap and two in memory."""
-    made = Machine(memory=64 * PAGE_SIZE, swap_pages=16, compressor="lzo")
+    made = Machine(memory=64 * PAGE_SIZE, swap_pages=16, compressor="lzo", kernel=kernel)
     for path in ("parent", "parent/child"):
         cgroup = made.cgroup(path)
         for key in range(NEW):
@@ -78,21 +80,21 @@ LEFT_OUT = {("swapoff", "swapoff"), ("memory.max", "swapoff")}
 PAIRS = [pair for pair in combinations_with_replacement(ENTRY_POINTS, 2) if pair not in LEFT_OUT]
 
 
-def program(first: str, second: str) -> Program[Machine]:
+def program(first: str, second: str, kernel: Modelled) -> Program[Machine]:
     """Two entry points on one machine, whose parts have to agree in the end."""
     return Program(
         f"{first} | {second}",
-        machine,
+        partial(machine, kernel),
         {"CPU0": ENTRY_POINTS[first], "CPU1": ENTRY_POINTS[second]},
         {"all parts of the machine agree": lambda system: system.validate() is None},
     )
 
 
-def breaks(first: str, second: str, executions: int) -> list[str]:
+def breaks(first: str, second: str, executions: int, kernel: Modelled = "6.12") -> list[str]:
     """Return what breaks in so many executions with random priorities, and as many with one interruption."""
     found = []
     for search in (PriorityWalk(1, executions, 3, 300), FewPreemptions(1)):
-        verdict = explore(program(first, second), search, executions_max=executions)
+        verdict = explore(program(first, second, kernel), search, executions_max=executions)
         assert isinstance(verdict, Bounded | Violated)
         if isinstance(verdict, Violated):
             found += [f"{first} | {second}: {each.kind}: {each.sentence}" for each in verdict.violations]

@@ -26,7 +26,7 @@ SYSTEMS: list[tuple[Modelled, Protocol | None]] = [
 
 @pytest.mark.parametrize(("kernel", "protocol"), SYSTEMS)
 @given(st.lists(actions, max_size=40), st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=75)
 def test_pages_keep_their_bytes_whatever_happens(
     kernel: Modelled, protocol: Protocol | None, sequence: list[Action], synchronous: bool
 ) -> None:

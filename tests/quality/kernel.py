@@ -11,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.kernel.side_by_side import PAIRS, breaks
 
+from swaplab.linux.release import MODELLED
+
 
 def main() -> None:
     """Run all pairs, and exit with status 1 if anything breaks."""
@@ -19,13 +21,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     with ProcessPoolExecutor(arguments.workers) as pool:
-        futures = [pool.submit(breaks, *pair, arguments.executions) for pair in PAIRS]
-        found = [line for future in futures for line in future.result()]
+        futures = {
+            (kernel, pair): pool.submit(breaks, *pair, arguments.executions, kernel)
+            for kernel in MODELLED
+            for pair in PAIRS
+        }
+        found = [f"{kernel}: {line}" for (kernel, _), future in futures.items() for line in future.result()]
     for line in found:
         print(line)  # noqa: T201
     print(  # noqa: T201
-        f"{len(PAIRS):,} pairs of entry points of kernel/ side by side, up to {2 * arguments.executions:,} executions"
-        f" each: {len(found):,} things break"
+        f"{len(futures):,} pairs of entry points of kernel/ side by side, of {' and '.join(MODELLED)}, up to"
+        f" {2 * arguments.executions:,} executions each: {len(found):,} things break"
     )
     sys.exit(bool(found))
 

@@ -10,9 +10,12 @@ from tests.explore.few import PROGRAMS, disagreements
 from swaplab.explore import Bounded, Program, explore
 
 EXECUTIONS_MAX = 50
+LARGE = ("parent and child", "7.2")
+"""What names of programs have that take seconds each."""
+CHOSEN = {name: each for name, each in PROGRAMS.items() if not all(part in name for part in LARGE)}
 
 
-@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+@pytest.mark.parametrize("program", CHOSEN.values(), ids=CHOSEN)
 def test_they_agree(program: Program[Any]) -> None:
     """Of large programs, `make quality` tells more."""
     verdict = explore(program, executions_max=EXECUTIONS_MAX)

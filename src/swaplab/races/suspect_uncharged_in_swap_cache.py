@@ -134,8 +134,8 @@ SUSPECT = Exhibit(
     title="two tasks of a full cgroup keep each other from a page for ever",
     references=("mm/swap_state.c:__swap_cache_alloc", "mm/swap_state.c:swapin_sync", "7.2.13"),
     story=(
-        "A folio is in the swap cache before it is charged, and leaves it if it cannot be: others wait for its lock, and"
-        " try again."
+        "A folio is in the swap cache before it is charged, and leaves it if it cannot be: others wait for its lock,"
+        " and try again."
     ),
     broken={"if it were unlocked first": program("unlocked first", unlock_and_take_out)},
     fixed={"as in 7.2, it loses the slot first": program("loses the slot first", take_out_and_unlock)},
