@@ -127,11 +127,12 @@ class SwapMapInfo(SwapInfo):
             Broken: map and swap cache do not agree.
         """
         found, cached = [], self.swap_cache.items
+        owners, zeros = self.swap_map.cgroup_ids.items, self.swap_map.zeromap.items
         for slot, used in enumerate(self.swap_map.counts.items):
             if bool(used & SWAP_HAS_CACHE) != (slot in cached):
                 raise Broken(f"slot {slot} is used as {used:#x}, and has {cached.get(slot)} in the swap cache")
-            owner, is_zero = self.swap_map.cgroup_ids.items[slot], self.swap_map.zeromap.items[slot]
-            found.append(SlotUse(bool(used), used & ~SWAP_HAS_CACHE, cached.get(slot), owner, bool(is_zero)))
+            count = used & ~SWAP_HAS_CACHE
+            found.append(SlotUse(bool(used), count, cached.get(slot), bool(zeros[slot]), owners[slot]))
         return found
 
 

@@ -50,6 +50,10 @@ class Word(NamedTuple):
     is_zero: bool
 
 
+FREE = Word(0, None, False)
+"""What a slot has that was just taken, or is free."""
+
+
 class SwapCluster(Shared):
     """struct swap_cluster_info.
 
@@ -239,21 +243,27 @@ class SwapInfo72(SwapInfo):
         first = READ_ONCE(self).next
         start = first // SWAPFILE_CLUSTER
         for number in (*range(start, len(self.clusters)), *range(start + 1)):
-            cluster, begin = self.clusters[number], max(1, number * SWAPFILE_CLUSTER)
+            cluster = self.clusters[number]
             with cluster.lock:
                 if not READ_ONCE(self).writeok:
                     return False
-                taken = set(cluster.table.indices())
-                end = min(self.max, (number + 1) * SWAPFILE_CLUSTER)
-                after = (each for each in range(max(begin, first), end) if each not in taken)
-                entry = next(after, next((each for each in range(begin, end) if each not in taken), 0))
+                entry = self._free_slot(cluster, number, first)
                 if entry:
-                    self._add_folio(cluster, folio, entry, Word(0, None, False))
-                    WRITE_ONCE(self).next = entry + 1
+                    self._add_folio(cluster, folio, entry, FREE)
+                    WRITE_ONCE(self).next = (entry + 1) % self.max
                     swap.nr_swap_pages.add(-1)
                     self.inuse.add(1)
                     return True
         return False
+
+    def _free_slot(self, cluster: SwapCluster, number: int, first: int) -> int:
+        """cluster_scan_range: a free slot of a cluster, `first` or after it if there is one, or 0. It is locked."""
+        slots = range(max(1, number * SWAPFILE_CLUSTER), min(self.max, (number + 1) * SWAPFILE_CLUSTER))
+        if first in slots and not cluster.table.load(first):
+            return first
+        taken = {*cluster.table.indices()}
+        free = [entry for entry in slots if entry not in taken]
+        return next((entry for entry in free if entry >= first), free[0] if free else 0)
 
     def _reclaim_cached(self, swap: Swap) -> bool:
         """swap_reclaim_full_clusters: free the first slot that only the swap cache has, if there is any."""
@@ -318,10 +328,9 @@ class SwapInfo72(SwapInfo):
     def uses(self) -> list[SlotUse]:
         """What there is of each slot."""
         found = []
-        for slot in range(self.max):
-            cluster = self._cluster(slot)
-            word: Word | None = cluster.table.items.get(slot)
-            owner = cluster.memcg_table.items[slot % SWAPFILE_CLUSTER]
-            count, folio, is_zero = word or Word(0, None, False)
-            found.append(SlotUse(word is not None, count, folio, owner, is_zero))
+        for number, cluster in enumerate(self.clusters):
+            words, owners = cluster.table.items, cluster.memcg_table.items
+            for slot in range(number * SWAPFILE_CLUSTER, min(self.max, (number + 1) * SWAPFILE_CLUSTER)):
+                word = words.get(slot)
+                found.append(SlotUse(word is not None, *(word or FREE), owners[slot % SWAPFILE_CLUSTER]))
         return found

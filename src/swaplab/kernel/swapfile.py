@@ -42,15 +42,15 @@ class SlotUse(NamedTuple):
         is_taken: whether it is not free.
         swap_count: page tables that name it.
         folio: in the swap cache.
-        owner: ID of the memcg that is charged, 0 for none.
         is_zero: whether it is noted that the page is all zeros.
+        owner: ID of the memcg that is charged, 0 for none.
     """
 
     is_taken: bool
     swap_count: int
     folio: Folio | None
-    owner: int
     is_zero: bool
+    owner: int
 
 
 class SwapInfo(Shared):
