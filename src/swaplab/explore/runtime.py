@@ -183,7 +183,8 @@ class Explorer(Deferring):
         if raised := self._raised():
             raise raised
         self._notes.clear()
-        self._insist_state(state)
+        if is_sample:
+            self._insist_state(state)
         self._snapshot = Snapshot(state, self.objects, self.parts.known)
         insist_same(self.program.name, self._set_up_before or self._snapshot.told, self._snapshot.told)
         self._set_up_before = self._snapshot.told
