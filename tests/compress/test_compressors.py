@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swaplab.compress import compress, decompress
+from swaplab.compress.compressors import ZSTD_PARAMETERS_72
 from swaplab.compress.lzo import decompress_lzo
 from swaplab.linux.crypto import COMPRESSORS
 
@@ -122,6 +123,20 @@ def test_zstd_comes_close_to_the_kernels(varied_pages: dict[str, bytes]) -> None
     for ours, theirs in zip(lengths, KERNEL_ZSTD_LENGTHS, strict=True):
         assert abs(ours - theirs) <= 4 + 0.02 * theirs
     assert abs(sum(lengths) / sum(KERNEL_ZSTD_LENGTHS) - 1) < 0.002
+
+
+def test_zstd_of_7_2_is_fit_for_a_source_of_256_kilobytes(varied_pages: dict[str, bytes]) -> None:
+    """crypto/zstd.c:zstd_alloc_stream of 7.2; the library has the same table of levels."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(3, source_size=1 << 18)
+    chosen = {
+        name: getattr(parameters, name) for name in ("window_log", "chain_log", "hash_log", "min_match", "strategy")
+    }
+    assert chosen.items() <= ZSTD_PARAMETERS_72.items()
+    pages = varied_pages.values()
+    assert sum(len(compress("zstd", page, "7.2")) for page in pages) != sum(
+        len(compress("zstd", page)) for page in pages
+    )
+    assert all(decompress("zstd", compress("zstd", page, "7.2")) == page for page in pages)
 
 
 def test_zstd_frame_has_the_kernels_header(varied_pages: dict[str, bytes]) -> None:

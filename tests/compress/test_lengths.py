@@ -68,8 +68,8 @@ def test_another_compressor_or_page_is_not_taken_for_the_first(pages: NDArray[np
 @pytest.mark.usefixtures("cache")
 def test_a_new_library_is_asked_anew(pages: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
     compressed_lengths("zstd", pages)
-    monkeypatch.setattr(lengths, "compressor_version", lambda name: f"{name} of tomorrow")
-    monkeypatch.setattr(lengths, "compress", lambda _name, _page: b"short")
+    monkeypatch.setattr(lengths, "compressor_version", lambda name, _release: f"{name} of tomorrow")
+    monkeypatch.setattr(lengths, "compress", lambda *_: b"short")
     assert set(compressed_lengths("zstd", pages).tolist()) == {5}
 
 

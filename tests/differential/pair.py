@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from tests.replay.lab import pages_on
+from tests.replay.validate import stocks
 
 from swaplab.kernel.charge import memalloc
 from swaplab.kernel.folio import Folio, folio_isolate_lru, pte_folio
@@ -357,7 +358,7 @@ class Pair:
         without = held - ANON_VMA_BYTES * anon_vmas[number:end]
         return int(
             ((tables >= number) & (tables < end)).sum()
-            + (number <= machine.memory.stock_memcg < end) * machine.memory.stock_pages
+            + sum(pages for memcg, pages in stocks(machine) if number <= memcg < end)
             + (-(-held // PAGE_SIZE) + without // -PAGE_SIZE).sum()
             + MEMCG_PAGES * (end - number - 1)
         )

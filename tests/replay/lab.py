@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-from tests.replay.validate import expected_lists
+from tests.replay.validate import expected_lists, stocks
 
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.release import Modelled
@@ -14,22 +14,29 @@ from swaplab.replay import Replay
 from swaplab.replay.entries import entries_head
 from swaplab.replay.jit import entry
 from swaplab.replay.lru_gen_aging import try_to_inc_max_seq
+from swaplab.replay.lru_gen_tiers import get_tier_idx, lru_gen_set_refs
 from swaplab.replay.memory import run_background
 from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY, PG_SWAPCACHE, STATE_MASK, State
+from swaplab.replay.swapfile import alloc_slot, free_slot
 from swaplab.replay.vmscan import prepare_scan_control, scan_target
 from swaplab.replay.zsmalloc import zs_free, zs_malloc
 from swaplab.replay.zswap import do_shrink_slab
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Content, SameFilled
+from swaplab.scenario.device import DEVICES, Device
 from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
 
 __all__ = [
     "Lab",
     "age_of",
+    "alloc_slot_of",
     "do_shrink_slab_of",
+    "free_slot_of",
     "pages_on",
     "scan_target_of",
+    "set_refs_of",
     "shrink_worker_of",
+    "tier_idx_of",
     "zs_free_of",
     "zs_malloc_of",
 ]
@@ -62,6 +69,7 @@ class Lab(Replay):
         swappiness: int = 60,
         lru: Literal["classic", "mglru"] = "classic",
         page_cluster: int = 0,
+        device: Device | None = None,
         kernel: Modelled = "6.12",
         **limits: Any,
     ) -> None:
@@ -75,7 +83,7 @@ class Lab(Replay):
                     memory=machine * PAGE_SIZE, kernel=kernel, swappiness=swappiness, lru=lru, page_cluster=page_cluster
                 ),
                 zswap=zswap or Zswap(enabled=True),
-                swap=Swap(size=swap_pages * PAGE_SIZE),
+                swap=Swap(size=swap_pages * PAGE_SIZE, device=device or DEVICES["nvme"]),
                 cgroups={"a": Cgroup(**paged)} | (cgroups or {}),
                 workloads=(workload,),
             )
@@ -122,9 +130,9 @@ class Lab(Replay):
 
     def used(self, memcg: int = A) -> int:
         """Pages charged to a cgroup and all below, without what is charged ahead."""
-        m = self.machine
-        stocked = bool(memcg <= m.memory.stock_memcg < m.memcgs["end"][memcg])
-        return self.count("usage", memcg) - stocked * int(m.memory.stock_pages)
+        end = self.machine.memcgs["end"][memcg]
+        stocked = sum(pages for owner, pages in stocks(self.machine) if memcg <= owner < end)
+        return self.count("usage", memcg) - stocked
 
     def entries(self, memcg: int = A) -> list[int]:
         """Pages on a cgroup's zswap LRU, the oldest first."""
@@ -162,6 +170,30 @@ def scan_target_of(m: State, memcg: int, size: int) -> int:
 def age_of(m: State, memcg: int) -> None:
     """`try_to_inc_max_seq`, for Python to call."""
     try_to_inc_max_seq(m, memcg, 1)
+
+
+@entry
+def set_refs_of(m: State, page: int) -> bool:
+    """`lru_gen_set_refs`, for Python to call."""
+    return lru_gen_set_refs(m, page)
+
+
+@entry
+def tier_idx_of(m: State, memcg: int) -> int:
+    """`get_tier_idx`, for Python to call."""
+    return get_tier_idx(m, memcg)
+
+
+@entry
+def alloc_slot_of(m: State, page: int) -> None:
+    """`alloc_slot`, for Python to call."""
+    alloc_slot(m, page)
+
+
+@entry
+def free_slot_of(m: State, page: int, memcg: int) -> None:
+    """`free_slot`, for Python to call."""
+    free_slot(m, page, memcg)
 
 
 @entry

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.release import MODELLED
 from swaplab.scenario.content import Content, Mix, Part, Random, Ratio, SameFilled, Zero
 from swaplab.scenario.device import DEVICES
 from swaplab.scenario.model import BASELINES, Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap, with_baseline
@@ -74,7 +75,8 @@ def small_scenario(below: Below) -> Scenario:
         samples=3,
     )
     scenario = with_baseline(scenario, pick(below, (*BASELINES, "memcg", "memcg", "shrinker", "shrinker")))
-    machine = msgspec.structs.replace(scenario.machine, lru=pick(below, ("classic", "mglru")))
+    lru: Any = pick(below, ("classic", "mglru"))
+    machine = msgspec.structs.replace(scenario.machine, lru=lru, kernel=pick(below, MODELLED))
     return msgspec.structs.replace(scenario, machine=machine)
 
 

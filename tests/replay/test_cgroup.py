@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from tests.replay.lab import OVERHEAD, A, Lab
 from tests.replay.validate import validate
@@ -207,3 +209,24 @@ def test_what_the_replay_does_not_know_is_no_other_thing() -> None:
         lab.set(memory_low=5)
     with pytest.raises(ValueError, match="no operation on memory: 99"):
         lab.apply(99, 0, 1)
+
+
+@pytest.mark.parametrize("lru", ["classic", "mglru"])
+def test_folios_of_a_removed_cgroup_are_its_parents_and_go_first(lru: Literal["classic", "mglru"]) -> None:
+    """memcg_reparent_objcgs of 7.2: nothing is charged to who is gone, and the parent is charged for what it was."""
+    lab = Lab(400, kernel="7.2", lru=lru, cgroup="a/x", cgroups={"a/x": Cgroup()})
+    lab.touch(range(300))
+    lab.reclaim(40)
+    x, before = 2, lab.used()
+    resident = lab.where(RESIDENT)
+    lab.remove("a/x")
+    memcgs = lab.machine.memcgs
+    for name in ("anon", "inactive", "active", "swapcached", "usage"):
+        assert memcgs[name][x] == 0, name
+    assert set(lab.machine.folios["memcg"][resident].tolist()) == {A}
+    assert (lab.count("anon"), lab.count("inactive") + lab.count("active")) == (len(resident), len(resident))
+    assert lab.used() == before
+    validate(lab.machine)
+    lab.reclaim(100)
+    assert lab.count("pgsteal") > 0
+    validate(lab.machine)

@@ -1,20 +1,26 @@
-"""MGLRU: what mm/vmscan.c of Linux 6.12 does with CONFIG_LRU_GEN, one behaviour a test."""
+"""MGLRU: what mm/vmscan.c of Linux 6.12 does with CONFIG_LRU_GEN, one behaviour a test; of 7.2 at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
-from tests.replay.lab import OVERHEAD, A, Lab, age_of
+from tests.replay.lab import OVERHEAD, A, Lab, age_of, set_refs_of, tier_idx_of
 from tests.replay.validate import validate
 
+from swaplab.linux.release import MODELLED, Modelled
 from swaplab.replay.state import (
     COMPRESSED,
     LRU_GEN_MASK,
     LRU_GEN_SHIFT,
+    LRU_REFS,
     MAX_NR_GENS,
+    MAX_NR_TIERS,
     ON_DISK,
+    PG_REFERENCED,
+    PG_WORKINGSET,
     PRESENT,
     PTRS_PER_TABLE,
     RESIDENT,
@@ -200,3 +206,126 @@ def test_kswapd_goes_round_the_cgroups() -> None:
     assert lab.count("pgsteal") > 0
     assert int(lab.machine.mglru.memcg_seq) > 0
     assert int(lab.machine.memory.free) > 0
+
+
+# Linux 7.2 ------------------------------------------------------------------------------------------------------------
+
+
+class Uses(Generations):
+    """A lab with MGLRU as it is in 7.2."""
+
+    def __init__(self, pages: int = 200, **options: Any) -> None:
+        super().__init__(pages, kernel="7.2", **options)
+
+    def flags(self, page: int) -> int:
+        """What the folio says of its uses."""
+        return int(self.machine.folios["bits"][page]) & (PG_REFERENCED | LRU_REFS | PG_WORKINGSET)
+
+    def tier(self, name: str, tier: int) -> int:
+        """A number of one of the cgroup's tiers."""
+        return int(self.machine.tiers[name][A * MAX_NR_TIERS + tier])
+
+
+def test_a_new_page_is_used_once_and_of_the_second_youngest_generation() -> None:
+    """lru_gen_folio_seq; one that comes back is in the swap cache, and older by one."""
+    lab = Uses()
+    lab.touch(range(100))
+    assert lab.ages(range(100)) == {1}
+    assert {lab.flags(page) for page in range(100)} == {PG_REFERENCED}
+    lab.machine.pte[:100] &= ~np.uint8(YOUNG)
+    lab.reclaim(40)
+    gone = lab.where(COMPRESSED)
+    assert gone
+    lab.touch(gone[:5])
+    assert lab.ages(gone[:5]) == {min(2, lab.seq() - lab.seq("min_seq"))}
+    validate(lab.machine)
+
+
+def test_a_walk_that_finds_a_page_used_again_makes_it_one_of_the_workingset() -> None:
+    """folio_update_gen."""
+    lab = Uses()
+    lab.touch(range(100))
+    age_of(lab.machine, A)
+    assert {lab.flags(page) for page in range(100)} == {PG_WORKINGSET}
+    assert lab.ages(range(100)) == {1}, "the youngest, of which there is a younger now"
+
+
+def test_a_share_is_scanned_that_grows_until_there_is_enough() -> None:
+    """try_to_shrink_lruvec: 6.12 takes 64 as soon as one is to be scanned."""
+    lab = Uses(300)
+    lab.touch(range(300))
+    for _ in range(3):
+        age_of(lab.machine, A)
+    lab.reclaim(32)
+    shares = [300 >> 8, 299 >> 7, 297 >> 6, 293 >> 5, 284 >> 4]
+    assert lab.count("pgsteal") == sum(shares) == 33
+    validate(lab.machine)
+
+
+def test_a_used_page_that_eviction_meets_is_promoted_by_how_often_it_was_used() -> None:
+    """lru_gen_set_refs: the second use promotes to the second youngest generation, the third to the youngest."""
+    lab = Uses(400)
+    lab.touch(range(300))
+    for page, before in ((0, 0), (1, PG_REFERENCED), (2, PG_REFERENCED | LRU_REFS), (3, PG_WORKINGSET)):
+        bits = lab.machine.folios["bits"]
+        bits[page] = bits[page] & ~np.uint16(PG_REFERENCED | LRU_REFS | PG_WORKINGSET) | before
+    found = [set_refs_of(lab.machine, page) for page in range(4)]
+    assert found == [False, True, True, True]
+    assert [lab.flags(page) for page in range(4)] == [
+        PG_REFERENCED,
+        PG_REFERENCED | LRU_REFS,
+        PG_WORKINGSET,
+        PG_WORKINGSET | PG_REFERENCED,
+    ]
+
+
+def test_a_tier_that_comes_back_too_often_is_not_evicted() -> None:
+    """get_tier_idx: 64 times, and with a margin of 64 one and a half times as often as the first tier's."""
+    lab = Uses()
+    first, last = (lab.machine.tiers[A * MAX_NR_TIERS + tier] for tier in (0, MAX_NR_TIERS - 1))
+    last.evicted, last.refaulted = 100, 63
+    assert tier_idx_of(lab.machine, A) == 3
+    last.refaulted = 64
+    assert tier_idx_of(lab.machine, A) == 2
+    first.evicted, first.refaulted, last.evicted = 1000, 99, 1000
+    for refaulted, tier in ((140, 3), (141, 2)):
+        last.refaulted = refaulted
+        assert tier_idx_of(lab.machine, A) == tier, refaulted
+
+
+def test_what_tiers_did_fades_by_half_with_each_generation() -> None:
+    """reset_ctrl_pos."""
+    lab = Uses()
+    lab.touch(range(100))
+    lab.reclaim(40)
+    evicted = sum(lab.tier("evicted", tier) + 2 * lab.tier("avg_total", tier) for tier in range(MAX_NR_TIERS))
+    assert evicted >= lab.count("pgsteal") > 0
+    for _ in range(4):
+        age_of(lab.machine, A)
+    assert sum(lab.tier("evicted", tier) for tier in range(MAX_NR_TIERS)) == 0
+    assert sum(lab.tier("avg_total", tier) for tier in range(MAX_NR_TIERS)) > 0
+
+
+def test_a_page_that_comes_back_soon_is_counted_in_its_tier() -> None:
+    """lru_gen_refault: within four generations, one of the workingset is of the youngest again."""
+    lab = Uses()
+    lab.touch(range(100))
+    age_of(lab.machine, A)
+    age_of(lab.machine, A)
+    age_of(lab.machine, A)
+    lab.reclaim(40)
+    gone = lab.where(COMPRESSED)
+    lab.touch(gone[:7])
+    assert lab.tier("refaulted", MAX_NR_TIERS - 1) == lab.count("workingset_restore_anon") == 7
+    assert lab.ages(gone[:7]) == {0}
+    validate(lab.machine)
+
+
+@pytest.mark.parametrize("kernel", MODELLED)
+def test_a_used_page_that_is_isolated_stays_so(kernel: Modelled) -> None:
+    """get_pfn_folio of 7.2: it is found used in its turn. 6.12 takes it for used, and forgets that it was."""
+    lab = Generations(kernel=kernel)
+    lab.touch(range(100))
+    lab.machine.folios["bits"][5] &= ~np.uint16(LRU_GEN_MASK)
+    age_of(lab.machine, A)
+    assert [lab.is_young(page) for page in (4, 5, 6)] == [False, kernel == "7.2", False]

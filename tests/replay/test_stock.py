@@ -1,11 +1,14 @@
 """What is charged ahead (mm/memcontrol.c:memcg_stock), and statistics as of their last flush."""
 
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from tests.replay.lab import OVERHEAD, A, Lab
-from tests.replay.validate import validate
+from tests.replay.validate import stocks, validate
 
-from swaplab.replay.state import MEMCG_PAGES
+from swaplab.replay.cgroup import memory_max_write
+from swaplab.replay.state import MEMCG_PAGES, NR_MEMCG_STOCK
 from swaplab.replay.stats import FLUSH_INTERVAL, read_stats
 from swaplab.replay.stock import MEMCG_CHARGE_BATCH
 from swaplab.scenario.content import SameFilled
@@ -14,9 +17,9 @@ from swaplab.scenario.model import Cgroup
 X, Y = 2, 3
 
 
-def siblings(**limits: Any) -> Lab:
-    """A lab whose task lives in ``a/x``, beside ``a/y``."""
-    return Lab(400, cgroup="a/x", cgroups={"a/x": Cgroup(), "a/y": Cgroup()}, **limits)
+def siblings(more: dict[str, Cgroup] | None = None, **limits: Any) -> Lab:
+    """A lab whose task lives in ``a/x``, beside ``a/y``, and `more` cgroups."""
+    return Lab(400, cgroup="a/x", cgroups={"a/x": Cgroup(), "a/y": Cgroup()} | (more or {}), **limits)
 
 
 def stock(lab: Lab, memcg: int, pages: int) -> None:
@@ -26,6 +29,15 @@ def stock(lab: Lab, memcg: int, pages: int) -> None:
     while memcg >= 0:
         memcgs["usage"][memcg] += pages
         memcg = int(memcgs["parent"][memcg])
+
+
+def stock_of_several(lab: Lab, memcgs: Iterable[int]) -> None:
+    """Let the processor hold 40 pages for each of some cgroups, which live at the top or below ``a``."""
+    m = lab.machine
+    for slot, memcg in zip(np.flatnonzero(m.stocks["memcg"] < 0), memcgs, strict=False):
+        m.stocks["memcg"][slot], m.stocks["pages"][slot] = memcg, 40
+        for each in {memcg, int(m.memcgs["parent"][memcg]), 0}:
+            m.memcgs["usage"][each] += 40
 
 
 def test_pages_are_charged_ahead_in_batches() -> None:
@@ -78,6 +90,37 @@ def test_anothers_charge_drains_the_stock() -> None:
     stock(lab, Y, 40)
     lab.touch([0])
     assert (lab.count("usage", Y), lab.machine.memory.stock_memcg) == (0, X)
+    validate(lab.machine)
+
+
+def test_what_was_charged_ahead_for_structures_of_cgroups_stays_their_parents() -> None:
+    """Nobody else takes its place in 7.2. With 2 children a parent was charged 64 pages, of which they take 4."""
+    lab = siblings(kernel="7.2")
+    assert lab.count("usage") == MEMCG_CHARGE_BATCH
+    assert stocks(lab.machine)[1:] == [(A, MEMCG_CHARGE_BATCH - 2 * MEMCG_PAGES)]
+    validate(lab.machine)
+
+
+def test_seven_cgroups_have_pages_charged_ahead() -> None:
+    """In 7.2, nobody's charge drains the stock of six others, nor does who reads."""
+    lab = siblings(kernel="7.2")
+    stock_of_several(lab, [Y])
+    lab.touch([0])
+    read_stats(lab.machine)
+    assert (lab.count("usage", Y), lab.count("usage", X)) == (40, MEMCG_CHARGE_BATCH)
+    validate(lab.machine)
+
+
+def test_an_eighth_cgroup_takes_the_place_of_one_after_another() -> None:
+    others = [Y + 1 + number for number in range(NR_MEMCG_STOCK - 1)]
+    lab = siblings(kernel="7.2", more={f"b{number}": Cgroup() for number in others})
+    stock_of_several(lab, others)
+    lab.touch([0])
+    assert [owner for owner, _ in stocks(lab.machine)[1:]] == [X, *others], "the parent's has given way"
+    memory_max_write(lab.machine, X, 1000)
+    assert len(stocks(lab.machine)[1:]) == NR_MEMCG_STOCK, "there is room below the limit"
+    memory_max_write(lab.machine, X, MEMCG_CHARGE_BATCH - 1)
+    assert stocks(lab.machine)[1:] == [], "all were drained, as one of the subtree's was"
     validate(lab.machine)
 
 

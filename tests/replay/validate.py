@@ -14,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.swap import SWAPFILE_CLUSTER
 from swaplab.linux.zsmalloc import SIZE_CLASSES
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
+    CLUSTER_FREE,
+    CLUSTER_FULL,
+    CLUSTER_LISTS,
     COMPRESSED,
     COUNTERS,
     GONE,
@@ -53,7 +57,7 @@ from swaplab.replay.state import (
     State,
 )
 
-__all__ = ["Counts", "check_no_counter_went_back", "counters", "expected_lists", "states", "validate"]
+__all__ = ["Counts", "check_no_counter_went_back", "counters", "expected_lists", "states", "stocks", "validate"]
 
 Counts = NDArray[np.int64]
 FIELDS = {LRU_INACTIVE: "inactive", LRU_ACTIVE: "active", LRU_ZSWAP: "entries"}
@@ -342,6 +346,12 @@ def validate_memcg_lru(m: State) -> None:
     assert (young <= 1).all(), "a cgroup is neither old nor young"
 
 
+def stocks(m: State) -> list[tuple[int, int]]:
+    """For which cgroup how many pages are charged ahead."""
+    several = zip(m.stocks["memcg"].tolist(), m.stocks["pages"].tolist(), strict=True)
+    return [(int(m.memory.stock_memcg), int(m.memory.stock_pages)), *((memcg, n) for memcg, n in several if memcg >= 0)]
+
+
 def validate_charges(m: State) -> None:
     """A cgroup is charged for its subtree's folios, tables, stock and, in whole pages, objcgs' compressed bytes."""
     state, memcg = states(m), memcg_of(m)
@@ -349,7 +359,8 @@ def validate_charges(m: State) -> None:
     objcg_pages = (m.memcgs["objcg_bytes"] + 4095) >> 12
     tables = count(m, m.memcgs["objcg"][m.table_memcg[m.table_memcg >= 0]].astype(np.int64))
     charged = count(m, memcg[resident]) + objcg_pages + tables
-    charged[int(m.memory.stock_memcg)] += int(m.memory.stock_pages)
+    for owner, pages in stocks(m):
+        charged[owner] += pages
     children = count(m, m.memcgs["parent"][1:].astype(np.int64))
     charged[1:] += MEMCG_PAGES * children[1:]
     assert_equal("usage", m.memcgs["usage"], in_subtree(m, charged))
@@ -465,9 +476,27 @@ def validate_slot_map(m: State) -> None:
     assert len({*used, *cached}) == len(used) + len(cached) == swap.slots_used, "a slot is lost or used twice"
     assert (m.slot_page[used] == pages).all(), "a slot has another page"
     assert (m.slot_page[cached] == SLOT_CACHED).all(), "a cached slot has a page"
-    free = np.flatnonzero(m.slot_page[1:] == SLOT_FREE) + 1
+    free = np.flatnonzero(m.slot_page == SLOT_FREE)
     assert len(free) == swap.nr_slots - swap.slots_used, "a slot is neither free nor used"
+    if m.linux.slots_from_clusters:
+        validate_clusters(m)
+        return
     assert not len(free) or swap.lowest_bit <= free[0] <= free[-1] <= swap.highest_bit, "a free slot is not found"
+
+
+def validate_clusters(m: State) -> None:
+    """Clusters know how many of their slots are used, and are on the list that this says."""
+    used = (m.slot_page.reshape(-1, SWAPFILE_CLUSTER) != SLOT_FREE).sum(1)
+    count = int(m.swap.nr_clusters)
+    assert_equal("count of clusters", m.clusters["count"][:count], used)
+    lists = Lists(m.clusters)
+    found = {cluster: kind for kind in range(CLUSTER_LISTS) for cluster in lists.walk(count + kind)}
+    assert_equal("kind of clusters", m.clusters["kind"][:count], [found[cluster] for cluster in range(count)])
+    for cluster, kind in found.items():
+        assert (kind == CLUSTER_FREE) == (used[cluster] == 0), f"cluster {cluster} is free or not"
+        assert (kind == CLUSTER_FULL) == (used[cluster] == SWAPFILE_CLUSTER), f"cluster {cluster} is full or not"
+    following = int(m.swap.cluster_next)
+    assert not following or following % SWAPFILE_CLUSTER, "the next slot is the first of a cluster"
 
 
 def returned_slots(m: State) -> Any:

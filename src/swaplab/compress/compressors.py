@@ -1,11 +1,11 @@
-"""The five compressors that Linux 6.12 offers zswap, by the names of its crypto API.
+"""The five compressors that Linux offers zswap, by the names of its crypto API: as in 6.12, and zstd as in 7.2 as well.
 
 lzo, lzo-rle and lz4 are written for this package, deflate is Python's zlib: these four gave exactly the
 bytes of the kernel's own C code, over thousands of varied pages. zstd is the `zstandard` library with the
 kernel's parameters.
 
-Differs: that library holds a newer zstd than the kernel's 1.5.2. Over those pages three quarters came out the
-same, the mean length differed by 0.02 %, and 98.5 % of the pages went to the same zsmalloc class.
+Differs: that library holds another zstd than 6.12's 1.5.2 and 7.2's 1.5.7. Over those pages three quarters came out the
+same as in 6.12, the mean length differed by 0.02 %, and 98.5 % of the pages went to the same zsmalloc class.
 Differs: zswap gives a compressor 4096 bytes of room, and one that needs more fails (crypto/scompress.c:
 scomp_acomp_comp_decomp). Here a result may be longer than that; it is the caller that refuses it.
 """
@@ -21,6 +21,7 @@ from swaplab.compress.lz4 import compress_lz4, decompress_lz4
 from swaplab.compress.lzo import compress_lzo, decompress_lzo
 from swaplab.linux.crypto import COMPRESSORS
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.release import Modelled
 
 __all__ = ["compress", "compressor_version", "decompress"]
 
@@ -44,14 +45,18 @@ ZSTD_PARAMETERS = {
     "write_checksum": 0,
     "write_dict_id": 0,
 }
+# The same of 7.2, whose source is said to be of 2**18 bytes.
+ZSTD_PARAMETERS_72 = ZSTD_PARAMETERS | {"window_log": 18, "hash_log": 16, "min_match": 4}
 
 
 class _ZstdContexts(threading.local):
     """A compression and a decompression context for each thread: they must not be shared."""
 
     def __init__(self) -> None:
-        parameters = zstandard.ZstdCompressionParameters(**ZSTD_PARAMETERS)
-        self.compressor = zstandard.ZstdCompressor(compression_params=parameters)
+        self.compressors = {
+            release: zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(**parameters))
+            for release, parameters in (("6.12", ZSTD_PARAMETERS), ("7.2", ZSTD_PARAMETERS_72))
+        }
         self.decompressor = zstandard.ZstdDecompressor()
 
 
@@ -85,8 +90,8 @@ def _decompress_zstd(data: bytes) -> bytes:
     return page
 
 
-def compress(name: str, page: bytes) -> bytes:
-    """Compress one page of 4096 bytes. The result may be longer than the page.
+def compress(name: str, page: bytes, release: Modelled = "6.12") -> bytes:
+    """Compress one page of 4096 bytes as a release of Linux does. The result may be longer than the page.
 
     Raises:
         ValueError: no such compressor, or not a page.
@@ -99,7 +104,7 @@ def compress(name: str, page: bytes) -> bytes:
         case "lz4":
             return compress_lz4(page)
         case "zstd":
-            return _zstd.compressor.compress(page)
+            return _zstd.compressors[release].compress(page)
         case "deflate":
             return _compress_deflate(page)
     raise ValueError(f"no compressor {name!r}; there are {', '.join(COMPRESSORS)}")
@@ -123,11 +128,12 @@ def decompress(name: str, data: bytes) -> bytes:
     raise ValueError(f"no compressor {name!r}; there are {', '.join(COMPRESSORS)}")
 
 
-def compressor_version(name: str) -> str:
-    """Name what the bytes depend on besides the page: the version of the code or of the library."""
+def compressor_version(name: str, release: Modelled = "6.12") -> str:
+    """Name what the bytes depend on besides the page: the version of the code or of the library, and its parameters."""
     match name:
         case "zstd":
-            return f"zstandard {zstandard.__version__} zstd {zstandard.ZSTD_VERSION}"
+            as_in = "" if release == "6.12" else f" as in {release}"
+            return f"zstandard {zstandard.__version__} zstd {zstandard.ZSTD_VERSION}{as_in}"
         case "deflate":
             return f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
     return "linux 6.12"

@@ -79,7 +79,7 @@ class Features(NamedTuple):
             after the page was mapped (mm/memory.c:do_swap_page).
         lru_follows_objcg: a folio is its objcg's, so that those of a removed cgroup go to its parent's lists
             (mm/memcontrol.c:memcg_reparent_objcgs).
-        stock_of_seven: a processor charges ahead for seven cgroups, and for five objcgs, not for one of each
+        stock_of_seven: a processor charges pages ahead for seven cgroups, not for one, and bytes for five objcgs
             (mm/memcontrol.c:memcg_stock_pcp, obj_stock_pcp).
         cached_before_charged: a folio is in the swap cache before it is charged, so that reclaim for that charge meets
             it there (mm/swap_state.c:__swap_cache_alloc).
@@ -87,8 +87,6 @@ class Features(NamedTuple):
             is reclaimed (mm/vmscan.c:try_to_shrink_lruvec).
         gen_by_use: MGLRU places, promotes and protects folios by how often they were used, not by whether
             (include/linux/mm_inline.h:lru_gen_folio_seq, mm/vmscan.c:sort_folio).
-        proactive_counted: what memory.reclaim scans is counted apart from what charges scan
-            (mm/vmscan.c:reclaimer_offset).
         hopeless_until_balanced: kswapd, once it has failed 16 times, sleeps until the node is balanced; before, until
             anybody reclaimed a page (mm/vmscan.c:balance_pgdat).
     """
@@ -101,7 +99,6 @@ class Features(NamedTuple):
     cached_before_charged: bool
     gen_scan_stops: bool
     gen_by_use: bool
-    proactive_counted: bool
     hopeless_until_balanced: bool
 
 

@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 from swaplab.compress import compressed_lengths
 from swaplab.errors import UnsupportedError
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.linux.release import features_of
+from swaplab.linux.release import Features, features_of
+from swaplab.linux.swap import SWAPFILE_CLUSTER
 from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.replay.state import (
     BLOCK,
+    CLUSTER,
+    CLUSTER_FREE,
+    CLUSTER_LISTS,
+    CLUSTER_NONFULL,
     CONTROL,
     DIGITS,
     FOLIO,
@@ -27,6 +32,7 @@ from swaplab.replay.state import (
     LISTS_PER_MEMCG,
     LRU_GEN,
     MAX_NR_GENS,
+    MAX_NR_TIERS,
     MEMCG,
     MEMCG_NR_BINS,
     MEMCG_NR_GENS,
@@ -34,12 +40,16 @@ from swaplab.replay.state import (
     MIN_LRU_BATCH,
     MIN_NR_GENS,
     NO_LIMIT,
+    NR_MEMCG_STOCK,
     OBJECTS_MAX,
     PTRS_PER_TABLE,
     READAHEAD,
     RMAP,
+    SLOT_CACHED,
     SLOT_FREE,
+    STOCK,
     SWAP_SLOTS_CACHE_SIZE,
+    TIER,
     UNKNOWN,
     WRITES_IN_FLIGHT,
     ZSPAGE,
@@ -48,6 +58,7 @@ from swaplab.replay.state import (
     record,
     records,
 )
+from swaplab.replay.stock import MEMCG_CHARGE_BATCH
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.contents import page_contents
 from swaplab.scenario.cost import Cost
@@ -99,6 +110,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         UnsupportedError: the scenario asks for something that is not modelled.
     """
     refuse(scenario)
+    linux = features_of(scenario.machine.kernel)
     order, leaf = tree_of(scenario), leaves(scenario)
     nr_pages = int(accesses.first[-1])
     kind, first, count, lengths = contents
@@ -114,13 +126,14 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
     folios.length[:nr_pages] = UNKNOWN
     folios.kind[:nr_pages] = kind
     return State(
-        linux=features_of(scenario.machine.kernel),
+        linux=linux,
         folios=folios,
         pte=np.zeros(2 * nr_pages, np.uint8),
         rmaps=records(RMAP, nr_pages),
         memcgs=memcgs,
         lru_gens=_lru_gens(len(order), scenario.machine.seed),
         gen_pages=np.zeros(len(order) * MAX_NR_GENS, np.int64),
+        tiers=records(TIER, len(order) * MAX_NR_TIERS),
         filters=np.zeros(max(1, int(tables[-1])), np.uint8),
         first_table=tables,
         table_memcg=np.full(max(1, int(tables[-1])), -1, np.int32),
@@ -131,12 +144,12 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
         **classes,
         page_slot=np.zeros(2 * nr_pages if control["device"].rotational else 1, np.int32),
-        slot_page=np.full(
-            int(control["swap"].nr_slots) + 1 if control["device"].rotational else 1, SLOT_FREE, np.int32
-        ),
+        slot_page=_slots(control),
+        clusters=_clusters(control),
         cached_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
         returned_slots=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
         returned_memcg=np.zeros(SWAP_SLOTS_CACHE_SIZE, np.int32),
+        stocks=_stocks(memcgs, linux),
         readahead=_readahead(tasks),
         writes_page=np.zeros(WRITES_IN_FLIGHT, np.int32),
         writes_done=np.zeros(WRITES_IN_FLIGHT, np.int64),
@@ -212,9 +225,52 @@ def _set_limits(memcgs: Records, limits: Sequence[Cgroup]) -> None:
     memcgs.zswap_max = [pages_of(each.memory_zswap_max) for each in limits]
 
 
+def _stocks(memcgs: Records, linux: Features) -> Records:
+    """What is left of pages that were charged for the cgroups' own structures; where there is one stock, nothing is.
+
+    Differs: of more than seven cgroups with children, the last in pre-order have one, not those with the last children.
+    """
+    array = records(STOCK, NR_MEMCG_STOCK)
+    array.memcg = -1
+    children = np.bincount(memcgs.parent[1:], minlength=len(memcgs))
+    parents = np.flatnonzero(children[1:]) + 1
+    for slot, parent in enumerate(parents[-NR_MEMCG_STOCK:] if linux.stock_of_seven else ()):
+        array.memcg[slot], array.pages[slot] = parent, -MEMCG_PAGES * children[parent] % MEMCG_CHARGE_BATCH
+        each = int(parent)
+        while each >= 0:
+            memcgs.usage[each] += array.pages[slot]
+            each = int(memcgs.parent[each])
+    return array
+
+
 def _readahead(tasks: int) -> Records:
     array = records(READAHEAD, tasks)
     array.hits = FIRST_HITS
+    return array
+
+
+def _slots(control: Records) -> NDArray[np.int32]:
+    """Slots of a rotational device, in whole clusters; its header and what is behind the end are never free."""
+    slots = int(control["swap"].nr_slots) + 1 if control["device"].rotational else 0
+    array = np.full(max(1, -(-slots // SWAPFILE_CLUSTER) * SWAPFILE_CLUSTER), SLOT_FREE, np.int32)
+    array[0] = SLOT_CACHED
+    array[slots:] = SLOT_CACHED
+    return array
+
+
+def _clusters(control: Records) -> Records:
+    """As mm/swapfile.c:setup_swap_clusters_info, 7.2, leaves them: those with a slot that is never free are nonfull."""
+    bad = (_slots(control).reshape(-1, SWAPFILE_CLUSTER) != SLOT_FREE).sum(1) if control["device"].rotational else []
+    control["swap"].nr_clusters = count = len(bad)
+    array = records(CLUSTER, count + CLUSTER_LISTS)
+    array.next = array.prev = np.arange(count + CLUSTER_LISTS)
+    array.count[:count] = bad
+    for cluster, used in enumerate(bad):
+        array.kind[cluster] = CLUSTER_NONFULL if used else CLUSTER_FREE
+        head = count + array.kind[cluster]
+        last = array.prev[head]
+        array.prev[cluster], array.next[cluster] = last, head
+        array.next[last] = array.prev[head] = cluster
     return array
 
 
@@ -234,14 +290,13 @@ def compressed_contents(scenario: Scenario, accesses: Accesses) -> CompressedCon
         InputError: contents cannot be made.
     """
     samples, kind, first, count = page_contents(scenario, accesses)
-    lengths = [_lengths(scenario.zswap.compressor, each) for each in samples]
+    lengths = [_lengths(scenario, each) for each in samples]
     return CompressedContents(kind, first, count, np.concatenate(lengths))
 
 
-def _lengths(compressor: str, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
-    lengths = compressed_lengths(compressor, pages).astype(
-        np.int16
-    )  # what does not compress grows by an eighth at most
+def _lengths(scenario: Scenario, pages: NDArray[np.uint8]) -> NDArray[np.int16]:
+    found = compressed_lengths(scenario.zswap.compressor, pages, scenario.machine.kernel)
+    lengths = found.astype(np.int16)  # what does not compress grows by an eighth at most
     lengths[~pages.any(axis=1)] = 0
     return lengths
 
@@ -294,7 +349,8 @@ def _set_zswap(zswap: Records, scenario: Scenario) -> None:
 def _set_swap(swap: Records, scenario: Scenario) -> None:
     swap.zram = scenario.swap.device == "zram"
     swap.nr_slots = swap.highest_bit = pages_of(scenario.swap.size)
-    swap.lowest_bit = swap.cluster_next = 1
+    swap.lowest_bit = 1
+    swap.cluster_next = 0 if features_of(scenario.machine.kernel).slots_from_clusters else 1
     swap.page_cluster = scenario.machine.page_cluster
     swap.ra_hits = FIRST_HITS
 

@@ -6,10 +6,11 @@ from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
 from swaplab.replay.charge import out_of_memory
 from swaplab.replay.entries import link_entries
 from swaplab.replay.jit import entry, jit, wide
-from swaplab.replay.lists import lru_head
+from swaplab.replay.lists import lru_account, lru_gen_is_active, lru_head
+from swaplab.replay.lru_gen_aging import inc_max_seq, nr_gens
 from swaplab.replay.memcontrol import is_online, whole_pages
 from swaplab.replay.memory import run_background
-from swaplab.replay.state import LRU_ZSWAP, State
+from swaplab.replay.state import LRU_ACTIVE, LRU_INACTIVE, LRU_ZSWAP, MAX_NR_GENS, State
 from swaplab.replay.stock import drain_all_stock, page_counter_charge
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.vmscan import try_to_free_pages
@@ -21,7 +22,8 @@ __all__ = ["css_offline", "memory_high_write", "memory_max_write", "memory_recla
 def memory_max_write(m: State, memcg: int, pages: int) -> None:
     """Set memory.max and reclaim, then kill, down to it (mm/memcontrol.c:memory_max_write)."""
     m.memcgs[memcg].memory_max = pages
-    drain_all_stock(m, memcg)
+    if m.memcgs[memcg].usage > pages:
+        drain_all_stock(m, memcg)
     retries = MAX_RECLAIM_RETRIES
     while m.memcgs[memcg].usage > pages:
         if retries:
@@ -37,7 +39,8 @@ def memory_high_write(m: State, memcg: int, pages: int) -> None:
     """Set memory.high and reclaim down to it as far as that goes (mm/memcontrol.c:memory_high_write)."""
     m.memcgs[memcg].memory_high = pages
     m.memory.high_limits = 1
-    drain_all_stock(m, memcg)
+    if m.memcgs[memcg].usage > pages:
+        drain_all_stock(m, memcg)
     retries = MAX_RECLAIM_RETRIES
     while m.memcgs[memcg].usage > pages:
         if not try_to_free_pages(m, memcg, wide(m.memcgs[memcg].usage) - pages) and not wait_for_write(m):
@@ -119,6 +122,75 @@ def memcg_reparent_list_lrus(m: State, memcg: int, parent: int) -> None:
     m.memcgs[memcg].entries = 0
 
 
+# Folios of a removed cgroup, 7.2 --------------------------------------------------------------------------------------
+
+
+@jit
+def reparent_list(m: State, memcg: int, parent: int, lru: int) -> int:
+    """Have the folios of a list follow the last of its parent's, so that they are evicted first; how many.
+
+    Their objcg is the parent's from then on: it is charged for them, as it was for all below.
+    """
+    source, target = lru_head(m, memcg, lru), lru_head(m, parent, lru)
+    count = 0
+    page = wide(m.folios[source].next)
+    while page != source:
+        m.folios[page].memcg = parent
+        count += 1
+        page = wide(m.folios[page].next)
+    if count:
+        first, last, oldest = wide(m.folios[source].next), wide(m.folios[source].prev), wide(m.folios[target].prev)
+        m.folios[oldest].next, m.folios[first].prev = first, oldest
+        m.folios[last].next, m.folios[target].prev = target, last
+        m.folios[source].next = m.folios[source].prev = source
+    return count
+
+
+@jit
+def lru_gen_reparent_memcg(m: State, memcg: int, parent: int) -> int:
+    """Move a cgroup's generations to its parent's lists of the same numbers, whatever their ages (mm/vmscan.c).
+
+    The parent gets four first, without a walk of its tasks (max_lru_gen_memcg). How many folios there were.
+    """
+    can_swap = 1 if m.memory.swappiness else 0
+    while nr_gens(m, parent, 1) < MAX_NR_GENS or nr_gens(m, parent, 0) < MAX_NR_GENS:
+        inc_max_seq(m, parent, can_swap)
+    moved = 0
+    for gen in range(MAX_NR_GENS):
+        moved += reparent_list(m, memcg, parent, gen)
+        pages = wide(m.gen_pages[memcg * MAX_NR_GENS + gen])
+        m.gen_pages[memcg * MAX_NR_GENS + gen] = 0
+        m.gen_pages[parent * MAX_NR_GENS + gen] += pages
+        lru_account(m, parent, lru_gen_is_active(m, parent, gen), pages)
+    return moved
+
+
+@jit
+def lru_reparent_memcg(m: State, memcg: int, parent: int) -> int:
+    """Move a cgroup's active and inactive folios to its parent's lists; how many there were (mm/swap.c)."""
+    m.memcgs[parent].anon_cost += m.memcgs[memcg].anon_cost
+    m.memcgs[parent].inactive += m.memcgs[memcg].inactive
+    m.memcgs[parent].active += m.memcgs[memcg].active
+    return reparent_list(m, memcg, parent, LRU_INACTIVE) + reparent_list(m, memcg, parent, LRU_ACTIVE)
+
+
+@jit
+def reparent_folios(m: State, memcg: int, parent: int) -> None:
+    """Make a removed cgroup's folios its parent's (mm/memcontrol.c:memcg_reparent_objcgs, 7.2)."""
+    if m.mglru.enabled:
+        m.memcgs[memcg].usage -= lru_gen_reparent_memcg(m, memcg, parent)
+    else:
+        m.memcgs[memcg].usage -= lru_reparent_memcg(m, memcg, parent)
+    left, gets = m.memcgs[memcg], m.memcgs[parent]
+    gets.anon += left.anon
+    gets.shmem += left.shmem
+    gets.swapcached += left.swapcached
+    left.anon = left.shmem = left.swapcached = left.inactive = left.active = 0
+
+
+# Removal --------------------------------------------------------------------------------------------------------------
+
+
 @jit
 def migrate_task(m: State, task: int, memcg: int) -> None:
     """Move a task to another cgroup, whose next walk is its first there (mm/vmscan.c:lru_gen_migrate_mm)."""
@@ -130,7 +202,7 @@ def migrate_task(m: State, task: int, memcg: int) -> None:
 
 @entry
 def css_offline(m: State, memcg: int, home: int) -> None:
-    """Remove a cgroup without children: its tasks move to `home`, its folios stay charged to it.
+    """Remove a cgroup without children: its tasks move to `home`, its folios stay charged to it, or in 7.2 move too.
 
     Models mm/memcontrol.c:mem_cgroup_css_offline, mm/zswap.c:zswap_memcg_offline_cleanup, mm/shrinker.c:
     reparent_shrinker_deferred.
@@ -148,6 +220,8 @@ def css_offline(m: State, memcg: int, home: int) -> None:
     link_entries(m)  # while it is still known whose they are
     memcg_reparent_objcgs(m, memcg, parent)
     memcg_reparent_list_lrus(m, memcg, parent)
+    if m.linux.lru_follows_objcg:
+        reparent_folios(m, memcg, parent)
     m.memcgs[parent].nr_deferred += m.memcgs[memcg].nr_deferred
     m.memcgs[memcg].nr_deferred = 0
     m.memcgs[memcg].online = 0

@@ -23,6 +23,7 @@ from swaplab.replay.state import (
     PG_RECLAIM,
     PG_REFERENCED,
     PG_SWAPCACHE,
+    PG_WORKINGSET,
     PG_WRITEBACK,
     RESIDENT,
     STATE_MASK,
@@ -42,7 +43,9 @@ __all__ = [
     "lru_add_batched",
     "lru_add_tail",
     "lru_del",
+    "lru_gen_folio_seq",
     "lru_gen_from_seq",
+    "lru_gen_is_active",
     "lru_gen_update_size",
     "lru_head",
     "next_batch",
@@ -152,14 +155,36 @@ def lru_gen_update_size(m: State, memcg: int, old: int, new: int) -> None:
 
 
 @jit
+def is_new_or_written(flags: int) -> bool:
+    """Whether a folio with such flags has no slot yet, or is reclaimed and being written."""
+    return not flags & PG_SWAPCACHE or (flags & PG_RECLAIM and flags & (PG_DIRTY | PG_WRITEBACK)) != 0
+
+
+@jit
+def lru_gen_folio_seq(m: State, page: int, reclaiming: int) -> int:
+    """Generation that a folio is added to, by its uses (include/linux/mm_inline.h:lru_gen_folio_seq, 7.2)."""
+    flags = wide(m.folios[page].bits)
+    lrugen = m.lru_gens[wide(m.folios[page].memcg)]
+    if flags & PG_ACTIVE:
+        age = 0 if flags & PG_WORKINGSET else 1
+    elif not reclaiming and is_new_or_written(flags):
+        age = 1
+    else:
+        age = 2 if not reclaiming and flags & (PG_WORKINGSET | PG_REFERENCED) else 3
+    return max(wide(lrugen.max_seq) - age, wide(lrugen.min_seq))
+
+
+@jit
 def seq_of_folio(m: State, page: int, reclaiming: int) -> int:
     """Generation that a folio is added to (include/linux/mm_inline.h:lru_gen_add_folio)."""
+    if m.linux.gen_by_use:
+        return lru_gen_folio_seq(m, page, reclaiming)
     flags = wide(m.folios[page].bits)
     lrugen = m.lru_gens[wide(m.folios[page].memcg)]
     max_seq, min_seq = wide(lrugen.max_seq), wide(lrugen.min_seq)
     if flags & PG_ACTIVE:
         return max_seq
-    if not flags & PG_SWAPCACHE or (flags & PG_RECLAIM and flags & (PG_DIRTY | PG_WRITEBACK)):
+    if is_new_or_written(flags):
         return max_seq - 1
     return min_seq if reclaiming or min_seq + MIN_NR_GENS >= max_seq else min_seq + 1
 
@@ -172,7 +197,7 @@ def lru_gen_add_folio(m: State, page: int, reclaiming: int) -> None:
     gen = lru_gen_from_seq(seq_of_folio(m, page, reclaiming))
     cleared = LRU_GEN_MASK
     if wide(folio.bits) & PG_ACTIVE:
-        cleared |= PG_ACTIVE | PG_REFERENCED | LRU_REFS
+        cleared |= PG_ACTIVE if m.linux.gen_by_use else PG_ACTIVE | PG_REFERENCED | LRU_REFS
     folio.bits = wide(folio.bits) & ~cleared | gen + 1 << LRU_GEN_SHIFT
     lru_gen_update_size(m, memcg, -1, gen)
     head = lru_head(m, memcg, gen)
@@ -229,11 +254,21 @@ def lru_add_batched(m: State, page: int) -> None:
         next_batch(m)
 
 
+@jit
+def note_first_use(m: State, page: int) -> None:
+    """Have MGLRU know that a fault made a folio (in mm/swap.c:folio_add_lru)."""
+    folio = m.folios[page]
+    if not m.linux.gen_by_use or wide(folio.bits) & PG_WORKINGSET:
+        folio.bits |= PG_ACTIVE
+    elif not wide(folio.bits) & PG_REFERENCED:
+        folio.bits = wide(folio.bits) & ~LRU_REFS | PG_REFERENCED
+
+
 @inline
 def folio_add_lru(m: State, page: int) -> None:
-    """Put the folio that a fault made on its first list: MGLRU's youngest (mm/swap.c:folio_add_lru)."""
+    """Put the folio that a fault made on its first list (mm/swap.c:folio_add_lru)."""
     if unlikely(m.mglru.enabled):
-        m.folios[page].bits |= PG_ACTIVE
+        note_first_use(m, page)
     lru_add_batched(m, page)
 
 

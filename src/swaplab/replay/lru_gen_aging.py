@@ -1,4 +1,4 @@
-"""MGLRU's aging: page tables are walked, and what was used moves to a new generation (mm/vmscan.c, 6.12).
+"""MGLRU's aging: page tables are walked, and what was used moves to a new generation (mm/vmscan.c, 6.12 and 7.2).
 
 Differs: a page table counts as used while an entry in it is, where the kernel clears the table's own accessed bit even
 if it then does not look inside; a task is walked whether or not it ran since the last time; Bloom filters have no false
@@ -19,6 +19,7 @@ from swaplab.replay.lists import (
     lru_gen_update_size,
     lru_head,
 )
+from swaplab.replay.lru_gen_tiers import count_protected, lru_gen_set_refs, reset_ctrl_pos
 from swaplab.replay.memcontrol import task_of
 from swaplab.replay.rmap import folio_of
 from swaplab.replay.state import (
@@ -35,10 +36,9 @@ from swaplab.replay.state import (
     State,
 )
 
-__all__ = ["folio_inc_gen", "lru_gen_look_around", "nr_gens", "try_to_inc_max_seq"]
+__all__ = ["folio_inc_gen", "inc_max_seq", "lru_gen_look_around", "nr_gens", "refs_flags", "try_to_inc_max_seq"]
 
 PTES_PER_CACHE_LINE = 8
-REFS_FLAGS = PG_REFERENCED | PG_WORKINGSET | LRU_REFS
 
 
 @jit
@@ -60,18 +60,35 @@ def update_bloom_filter(m: State, memcg: int, seq: int, table: int) -> None:
     m.filters[table] |= wide(m.lru_gens[memcg].filters) & 1 << seq % 2
 
 
+@jit
+def refs_flags(m: State) -> int:
+    """Flags that count a folio's uses (LRU_REFS_FLAGS); in 6.12 `PG_WORKINGSET` is one of them."""
+    return PG_REFERENCED | LRU_REFS if m.linux.gen_by_use else PG_REFERENCED | PG_WORKINGSET | LRU_REFS
+
+
 # Promotion ------------------------------------------------------------------------------------------------------------
 
 
 @jit
 def folio_update_gen(m: State, page: int, gen: int) -> None:
-    """Say that a folio is of the youngest generation, whatever list it is on (mm/vmscan.c:folio_update_gen)."""
+    """Say that a folio is of the youngest generation, whatever list it is on (mm/vmscan.c:folio_update_gen).
+
+    In 7.2 when it is found used for the second time.
+    """
     folio = m.folios[page]
+    flags = wide(folio.bits)
     old = folio_lru_gen(m, page)
-    if old < 0:
-        folio.bits |= PG_REFERENCED
+    if m.linux.gen_by_use:
+        if not flags & (PG_REFERENCED | PG_WORKINGSET):
+            folio.bits = flags & ~LRU_REFS | PG_REFERENCED
+            return
+        if old < 0:
+            return
+        flags |= PG_WORKINGSET
+    elif old < 0:
+        folio.bits = flags | PG_REFERENCED
         return
-    folio.bits = wide(folio.bits) & ~(LRU_GEN_MASK | REFS_FLAGS) | gen + 1 << LRU_GEN_SHIFT
+    folio.bits = flags & ~(LRU_GEN_MASK | refs_flags(m)) | gen + 1 << LRU_GEN_SHIFT
     lru_gen_update_size(m, wide(folio.memcg), old, gen)
 
 
@@ -85,7 +102,7 @@ def folio_inc_gen(m: State, page: int) -> int:
     if gen != old:
         return gen
     gen = lru_gen_from_seq(old + 1)
-    folio.bits = wide(folio.bits) & ~(LRU_GEN_MASK | REFS_FLAGS) | gen + 1 << LRU_GEN_SHIFT
+    folio.bits = wide(folio.bits) & ~(LRU_GEN_MASK | refs_flags(m)) | gen + 1 << LRU_GEN_SHIFT
     lru_gen_update_size(m, memcg, old, gen)
     return gen
 
@@ -94,7 +111,8 @@ def folio_inc_gen(m: State, page: int) -> int:
 def folio_activate(m: State, page: int) -> None:
     """Move a folio to the youngest generation's list (mm/swap.c:lru_activate)."""
     lru_del(m, page)
-    m.folios[page].bits = wide(m.folios[page].bits) & ~REFS_FLAGS | PG_ACTIVE
+    cleared = 0 if m.linux.gen_by_use else refs_flags(m)
+    m.folios[page].bits = wide(m.folios[page].bits) & ~cleared | PG_ACTIVE
     lru_add(m, page)
     m.memcgs[wide(m.folios[page].memcg)].pgactivate += 1
 
@@ -113,14 +131,22 @@ def is_table_used(m: State, page: int, end: int) -> bool:
 
 
 @jit
+def get_pfn_folio(m: State, page: int, memcg: int) -> int:
+    """Folio of a page that may be promoted; -1 if it is another cgroup's or, in 7.2, isolated (mm/vmscan.c)."""
+    folio = folio_of(m, page)
+    is_on_list = not m.linux.gen_by_use or folio_lru_gen(m, folio) >= 0
+    return folio if is_on_list and m.folios[folio].memcg == memcg else -1
+
+
+@jit
 def walk_pte_range(m: State, memcg: int, page: int, end: int) -> bool:
     """Promote what was used from `page` to `end`; whether that is dense (mm/vmscan.c:walk_pte_range)."""
     total, young = end - page, 0
     gen = lru_gen_from_seq(wide(m.lru_gens[memcg].max_seq))
     while page < end:
         if wide(m.pte[page]) & YOUNG:
-            folio = folio_of(m, page)
-            if m.folios[folio].memcg == memcg:
+            folio = get_pfn_folio(m, page, memcg)
+            if folio >= 0:
                 m.pte[page] = wide(m.pte[page]) & ~YOUNG
                 young += 1
                 folio_update_gen(m, folio, gen)
@@ -173,9 +199,13 @@ def inc_min_seq(m: State, memcg: int, can_swap: int) -> None:
     head = lru_head(m, memcg, lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)))
     while can_swap and m.folios[head].prev != head:
         page = wide(m.folios[head].prev)
+        if m.linux.gen_by_use:
+            count_protected(m, memcg, wide(m.folios[page].bits))
         gen = folio_inc_gen(m, page)
         list_del(m.folios, page)
         list_add_tail(m.folios, lru_head(m, memcg, gen), page)
+    if m.linux.gen_by_use:
+        reset_ctrl_pos(m, memcg)
     m.lru_gens[memcg].min_seq += 1
 
 
@@ -225,7 +255,7 @@ def promote_neighbour(m: State, page: int, gen: int) -> None:
     old = folio_lru_gen(m, page)
     if m.mglru.mm_walk or old < 0:
         folio_update_gen(m, page, gen)
-    elif old != gen:
+    elif (not m.linux.gen_by_use or lru_gen_set_refs(m, page)) and old != gen:
         folio_activate(m, page)
 
 
@@ -244,8 +274,8 @@ def lru_gen_look_around(m: State, page: int) -> None:
     young = 1
     for each in range(start, end):
         if wide(m.pte[each]) & YOUNG:
-            folio = folio_of(m, each)
-            if m.folios[folio].memcg == memcg:
+            folio = get_pfn_folio(m, each, memcg)
+            if folio >= 0:
                 m.pte[each] = wide(m.pte[each]) & ~YOUNG
                 young += 1
                 promote_neighbour(m, folio, gen)

@@ -1,8 +1,8 @@
-"""MGLRU's eviction, and the order in which global reclaim visits cgroups (mm/vmscan.c, 6.12), for anonymous memory.
+"""MGLRU's eviction, and the order in which global reclaim visits cgroups (mm/vmscan.c, 6.12 and 7.2).
 
-Tiers are left out: isolation clears what they are told by unless a folio was read through a file descriptor, so that
-anonymous memory is all in the first, get_tier_idx() never protects another, and with no file memory there is no choice
-of type to make. What remains of them is `LRU_REFS`.
+For anonymous memory: with no file memory there is no choice of type to make. Of 6.12, tiers are left out: isolation
+clears what they are told by unless a folio was read through a file descriptor, so that anonymous memory is all in the
+first, and get_tier_idx() never protects another. What remains of them is `LRU_REFS`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,19 @@ from swaplab.replay.lists import (
     list_del,
     lru_add,
     lru_del,
+    lru_gen_folio_seq,
     lru_gen_from_seq,
     lru_head,
 )
-from swaplab.replay.lru_gen_aging import folio_inc_gen, nr_gens, try_to_inc_max_seq
-from swaplab.replay.memcontrol import is_online, payer, spend, swap_pages_left
+from swaplab.replay.lru_gen_aging import folio_inc_gen, nr_gens, refs_flags, try_to_inc_max_seq
+from swaplab.replay.lru_gen_tiers import (
+    count_protected,
+    get_tier_idx,
+    lru_refs_of,
+    lru_tier_from_refs,
+    reset_ctrl_pos,
+)
+from swaplab.replay.memcontrol import is_online, kswapd_try_clear_hopeless, payer, spend, swap_pages_left
 from swaplab.replay.shrink_folio import shrink_folio_list
 from swaplab.replay.state import (
     ISOLATED,
@@ -47,20 +55,34 @@ from swaplab.replay.zswap import do_shrink_slab
 __all__ = ["lru_gen_shrink_lruvec", "lru_gen_shrink_node"]
 
 NOP, TAIL, YOUNG = 0, 2, 4  # MEMCG_LRU_NOP, MEMCG_LRU_TAIL, MEMCG_LRU_YOUNG
-REFS_FLAGS = PG_REFERENCED | PG_WORKINGSET | LRU_REFS
 
 
 # The oldest generation ------------------------------------------------------------------------------------------------
 
 
 @jit
-def sort_folio(m: State, memcg: int, page: int) -> bool:
+def protect_by_tier(m: State, memcg: int, page: int, tier_idx: int) -> bool:
+    """Move a folio of a tier that comes back too often on to the next generation (in mm/vmscan.c:sort_folio, 7.2)."""
+    flags = wide(m.folios[page].bits)
+    if lru_tier_from_refs(lru_refs_of(flags), flags & PG_WORKINGSET) <= tier_idx:
+        return False
+    gen = folio_inc_gen(m, page)
+    list_del(m.folios, page)
+    list_add(m.folios, lru_head(m, memcg, gen), page)
+    count_protected(m, memcg, flags)
+    return True
+
+
+@jit
+def sort_folio(m: State, memcg: int, page: int, tier_idx: int) -> bool:
     """Move on a folio that is not to be evicted now (mm/vmscan.c:sort_folio)."""
     gen = folio_lru_gen(m, page)
     if gen != lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)):
         list_del(m.folios, page)
         list_add(m.folios, lru_head(m, memcg, gen), page)
         return True
+    if m.linux.gen_by_use:
+        return protect_by_tier(m, memcg, page, tier_idx)
     if wide(m.folios[page].bits) & LRU_REFS:
         gen = folio_inc_gen(m, page)
         list_del(m.folios, page)
@@ -71,30 +93,38 @@ def sort_folio(m: State, memcg: int, page: int) -> bool:
 
 @jit
 def isolate_folio(m: State, page: int) -> None:
-    """Take a folio off its list, as if it had never been used (mm/vmscan.c:isolate_folio)."""
+    """Take a folio off its list; in 6.12, as if it had never been used (mm/vmscan.c:isolate_folio)."""
     lru_del(m, page)
-    m.folios[page].bits = wide(m.folios[page].bits) & ~REFS_FLAGS
+    flags = wide(m.folios[page].bits)
+    if not m.linux.gen_by_use:
+        flags &= ~refs_flags(m)
+    elif not flags & PG_REFERENCED:
+        flags &= ~LRU_REFS
+    m.folios[page].bits = flags
     m.folios[page].next = ISOLATED
 
 
 @jit
-def scan_folios(m: State, memcg: int) -> tuple[int, int]:
+def scan_folios(m: State, memcg: int, nr_to_scan: int) -> tuple[int, int]:
     """Isolate up to 64 of the oldest folios; how many were looked at, and taken (mm/vmscan.c:scan_folios)."""
     if nr_gens(m, memcg, 1) == MIN_NR_GENS:
         return 0, 0
+    tier_idx = get_tier_idx(m, memcg) if m.linux.gen_by_use else 0
     head = lru_head(m, memcg, lru_gen_from_seq(wide(m.lru_gens[memcg].min_seq)))
     scanned = taken = 0
-    while m.folios[head].prev != head and scanned < MAX_LRU_BATCH and taken < MIN_LRU_BATCH:
+    while m.folios[head].prev != head and scanned < nr_to_scan and taken < MIN_LRU_BATCH:
         page = wide(m.folios[head].prev)
         fetch_later(m, page)
         scanned += 1
-        if not sort_folio(m, memcg, page):
+        if not sort_folio(m, memcg, page, tier_idx):
             isolate_folio(m, page)
             m.isolated[taken] = page
             taken += 1
     m.memcgs[memcg].pgscan += taken
     m.memcgs[memcg].pgrefill += scanned - taken
     m.memcgs[payer(m)].reclaim_ns += spend(m, scanned * wide(m.cost.reclaim_page_ns))
+    if m.linux.gen_scan_stops:
+        return scanned, taken
     return scanned if taken or scanned == MAX_LRU_BATCH else 0, taken
 
 
@@ -110,6 +140,8 @@ def try_to_inc_min_seq(m: State, memcg: int, can_swap: int) -> int:
                 break
             anon += 1
         file = max(anon, wide(lrugen.min_seq_file))
+        if m.linux.gen_by_use and anon > lrugen.min_seq:
+            reset_ctrl_pos(m, memcg)
     changed = anon != lrugen.min_seq or file != lrugen.min_seq_file
     lrugen.min_seq, lrugen.min_seq_file = anon, file
     return 1 if changed else 0
@@ -118,17 +150,24 @@ def try_to_inc_min_seq(m: State, memcg: int, can_swap: int) -> int:
 @jit
 def is_worth_retrying(m: State, page: int) -> bool:
     """Whether nothing is left to keep an isolated folio, its write having ended (in mm/vmscan.c:evict_folios)."""
-    busy = PG_ACTIVE | PG_REFERENCED | PG_DIRTY | PG_WRITEBACK
+    busy = PG_ACTIVE | PG_DIRTY | PG_WRITEBACK | (0 if m.linux.gen_by_use else PG_REFERENCED)
     return not wide(m.folios[page].bits) & busy and not m.pte[page] & PRESENT
 
 
 @jit
 def put_back(m: State, page: int) -> None:
-    """Return an isolated folio, to the youngest generation unless it is being written (evict_folios)."""
+    """Return an isolated folio, to the youngest generation unless it is being written (evict_folios).
+
+    In 7.2 to where it belongs, but for the oldest generation.
+    """
     folio = m.folios[page]
     flags = wide(folio.bits)
-    if not (flags & PG_RECLAIM and flags & (PG_DIRTY | PG_WRITEBACK)):
-        folio.bits = flags & ~REFS_FLAGS | PG_ACTIVE
+    if m.linux.gen_by_use:
+        is_kept_young = lru_gen_folio_seq(m, page, 0) == m.lru_gens[wide(folio.memcg)].min_seq
+    else:
+        is_kept_young = not (flags & PG_RECLAIM and flags & (PG_DIRTY | PG_WRITEBACK))
+    if is_kept_young:
+        folio.bits = flags & ~refs_flags(m) | PG_ACTIVE
     lru_add(m, page)
 
 
@@ -147,15 +186,27 @@ def put_back_all(m: State, kept: int, retry: int) -> int:
 
 
 @jit
-def evict_folios(m: State, memcg: int, can_swap: int) -> int:
+def isolate_folios(m: State, memcg: int, can_swap: int, nr_to_scan: int) -> tuple[int, int]:
+    """`scan_folios`, and give up generations that this leaves empty (in mm/vmscan.c:evict_folios)."""
+    scanned = taken = 0
+    if m.linux.gen_scan_stops:
+        try_to_inc_min_seq(m, memcg, can_swap)
+        if can_swap:
+            scanned, taken = scan_folios(m, memcg, nr_to_scan)
+        if scanned:
+            try_to_inc_min_seq(m, memcg, can_swap)
+        return scanned, taken
+    if can_swap:
+        scanned, taken = scan_folios(m, memcg, MAX_LRU_BATCH)
+    scanned += try_to_inc_min_seq(m, memcg, can_swap)
+    return (0 if nr_gens(m, memcg, can_swap) == MIN_NR_GENS else scanned), taken
+
+
+@jit
+def evict_folios(m: State, memcg: int, can_swap: int, nr_to_scan: int) -> int:
     """Evict up to 64 folios; how many were looked at, 0 at the end (mm/vmscan.c:evict_folios)."""
     complete_writes(m)
-    scanned = taken = 0
-    if can_swap:
-        scanned, taken = scan_folios(m, memcg)
-    scanned += try_to_inc_min_seq(m, memcg, can_swap)
-    if nr_gens(m, memcg, can_swap) == MIN_NR_GENS:
-        scanned = 0
+    scanned, taken = isolate_folios(m, memcg, can_swap, nr_to_scan)
     if not taken:
         return scanned
     kept = shrink_folio_list(m, taken)
@@ -191,6 +242,8 @@ def should_run_aging(m: State, memcg: int, can_swap: int) -> bool:
     lrugen = m.lru_gens[memcg]
     max_seq = wide(lrugen.max_seq)
     min_seq = wide(lrugen.min_seq if can_swap else lrugen.min_seq_file)
+    if m.linux.gen_scan_stops:
+        return bool(min_seq + MIN_NR_GENS > max_seq - (m.scan.priority < DEF_PRIORITY))
     if min_seq + MIN_NR_GENS != max_seq:
         return min_seq + MIN_NR_GENS > max_seq
     if not can_swap:
@@ -218,9 +271,9 @@ def get_nr_to_scan(m: State, memcg: int, can_swap: int) -> int:
 
 @jit
 def should_abort_scan(m: State) -> bool:
-    """Whether global reclaim has enough (mm/vmscan.c:should_abort_scan)."""
+    """Whether reclaim has enough, in 6.12 that for the machine's sake (mm/vmscan.c:should_abort_scan)."""
     scan = m.scan
-    if scan.target > 0:
+    if scan.target > 0 and not m.linux.gen_scan_stops:
         return False
     if scan.nr_reclaimed >= scan.nr_to_reclaim:
         return True
@@ -228,15 +281,34 @@ def should_abort_scan(m: State) -> bool:
 
 
 @jit
+def shrink_share(m: State, memcg: int, can_swap: int) -> bool:
+    """Evict a share of one cgroup's folios; whether it was aged (mm/vmscan.c:try_to_shrink_lruvec, 7.2)."""
+    aged = False
+    evictable = size_of(m, memcg) if can_swap else 0
+    nr_to_scan = evictable >> wide(m.scan.priority) if is_online(m, memcg) else evictable
+    while nr_to_scan > 0:
+        if should_run_aging(m, memcg, can_swap):
+            try_to_inc_max_seq(m, memcg, can_swap)
+            aged = True
+        scanned = evict_folios(m, memcg, can_swap, min(nr_to_scan, MIN_LRU_BATCH))
+        if not scanned or should_abort_scan(m) or (aged and not m.scan.target):
+            break
+        nr_to_scan -= scanned
+    return aged
+
+
+@jit
 def try_to_shrink_lruvec(m: State, memcg: int) -> bool:
-    """Evict from one cgroup; whether it was aged instead in the end (mm/vmscan.c:try_to_shrink_lruvec)."""
+    """Evict from one cgroup; whether it was aged, in 6.12 instead in the end (mm/vmscan.c:try_to_shrink_lruvec)."""
     can_swap = can_swap_of(m, memcg)
+    if m.linux.gen_scan_stops:
+        return shrink_share(m, memcg, can_swap)
     scanned = 0
     while True:
         nr_to_scan = get_nr_to_scan(m, memcg, can_swap)
         if nr_to_scan <= 0:
             return nr_to_scan < 0
-        delta = evict_folios(m, memcg, can_swap)
+        delta = evict_folios(m, memcg, can_swap, MAX_LRU_BATCH)
         scanned += delta
         if not delta or scanned >= nr_to_scan or should_abort_scan(m):
             return False
@@ -378,4 +450,4 @@ def lru_gen_shrink_node(m: State) -> None:
     m.mglru.mm_walk = 0
     blk_finish_plug(m)
     if scan.nr_reclaimed > before:
-        m.memory.kswapd_failures = 0
+        kswapd_try_clear_hopeless(m)

@@ -16,6 +16,7 @@ __all__ = [
     "count_slot",
     "end_background",
     "is_online",
+    "kswapd_try_clear_hopeless",
     "may_zswap",
     "obj_cgroup_charge",
     "payer",
@@ -73,6 +74,13 @@ def task_of(m: State, page: int) -> int:
         else:
             high = middle
     return low
+
+
+@jit
+def kswapd_try_clear_hopeless(m: State) -> None:
+    """Forget kswapd's failures, as a page was reclaimed; in 7.2 only once enough are free (mm/vmscan.c)."""
+    if not m.linux.hopeless_until_balanced or m.memory.free > m.memory.watermark_high:
+        m.memory.kswapd_failures = 0
 
 
 @jit

@@ -51,8 +51,9 @@ from swaplab.replay.state import (
 )
 from swaplab.replay.stats import flush_stats_if_due
 from swaplab.replay.stock import page_counter_charge
-from swaplab.replay.swap import complete_writes, folio_free_swap
+from swaplab.replay.swap import complete_writes
 from swaplab.replay.swap_state import found_in_swap_cache, swapin_readahead
+from swaplab.replay.swapfile import folio_free_swap
 from swaplab.replay.unmap import put_folio
 from swaplab.replay.vmscan import balance_pgdat, try_to_free_pages
 from swaplab.replay.zswap import shrink_worker
@@ -146,7 +147,7 @@ def do_swap_page(m: State, page: int, write: int) -> bool:
             found_in_swap_cache(m, page, page)
     map_page(m, page, 0)
     # should_try_to_free_swap(); zram is SWP_SYNCHRONOUS_IO, which never keeps the slot.
-    if write or m.swap.zram or swap_full(m, wide(folio.memcg)):
+    if (write and not m.linux.slot_kept_on_write) or m.swap.zram or swap_full(m, wide(folio.memcg)):
         folio_free_swap(m, page)
     return True
 

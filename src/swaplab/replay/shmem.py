@@ -40,8 +40,9 @@ from swaplab.replay.state import (
     ZEROMAP,
     State,
 )
-from swaplab.replay.swap import free_slot, wait_for_write
+from swaplab.replay.swap import wait_for_write
 from swaplab.replay.swap_state import swapin_cluster
+from swaplab.replay.swapfile import free_slot
 from swaplab.replay.unmap import put_folio, unmap_page_range
 
 __all__ = ["mmap_shared", "shmem_fault", "shmem_truncate_range", "write_to"]

@@ -6,6 +6,7 @@ from swaplab.replay.content import compressed_length
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lru_gen_aging import lru_gen_look_around
+from swaplab.replay.lru_gen_tiers import lru_gen_set_refs
 from swaplab.replay.memcontrol import swap_full, writeback_enabled
 from swaplab.replay.rmap import free_record, referenced_by, swap_count, unmap_all
 from swaplab.replay.state import (
@@ -30,7 +31,8 @@ from swaplab.replay.state import (
     State,
 )
 from swaplab.replay.stock import page_counter_charge
-from swaplab.replay.swap import add_to_swap, device_write, folio_free_swap, free_slot
+from swaplab.replay.swap import device_write
+from swaplab.replay.swapfile import add_to_swap, folio_free_swap, free_slot
 from swaplab.replay.workingset import workingset_eviction
 from swaplab.replay.zswap import zram_store, zswap_store
 
@@ -99,6 +101,12 @@ def free_folios(m: State, memcg: int, count: int) -> None:
 
 
 @jit
+def check_uses(m: State, folio: int) -> int:
+    """KEEP or ACTIVATE a used folio by how often it was (in mm/vmscan.c:folio_check_references, MGLRU, 7.2)."""
+    return ACTIVATE if lru_gen_set_refs(m, folio) else KEEP
+
+
+@jit
 def check_shared_references(m: State, folio: int) -> int:
     """`folio_check_references` of a folio that several pages may map: used by two of them, it is activated at once."""
     rmap = m.rmaps[folio - wide(m.sizes.nr_pages)]
@@ -110,6 +118,8 @@ def check_shared_references(m: State, folio: int) -> int:
             if m.mglru.enabled:
                 lru_gen_look_around(m, page)
         page = wide(m.folios[page].next)
+    if m.linux.gen_by_use and m.mglru.enabled:
+        return check_uses(m, folio) if referenced else FREED
     flags = wide(m.folios[folio].bits)
     m.folios[folio].bits = flags | PG_REFERENCED if referenced else flags & ~PG_REFERENCED
     if not referenced:
@@ -124,13 +134,16 @@ def folio_check_references(m: State, page: int) -> int:
     flags = wide(folio.bits)
     entry = wide(m.pte[page])
     if not entry & YOUNG:
-        folio.bits = flags & ~PG_REFERENCED
+        if not m.linux.gen_by_use or not m.mglru.enabled:
+            folio.bits = flags & ~PG_REFERENCED
         return FREED
     if unlikely(entry & MANY):
         return check_shared_references(m, page)
     m.pte[page] = entry & ~YOUNG
     if unlikely(m.mglru.enabled):
         lru_gen_look_around(m, page)
+        if m.linux.gen_by_use:
+            return check_uses(m, page)
     folio.bits = flags | PG_REFERENCED
     return ACTIVATE if flags & PG_REFERENCED else KEEP
 
@@ -165,12 +178,18 @@ def shrink_shmem(m: State, folio: int) -> int:
     return pageout(m, folio)
 
 
+@jit
+def was_found_used(m: State, page: int) -> bool:
+    """Whether a mapped folio's neighbour found it used (in mm/vmscan.c:shrink_folio_list, 6.12)."""
+    return bool(m.pte[page] & PRESENT and wide(m.folios[page].bits) & PG_REFERENCED)
+
+
 @inline
 def shrink_folio(m: State, page: int) -> int:
     """Try to free one isolated folio (the body of mm/vmscan.c:shrink_folio_list's loop)."""
     folio = m.folios[page]
-    if unlikely(m.mglru.enabled) and m.pte[page] & PRESENT and wide(folio.bits) & PG_REFERENCED:
-        return KEEP  # its neighbour found it used
+    if not m.linux.gen_by_use and unlikely(m.mglru.enabled) and was_found_used(m, page):
+        return KEEP
     if unlikely(wide(folio.bits) & PG_WRITEBACK):
         folio.bits |= PG_RECLAIM
         return ACTIVATE

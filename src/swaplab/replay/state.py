@@ -90,7 +90,8 @@ SHADOW = 1 << 12
 SHADOW_WORKINGSET = 1 << 13
 PG_READAHEAD = 1 << 14
 LRU_REFS = 1 << 15
-"""All bits of LRU_REFS_MASK (MGLRU): anonymous memory has them set together or not at all."""
+"""LRU_REFS_MASK (MGLRU): of 6.12 all its bits, which anonymous memory has set together or not at all; of 7.2, where it
+counts uses beyond `PG_REFERENCED`, the lowest, as anonymous memory has one at most."""
 LRU_GEN_SHIFT = 11
 LRU_GEN_MASK = 7 << LRU_GEN_SHIFT
 """Generation + 1 of a folio on one of MGLRU's lists, in the bits that tell of an entry or a shadow without a folio."""
@@ -156,6 +157,10 @@ measured, with one processor, for 1 to 6 children."""
 ANON_VMA_BYTES = 184
 """An anon_vma and its chain, of 104 and 64 bytes on x86-64, and a pointer to their objcg each."""
 
+NR_MEMCG_STOCK = 7
+STOCK = np.dtype([("memcg", "i8"), ("pages", "i8")])
+"""Pages that are charged ahead for one cgroup, -1 for none (mm/memcontrol.c:memcg_stock_pcp, 7.2)."""
+
 NUMBER_BITS = 31
 STORES_MAX = (1 << NUMBER_BITS) - 1
 """Stores that can be numbered."""
@@ -163,6 +168,11 @@ DIGIT_BITS, DIGITS = 11, 1 << 11
 """How entries are sorted by their numbers: by a digit at a time, the lowest first."""
 
 SLOT_FREE, SLOT_CACHED = -1, -2
+
+CLUSTER = np.dtype([("next", "i4"), ("prev", "i4"), ("kind", "i4"), ("count", "i4")])
+"""512 slots of a rotational device (mm/swap.h:struct swap_cluster_info, 7.2): slots in use, and which list it is on."""
+CLUSTER_FREE, CLUSTER_NONFULL, CLUSTER_FRAG, CLUSTER_FULL, CLUSTER_NONE = range(5)
+CLUSTER_LISTS = 4
 
 GROUPS = 10
 """Fullness groups of zspages that are neither empty nor full (mm/zsmalloc.c:enum fullness_group)."""
@@ -245,6 +255,10 @@ LRU_GEN = np.dtype(
 )
 """include/linux/mmzone.h:struct lru_gen_folio, lru_gen_mm_state. Heads of lists of cgroups stand behind them."""
 
+MAX_NR_TIERS = 4
+TIER = np.dtype([(name, "i8") for name in ("refaulted", "evicted", "protected", "avg_refaulted", "avg_total")])
+"""struct lru_gen_folio's numbers of one tier of anonymous memory, 7.2, with one generation of history."""
+
 ZSPAGE = np.dtype([("next", "i4"), ("prev", "i4"), ("size_class", "i4"), ("inuse", "i4")])
 """One zspage, of 16 bytes for the same reason. Ahead of them are heads of lists, for each size class and fullness group
 that of class * GROUPS + group."""
@@ -282,6 +296,7 @@ MEMORY = _numbers(
     "swap_limits",  # whether a memory.swap.max was
     "stock_memcg",  # whose pages are in the stock
     "stock_pages",
+    "stock_drain_idx",  # which of the stocks of 7.2 gives way next
     "next_flush",  # the next at which statistics are flushed
     "lru_batch",  # number of the batch in which new folios wait to be put on lists
     "lru_batch_nr",  # folios in it
@@ -332,6 +347,7 @@ SWAP = _numbers(
     "cache_nr",  # slots allocated ahead
     "cache_ret",  # slots freed, yet to be given back
     "page_cluster",
+    "nr_clusters",
     "ra_hits",  # swapin_readahead_hits
     "ra_offset",  # prev_offset of swapin_nr_pages()
     "ra_pages",  # last_readahead_pages
@@ -432,6 +448,7 @@ class State:
     memcgs: Records  # MEMCG[nr_memcgs]
     lru_gens: Records  # LRU_GEN[nr_memcgs + MEMCG_NR_GENS * MEMCG_NR_BINS]
     gen_pages: NDArray[np.int64]  # [nr_memcgs * MAX_NR_GENS] folios of each generation
+    tiers: Records  # TIER[nr_memcgs * MAX_NR_TIERS], 7.2
     filters: NDArray[np.uint8]  # [page tables] bit i: the table is in Bloom filter i of its task's cgroup
     first_table: NDArray[np.int64]  # [tasks + 1] first page table of each task
     table_memcg: NDArray[np.int32]  # [page tables] charged with the table, whose objcg that is; -1 while there is none
@@ -445,10 +462,12 @@ class State:
         np.uint16
     ]  # [classes * OBJECTS_MAX] class, objects in use -> head of its list, of 1190, 0 for none
     page_slot: NDArray[np.int32]  # [nr_folios] slot of each page on a rotational device
-    slot_page: NDArray[np.int32]  # [nr_slots + 1] page of each slot of a rotational device, SLOT_FREE or SLOT_CACHED
+    slot_page: NDArray[np.int32]  # [slots + 1] page of each slot of a rotational device, SLOT_FREE or SLOT_CACHED
     cached_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] allocated ahead
     returned_slots: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] freed, yet to be given back
     returned_memcg: NDArray[np.int32]  # [SWAP_SLOTS_CACHE_SIZE] charged with these
+    clusters: Records  # CLUSTER[nr_clusters + CLUSTER_LISTS] of a rotational device, 7.2
+    stocks: Records  # STOCK[NR_MEMCG_STOCK], 7.2
     readahead: Records  # READAHEAD[tasks]
     writes_page: NDArray[np.int32]  # [WRITES_IN_FLIGHT] ring
     writes_done: NDArray[np.int64]  # [WRITES_IN_FLIGHT] ns

@@ -1,13 +1,14 @@
-"""Page counters, and pages charged ahead of their use (mm/page_counter.c, mm/memcontrol.c:memcg_stock, 6.12).
+"""Page counters, and pages charged ahead of their use (mm/page_counter.c, mm/memcontrol.c:memcg_stock, 6.12 and 7.2).
 
-A processor keeps what it has charged ahead for one cgroup, until another one's takes its place. There is one processor.
+A processor keeps what it has charged ahead for one cgroup, until another one's takes its place; in 7.2 for seven. There
+is one processor.
 """
 
 from __future__ import annotations
 
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
-from swaplab.replay.state import NO_LIMIT, State
+from swaplab.replay.state import NO_LIMIT, NR_MEMCG_STOCK, State
 
 __all__ = [
     "MEMCG_CHARGE_BATCH",
@@ -54,6 +55,64 @@ def headroom(m: State, memcg: int) -> int:
     return room
 
 
+# Stocks for seven cgroups, 7.2 ----------------------------------------------------------------------------------------
+
+
+@jit
+def stock_of(m: State, memcg: int) -> int:
+    """Which of the stocks is a cgroup's, or the first that is nobody's for -1; -1 if none is."""
+    for slot in range(NR_MEMCG_STOCK):
+        if m.stocks[slot].memcg == memcg:
+            return slot
+    return -1
+
+
+@jit
+def drain_slot(m: State, slot: int) -> None:
+    """Uncharge what is left of one stock, which is nobody's then (mm/memcontrol.c:drain_stock)."""
+    stock = m.stocks[slot]
+    if stock.memcg >= 0:
+        page_counter_charge(m, wide(stock.memcg), -wide(stock.pages))
+        stock.memcg = -1
+        stock.pages = 0
+
+
+@jit
+def drain_stocks(m: State, memcg: int) -> int:
+    """Uncharge all stocks, if one with pages belongs to the subtree; how many these had (is_memcg_drain_needed)."""
+    pages = 0
+    for slot in range(NR_MEMCG_STOCK):
+        if memcg <= m.stocks[slot].memcg < m.memcgs[memcg].end:
+            pages += wide(m.stocks[slot].pages)
+    if pages:
+        for slot in range(NR_MEMCG_STOCK):
+            drain_slot(m, slot)
+    return pages
+
+
+@jit
+def refill_one_of_seven(m: State, memcg: int, pages: int) -> None:
+    """`refill_stock`; a cgroup that has none takes one that is nobody's, else they take turns to give way."""
+    if pages > MEMCG_CHARGE_BATCH:
+        page_counter_charge(m, memcg, -pages)
+        return
+    slot = stock_of(m, memcg)
+    if slot < 0:
+        slot = stock_of(m, -1)
+    if slot < 0:
+        slot = wide(m.memory.stock_drain_idx)
+        m.memory.stock_drain_idx = (slot + 1) % NR_MEMCG_STOCK
+        drain_slot(m, slot)
+    stock = m.stocks[slot]
+    stock.memcg = memcg
+    stock.pages += pages
+    if stock.pages > MEMCG_CHARGE_BATCH:
+        drain_slot(m, slot)
+
+
+# A stock for one, 6.12, and either ------------------------------------------------------------------------------------
+
+
 @jit
 def drain_stock(m: State) -> int:
     """Uncharge what is left of the stock; how many pages (mm/memcontrol.c:drain_stock)."""
@@ -66,6 +125,8 @@ def drain_stock(m: State) -> int:
 @jit
 def drain_all_stock(m: State, memcg: int) -> int:
     """Uncharge the stock if it belongs to the subtree; how many pages (mm/memcontrol.c:drain_all_stock)."""
+    if m.linux.stock_of_seven:
+        return drain_stocks(m, memcg)
     return drain_stock(m) if memcg <= m.memory.stock_memcg < m.memcgs[memcg].end else 0
 
 
@@ -79,6 +140,9 @@ def refill_stock(m: State, memcg: int, pages: int) -> None:
     if not memcg:
         page_counter_charge(m, memcg, -pages)
         return
+    if m.linux.stock_of_seven:
+        refill_one_of_seven(m, memcg, pages)
+        return
     if memory.stock_memcg != memcg:
         drain_stock(m)
         memory.stock_memcg = memcg
@@ -90,7 +154,25 @@ def refill_stock(m: State, memcg: int, pages: int) -> None:
 @jit
 def is_stocked(m: State, memcg: int, pages: int) -> bool:
     """Whether `pages` for `memcg` are charged already."""
+    if m.linux.stock_of_seven:
+        slot = stock_of(m, memcg)
+        return slot >= 0 and m.stocks[slot].pages >= pages
     return bool(m.memory.stock_memcg == memcg and m.memory.stock_pages >= pages)
+
+
+@inline
+def consume_stock(m: State, memcg: int, pages: int) -> bool:
+    """Take `pages` from what is charged ahead for `memcg`, if that has them (mm/memcontrol.c:consume_stock)."""
+    if m.linux.stock_of_seven:
+        slot = stock_of(m, memcg)
+        if slot < 0 or m.stocks[slot].pages < pages:
+            return False
+        m.stocks[slot].pages -= pages
+        return True
+    if not is_stocked(m, memcg, pages):
+        return False
+    m.memory.stock_pages -= pages
+    return True
 
 
 @jit
@@ -115,8 +197,7 @@ def charge(m: State, memcg: int, pages: int, batch: int) -> int:
 
     Returns -1, or the cgroup that has no room for them (mm/memcontrol.c:try_charge_memcg before it reclaims).
     """
-    if is_stocked(m, memcg, pages):
-        m.memory.stock_pages -= pages
+    if consume_stock(m, memcg, pages):
         return -1
     room = headroom(m, memcg)
     if room < batch:

@@ -1,103 +1,32 @@
-"""Swap slots and the device behind them (mm/swapfile.c, mm/page_io.c, 6.12).
-
-Differs: but for rotational devices (`swaplab.replay.swap_slots`), where alone it matters which number a slot has, slots
-are only counted, and freed at once.
-"""
+"""The device behind swap slots (mm/page_io.c, block/blk-core.c, 6.12)."""
 
 from __future__ import annotations
 
-from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import lru_add_tail, lru_del, next_batch
-from swaplab.replay.memcontrol import charge_slot, count_slot, payer, slot_owner, spend
-from swaplab.replay.rmap import swap_count
+from swaplab.replay.memcontrol import payer, spend
 from swaplab.replay.state import (
     CLOCK_MAX,
     ISOLATED,
-    MANY,
     PG_ACTIVE,
     PG_DIRTY,
     PG_RECLAIM,
-    PG_SWAPCACHE,
     PG_WRITEBACK,
-    PRESENT,
     WRITES_IN_FLIGHT,
-    ZEROMAP,
     State,
 )
-from swaplab.replay.swap_slots import alloc_cached_slot, return_slot
 
 __all__ = [
-    "add_to_swap",
-    "alloc_slot",
     "blk_finish_plug",
     "blk_start_plug",
     "complete_writes",
     "device_read",
     "device_write",
-    "folio_free_swap",
-    "free_slot",
     "lru_add_drain",
     "wait_for_write",
 ]
 
-
-@jit
-def alloc_slot(m: State, page: int) -> None:
-    """Take a slot for `page`, of which there is one (mm/swap_slots.c:folio_alloc_swap)."""
-    if unlikely(m.device.rotational):
-        alloc_cached_slot(m, page)
-    else:
-        m.swap.slots_used += 1
-
-
-@jit
-def free_slot(m: State, page: int, memcg: int) -> None:
-    """Give the page's slot back and uncharge `memcg` for it (mm/swap_slots.c:free_swap_slot)."""
-    if unlikely(m.device.rotational):
-        return_slot(m, wide(m.page_slot[page]), memcg)
-    else:
-        m.swap.slots_used -= 1
-        count_slot(m, memcg, -1)
-
-
-@jit
-def add_to_swap(m: State, page: int) -> bool:
-    """Give a folio a slot and put it, dirty, into the swap cache (mm/swap_state.c:add_to_swap)."""
-    folio = m.folios[page]
-    owner = slot_owner(m, wide(folio.memcg))
-    if m.swap.slots_used - m.swap.cache_nr == m.swap.nr_slots or not charge_slot(m, owner):
-        return False
-    alloc_slot(m, page)
-    folio.other_memcg = owner
-    folio.bits = wide(folio.bits) & ~ZEROMAP | PG_SWAPCACHE | PG_DIRTY
-    m.memcgs[wide(folio.memcg)].swapcached += 1
-    return True
-
-
-@jit
-def is_slot_named(m: State, page: int) -> bool:
-    """Whether a page table entry names the slot of a folio that is in memory (mm/swapfile.c:folio_swapped)."""
-    entry = wide(m.pte[page])
-    return swap_count(m, page) > 0 if unlikely(entry & MANY) else not entry & PRESENT
-
-
-@jit
-def folio_free_swap(m: State, page: int) -> bool:
-    """Drop a slot that no page table needs: the folio is the only copy then (mm/swapfile.c:folio_free_swap)."""
-    folio = m.folios[page]
-    flags = wide(folio.bits)
-    if not flags & PG_SWAPCACHE or flags & PG_WRITEBACK or is_slot_named(m, page):
-        return False
-    free_slot(m, page, wide(folio.other_memcg))
-    folio.bits = flags & ~(PG_SWAPCACHE | ZEROMAP) | PG_DIRTY
-    m.memcgs[wide(folio.memcg)].swapcached -= 1
-    return True
-
-
 PLUGGED = 1
-
-# The device -----------------------------------------------------------------------------------------------------------
 
 
 @jit

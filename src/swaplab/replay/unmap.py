@@ -41,8 +41,9 @@ from swaplab.replay.state import (
     State,
 )
 from swaplab.replay.stock import page_counter_charge
-from swaplab.replay.swap import folio_free_swap, free_slot, lru_add_drain, wait_for_write
+from swaplab.replay.swap import lru_add_drain, wait_for_write
 from swaplab.replay.swap_slots import free_slot_directly
+from swaplab.replay.swapfile import folio_free_swap, free_slot
 from swaplab.replay.workingset import workingset_age_nonresident
 from swaplab.replay.zswap import zram_free, zswap_entry_free
 
@@ -195,7 +196,7 @@ def zap_pte_range(m: State, page: int, end: int, left: int) -> None:
     """Free what the pages of one page table have (mm/memory.c:zap_pte_range)."""
     batch = 0
     while page < end:
-        if unlikely(m.device.rotational) and not batch:
+        if not m.linux.slots_from_clusters and unlikely(m.device.rotational) and not batch:
             batch = swap_pte_batch(m, page, end)
             batch -= batch == 1
         zap_pte(m, page, left, batch > 0)

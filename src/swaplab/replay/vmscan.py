@@ -12,6 +12,7 @@ from swaplab.replay.lists import fetch_later, lru_account, lru_add, lru_head, no
 from swaplab.replay.lru_gen_eviction import lru_gen_shrink_lruvec, lru_gen_shrink_node
 from swaplab.replay.memcontrol import (
     is_online,
+    kswapd_try_clear_hopeless,
     payer,
     spend,
     swap_pages_left,
@@ -259,7 +260,7 @@ def shrink_node(m: State) -> None:
     before = wide(scan.nr_reclaimed)
     shrink_node_memcgs(m, wide(scan.target))
     if scan.nr_reclaimed > before:
-        m.memory.kswapd_failures = 0
+        kswapd_try_clear_hopeless(m)
 
 
 @jit

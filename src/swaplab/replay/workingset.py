@@ -5,12 +5,14 @@ from __future__ import annotations
 from swaplab.linux.reclaim import SWAP_CLUSTER_MAX
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
+from swaplab.replay.lru_gen_tiers import lru_refs_of, lru_tier_from_refs, tier_number
 from swaplab.replay.memcontrol import is_online, swap_pages_left
-from swaplab.replay.state import LRU_REFS, PG_ACTIVE, PG_WORKINGSET, SHADOW, SHADOW_WORKINGSET, State
+from swaplab.replay.state import LRU_REFS, MAX_NR_GENS, PG_ACTIVE, PG_WORKINGSET, SHADOW, SHADOW_WORKINGSET, State
 
 __all__ = ["lru_note_cost", "workingset_eviction", "workingset_refault"]
 
 AGE_MASK = (1 << 31) - 1
+REFS_WIDTH = 2
 
 
 @jit
@@ -35,23 +37,51 @@ def workingset_age_nonresident(m: State, memcg: int) -> None:
 
 @jit
 def lru_gen_eviction(m: State, page: int) -> None:
-    """Note which generation a folio was evicted from (mm/workingset.c:lru_gen_eviction)."""
+    """Note which generation a folio was evicted from, in 7.2 with its uses (mm/workingset.c:lru_gen_eviction)."""
     folio = m.folios[page]
     memcg = wide(folio.memcg)
     folio.shadow = wide(m.lru_gens[memcg].min_seq) & AGE_MASK
     folio.other_memcg = memcg
     folio.bits |= SHADOW
+    if m.linux.gen_by_use:
+        flags = wide(folio.bits)
+        refs = lru_refs_of(flags)
+        tier = lru_tier_from_refs(refs, flags & PG_WORKINGSET)
+        m.tiers[tier_number(memcg, tier)].evicted += 1
+        folio.shadow = (wide(m.lru_gens[memcg].min_seq) << REFS_WIDTH & AGE_MASK) + max(refs - 1, 0)
+        folio.bits = flags & ~SHADOW_WORKINGSET | (SHADOW_WORKINGSET if flags & PG_WORKINGSET else 0)
+
+
+@jit
+def refault_by_use(m: State, page: int, memcg: int, was_workingset: int) -> None:
+    """Count a page coming back by its uses, and let it have them again (mm/workingset.c:lru_gen_refault, 7.2)."""
+    folio, lruvec = m.folios[page], m.memcgs[memcg]
+    max_seq = wide(m.lru_gens[memcg].max_seq) & AGE_MASK >> REFS_WIDTH
+    if abs(max_seq - (wide(folio.shadow) >> REFS_WIDTH)) >= MAX_NR_GENS:
+        return
+    refs = (wide(folio.shadow) & (1 << REFS_WIDTH) - 1) + 1
+    m.tiers[tier_number(memcg, lru_tier_from_refs(refs, was_workingset))].refaulted += 1
+    if was_workingset:
+        folio.bits |= PG_WORKINGSET
+        lruvec.workingset_activate_anon += wide(m.task.in_lru_fault)
+        lruvec.workingset_restore_anon += 1
+    else:
+        folio.bits = wide(folio.bits) & ~LRU_REFS | (LRU_REFS if refs > 1 else 0)
 
 
 @jit
 def lru_gen_refault(m: State, page: int, memcg: int) -> None:
     """Count a page coming back, from the oldest generation or not (mm/workingset.c:lru_gen_refault)."""
     folio = m.folios[page]
-    folio.bits = wide(folio.bits) & ~SHADOW
+    was_workingset = wide(folio.bits) & SHADOW_WORKINGSET
+    folio.bits = wide(folio.bits) & ~(SHADOW | SHADOW_WORKINGSET)
     lruvec = m.memcgs[memcg]
     if folio.other_memcg != memcg:
         return
     lruvec.workingset_refault_anon += 1
+    if m.linux.gen_by_use:
+        refault_by_use(m, page, memcg, was_workingset)
+        return
     if wide(folio.shadow) != wide(m.lru_gens[memcg].min_seq) & AGE_MASK:
         return
     lruvec.workingset_activate_anon += 1

@@ -54,7 +54,8 @@ class Shared:
         seed = scenario.machine.seed
         order = repr((bare, scenario.interleave, seed, scenario.base, files))
         held = [(each.content, int(pages)) for each, pages in zip(scenario.workloads, accesses.first, strict=False)]
-        contents = repr((held, accesses.first[-1], scenario.zswap.compressor, seed, scenario.base, files))
+        how = (scenario.zswap.compressor, scenario.machine.kernel)
+        contents = repr((held, accesses.first[-1], how, seed, scenario.base, files))
         if accesses.total <= ACCESSES_MAX:
             accesses.kept = _kept(self._orders, order, ORDERS_MAX, lambda: list(accesses.chunks()))
         return Prepared(
