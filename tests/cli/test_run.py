@@ -119,6 +119,40 @@ def test_json_has_the_kernels_counters(tiny: Path, capsys: Shown) -> None:
     assert one["cgroups"]["a"]["zswpin"] > 0
 
 
+def test_an_upgrade_is_told_in_a_table_and_sentences(tiny: Path, capsys: Shown) -> None:
+    """No page compresses, and the device may have them: 7.2 keeps them, and kills."""
+    changes = ("workload.0.content=random", "zswap.max_pool_percent=90")
+    assert run(tiny, "--kernels", "6.12,7.2", *(text for each in changes for text in ("--set", each))) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "6.12" in told
+    assert "7.2 kills a, within" in told
+    assert "zswap keeps pages that do not compress" in told
+
+
+def test_releases_that_do_the_same_are_said_to(tiny: Path, capsys: Shown) -> None:
+    assert run(tiny, "--kernels", "7.2,6.12", "--set", "workload.0.write_fraction=0", "--set", "swap.size=1G") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "What 6.12 does differs from what 7.2 does by less than 2% in every number." in told
+
+
+def test_json_of_several_releases(tiny: Path, capsys: Shown) -> None:
+    assert [each["run"]["release"] for each in counters(capsys, tiny, "--kernels", "6.12,7.2")] == ["6.12", "7.2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kernels", "7.2"], "--kernels: expected at least two of 6.12, 7.2, found '7.2'"),
+        (["--kernels", "6.12,6.18"], "--kernels: expected at least two of 6.12, 7.2, found '6.12,6.18'"),
+        (["--kernels", "6.12,7.2", "--compare"], "--kernels: expected no --compare beside it, found both"),
+        (["--kernels", "6.12,7.2", "--on", "kernel"], "--kernels: expected no --on kernel beside it, found both"),
+    ],
+)
+def test_releases_that_cannot_be_compared(tiny: Path, capsys: Shown, options: list[str], message: str) -> None:
+    assert run(tiny, *options) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_json_of_a_comparison(tiny: Path, capsys: Shown) -> None:
     compared = {each["run"]["configuration"]: each for each in counters(capsys, tiny, "--compare")}
     assert list(compared) == ["", *BASELINES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +25,19 @@ from swaplab.cli.common import (
 )
 from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
+from swaplab.linux.release import MODELLED, Modelled
 from swaplab.replay import replay
 from swaplab.report.page import write_page
+from swaplab.report.parts import Part
 from swaplab.report.run import miss_charts, run_report
+from swaplab.report.upgrade import upgrade_report
 from swaplab.report.vm import kernel_report
 from swaplab.result import Result
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.misses import miss_curves
 from swaplab.scenario.model import BASELINES, Baseline, Scenario, on_release_of
-from swaplab.study.plan import Variant, of_baselines
+from swaplab.study.plan import Variant, of_baselines, of_releases
 from swaplab.vm import (
     Kernel,
     at_pace,
@@ -59,6 +62,7 @@ def run(
     on: str = "replay",
     baseline: Baseline | None = None,
     compare: Flag = False,
+    kernels: str = "",
     cost: Path | None = None,
     kernel: Texts = (),
     modules: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
@@ -84,6 +88,8 @@ def run(
         Run it under another kind of compressed swap.
     compare
         Replay it under each of them as well, and say what the comparison tells.
+    kernels
+        Replay it on several releases of Linux, such as `6.12,7.2`, and say what an upgrade changes.
     cost
         What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it, and the device
         if it has one and the scenario has none; beside a kernel, what they
@@ -110,34 +116,55 @@ def run(
     _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
     costs = chosen_cost(cost)
     loaded = load_scenario(scenario_file(scenario), set, costs.device)
-    plan = _plan(on_release_of(loaded, kernel[0]) if kernel else loaded, baseline, compare)
+    releases = _releases(kernels, engines, baseline, compare, output)
+    plan = _plan(on_release_of(loaded, kernel[0]) if kernel else loaded, baseline, compare, releases)
     own = plan[0].scenario
-    kernels = _kernels(kernel or (own.machine.kernel,), modules) if "kernel" in engines else []
+    booted = _kernels(kernel or (own.machine.kernel,), modules) if "kernel" in engines else []
     if dry_run:
-        _print_commands(own, kernels)
+        _print_commands(own, booted)
         return
     results: list[Result] = []
     runs: list[list[Result]] = []
     if "replay" in engines:
-        say_if_it_compiles([own])
+        say_if_it_compiles(each.scenario for each in plan)
     with bars() as bar:
-        if "replay" in engines and kernels and not cost:
-            pace = guest_pace(kernels[0], own.zswap.compressor, bar("pace of the guest"))
+        if "replay" in engines and booted and not cost:
+            pace = guest_pace(booted[0], own.zswap.compressor, bar("pace of the guest"))
             results = [replay(at_pace(own, pace), pace.cost, baseline or "", bar("replay"))]
         elif "replay" in engines:
             results = [replay(each.scenario, costs, each.baseline, bar(each.baseline or "replay")) for each in plan]
-        if kernels:
-            runs = _run_on_each(own, kernels, repeat, bar, baseline or "")
+        if booted:
+            runs = _run_on_each(own, booted, repeat, bar, baseline or "")
     measured = [result for each in runs for result in each]
     if output:
         [*results, *measured][0].write(output)
     curves = miss_curves(own, Accesses(own)) if html else []
-    report = kernel_report(runs, results[0] if results else None) if runs else run_report(results)
-    report += miss_charts(curves)
+    report = [*_report(runs, results, bool(releases)), *miss_charts(curves)]
     if html:
         write_page(html, f"{own.name or 'scenario'}: what zswap did for it", report)
     with report_beside(output):
         say_json([_summary(result) for result in (*results, *measured)]) if json else show(report)
+
+
+def _report(runs: list[list[Result]], replayed: list[Result], on_releases: bool) -> list[Part]:
+    if runs:
+        return kernel_report(runs, replayed[0] if replayed else None)
+    return upgrade_report(replayed) if on_releases else run_report(replayed)
+
+
+def _releases(
+    given: str, engines: list[str], baseline: Baseline | None, compare: bool, output: Path | None
+) -> list[Modelled]:
+    """What ``--kernels`` names, where nothing is said that does not go with it."""
+    if not given:
+        return []
+    others = {"--on kernel": "kernel" in engines, "--baseline": baseline, "--compare": compare, "-o": output}
+    for name in [name for name, value in others.items() if value]:
+        raise InputError("--kernels", f"no {name} beside it", "both")
+    releases = [each for name in given.split(",") for each in MODELLED if each == name]
+    if len({*releases}) < max(2, len(given.split(","))):
+        raise InputError("--kernels", f"at least two of {', '.join(MODELLED)}", repr(given))
+    return releases
 
 
 def _engines(on: str) -> list[str]:
@@ -197,8 +224,10 @@ def _run_on_each(
     return [runs[i : i + repeat] for i in range(0, count, repeat)]
 
 
-def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool) -> list[Variant]:
-    """What to run, the scenario's own configuration first."""
+def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool, releases: Sequence[Modelled]) -> list[Variant]:
+    """What to run, the scenario's own configuration first; or the scenario on some releases."""
+    if releases:
+        return of_releases(scenario, releases)
     own = of_baselines(scenario, [baseline]) if baseline else [Variant({}, scenario)]
     others = [name for name in BASELINES if name != baseline] if compare else []
     return own + of_baselines(scenario, others)

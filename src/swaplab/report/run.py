@@ -15,9 +15,11 @@ from swaplab.scenario.units import round_size, short_size
 
 __all__ = [
     "MIB",
+    "against",
     "charts",
     "comparison",
     "comparison_table",
+    "count_cell",
     "duration",
     "fault_table",
     "heading",
@@ -25,7 +27,9 @@ __all__ = [
     "memory_table",
     "miss_charts",
     "run_report",
+    "size_cell",
     "slowdown",
+    "time_cell",
 ]
 
 MISSES_SAY = (
@@ -181,15 +185,18 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
-def _count(value: int) -> str:
+def count_cell(value: int) -> str:
+    """A number of times or pages, or that there is none."""
     return f"{value:,}" if value else NOTHING
 
 
-def _size(value: int) -> str:
+def size_cell(value: int) -> str:
+    """A size, or that there is nothing."""
     return round_size(value) if value else NOTHING
 
 
-def _time(value: int) -> str:
+def time_cell(value: int) -> str:
+    """A time, or that it is none."""
     return duration(value) if value else NOTHING
 
 
@@ -218,10 +225,10 @@ def memory_table(result: Result) -> Table:
     def cells(path: str, row: Row) -> Iterable[str]:
         limit = result.info.scenario.cgroups[path].memory_max if path else None
         yield NOTHING if limit is None else short_size(limit)
-        yield _size(row["anon"])
-        yield _size(row.compressed_pages)
-        yield _size(row.compressed_bytes)
-        yield _size(row.compressed_pages - row.compressed_bytes)
+        yield size_cell(row["anon"])
+        yield size_cell(row.compressed_pages)
+        yield size_cell(row.compressed_bytes)
+        yield size_cell(row.compressed_pages - row.compressed_bytes)
 
     headings = ["cgroup", "memory.max", "resident", "compressed", "to", "saved"]
     return _cgroup_rows(Table("Memory at the end", headings), result, cells)
@@ -232,11 +239,11 @@ def fault_table(result: Result) -> Table:
     own_times = result.info.own_times
 
     def cells(path: str, row: Row) -> Iterable[str]:
-        yield _count(row.compressed_faults)
-        yield _count(row.disk_reads)
-        yield _count(row["zswpwb"])
-        yield _count(row.disk_writes)
-        yield _time(row.time_lost)
+        yield count_cell(row.compressed_faults)
+        yield count_cell(row.disk_reads)
+        yield count_cell(row["zswpwb"])
+        yield count_cell(row.disk_writes)
+        yield time_cell(row.time_lost)
         if own_times:
             yield slowdown(result.slowdown(path), killed=bool(row["memory.events.oom_kill"]))
 
@@ -253,12 +260,12 @@ def comparison_table(results: Sequence[Result]) -> Table:
         row = result.final()
         table.add_row(
             result.info.configuration or OWN,
-            _size(row.compressed_pages),
-            _size(row.compressed_bytes),
-            _count(row.compressed_faults),
-            _count(row.disk_reads),
-            _count(row.disk_writes),
-            "killed" if row["memory.events.oom_kill"] else _time(row.time_lost),
+            size_cell(row.compressed_pages),
+            size_cell(row.compressed_bytes),
+            count_cell(row.compressed_faults),
+            count_cell(row.disk_reads),
+            count_cell(row.disk_writes),
+            "killed" if row["memory.events.oom_kill"] else time_cell(row.time_lost),
         )
     return table
 
@@ -279,7 +286,7 @@ def _time_lost(lost: int) -> str:
     return duration(lost) if lost else "nothing"
 
 
-def _against(lost: int, reference: int) -> str:
+def against(lost: int, reference: int) -> str:
     """How much less or more than a reference, neither of them 0, in words that "than" or "as" may follow."""
     if abs(lost - reference) <= ABOUT * reference:
         return "about as much"
@@ -300,7 +307,7 @@ def _zswap_sentences(by_name: dict[str, Result]) -> Iterable[str]:
     if off is None:
         yield f"With zswap, {at_best}, the workloads lose {_time_lost(_lost(best))}."
         return
-    compared = f", {_against(_lost(best), _lost(off))}" if _lost(best) and _lost(off) else ""
+    compared = f", {against(_lost(best), _lost(off))}" if _lost(best) and _lost(off) else ""
     yield (
         f"Without zswap the workloads lose {_time_lost(_lost(off))}; with it, {at_best}, "
         f"{_time_lost(_lost(best))}{compared}."
@@ -327,7 +334,7 @@ def _pair(name: str, new: int, before: str, old: int) -> str:
         return f"{name} loses {'as much as' if new else 'nothing, like'} {before}"
     if not new or not old:
         return f"{name} loses {_time_lost(new)} where {before} loses {_time_lost(old)}"
-    words = _against(new, old)
+    words = against(new, old)
     return f"{name} loses {words} {'as' if words.endswith('as much') else 'than'} {before}"
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from swaplab.linux.release import Modelled
 from swaplab.scenario.device import Device
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Baseline, Scenario, with_baseline
 from swaplab.study.vary import Axis, combinations
 
-__all__ = ["Variant", "of_axes", "of_baselines", "with_seed"]
+__all__ = ["Variant", "of_axes", "of_baselines", "of_releases", "with_seed"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,15 @@ def with_seed(scenario: Scenario, seed: int) -> Scenario:
     """Return a scenario with a number added to its seed."""
     machine = msgspec.structs.replace(scenario.machine, seed=(scenario.machine.seed + seed) % (1 << 31))
     return msgspec.structs.replace(scenario, machine=machine)
+
+
+def of_releases(scenario: Scenario, releases: Sequence[Modelled]) -> list[Variant]:
+    """Return the same scenario on some releases of Linux."""
+    replace = msgspec.structs.replace
+    return [
+        Variant({"machine.kernel": release}, replace(scenario, machine=replace(scenario.machine, kernel=release)))
+        for release in releases
+    ]
 
 
 def of_baselines(scenario: Scenario, baselines: Sequence[Baseline]) -> list[Variant]:
