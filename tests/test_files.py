@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from swaplab.files import (
     PREFIX,
     check_new_directory,
     check_writable,
+    naming,
     scratch_directory,
     write_whole,
     write_whole_directory,
@@ -111,6 +113,12 @@ def test_a_full_disk_names_the_users_file(kind: str, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No space left on device: '.*/out'$"), write_whole(tmp_path / "out"):
         raise OSError(28, "No space left on device")
     assert names(tmp_path) == []
+
+
+def test_a_copy_into_a_hidden_directory_names_the_users(tmp_path: Path) -> None:
+    hidden = tmp_path / f"{PREFIX}x/file"
+    with pytest.raises(OSError, match=r"File too large: 'out'$"), naming(Path("out")):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), "/cache/file", None, str(hidden))
 
 
 # Permissions ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 __all__ = ["main"]
 
@@ -21,11 +22,7 @@ def main() -> None:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from swaplab.cli import main as run  # noqa: PLC0415 - see the module's docstring
-
-    command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command.isidentifier() and importlib.util.find_spec(f"swaplab.cli.{command}"):
-        importlib.import_module(f"swaplab.cli.{command}")
+    run = _imported(sys.argv[1] if len(sys.argv) > 1 else "")
     signal.signal(signal.SIGINT, before)
     try:
         run()
@@ -33,6 +30,23 @@ def main() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, signal.SIG_DFL)
+
+
+def _imported(command: str) -> Callable[[], None]:
+    """Import a command and what runs it.
+
+    Raises:
+        SystemExit: it cannot be loaded, for want of memory or of a library.
+    """
+    try:
+        from swaplab.cli import main as run  # noqa: PLC0415 - see the module's docstring
+
+        if command.isidentifier() and importlib.util.find_spec(f"swaplab.cli.{command}"):
+            importlib.import_module(f"swaplab.cli.{command}")
+    except (ImportError, MemoryError, OSError) as error:
+        sys.stderr.write(f"swaplab: cannot be loaded: {error or 'there is not enough memory'}\n")
+        raise SystemExit(2) from None
+    return run
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from swaplab.text import shown
 __all__ = ["InputError", "SwaplabError", "UnsupportedError"]
 
 
+FOUND_MAX = 1000  # characters of what was found that are said
+
+
 class SwaplabError(Exception):
     """A problem the user can mend."""
 
@@ -28,12 +31,17 @@ class InputError(SwaplabError):
     """
 
     def __init__(self, where: object, expected: str, found: object) -> None:
-        self.where, self.expected, self.found = str(where), expected, str(found)
-        super().__init__(shown(f"{where}: expected {expected}, found {found}"))
+        self.where, self.expected, self.found = str(where), expected, _cut(str(found))
+        super().__init__(shown(f"{where}: expected {expected}, found {self.found}"))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
         """Say how it is made again in another process."""
         return type(self), (self.where, self.expected, self.found)
+
+
+def _cut(found: str) -> str:
+    """What was found, of which a line holds the beginning: it may be all of a large file."""
+    return found if len(found) <= FOUND_MAX else f"{found[:FOUND_MAX]}..."
 
 
 class UnsupportedError(SwaplabError):

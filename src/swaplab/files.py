@@ -177,7 +177,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hidden = "/proc/self/fd/" in str(error.filename) or PREFIX in str(error.filename)
+        names = f"{error.filename} {error.filename2}"  # the latter is where a copy or a link goes to
+        hidden = "/proc/self/fd/" in names or PREFIX in names
         if hidden or (error.filename is None and error.errno in NAMELESS):
             raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
         raise

@@ -38,6 +38,24 @@ def test_ctrl_c_is_not_swallowed_by_an_import(tmp_path: Path) -> None:
     assert (process.returncode, out, said) == (-signal.SIGINT, b"", b"")
 
 
+@pytest.mark.parametrize("error", ["ImportError('lib.so: failed to map segment')", "MemoryError()"])
+def test_what_cannot_be_loaded_is_said_in_one_line(error: str) -> None:
+    """As where `ulimit -v` leaves too little memory for it."""
+    found = PROGRAM.split("print", maxsplit=1)[0] + f"raise {error}\n" + PROGRAM[PROGRAM.index("sys.meta_path") :]
+    done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("swaplab: cannot be loaded: ")
+
+
+def test_a_directory_that_is_gone_is_said(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'rmdir "$PWD" && exec "$0" -m swaplab check idr-duplicate-id', sys.executable]
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(command, cwd=tmp_path / "gone", capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert done.returncode == 2
+    assert done.stderr == "swaplab: the directory in which swaplab was started is no longer there\n"
+
+
 @pytest.mark.parametrize("arguments", [["--version"], ["nonsense"], ["a.b"], []])
 def test_the_command_line_is_clis(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "swaplab", *arguments]

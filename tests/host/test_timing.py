@@ -46,7 +46,7 @@ def test_rounds_that_agree_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     """A busy stretch at the start is neither in the median nor the end of it."""
     steps: list[None] = []
     measurement = timed(monkeypatch, 90, 40, 200, 60, 60, 62, 60, 1000)
-    rounds = in_rounds({ONE: measurement}, 4, 8, lambda: steps.append(None))
+    rounds = in_rounds({ONE: measurement}, 4, 8, step=lambda: steps.append(None))
     assert rounds[ONE].tolist() == [30, 30, 31, 30]
     assert len(steps) == 7
 
@@ -55,6 +55,11 @@ def test_rounds_that_never_agree_are_all_returned(monkeypatch: pytest.MonkeyPatc
     rounds = in_rounds({ONE: timed(monkeypatch, 60, 90, 60, 90, 60, 90)}, 4, 6)
     assert len(rounds[ONE]) == 6
     assert not is_steady(rounds[ONE])
+
+
+def test_time_is_bounded_but_for_the_rounds_that_have_to_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = in_rounds({ONE: timed(monkeypatch, 60, 90, 60, 90, 60, 90)}, 4, 6, seconds=0)
+    assert len(rounds[ONE]) == 4
 
 
 def test_what_is_derived_has_to_agree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,13 @@ import pytest
 
 from swaplab.cli import main
 from swaplab.errors import InputError
+from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.scenario.load import parse_scenario
 from swaplab.vm.modules import module_bytes
 
 HERE = Path(__file__).parent
-SECONDS = 20
+SECONDS = 20  # of processor time
+WAITING = 300  # seconds after which it waits for what never comes
 MEMORY = 200 << 20
 Shown = pytest.CaptureFixture[str]
 
@@ -46,19 +48,22 @@ def bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty directory to be in, where nothing may take long, or much memory, or leave anything."""
 
     def give_up(*_: object) -> None:
-        pytest.fail(f"not done after {SECONDS} seconds")
+        pytest.fail(f"not done after {SECONDS} seconds of processor time, or {WAITING} of any")
 
     empty = tmp_path / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(SECONDS)
+    before = {number: signal.signal(number, give_up) for number in (signal.SIGALRM, signal.SIGPROF)}
+    signal.alarm(WAITING)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     tracemalloc.start()
     yield empty
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     assert peak < MEMORY
     assert list(empty.iterdir()) == []
 
@@ -85,6 +90,59 @@ def test_it_is_refused_in_one_line(
         assert name.partition("/")[2] in said[0]
     else:
         assert len(said) <= 1
+
+
+@pytest.mark.parametrize(
+    "name", ["x.toml", "linked.toml", "t.parquet", "cost.toml", "memory.bin", "d.txt", "race.py", "new"]
+)
+def test_an_output_is_no_input(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown) -> None:
+    """It would be replaced: a scenario, under another of its names too, what that reads, the costs, another output."""
+    contents = {
+        "x.toml": '[[workload]]\ntrace = "t.parquet"\ncontent = { file = "memory.bin" }\n',
+        "cost.toml": DEFAULT_COST.to_toml(),
+        "d.txt": "MemTotal: 4G\nZswapped: 300M\nZswap: 100M\n",
+        **dict.fromkeys(["t.parquet", "memory.bin", "race.py"], "x" * 4096),
+    }
+    for each, text in contents.items():
+        (tmp_path / each).write_text(text)
+    (tmp_path / "linked.toml").hardlink_to(tmp_path / "x.toml")
+    monkeypatch.chdir(tmp_path)
+    commands = {
+        "d.txt": [["doctor", "d.txt", "--scenario", name]],
+        "race.py": [["check", "race.py", "-o", name]],
+        "new": [
+            ["run", "x.toml", "-o", "./new", "--html", name],
+            ["sweep", "x.toml", "--seeds", "2", "-o", name, "--html", name],
+        ],
+    }
+    replays = [
+        ["run", "x.toml", "--cost", "cost.toml", "-o", name],
+        ["sweep", "x.toml", "--seeds", "2", "--cost", "cost.toml", "-o", name],
+        ["tune", "x.toml", "--cost", "cost.toml", "--html", name],
+    ]
+    for command in commands.get(name, replays):
+        (said,) = refused(command, monkeypatch, capsys)
+        assert said == f"swaplab: {name}: expected another file than what is read or written beside it, found the same"
+    assert (tmp_path / "x.toml").read_text() == contents["x.toml"]
+    assert name not in contents or (tmp_path / name).read_text() == contents[name]
+
+
+def test_a_message_has_the_beginning_of_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown
+) -> None:
+    (tmp_path / "wide.csv").write_text("," * 100_000)
+    (said,) = refused(["trace", "convert", str(tmp_path / "wide.csv"), os.devnull], monkeypatch, capsys)
+    assert "wide.csv" in said
+    assert len(said) < 2000
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_report_of_lines_alone_is_refused_at_once(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Shown
+) -> None:
+    (tmp_path / "long.txt").write_text("Zswap: 1 kB" + end * (3 << 20), newline="")
+    (said,) = refused(["doctor", str(tmp_path / "long.txt")], monkeypatch, capsys)
+    assert "long.txt: expected at most 2097152 lines, found 3145728" in said
 
 
 @pytest.mark.parametrize("path", sorted((HERE / "module").iterdir()), ids=lambda path: path.name)

@@ -30,6 +30,11 @@ def test_a_device_reads_back(path: Path, device: Device | None) -> None:
     assert msgspec.json.decode(msgspec.json.encode(cost), type=Cost) == cost
 
 
+def test_a_mark_before_the_text_is_none_of_it(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + DEFAULT_COST.to_toml().encode())
+    assert load_cost(path) == DEFAULT_COST
+
+
 @given(st.text(st.characters(codec="utf-8")), st.integers(0, 10**9))
 def test_files_read_back(path: Path, source: str, nanoseconds: int) -> None:
     cost: Cost = msgspec.structs.replace(DEFAULT_COST, source=source, reclaim_page_ns=nanoseconds)

@@ -260,6 +260,11 @@ def test_mistakes_are_named(text: str, message: str) -> None:
 # Overrides ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_mark_before_the_text_is_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + WORKLOAD.replace("\n", "\r\n").encode())
+    assert load_scenario(tmp_path / "x.toml").workloads[0].pages == 10
+
+
 def test_a_trace_is_no_scenario(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1" + bytes(2 << 20))
     with pytest.raises(

@@ -15,6 +15,7 @@ from swaplab.cli.common import (
     Flag,
     Html,
     Output,
+    check_apart,
     check_html,
     check_output,
     conclude,
@@ -116,6 +117,7 @@ def check(
     wanted = [*targets, *(exhibit.name for exhibit in exhibits() if all)]
     if not wanted:
         raise InputError("targets", "at least one, or --all", "none")
+    check_apart([*map(Path, wanted), *([replay] if replay else [])], output, html)
     if replay:
         _apart(lambda: _replay(replay, wanted, only, html, json))
         return

@@ -30,6 +30,7 @@ __all__ = [
     "Steps",
     "Texts",
     "bars",
+    "check_apart",
     "check_html",
     "check_output",
     "conclude",
@@ -127,7 +128,17 @@ def _sentence(error: Exception) -> str:
     """Return what an error says."""
     if isinstance(error, UnusedCliTokensError):
         return f"no argument is expected here: {' '.join(error.unused_tokens or ())}"
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _has_directory():
+        return "the directory in which swaplab was started is no longer there"
     return str(error)
+
+
+def _has_directory() -> bool:
+    """Whether the directory in which this process is still has a name."""
+    try:
+        return bool(os.getcwd())  # noqa: PTH109 - what else asks for it
+    except FileNotFoundError:
+        return False
 
 
 def _failed(status: int, message: str = "") -> int:
@@ -166,6 +177,27 @@ def check_html(html: Path | None) -> None:
     check_output(html, "--html")
     if html:
         check_installed()
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths mean one file, which may not be there yet; devices and pipes are none."""
+    if one.exists() and other.exists():
+        return one.is_file() and one.samefile(other)
+    return one.absolute() == other.absolute()
+
+
+def check_apart(inputs: Iterable[Path], *outputs: Path | None) -> None:
+    """Refuse outputs that would replace what is read, or each other.
+
+    Raises:
+        InputError: one is the file of an input, or of another output.
+    """
+    before = list(inputs)
+    for output in filter(None, outputs):
+        for each in before:
+            if _is_same_file(each, output):
+                raise InputError(output, "another file than what is read or written beside it", "the same")
+        before.append(output)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Output, check_output, console, report_beside, say, say_json, tell
+from swaplab.cli.common import Flag, Output, check_apart, check_output, console, report_beside, say, say_json, tell
 from swaplab.doctor.facts import TEXT_MAX, Snapshot, parse
 from swaplab.doctor.machine import read_machine
 from swaplab.doctor.rules import diagnose
@@ -49,6 +49,7 @@ def doctor(
         Print JSON instead of text.
     """
     check_output(scenario, "--scenario")
+    check_apart([counters] if counters else [], scenario)
     if counters and watch:
         raise InputError("--watch", "this machine's own counters", f"those of {counters}")
     source = str(counters or HERE)

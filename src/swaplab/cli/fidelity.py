@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import Progress
 
-from swaplab.cli.common import Flag, Html, bars, check_html, console, say_json, show, steps
+from swaplab.cli.common import Flag, Html, bars, check_apart, check_html, console, say_json, show, steps
 from swaplab.errors import InputError
 from swaplab.fidelity.suite import Judged, judge, measured_truth, recorded_path, recorded_truth, scenario_files
 from swaplab.fidelity.truth import Truth, write_truth
@@ -73,6 +73,7 @@ def fidelity(
         raise InputError("--repeat", f"a number from 1 to {REPEAT_MAX}", repeat)
     check_html(html)
     suite = {file: load_scenario(file) for file in scenario_files([shipped(each) for each in scenarios])}
+    check_apart(suite, html)
     if recorded:
         truths = {file: recorded_truth(file, scenario) for file, scenario in suite.items()}
     else:

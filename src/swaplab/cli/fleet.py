@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Html, Texts, bars, check_html, say_json, show, steps
+from swaplab.cli.common import Flag, Html, Texts, bars, check_apart, check_html, say_json, show, steps
 from swaplab.cli.replaying import ClusterAddress, Jobs, chosen_cost, mapping, say_if_it_compiles
 from swaplab.errors import InputError
 from swaplab.fleet.histograms import read_histograms
@@ -81,6 +81,7 @@ def fleet(
     if not paths:
         raise InputError("fleet", "files with histograms, or a directory with recordings", "none")
     check_html(html)
+    check_apart(paths, html)
     of_histograms = {"--target": target, "--ratio": ratio, "--compressible": compressible}
     of_machines = {"--vary": vary, "--set": set, "--save": save, "--within": within, "--cost": cost, "--jobs": jobs}
     if not paths[0].is_dir():

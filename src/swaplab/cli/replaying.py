@@ -19,7 +19,7 @@ from swaplab.scenario.shipped import shipped
 from swaplab.study.cluster import cluster as connect
 from swaplab.study.run import Map, processes, processors
 
-__all__ = ["ClusterAddress", "Jobs", "chosen_cost", "mapping", "say_if_it_compiles", "scenario_file"]
+__all__ = ["ClusterAddress", "Jobs", "chosen_cost", "mapping", "read_for", "say_if_it_compiles", "scenario_file"]
 
 Jobs = Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))]
 """How many processes replay; None for as many as there are processors."""
@@ -61,6 +61,11 @@ def scenario_file(path: Path) -> Path:
     if not scenario.exists():
         raise InputError(str(path), "a scenario's file, or a directory that `swaplab record` made", "another directory")
     return scenario
+
+
+def read_for(path: Path, scenario: Scenario, cost: Path | None) -> list[Path]:
+    """Return the files that are read to replay a scenario, which came from `path`."""
+    return [scenario_file(path), *(scenario.base / name for name in scenario.files()), *([cost] if cost else [])]
 
 
 def chosen_cost(path: Path | None) -> Cost:

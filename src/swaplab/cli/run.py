@@ -16,6 +16,7 @@ from swaplab.cli.common import (
     Output,
     Texts,
     bars,
+    check_apart,
     check_html,
     check_output,
     report_beside,
@@ -23,7 +24,7 @@ from swaplab.cli.common import (
     say_json,
     show,
 )
-from swaplab.cli.replaying import chosen_cost, say_if_it_compiles, scenario_file
+from swaplab.cli.replaying import chosen_cost, read_for, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.linux.release import MODELLED, Modelled
 from swaplab.replay import replay
@@ -116,6 +117,7 @@ def run(
     _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
     costs = chosen_cost(cost)
     loaded = load_scenario(scenario_file(scenario), set, costs.device)
+    check_apart(read_for(scenario, loaded, cost), output, html)
     releases = _releases(kernels, engines, baseline, compare, output)
     plan = _plan(on_release_of(loaded, kernel[0]) if kernel else loaded, baseline, compare, releases)
     own = plan[0].scenario

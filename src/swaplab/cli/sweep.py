@@ -9,8 +9,28 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Html, Output, Texts, check_html, check_output, report_beside, say_json, show, steps
-from swaplab.cli.replaying import ClusterAddress, Jobs, chosen_cost, mapping, say_if_it_compiles, scenario_file
+from swaplab.cli.common import (
+    Flag,
+    Html,
+    Output,
+    Texts,
+    check_apart,
+    check_html,
+    check_output,
+    report_beside,
+    say_json,
+    show,
+    steps,
+)
+from swaplab.cli.replaying import (
+    ClusterAddress,
+    Jobs,
+    chosen_cost,
+    mapping,
+    read_for,
+    say_if_it_compiles,
+    scenario_file,
+)
 from swaplab.errors import InputError
 from swaplab.report.page import write_page
 from swaplab.report.sweep import sweep_report
@@ -69,6 +89,7 @@ def sweep(
         raise InputError("sweep", "something to vary: --vary KEY=VALUE,VALUE,... or --seeds N", "nothing")
     costs = chosen_cost(cost)
     variants = of_axes(scenario_file(scenario), set, [parse_axis(each) for each in vary], seeds, costs.device)
+    check_apart(read_for(scenario, variants[0].scenario, cost), output, html)
     say_if_it_compiles(each.scenario for each in variants)
     with report_beside(output):
         with mapping(jobs, cluster, len(variants)) as mapped:

@@ -9,8 +9,16 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Html, Texts, check_html, say_json, show, steps
-from swaplab.cli.replaying import ClusterAddress, Jobs, chosen_cost, mapping, say_if_it_compiles, scenario_file
+from swaplab.cli.common import Flag, Html, Texts, check_apart, check_html, say_json, show, steps
+from swaplab.cli.replaying import (
+    ClusterAddress,
+    Jobs,
+    chosen_cost,
+    mapping,
+    read_for,
+    say_if_it_compiles,
+    scenario_file,
+)
 from swaplab.errors import InputError
 from swaplab.report.page import write_page
 from swaplab.report.tune import settings, tune_report
@@ -80,6 +88,7 @@ def tune(
     check_html(html)
     costs = chosen_cost(cost)
     loaded = load_scenario(scenario_file(scenario), set, costs.device)
+    check_apart(read_for(scenario, loaded, cost), html)
     constraints = [parse_constraint(each) for each in within]
     task = Summarise(costs)
     kernels = find_kernels((kernel or loaded.machine.kernel,), ()) if verify else []

@@ -20,6 +20,7 @@ from swaplab.linux.page import PAGE_SIZE
 __all__ = ["TEXT_MAX", "Area", "Facts", "Reading", "Snapshot", "joined", "parse"]
 
 TEXT_MAX: Final = 64 << 20  # a machine with 10,000 cgroups has 40 MB of memory.stat
+LINES_MAX: Final = 1 << 21  # of which 10,000 cgroups have a third; some 10 us each
 LINE_MAX: Final = 4096
 COUNTER_MAX: Final = 1 << 64
 CGROUPS: Final = PurePosixPath("/sys/fs/cgroup")
@@ -170,8 +171,11 @@ def parse(text: str, source: str) -> Snapshot:
     """
     if len(text) > TEXT_MAX:
         raise InputError(source, f"at most {TEXT_MAX} characters", f"{len(text)}")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if (lines := text.count("\n")) > LINES_MAX:
+        raise InputError(source, f"at most {LINES_MAX} lines", f"{lines}")
     found = Snapshot()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         _parse_line(found, line[:LINE_MAX], f"{source}: line {number}")
     if not (found.machine.readings or found.cgroups or found.areas):
         expected = "counters of zswap or swap, such as Zswapped from /proc/meminfo or stored_pages from debugfs"

@@ -54,6 +54,7 @@ __all__ = ["ROUNDS_MAX", "WAITED", "Calibration", "Order", "calibration", "measu
 REGION_PAGES = 1 << 14  # 64 MiB: more than most caches hold
 COMPRESSED_PAGES = 64
 ROUNDS, ROUNDS_MAX = 12, 200
+SECONDS_MAX = 30.0
 WAITED = 0.1  # share of the time that others may run in
 AGREEING = 0.9  # share of rounds in which one is faster than another, if that is to be said of them
 
@@ -154,7 +155,7 @@ def measure_cost(
 
     Args:
         rounds: that have to agree.
-        rounds_max: after which it is given up.
+        rounds_max: after which it is given up, as it is after half a minute.
         pages: to compress in each.
         region_pages: memory to fault in and access; 64 MiB if not given.
         step: called after each round.
@@ -166,7 +167,7 @@ def measure_cost(
         measurements = _anonymous(region_pages) | _file_fault(region_pages, file)
         measurements |= compressor_measurements(own_pages(pages))
         wall, own = time.perf_counter(), time.thread_time()
-        times = in_rounds(measurements, rounds, rounds_max, step, _derived)
+        times = in_rounds(measurements, rounds, rounds_max, SECONDS_MAX, step, _derived)
         waited = 1 - (time.thread_time() - own) / (time.perf_counter() - wall)
     return calibration(times, waited)
 

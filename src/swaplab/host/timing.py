@@ -12,6 +12,7 @@ are scaled by what lz4 gains from C over numba in the same round.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -86,6 +87,7 @@ def in_rounds(
     measurements: Mapping[Key, Measurement],
     rounds: int,
     most: int,
+    seconds: float = math.inf,
     step: Callable[[], object] = lambda: None,
     derive: Callable[[dict[Key, Rounds]], dict[Key, Rounds]] = dict,
 ) -> dict[Key, Rounds]:
@@ -95,13 +97,15 @@ def in_rounds(
         measurements: what is timed.
         rounds: that have to agree.
         most: rounds after which it is given up.
+        seconds: after which it is given up too, if there were as many rounds as have to agree.
         step: called after each.
         derive: what is wanted of it, in the same rounds.
     """
     for each in measurements.values():
         each.time()  # what is compiled, or first touched, is not what is timed
     times = np.empty((0, len(measurements)))
-    while len(times) < most:
+    end = time.monotonic() + seconds
+    while len(times) < most and (len(times) < rounds or time.monotonic() < end):
         times = np.vstack([times, [each.time() for each in measurements.values()]])
         step()
         latest = derive(dict(zip(measurements, times[-rounds:].T, strict=True)))

@@ -66,7 +66,7 @@ def _toml_value(value: int | str) -> str:
 def _read_toml(path: Path) -> dict[str, Any]:
     data = read_regular(path, COST_FILE_BYTES_MAX)
     try:
-        return parse_toml(data.decode(), path)
+        return parse_toml(data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         raise InputError(path, "TOML", error) from None
 

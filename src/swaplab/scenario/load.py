@@ -68,7 +68,7 @@ def load_scenario(path: Path, overrides: Sequence[str] = (), device: Device | No
             raise InputError(path, "a scenario", "Parquet; for a trace, write a scenario that has a workload with it")
     data = read_regular(path, SCENARIO_BYTES_MAX)
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # some editors begin all text with a mark
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start}", "UTF-8 text", error.reason) from None
     return parse_scenario(text, str(path), path.parent, overrides, device)

@@ -211,6 +211,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     base: Path = Path()
     source: str = "scenario"
 
+    def files(self) -> list[str]:
+        """Paths that it reads, as it has them: relative to `base`."""
+        traces = {each.trace for each in self.workloads if each.trace}
+        return sorted(traces.union(*(each.content.files() for each in self.workloads)))
+
 
 def on_release_of(scenario: Scenario, kernel: str) -> Scenario:
     """Return the same on the release that a kernel is of (``uname -r``, or part of it), if there is a model of that."""

@@ -28,9 +28,7 @@ def versions(scenario: Scenario) -> list[tuple[object, ...]]:
     Raises:
         OSError: a file is missing.
     """
-    traces = {each.trace for each in scenario.workloads if each.trace}
-    names = sorted(traces.union(*(each.content.files() for each in scenario.workloads)))
-    status = [(name, (scenario.base / name).stat()) for name in names]
+    status = [(name, (scenario.base / name).stat()) for name in scenario.files()]
     return [(name, each.st_ino, each.st_size, each.st_mtime_ns) for name, each in status]
 
 
