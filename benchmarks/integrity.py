@@ -1,6 +1,6 @@
 """Whether real threads can make the system lose a byte: random operations on cgroups that come and go, on real pages.
 
-    python benchmarks/integrity.py [--operations 1000000] [--threads 8] [--cgroups 50] [--seed 0]
+    python benchmarks/integrity.py [--operations 1000000] [--threads 8] [--cgroups 50] [--seed 0] [--kernel 6.12]
 
 Every page belongs to one thread, which knows what it wrote there; the cgroups, their limits, the swap file and the pool
 belong to all. Whoever removes a cgroup does so while the others go on using the process in it. At the end every page is
@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from swaplab.kernel.machine import Cgroup, Machine
-from swaplab.kernel.protocol import Protocol
 from swaplab.kernel.sync.threads import Threads
+from swaplab.linux.release import BASE, MODELLED, Modelled
 
 KEYS = 24
 LIMITS = (48 << 12, 96 << 12, 192 << 12)
@@ -154,7 +154,7 @@ def run(
     cgroups: int,
     seed: int,
     advance: Callable[[], object] = lambda: None,
-    protocol: Protocol | None = None,
+    kernel: Modelled = "6.12",
 ) -> tuple[Counter[str], dict[str, int]]:
     """Let threads loose on one machine; what they did, and the machine's counters.
 
@@ -164,7 +164,7 @@ def run(
     """
     with Threads() as runtime:
         swap_pages = cgroups * KEYS * threads * 4
-        machine = Machine(memory=(cgroups * 128 + 1024) << 12, swap_pages=swap_pages, protocol=protocol)
+        machine = Machine(memory=(cgroups * 128 + 1024) << 12, swap_pages=swap_pages, kernel=kernel)
         machine.zswap.shrinker_enabled = True
         common = Common(machine, [machine.cgroup(f"{i % 5}/{i}", memory_max=LIMITS[1]) for i in range(cgroups)])
         workers = [Worker(common, number, threads, seed) for number in range(threads)]
@@ -192,11 +192,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--cgroups", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kernel", choices=MODELLED, default=str(BASE))
     options = parser.parse_args()
     before = time.perf_counter()
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         advance = partial(progress.advance, progress.add_task("operations", total=options.operations))
-        counts, stat = run(options.operations, options.threads, options.cgroups, options.seed, advance)
+        counts, stat = run(options.operations, options.threads, options.cgroups, options.seed, advance, options.kernel)
     seconds = time.perf_counter() - before
     print(f"{options.operations:,} operations, {options.threads} threads, {options.cgroups} cgroups: {seconds:,.0f} s")
     for name, count in counts.most_common():

@@ -22,7 +22,7 @@ from swaplab.explore import Violated
 from swaplab.fidelity.suite import recorded_truth
 from swaplab.files import write_whole
 from swaplab.races.cases import Judgement
-from swaplab.races.museum import exhibits
+from swaplab.races.museum import exhibits, suspects
 from swaplab.replay import replay
 from swaplab.report.check import judgement
 from swaplab.scenario.load import load_scenario
@@ -125,6 +125,20 @@ def museum() -> str:
     return "\n".join(rows)
 
 
+def suspected() -> str:
+    """What is suspected of 7.2, as a table: as read, and with what would mend it, or break it."""
+    rows = ["| suspicion | program | verdict | executions |", "|---|---|---|---:|"]
+    for suspect in suspects():
+        name = f"[{suspect.name}](../src/swaplab/races/{suspect.name.replace('-', '_')}.py): {suspect.title}"
+        for each in verdicts(suspect.name):
+            kinds = ", ".join(dict.fromkeys(found["kind"] for found in each["verdict"].get("violations", [])))
+            kind = f"**violated**: {kinds}" if kinds else "holds, complete"
+            program = each["label"].partition(": ")[2]
+            rows.append(f"| {name} | {program} | {kind} | {each['verdict']['effort']['executions']:,} |")
+            name = ""
+    return "\n".join(rows)
+
+
 def neighbour() -> str:
     """What happens to two cgroups under one LRU, under one each, and on Linux, as a table."""
     file = ROOT / "scenarios/fidelity/cold-neighbour.toml"
@@ -202,6 +216,7 @@ def main() -> None:
     write(OFFLINE, "matrix", matrix(), is_table=True)
     write("docs/neighbour.md", "neighbour", neighbour(), is_table=True)
     write("docs/races.md", "museum", museum(), is_table=True)
+    write("docs/races.md", "suspects", suspected(), is_table=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from tests.kernel.model import Action, Model, actions
 
 from swaplab.kernel.machine import Machine
 from swaplab.kernel.sync import Direct, install
+from swaplab.linux.release import MODELLED, Modelled
 
 SHORT: dict[str, list[Action]] = {
     "stored, loaded and discarded": [
@@ -61,10 +62,10 @@ class Failure:
         return fails
 
 
-def play(sequence: list[Action], failure: Failure) -> None:
+def play(sequence: list[Action], failure: Failure, kernel: Modelled = "6.12") -> None:
     """Act, with failures, and then compare every page without them."""
     with install(Direct(failure)):
-        model = Model(Machine(memory=512 << 12, swap_pages=512))
+        model = Model(Machine(memory=512 << 12, swap_pages=512, kernel=kernel))
         for action in sequence:
             failure.is_on, failure.happened = True, False
             try:
@@ -100,8 +101,11 @@ def test_these_let_every_kind_of_call_fail() -> None:
     assert kinds == {"kmalloc", "alloc_page", "compress", "read", "write"}
 
 
+@pytest.mark.parametrize("kernel", MODELLED)
 @given(st.lists(actions, max_size=25), st.integers(0, 1 << 30), st.sampled_from((0.02, 0.2, 1)))
-@settings(max_examples=100)
-def test_however_many_calls_fail_no_page_is_lost(sequence: list[Action], seed: int, share: float) -> None:
+@settings(max_examples=50)
+def test_however_many_calls_fail_no_page_is_lost(
+    kernel: Modelled, sequence: list[Action], seed: int, share: float
+) -> None:
     random = Random(seed)  # noqa: S311
-    play(sequence, Failure({turn for turn in range(20_000) if random.random() < share}))
+    play(sequence, Failure({turn for turn in range(20_000) if random.random() < share}), kernel)
