@@ -28,9 +28,10 @@ from swaplab.cli.replaying import chosen_cost, read_for, say_if_it_compiles, sce
 from swaplab.errors import InputError
 from swaplab.linux.release import MODELLED, Modelled
 from swaplab.replay import replay
+from swaplab.report.charts import miss_charts
 from swaplab.report.page import write_page
 from swaplab.report.parts import Part
-from swaplab.report.run import miss_charts, run_report
+from swaplab.report.run import run_report
 from swaplab.report.upgrade import upgrade_report
 from swaplab.report.vm import kernel_report
 from swaplab.result import Result

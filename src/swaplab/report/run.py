@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import pyarrow as pa
-
-from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.parts import Chart, Part, Table
+from swaplab.report.charts import charts
+from swaplab.report.parts import Part, Table
 from swaplab.result import Result, Row
-from swaplab.scenario.misses import MissCurve
 from swaplab.scenario.model import OwnTime
 from swaplab.scenario.units import round_size, short_size
 
 __all__ = [
-    "MIB",
     "against",
-    "charts",
     "comparison",
     "comparison_table",
     "count_cell",
@@ -25,24 +20,16 @@ __all__ = [
     "heading",
     "killed",
     "memory_table",
-    "miss_charts",
     "run_report",
     "size_cell",
     "slowdown",
     "time_cell",
 ]
 
-MISSES_SAY = (
-    "The curves below are not Linux's. They say what an LRU cache of any size would do with the same accesses: how "
-    "much the workload has to gain from memory."
-)
 OWN = "as it is"
 NOTHING = "-"
 BASES_MAX = 4
 CGROUPS_MAX = 200  # rows of a table for people
-CHARTED_MAX = 9
-MIB = 1 << 20
-POINTS = 300
 ABOUT = 0.05  # of a reference: no difference worth a word
 
 
@@ -111,75 +98,6 @@ def run_report(results: Sequence[Result]) -> list[Part]:
     return [*parts, *charts([own])]
 
 
-def charts(results: Sequence[Result]) -> Iterator[Chart]:
-    """Curves over time of the machine and of the largest cgroups; of several results, each by its engine's name."""
-    own = results[0]
-    paths = sorted(own.cgroups[1:], key=lambda path: -_touched(own.final(path)))
-    for path in ["", *paths[: CHARTED_MAX - 1]]:
-        for title, unit, curves in (("Memory", "MiB", MEMORY), ("Pages", "so far", PAGES)):
-            series = {
-                f"{name}, {result.info.engine}" if len(results) > 1 else name: curve
-                for result in results
-                for name, curve in _curves(result, path, curves)
-            }
-            if series:
-                yield Chart(f"{title} of {path or 'the machine'}", "accesses", unit, series)
-
-
-def _curves(result: Result, path: str, curves: Curves) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """Curves that the engine has, and that are not 0 all along."""
-    samples = result.series(path)
-    accesses = samples["access"].to_pylist()
-    for name, scale, of in curves:
-        values = of(samples)
-        if values and any(values):
-            yield name, [(access, value / scale) for access, value in zip(accesses, values, strict=True)]
-
-
-def _column(name: str) -> Callable[[pa.Table], list[int]]:
-    """A counter's values; none where the engine lacks one of them."""
-
-    def values(samples: pa.Table) -> list[int]:
-        found: list[int] = samples[name].to_pylist()
-        return [] if None in found else found
-
-    return values
-
-
-def _on_disk(samples: pa.Table) -> list[int]:
-    """Bytes that are in swap, and neither in zswap nor in the swap cache."""
-    columns = [_column(name)(samples) for name in ("memory.swap.current", "zswapped", "swapcached")]
-    return [max(0, swap - zswapped - cached) for swap, zswapped, cached in zip(*columns, strict=True)]
-
-
-Curves = tuple[tuple[str, int, Callable[[pa.Table], list[int]]], ...]
-MEMORY: Curves = (
-    ("resident", MIB, _column("anon")),
-    ("compressed", MIB, _column("zswapped")),
-    ("to", MIB, _column("zswap")),
-    ("on disk", MIB, _on_disk),
-)
-PAGES: Curves = (
-    ("faults from zswap", 1, _column("zswpin")),
-    ("from the device", 1, _column("pswpin")),
-    ("written back", 1, _column("zswpwb")),
-    ("written", 1, _column("pswpout")),
-)
-
-
-def miss_charts(curves: Sequence[MissCurve]) -> list[Part]:
-    """How often an LRU cache would miss, by its size, with today's limit on it."""
-    parts: list[Part] = []
-    for each in curves[:CHARTED_MAX]:
-        step = max(1, len(each.misses) // POINTS)
-        sizes = range(0, len(each.misses), step)
-        points = [(pages * PAGE_SIZE / MIB, float(each.misses[pages])) for pages in sizes]
-        limit = (each.limit * PAGE_SIZE / MIB, "memory.max")
-        title = f"Misses of an LRU cache with the accesses of {each.cgroup}, by its size"
-        parts.append(Chart(title, "MiB", "misses", {"misses": points}, limit=limit))
-    return [MISSES_SAY, *parts] if parts else []
-
-
 def _printable(text: str) -> str:
     """The text without what a terminal would obey: a cost file may come from anywhere."""
     return "".join(each if each.isprintable() else "?" for each in text)
@@ -200,15 +118,10 @@ def time_cell(value: int) -> str:
     return duration(value) if value else NOTHING
 
 
-def _touched(row: Row) -> int:
-    """What a cgroup is ranked by: bytes that it has in memory and has swapped."""
-    return int(row["memory.current"]) + int(row["memory.swap.current"])
-
-
 def _cgroup_rows(table: Table, result: Result, cells: Callable[[str, Row], Iterable[str]]) -> Table:
     """Add a row for each cgroup, or for the largest of many, and the machine's apart."""
     paths = result.cgroups[1:]
-    largest = set(sorted(paths, key=lambda path: -_touched(result.final(path)))[:CGROUPS_MAX])
+    largest = set(sorted(paths, key=lambda path: -result.final(path).held)[:CGROUPS_MAX])
     for path in paths:
         if path in largest:
             table.add_row(path, *cells(path, result.final(path)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from swaplab.report.charts import MIB
 from swaplab.report.parts import Chart, Part, Table
-from swaplab.report.run import MIB, duration, slowdown
+from swaplab.report.run import duration, slowdown
 from swaplab.report.vega import SERIES_MAX
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Spread

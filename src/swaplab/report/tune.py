@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.report.charts import MIB
 from swaplab.report.parts import Chart, Part, Table, Verbatim
-from swaplab.report.run import MIB, duration, slowdown
+from swaplab.report.run import duration, slowdown
 from swaplab.result import Result
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.units import round_size

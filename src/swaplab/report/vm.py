@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median_low
 
+from swaplab.report.charts import charts
 from swaplab.report.parts import Part, Table
-from swaplab.report.run import charts, duration
+from swaplab.report.run import duration
 from swaplab.result import Guest, Result
 from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.scenario.units import round_size, short_size

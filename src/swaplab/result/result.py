@@ -55,6 +55,11 @@ class Row(dict[str, Any]):
         return sum(self[name] for name in TIMES)
 
     @property
+    def held(self) -> int:
+        """Bytes that a cgroup has in memory and has swapped, by which it is ranked."""
+        return int(self["memory.current"]) + int(self["memory.swap.current"])
+
+    @property
     def disk_reads(self) -> int:
         """Pages read from a device that is not memory."""
         return 0 if self.zram else int(self["pswpin"])
