@@ -328,6 +328,17 @@ def test_the_kernel_counts_what_is_recorded(recorded: Record) -> None:
     assert abs(process.recorded - process.kernel) <= 2
 
 
+def test_arguments_and_environment_are_memory_that_was_written(
+    recorded: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = recorded("walk", "w4").summary.peak.anonymous
+    monkeypatch.setenv("LONG", "x" * 100 * 1024)
+    summary = recorded("walk", "w5").summary
+    assert 24 <= summary.peak.anonymous - before <= 27
+    (process,) = summary.processes
+    assert process.recorded == process.kernel
+
+
 def test_a_program_is_ended_after_its_duration(recorded: Record) -> None:
     summary = recorded("sleeps", duration=1.0).summary
     assert (summary.ended_by, summary.status) == ("--duration", -signal.SIGTERM)

@@ -623,6 +623,12 @@ static void mapped(Addr a, SizeT size, UWord flags, Int file, Off64T from) {
     put_mapping(a, size, n ? private ? PRIVATE_FILE : SHARED_FILE : private ? ANONYMOUS : SHARED_ANONYMOUS, n, from);
 }
 
+static Bool is_used(Addr page) {
+    for (const ULong *word = (const ULong *)page; word < (const ULong *)(page + 4096); word++)
+        if (*word) return True;
+    return False;
+}
+
 static void mapped_at_start(Addr a, SizeT size, Bool r, Bool w, Bool x, ULong debug) {
     struct vg_stat s;
     const NSegment *segment = VG_(am_find_nsegment)(a);
@@ -632,8 +638,10 @@ static void mapped_at_start(Addr a, SizeT size, Bool r, Bool w, Bool x, ULong de
         put_mapping(a, size, PRIVATE_FILE, number_of(&s, -1, path), segment->offset + (a - segment->start));
     else put_mapping(a, size, ANONYMOUS, 0, 0);
     const NSegment *below = VG_(am_find_nsegment)(a - 1); // where the stack will grow
-    if (below && below->kind == SkResvn && below->smode == SmUpper)
-        put_mapping(below->start, below->end + 1 - below->start, ANONYMOUS, 0, 0);
+    if (!below || below->kind != SkResvn || below->smode != SmUpper) return;
+    put_mapping(below->start, below->end + 1 - below->start, ANONYMOUS, 0, 0);
+    for (Addr page = a >> 12; page < (a + size) >> 12; page++) // arguments and environment, which execve writes
+        if (is_used(page << 12)) touch(page, 1);
 }
 
 static SizeT attached(Addr a) { // size of a segment of System V
