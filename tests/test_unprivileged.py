@@ -15,7 +15,8 @@ from typing import NamedTuple
 import pytest
 
 WITHOUT_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
-# Runs each command line that it is given in a fork of its own, which has no imports to do any more.
+# Runs each command line that it is given in a fork of its own, which has no imports to do any more. Python 3.12 and later
+# warn of threads then, of which these here wait.
 RUN_ALL = """
 import json, os, sys
 from swaplab.cli import calibrate, check, doctor, main, profile, run, trace
@@ -51,7 +52,7 @@ def swaplab(commands: list[list[str]], cwd: Path, **environment: str) -> list[En
     """Run several command lines without privileges."""
     prefix = WITHOUT_CAPABILITIES if os.geteuid() == 0 else []
     done = subprocess.run(  # noqa: S603 - own code
-        [*prefix, sys.executable, "-c", RUN_ALL, json.dumps(commands)],
+        [*prefix, sys.executable, "-W", "ignore", "-c", RUN_ALL, json.dumps(commands)],
         cwd=cwd,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,

@@ -136,7 +136,7 @@ LEAVING: dict[str, tuple[Callable[[Any], object], str]] = {
     "read": (lambda _: Path(__file__).read_bytes(), "uses files, by open"),
     "open": (lambda _: os.open(__file__, os.O_RDONLY), "uses files, by open"),
     "touch": (touch, "uses files, by os.utime"),
-    "list": (lambda _: [*Path().iterdir()], "uses files, by os.listdir"),
+    "list": (lambda _: [*Path().iterdir()], "uses files, by os."),
     "environment": (lambda _: os.putenv("swaplab", "1"), "changes the environment, by os.putenv"),
 }
 

@@ -297,7 +297,7 @@ def _names_in(code: CodeType) -> tuple[tuple[str, str, int], ...]:
     found: list[tuple[str, str, int]] = []
     line = code.co_firstlineno
     for each in dis.get_instructions(code):
-        line = each.starts_line or line
+        line = each.positions.lineno or line if each.positions else line  # starts_line is a bool from Python 3.13 on
         if isinstance(each.argval, str):
             found.append((each.opname, each.argval, line))
         elif found and found[-1][1]:
