@@ -15,8 +15,8 @@ from typing import NamedTuple
 import pytest
 
 WITHOUT_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
-# Runs each command line that it is given in a fork of its own, which has no imports to do any more. Python 3.12 and later
-# warn of threads then, of which these here wait.
+# Runs each command line that it is given in a fork of its own, which has no imports to do any more. Python 3.12 and
+# later warn of threads then, of which these here wait.
 RUN_ALL = """
 import json, os, sys
 from swaplab.cli import calibrate, check, doctor, main, profile, run, trace
