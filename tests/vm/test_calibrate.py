@@ -54,14 +54,14 @@ def on_guest(result: Result) -> Result:
 
 
 def test_what_the_replay_is_given_is_measured_on_it() -> None:
-    found = pace_of("zstd", on_guest(replay(at_pace(calibration("zstd"), SLOW), SLOW.cost)))
+    found = pace_of("zstd", on_guest(replay(at_pace(calibration("zstd", DEVICES["ssd"]), SLOW), SLOW.cost)))
     assert found.cost == SLOW.cost
     assert found.device.submit_ns == SLOW.device.submit_ns
     assert found.device.read_latency_ns == pytest.approx(SLOW.device.read_latency_ns, abs=10), "a transfer is in it"
 
 
 def test_without_a_shrinker_a_request_is_in_the_latency() -> None:
-    result = replay(at_pace(calibration("zstd", shrinks=False), SLOW), SLOW.cost)
+    result = replay(at_pace(calibration("zstd", DEVICES["ssd"], shrinks=False), SLOW), SLOW.cost)
     uncounted = pa.nulls(len(result.samples), pa.int64())
     samples = result.samples.set_column(SCHEMA.names.index("zswpwb"), "zswpwb", uncounted)
     found = pace_of("zstd", on_guest(Result(result.info, samples)))
@@ -81,11 +81,11 @@ def test_a_kernel_without_a_shrinker_is_measured_without_it(tmp_path: Path, monk
     monkeypatch.setattr("swaplab.vm.calibrate.run_on_kernel", measured)
     monkeypatch.setattr("swaplab.vm.calibrate.pace_of", lambda *_: SLOW)
     (tmp_path / "bzImage").touch()
-    assert guest_pace(Kernel(tmp_path / "bzImage", {}), "zstd") == SLOW
+    assert guest_pace(Kernel(tmp_path / "bzImage", {}), calibration("zstd", DEVICES["ssd"])) == SLOW
 
 
 def test_a_guest_that_swaps_nowhere_has_no_pace() -> None:
-    scenario = at_pace(calibration("zstd"), SLOW)
+    scenario = at_pace(calibration("zstd", DEVICES["ssd"]), SLOW)
     still = replay(msgspec.structs.replace(scenario, events=()), SLOW.cost)
     with pytest.raises(LostGuestError, match="wrote nothing back"):
         pace_of("zstd", on_guest(still))
@@ -99,17 +99,15 @@ def test_a_scenario_on_a_guest_keeps_what_the_guest_is_told(name: str) -> None:
 
 
 def test_a_real_guest(kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is measured once.
-
-    Nothing is asserted of its speed but what is several times apart in every guest, however busy the host is: how a
-    request and its latency share the wait for the device, for one, is not.
-    """
+    """It is measured once, and its disk is the scenario's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    pace = guest_pace(kernel, "lz4")
+    scenario = calibration("lz4", DEVICES["nvme"])
+    pace = guest_pace(kernel, scenario)
     assert pace.cost.source.startswith("a guest with Linux 6.12.")
     assert 1 < pace.cost.access_ns < pace.cost.fault_minor_ns
     assert pace.cost.reclaim_page_ns > 1
     assert pace.cost.compress_ns["lz4"] > 1
-    assert 1 < pace.cost.decompress_ns["lz4"] < pace.device.submit_ns + pace.device.read_latency_ns
+    assert pace.cost.decompress_ns["lz4"] > 1
+    assert pace.device.submit_ns + pace.device.read_latency_ns == pytest.approx(81_272, rel=0.2)
     monkeypatch.setattr("swaplab.vm.calibrate.run_on_kernel", None)
-    assert guest_pace(kernel, "lz4") == pace
+    assert guest_pace(kernel, scenario) == pace

@@ -21,7 +21,7 @@ from swaplab.cli import main
 from swaplab.errors import SwaplabError
 from swaplab.vm import debian_kernel
 from swaplab.vm.apt import SECURITY_SUITES, SUITES, Apt, Progress, Source, sources
-from swaplab.vm.debian import Package, kept_kernels, known_kernels, listing, update_kernels, version_key
+from swaplab.vm.debian import UNPACKED_KEY, Package, kept_kernels, known_kernels, listing, update_kernels, version_key
 
 APT = shutil.which("apt-get")
 MODULES = "lib/modules/{}/kernel/{}.ko.xz"
@@ -271,7 +271,7 @@ def test_without_debians_keys_nothing_is_fetched(mirror: Archive, monkeypatch: p
 def test_the_newest_of_a_series_is_fetched_once(mirror: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = debian_kernel()
     name = "linux-image-6.12.10+deb13-amd64-unsigned"
-    assert kernel.image == cache_dir() / f"{name}_6.12.10-1/boot/vmlinuz-6.12.10+deb13-amd64"
+    assert kernel.image == cache_dir() / f"{name}_6.12.10-1_{UNPACKED_KEY}/boot/vmlinuz-6.12.10+deb13-amd64"
     assert list(kernel.modules) == ["lz4"]
     monkeypatch.setattr("swaplab.vm.debian.apt", None)
     assert debian_kernel() == kernel
@@ -369,7 +369,7 @@ def test_a_killed_fetch_leaves_what_the_next_one_sweeps(slow: Path, monkeypatch:
     monkeypatch.setenv("PATH", os.environ["PATH"].partition(":")[2])
     debian_kernel("6.1")
     names = sorted(path.name for path in cache_dir().iterdir())
-    assert names == ["kernels.json", "linux-image-6.1.0-9-amd64_6.1.20-1"]
+    assert names == ["kernels.json", f"linux-image-6.1.0-9-amd64_6.1.20-1_{UNPACKED_KEY}"]
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from swaplab.errors import SwaplabError
 from swaplab.vm import qemu
-from swaplab.vm.memory import MIB
-from swaplab.vm.qemu import Disks, command_line, find_accelerator, find_qemu
+from swaplab.vm.memory import MIB, Sizes
+from swaplab.vm.qemu import Accelerator, Disks, command_line, find_accelerator, find_qemu, quiet_command_line
 
 
 def test_the_command_line() -> None:
@@ -35,6 +35,31 @@ def test_without_swap_there_is_no_disk_for_it() -> None:
     command = command_line("qemu", Path("k"), "kvm", MIB, Disks(Path("i"), Path("t"), None))
     assert sum(each.startswith("virtio-blk") for each in command) == 1
     assert "host" in command
+
+
+def quiet(accelerator: Accelerator) -> str:
+    sizes = Sizes(300 * MIB, 270 * MIB, 20)
+    return " ".join(quiet_command_line("qemu", Path("k"), accelerator, sizes, Path("i"), Path("turns.so")))
+
+
+def test_an_emulated_guest_has_nothing_of_the_hosts() -> None:
+    command = quiet("tcg")
+    assert command.startswith("env LD_PRELOAD=turns.so qemu ")
+    for part in ("-icount shift=0,sleep=off,align=off", "clock=vm", "rdrand=off", "-m 570M", "isa-debugcon"):
+        assert part in command
+    assert "virtio" not in command
+    assert "drive" not in command
+
+
+def test_under_kvm_time_is_the_hosts() -> None:
+    command = quiet("kvm")
+    assert command.startswith("qemu ")
+    assert "-icount" not in command
+
+
+def test_the_disk_is_in_a_node_of_its_own() -> None:
+    assert "id=node0,size=314572800 -numa node,nodeid=0,memdev=node0" in quiet("tcg")
+    assert "id=node1,size=283115520 -numa node,nodeid=1,memdev=node1" in quiet("tcg")
 
 
 def test_qemu_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ GUEST = Guest(
     footprint={"a": 0},
     seconds=5.0,
     checked=1,
+    instruction_ns=1,
 )
 RELEASES = {"bzImage": "6.12.117+deb12-amd64", "newer": "6.18.0"}
 PACE = Pace(cost=msgspec.structs.replace(DEFAULT_COST, source="a slow guest"), device=DEVICES["hdd"])
@@ -53,7 +54,10 @@ Shown = pytest.CaptureFixture[str]
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A scenario's file; kernels count a tenth more than the replay, and each of several 1 more than the one before."""
 
-    def measured(scenarios: Sequence[Scenario], kernels: Sequence[Kernel], *_: object) -> list[Result]:
+    def measured(
+        scenarios: Sequence[Scenario], kernels: Sequence[Kernel], *_: object, seeds: Sequence[int]
+    ) -> list[Result]:
+        assert [*seeds] == [i % len({*seeds}) for i in range(len(scenarios))], "each kernel starts at the same times"
         runs = []
         for i, (scenario, kernel) in enumerate(zip(scenarios, kernels, strict=True)):
             result = replay(scenario)
@@ -93,7 +97,7 @@ def test_a_kernel_alone(tiny: Path, capsys: Shown) -> None:
     assert run(tiny, "--on", "kernel", "--kernel", "bzImage") == 0
     said = capsys.readouterr().out
     assert said.startswith("tiny: 3,000 accesses on 4M of memory, measured on Linux")
-    assert "emulated" in said
+    assert "emulated at 1 ns an instruction" in said
     assert "replay" not in said
     assert "Over time" not in said
     assert [len(row) for row in rows(said, "zswpout")] == [2, 2], "the machine and a; nothing happened in idle"
@@ -190,7 +194,7 @@ def test_a_dry_run_shows_the_command_line(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert run(tiny, "--on", "kernel", "--kernel", "bzImage", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"{qemu} ")
+    assert said.startswith(f"env LD_PRELOAD=turns.so {qemu} ")
     assert " -kernel bzImage " in said
     assert said.count("\n") == 1
     assert run(tiny, "--on", "kernel", "--kernel", "bzImage", "--kernel", "newer", "--dry-run") == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,8 @@ def test_all_accesses_are_made_whatever_happens_between_them(samples: int, acces
 
 def test_a_cgroup_with_children_has_its_processes_in_a_leaf() -> None:
     found = commands(load(TREE))
-    assert [each[1].removeprefix("/sys/fs/cgroup/") for each in found if each[0] == "mkdir"] == [
+    made = [each[1] for each in found if each[0] == "mkdir"]
+    assert [each.removeprefix("/sys/fs/cgroup/") for each in made if each.startswith("/sys/fs/cgroup/")] == [
         ".swaplab",
         "p",
         "p/b",
@@ -133,8 +135,11 @@ def test_settings_come_before_anything_is_measured() -> None:
         ["module", "/modules/a.ko"],
         ["set", "/sys/kernel/mm/lru_gen/enabled", "y", "machine.lru"],
         ["write", "/proc/sys/vm/page-cluster", "0"],
-        ["write", "/sys/block/vdb/queue/rotational", "0"],
-        ["swapon", "/dev/vdb"],
+        ["fill", "/dev/nullb1", str((1 << 20) + 4096)],
+        ["write", "/sys/block/nullb1/queue/rotational", "0"],
+        ["swapon", "/dev/nullb1"],
+        ["occupy"],
+        ["watermarks", "4096"],
         ["write", "/sys/module/zswap/parameters/compressor", "lz4"],
         ["write", "/sys/module/zswap/parameters/max_pool_percent", "17"],
         ["write", "/sys/module/zswap/parameters/enabled", "Y"],
@@ -159,7 +164,24 @@ def test_a_file_must_be_there_for_what_kernels_without_it_do_not_do(
 
 
 def test_without_swap_there_is_no_device() -> None:
-    assert "swapon" not in {each[0] for each in commands(load(TREE.replace('"1M"', "0", 1)))}
+    found = {each[0] for each in commands(load(TREE.replace('"1M"', "0", 1)))}
+    assert not found & {"swapon", "fill"}
+    assert "occupy" in found
+
+
+@pytest.mark.parametrize(("device", "latency"), [("nvme", 81_271), ("ssd", 117_512), ("hdd", 12_819_531)])
+def test_the_disk_is_as_fast_as_the_scenarios(device: str, latency: int) -> None:
+    found = commands(load(f'swap.device = "{device}"\n{TREE}'))
+    assert ["write", "/sys/kernel/config/nullb/nullb1/completion_nsec", str(latency)] in found
+    assert ["write", "/sys/block/nullb1/queue/rotational", str(int(device == "hdd"))] in found
+
+
+def test_seeds_start_at_other_parts_of_a_tick() -> None:
+    scenario = load(TREE)
+    scripts = [script_for(scenario, Accesses(scenario), (), 20, seed) for seed in range(5)]
+    assert scripts[0] == script_for(scenario, Accesses(scenario), (), 20)
+    waited = [re.findall(r"^sample\nsleep\t(\d+)$", each, re.MULTILINE) for each in scripts]
+    assert waited == [[], ["2472"], ["944"], ["3416"], ["1889"]]
 
 
 def test_every_cgroup_is_watched() -> None:

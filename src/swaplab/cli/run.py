@@ -103,7 +103,7 @@ def run(
     modules
         Directory with a bzImage's modules; of several, in their order.
     repeat
-        Run so many times on each kernel, and say how far the runs are apart.
+        Run so many times on each kernel, each starting a part of a tick later, and say how far the runs are apart.
     dry_run
         Print QEMU's command line instead.
     output
@@ -132,7 +132,7 @@ def run(
         say_if_it_compiles(each.scenario for each in plan)
     with bars() as bar:
         if "replay" in engines and booted and not cost:
-            pace = guest_pace(booted[0], own.zswap.compressor, bar("pace of the guest"))
+            pace = guest_pace(booted[0], own, bar("pace of the guest"))
             results = [replay(at_pace(own, pace), pace.cost, baseline or "", bar("replay"))]
         elif "replay" in engines:
             results = [replay(each.scenario, costs, each.baseline, bar(each.baseline or "replay")) for each in plan]
@@ -223,7 +223,8 @@ def _run_on_each(
     count = repeat * len(kernels)
     told = [bar(f"kernel {i + 1}" if count > 1 else "kernel") for i in range(count)]
     booted = [kernel for kernel in kernels for _ in range(repeat)]
-    runs = run_on_kernel([scenario] * count, booted, told, configuration)
+    seeds = [*range(repeat)] * len(kernels)
+    runs = run_on_kernel([scenario] * count, booted, told, configuration, seeds=seeds)
     return [runs[i : i + repeat] for i in range(0, count, repeat)]
 
 

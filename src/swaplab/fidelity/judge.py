@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import median, quantiles
+from statistics import mean, median, quantiles
 
 import msgspec
 
@@ -11,12 +11,14 @@ from swaplab.fidelity.truth import Series, Truth
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.result.counters import BY_NAME
 
-__all__ = ["CHAOTIC", "FLOOR", "Error", "Summary", "errors_of", "is_chaotic", "summary_of"]
+__all__ = ["CHAOTIC", "FLOOR", "WIDE", "Error", "Summary", "errors_of", "is_chaotic", "is_wide", "summary_of"]
 
 FLOOR = 256
 """Pages below which a difference is not a relative one: four batches of a processor (MEMCG_CHARGE_BATCH)."""
 CHAOTIC = 0.10
 """Where a tenth of a scenario's counters, or more, differ by so much between runs of the same kernel."""
+WIDE = 0.02
+"""Where a counter differs by more between runs that start at other times, runs are compared as distributions."""
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -27,9 +29,11 @@ class Error(msgspec.Struct, frozen=True):
         counter: name.
         kernel: at the end, the median of the runs.
         predicted: likewise.
-        error: their difference at the end, relative to the kernel's number or to `FLOOR`.
+        error: their difference at the end, relative to the kernel's number or to `FLOOR`; where the kernel's runs are
+            `WIDE` and as many are predicted, the distance between the two distributions (Wasserstein).
         along: the largest difference at any sample, relative to the kernel's largest number or to `FLOOR`.
         spread: of the kernel's runs at the end, largest less smallest, relative as `error` is.
+        predicted_spread: likewise.
     """
 
     cgroup: str
@@ -39,6 +43,7 @@ class Error(msgspec.Struct, frozen=True):
     error: float
     along: float
     spread: float
+    predicted_spread: float
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -59,20 +64,24 @@ def _medians(measured: Sequence[Sequence[int | None]]) -> list[float | None]:
     return [None if None in values else median(values) for values in zip(*measured, strict=True)]
 
 
-def errors_of(truth: Truth, predicted: Series) -> list[Error]:
-    """Return the errors of all counters that both have, but for those that are 0 in both throughout."""
+def errors_of(truth: Truth, predicted: Sequence[Series]) -> list[Error]:
+    """Return the errors of all counters that both have, but for those that are 0 in both throughout.
+
+    Args:
+        predicted: one run, or one for each of the kernel's.
+    """
     return [error for path in truth.runs[0] for error in _errors_of_cgroup(truth, predicted, path)]
 
 
-def _errors_of_cgroup(truth: Truth, predicted: Series, path: str) -> Iterator[Error]:
+def _errors_of_cgroup(truth: Truth, predicted: Sequence[Series], path: str) -> Iterator[Error]:
     for counter in truth.runs[0][path]:
-        own = predicted.get(path, {}).get(counter)
-        if own is None:
+        own = [run[path][counter] for run in predicted if counter in run.get(path, {})]
+        if not own:
             continue
         measured = [run[path][counter] for run in truth.runs]
         pairs = [
             (known, found)
-            for known, found in zip(_medians(measured), own, strict=True)
+            for known, found in zip(_medians(measured), _medians(own), strict=True)
             if known is not None and found is not None
         ]
         if not any(known or found for known, found in pairs):
@@ -80,22 +89,43 @@ def _errors_of_cgroup(truth: Truth, predicted: Series, path: str) -> Iterator[Er
         floor = _floor(counter)
         kernel, expected = pairs[-1]
         size = max(kernel, floor)
-        last = [[value for value in values if value is not None][-1] for values in measured]
+        last, own_last = _last(measured), _last(own)
+        spread = (last[-1] - last[0]) / size
+        as_distributions = spread > WIDE and len(own) == len(last)
         yield Error(
-            path,
-            counter,
-            kernel,
-            expected,
-            abs(expected - kernel) / size,
-            max(abs(a - b) for a, b in pairs) / max(floor, *(known for known, _ in pairs)),
-            (max(last) - min(last)) / size,
+            cgroup=path,
+            counter=counter,
+            kernel=kernel,
+            predicted=expected,
+            error=(_distance(last, own_last) if as_distributions else abs(expected - kernel)) / size,
+            along=max(abs(a - b) for a, b in pairs) / max(floor, *(known for known, _ in pairs)),
+            spread=spread,
+            predicted_spread=(own_last[-1] - own_last[0]) / size,
         )
 
 
+def _last(runs: Sequence[Sequence[int | None]]) -> list[int]:
+    """The last number of each run, the smallest first."""
+    return sorted([value for value in values if value is not None][-1] for values in runs)
+
+
+def _distance(one: Sequence[int], other: Sequence[int]) -> float:
+    """The area between the distributions of as many numbers, each in order."""
+    return mean(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
 def is_chaotic(truth: Truth) -> bool:
-    """Whether the kernel itself does not say what happens: see `CHAOTIC`."""
-    errors = errors_of(truth, truth.runs[0])
-    return sum(error.spread > CHAOTIC for error in errors) >= max(1, len(errors) / 10)
+    """Whether the kernel itself does not say what happens, by what the host did beside the guest: see `CHAOTIC`.
+
+    No guest since then depends on that.
+    """
+    errors = errors_of(truth, truth.runs[:1])
+    return not truth.guest and sum(error.spread > CHAOTIC for error in errors) >= max(1, len(errors) / 10)
+
+
+def is_wide(truth: Truth) -> bool:
+    """Whether what happens hangs on when a run starts: see `WIDE`."""
+    return bool(truth.guest) and any(error.spread > WIDE for error in errors_of(truth, truth.runs[:1]))
 
 
 def summary_of(values: Sequence[float]) -> Summary:

@@ -9,14 +9,14 @@ import msgspec
 
 from swaplab.cache import cached_bytes
 from swaplab.errors import InputError, UnsupportedError
-from swaplab.fidelity.judge import Error, errors_of, is_chaotic
+from swaplab.fidelity.judge import Error, errors_of, is_chaotic, is_wide
 from swaplab.fidelity.truth import Truth, read_truth, series_of, truth_of
 from swaplab.replay import replay
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.misses import miss_curves
 from swaplab.scenario.model import Scenario, on_release_of
 from swaplab.scenario.regular import found_instead
-from swaplab.vm import Kernel, at_pace, digest, fingerprint, guest_pace, run_on_kernel
+from swaplab.vm import Kernel, at_pace, digest, fingerprint, guest_pace, guest_version, run_on_kernel
 
 __all__ = ["Judged", "judge", "measured_truth", "recorded_path", "recorded_truth", "scenario_files"]
 
@@ -30,6 +30,8 @@ class Judged(msgspec.Struct, frozen=True):
         runs: of the kernel.
         refused: why the replay cannot run it; empty if it can.
         chaotic: whether the kernel's own runs are too far apart to judge by.
+        wide: whether they are judged as distributions.
+        of_earlier_guest: whether they were made by a guest whose time and disk were the host's, or another than now's.
         errors: of the replay.
         lru: error in ``pgmajfault`` of an LRU cache as large as memory.max, by cgroup that has one.
     """
@@ -39,6 +41,8 @@ class Judged(msgspec.Struct, frozen=True):
     runs: int
     refused: str
     chaotic: bool
+    wide: bool
+    of_earlier_guest: bool
     errors: list[Error]
     lru: dict[str, float]
 
@@ -74,7 +78,7 @@ def recorded_truth(file: Path, scenario: Scenario) -> Truth:
         raise InputError(path, "what swaplab fidelity --record writes", found)
     truth = read_truth(path)
     if truth.key != fingerprint(scenario):
-        raise InputError(path, f"the kernel's results of {file} as it is now", "those of another scenario or runner")
+        raise InputError(path, f"the kernel's results of {file} as it is now", "those of another scenario")
     return truth
 
 
@@ -94,32 +98,50 @@ def measured_truth(
     key = fingerprint(scenario)
 
     def measure() -> bytes:
-        runs = run_on_kernel([scenario] * repeat, [kernel] * repeat, progress)
-        pace = guest_pace(kernel, scenario.zswap.compressor)
+        runs = run_on_kernel([scenario] * repeat, [kernel] * repeat, progress, seeds=range(repeat))
+        pace = guest_pace(kernel, scenario)
         command = f"swaplab fidelity {file} --repeat {repeat} --record"
-        return msgspec.json.encode(truth_of(key, runs, pace, command, date))
+        return msgspec.json.encode(truth_of(key, guest_version(), runs, pace, command, date))
 
-    kept = cached_bytes(f"truth-{key}-{digest(kernel.image)}-{repeat}.json", measure)
+    kept = cached_bytes(f"truth-{key}-{guest_version()}-{digest(kernel.image)}-{repeat}.json", measure)
     return msgspec.json.decode(kept, type=Truth)
 
 
 def judge(file: Path, scenario: Scenario, truth: Truth) -> Judged:
     """Replay a scenario at the kernel's pace, and of its release if that is modelled, and compare.
 
+    Where runs of the kernel that start at other times are far apart, as many are replayed. The replay has no clock that
+    ticks; so accesses take a nanosecond more in each than in the one before.
+
     Raises:
         InputError: a trace or a content is broken.
     """
     paced = at_pace(on_release_of(scenario, truth.kernel), truth.pace)
+    cost = truth.pace.cost
+    costs = [
+        msgspec.structs.replace(cost, access_ns=cost.access_ns + i)
+        for i in range(len(truth.runs) if is_wide(truth) else 1)
+    ]
     try:
-        errors, refused = errors_of(truth, series_of(replay(paced, truth.pace.cost))), ""
+        errors, refused = errors_of(truth, [series_of(replay(paced, each)) for each in costs]), ""
     except UnsupportedError as error:
         errors, refused = [], str(error)
     lru = _lru_errors(scenario, truth)
-    return Judged(file.stem, scenario.zswap.compressor, len(truth.runs), refused, is_chaotic(truth), errors, lru)
+    return Judged(
+        name=file.stem,
+        compressor=scenario.zswap.compressor,
+        runs=len(truth.runs),
+        refused=refused,
+        chaotic=is_chaotic(truth),
+        wide=is_wide(truth),
+        of_earlier_guest=truth.guest != guest_version(),
+        errors=errors,
+        lru=lru,
+    )
 
 
 def _lru_errors(scenario: Scenario, truth: Truth) -> dict[str, float]:
     before: list[int | None] = [None] * (len(truth.positions) - 1)  # it predicts the end only
     curves = miss_curves(scenario, Accesses(scenario))
     predicted = {each.cgroup: {"pgmajfault": [*before, each.at(each.limit)]} for each in curves}
-    return {error.cgroup: error.error for error in errors_of(truth, predicted)}
+    return {error.cgroup: error.error for error in errors_of(truth, [predicted])}

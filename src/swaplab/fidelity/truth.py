@@ -28,7 +28,9 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """A scenario on a real kernel, one or more times.
 
     Attributes:
-        key: of the scenario and all that the guest does, by `swaplab.vm.fingerprint`.
+        key: of what the guest was given to run, by `swaplab.vm.fingerprint`.
+        guest: what it was made of, by `swaplab.vm.guest_version`; empty for the guests before, whose time and disk were
+            the host's.
         kernel: its release (uname -r).
         command: what measures it again.
         pace: how fast the machine is that it ran on.
@@ -39,6 +41,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     key: str
+    guest: str = ""
     kernel: str
     command: str
     pace: Pace
@@ -58,10 +61,11 @@ def series_of(result: Result) -> Series:
     return series
 
 
-def truth_of(key: str, runs: Sequence[Result], pace: Pace, command: str, date: str) -> Truth:
+def truth_of(key: str, guest: str, runs: Sequence[Result], pace: Pace, command: str, date: str) -> Truth:
     """Return what some runs of one scenario counted."""
     return Truth(
         key=key,
+        guest=guest,
         kernel=runs[0].info.release,
         command=command,
         pace=pace,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from swaplab.fidelity.judge import CHAOTIC, FLOOR, Error, summary_of
+from swaplab.fidelity.judge import CHAOTIC, FLOOR, WIDE, Error, summary_of
 from swaplab.fidelity.suite import Judged
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.parts import Chart, Part, Table
@@ -38,7 +38,7 @@ def _scenario_table(judged: Sequence[Judged]) -> Table:
                 error.error for error in each.errors if error.counter == "pgmajfault" and error.cgroup in each.lru
             ]
             table.add_row(
-                f"{each.name}{' *' if chaotic else ''}",
+                f"{each.name}{' *' if chaotic else ' ~' if each.wide else ''}",
                 *(["refused", "", ""] if each.refused else _shares([error.error for error in each.errors])),
                 along,
                 spread,
@@ -96,6 +96,15 @@ def _sentences(judged: Sequence[Judged], errors: Sequence[Error]) -> str:
             f"* Apart: {', '.join(chaotic)}. There a tenth of the counters or more differ by more than {CHAOTIC:.0%} "
             "between runs of one and the same kernel."
         )
+    if wide := [each.name for each in judged if each.wide]:
+        parts.append(
+            f"~ By when they start, the kernel's runs differ by more than {WIDE:.0%}: {', '.join(wide)}. There errors "
+            "are distances between the distributions of several runs and several replays."
+        )
+    if earlier := sum(each.of_earlier_guest for each in judged):
+        parts.append(
+            f"{earlier} of {len(judged)} are judged by what an earlier guest counted (docs/guides/fidelity.md)."
+        )
     if refused := [each.name for each in judged if each.refused]:
         parts.append(f"Not modelled by the replay: {', '.join(refused)}.")
     parts.append(
@@ -126,9 +135,15 @@ def _scatter(errors: Sequence[Error], unit: str, scale: int) -> Chart:
 
 def counters_of(judged: Judged) -> Table:
     """All counters of one scenario, the largest error first."""
-    table = Table(judged.name, ["counter", "kernel", "replay", "error", "along", "spread"])
+    table = Table(judged.name, ["counter", "kernel", "replay", "error", "along", "spread", "replay's"])
     for error in sorted(judged.errors, key=lambda error: -error.error):
         name = f"{error.cgroup or 'machine'} {error.counter}"
         numbers = [f"{error.kernel:,.0f}", f"{error.predicted:,.0f}"]
-        table.add_row(name, *numbers, _share(error.error), _share(error.along), _share(error.spread))
+        table.add_row(
+            name,
+            *numbers,
+            _share(error.error),
+            _share(error.along),
+            *map(_share, (error.spread, error.predicted_spread)),
+        )
     return table

@@ -42,7 +42,7 @@ def _heading(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> st
     runs = kernels[0]
     info, guest = runs[0].info, _guest(runs)
     scenario = info.scenario
-    how = "virtualized" if guest.accelerator == "kvm" else "emulated"
+    how = "virtualized" if guest.accelerator == "kvm" else f"emulated at {guest.instruction_ns} ns an instruction"
     times = f", {len(runs)} times" if len(runs) > 1 else ""
     limit = f" The pool's limit was {round_size(guest.zswap_limit)}." if guest.zswap_limit else ""
     cost = replayed.info.cost if replayed else None

@@ -25,6 +25,8 @@ class Guest(msgspec.Struct, frozen=True):
         footprint: bytes charged to each cgroup before its workloads touched anything.
         seconds: wall clock time, with its boot.
         checked: tasks whose memory was read back in the end and was what was written.
+        instruction_ns: of its time, what an instruction takes; 0 where its time is the host's.
+        reports: a hash of all that it reported: the same for the same run, unless its time is the host's.
     """
 
     kernel: str
@@ -35,6 +37,8 @@ class Guest(msgspec.Struct, frozen=True):
     footprint: dict[str, int]
     seconds: float
     checked: int
+    instruction_ns: int = 0
+    reports: str = ""
 
     @property
     def release(self) -> str:

@@ -1,7 +1,7 @@
 """What things cost in a guest: the numbers that the replay's clock needs to be compared with it.
 
-An emulated processor is slow and its disk, a file in the host's cache, is not. Where tasks run beside each other, or
-beside the device, what happens depends on such ratios; so a replay that is judged by a guest runs at the guest's pace.
+Where tasks run beside each other, or beside the device, what happens depends on what the one takes and what the other;
+so a replay that is judged by a guest runs at the guest's pace.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from swaplab.scenario.cost import Cost
 from swaplab.scenario.device import Device
 from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.patterns import Scan
-from swaplab.vm.engine import Progress, fingerprint, run_on_kernel
+from swaplab.vm.engine import Progress, fingerprint, guest_version, run_on_kernel
 from swaplab.vm.guest import LostGuestError
 from swaplab.vm.kernel import Kernel, digest
+from swaplab.vm.script import refuse
 
 __all__ = ["Pace", "at_pace", "calibration", "guest_pace", "pace_of"]
 
@@ -64,17 +65,18 @@ def at_pace(scenario: Scenario, pace: Pace) -> Scenario:
     return replace(scenario, swap=replace(scenario.swap, device=device))
 
 
-def calibration(compressor: Compressor, shrinks: bool = True) -> Scenario:
+def calibration(compressor: Compressor, device: Device, shrinks: bool = True) -> Scenario:
     """Return the scenario whose turns are timed: four cgroups in four rounds, a sample after each turn.
 
     Args:
+        device: that the guest swaps to.
         shrinks: whether the kernel has a shrinker, since Linux 6.8.
     """
     return Scenario(
         name="calibration",
         machine=Machine(memory=256 * MIB),
         zswap=Zswap(enabled=True, compressor=compressor, max_pool_percent=50, shrinker_enabled=shrinks),
-        swap=Swap(size=256 * MIB),
+        swap=Swap(size=256 * MIB, device=device),
         cgroups=CGROUPS if shrinks else CGROUPS | {"compressed": Cgroup()},
         workloads=tuple(
             Workload(
@@ -156,16 +158,19 @@ def _at_least_1(nanoseconds: float) -> int:
     return max(1, round(nanoseconds))
 
 
-def guest_pace(kernel: Kernel, compressor: Compressor, progress: Progress = lambda _done, _total: None) -> Pace:
-    """Measure a guest on this machine; the result is kept.
+def guest_pace(kernel: Kernel, scenario: Scenario, progress: Progress = lambda _done, _total: None) -> Pace:
+    """Measure a guest with a scenario's compressor and device; the result is kept.
 
     Raises:
         As `swaplab.vm.run_on_kernel`.
     """
+    refuse(scenario)
+    compressor, device = scenario.zswap.compressor, scenario.swap.device
+    assert device != "zram"  # noqa: S101 - refuse() has seen to it
     try:
-        return _measured_pace(kernel, compressor, calibration(compressor), progress)
+        return _measured_pace(kernel, compressor, calibration(compressor, device), progress)
     except UnsupportedError:
-        return _measured_pace(kernel, compressor, calibration(compressor, shrinks=False), progress)
+        return _measured_pace(kernel, compressor, calibration(compressor, device, shrinks=False), progress)
 
 
 def _measured_pace(kernel: Kernel, compressor: Compressor, scenario: Scenario, progress: Progress) -> Pace:
@@ -173,5 +178,5 @@ def _measured_pace(kernel: Kernel, compressor: Compressor, scenario: Scenario, p
         (run,) = run_on_kernel([scenario], [kernel], [progress])
         return msgspec.json.encode(pace_of(compressor, run))
 
-    kept = cached_bytes(f"pace-{fingerprint(scenario)}-{digest(kernel.image)}.json", measure)
+    kept = cached_bytes(f"pace-{fingerprint(scenario)}-{guest_version()}-{digest(kernel.image)}.json", measure)
     return msgspec.json.decode(kept, type=Pace)

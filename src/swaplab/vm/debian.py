@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from swaplab.vm.apt import Bars, Progress, Source, apt, sources
 from swaplab.vm.package import unpack_package
 
 __all__ = [
+    "UNPACKED_KEY",
     "Package",
     "fetch_kernel",
     "kept_kernels",
@@ -34,8 +36,9 @@ PART = re.compile(r"\blinux-(?:binary|modules)-[\w.+~-]+")
 # Of more than 4000 modules, those directories that may have what a guest takes.
 UNPACKED = re.compile(
     r"\./(boot/vmlinuz-|(usr/)?lib/modules/[^/]+/(vmlinuz$|kernel/"
-    r"(arch/x86/crypto|crypto|lib|mm|drivers/(virtio|block|char))/.*\.ko))"
+    r"(arch/x86/crypto|crypto|lib|mm|fs/configfs|drivers/(virtio|block|char))/.*\.ko))"
 )
+UNPACKED_KEY: Final = hashlib.sha256(UNPACKED.pattern.encode()).hexdigest()[:8]
 SERIES = re.compile(r"\d+\.\d+")
 
 
@@ -72,8 +75,8 @@ class Package(msgspec.Struct, frozen=True):
 
     @property
     def directory(self) -> str:
-        """Where it is kept, in the cache: a package may change and keep its name."""
-        return f"{self.name}_{self.version}"
+        """Where it is kept, in the cache: a package may change and keep its name, and other files of it be wanted."""
+        return f"{self.name}_{self.version}_{UNPACKED_KEY}"
 
 
 def version_key(package: Package) -> tuple[object, object, str]:
@@ -186,7 +189,7 @@ def kept_kernels() -> list[Package]:
 
 
 def _kept() -> Iterator[Package]:
-    for record in cache_dir().glob(f"linux-image-*/{RECORD}"):
+    for record in cache_dir().glob(f"linux-image-*_{UNPACKED_KEY}/{RECORD}"):
         try:
             yield msgspec.json.decode(record.read_bytes(), type=Package)
         except (OSError, msgspec.MsgspecError):

@@ -8,17 +8,17 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from swaplab.errors import UnsupportedError
+from swaplab.errors import SwaplabError, UnsupportedError
 from swaplab.files import scratch_directory
-from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import Ended
 from swaplab.result import Guest, Result, RunInfo
 from swaplab.scenario.accesses import Accesses, Chunk
@@ -31,19 +31,28 @@ from swaplab.vm.initramfs import archive
 from swaplab.vm.kernel import Kernel
 from swaplab.vm.memory import MIB, Sizes, sizes_for
 from swaplab.vm.modules import load_order
-from swaplab.vm.qemu import Accelerator, Disks, command_line, find_accelerator, find_qemu, write_swap
+from swaplab.vm.qemu import (
+    INSTRUCTION_NS,
+    QUIET_CMDLINE,
+    QUIET_CPU,
+    Accelerator,
+    find_accelerator,
+    find_qemu,
+    quiet_command_line,
+)
 from swaplab.vm.readings import Reading, parse, table
-from swaplab.vm.runner import SOURCE, runner_bytes
+from swaplab.vm.runner import SOURCE, TURNS, runner_bytes, turns_bytes
 from swaplab.vm.script import refuse, script_for, watched_files
 
-__all__ = ["dry_run", "fingerprint", "run_on_kernel"]
+__all__ = ["dry_run", "fingerprint", "guest_version", "run_on_kernel"]
 
 Progress = Callable[[int, int], None]
 
+DIGITS = 16  # of a hash
 OPERATION, OPERATION_WORDS = 1 << 31, 4
 PAGE_TABLE_ENTRY = 16  # runner.c's struct page
 
-DRIVERS = ("virtio_pci", "virtio_blk", "virtio_console", "zsmalloc")
+DRIVERS = ("zsmalloc", "null_blk")
 
 
 class _ShortError(Exception):
@@ -68,8 +77,10 @@ class _Listener:
         self.readings: list[Reading] = []
         self.sums: dict[int, int] = {}
         self.was_killed = False
+        self.heard = hashlib.sha256()
 
     def __call__(self, report: Report) -> None:
+        self.heard.update(msgspec.json.encode(report))
         try:
             self._hear(report)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -120,47 +131,48 @@ def _words(chunk: Chunk) -> NDArray[np.uint32]:
     return np.insert(chunk.accesses, np.repeat(chunk.ops["at"], OPERATION_WORDS), ops.ravel())
 
 
-def _write_trace(path: Path, accesses: Accesses, is_ended: Callable[[], bool]) -> Memory:
-    """Write all accesses for the guest; return what its memory holds in the end."""
-    memory = Memory(int(accesses.first[-1]))
-    with path.open("wb") as file:
-        for chunk in accesses.chunks():
-            if is_ended():
-                break
-            file.write(_words(chunk).tobytes())
-            memory.follow(chunk)
-        file.write(bytes(-file.tell() % PAGE_SIZE))
-    return memory
+def _trace(accesses: Accesses, is_ended: Callable[[], bool]) -> tuple[bytes, Memory]:
+    """Return all accesses for the guest, and what its memory holds in the end."""
+    memory, trace = Memory(int(accesses.first[-1])), bytearray()
+    for chunk in accesses.chunks():
+        if is_ended():
+            break
+        trace += _words(chunk).tobytes()
+        memory.follow(chunk)
+    return bytes(trace), memory
+
+
+def _never() -> bool:
+    return False
 
 
 class _Prepared:
     """All that a guest takes, in a directory of its own."""
 
     def __init__(
-        self, scenario: Scenario, kernel: Kernel, directory: Path, is_ended: Callable[[], bool] = lambda: False
+        self, scenario: Scenario, seed: int, kernel: Kernel, directory: Path, is_ended: Callable[[], bool] = _never
     ) -> None:
         self.accesses = Accesses(scenario)
-        self.scenario, self._directory = scenario, directory
+        self.scenario, self._seed, self._directory = scenario, seed, directory
         self._modules = load_order([*DRIVERS, scenario.zswap.compressor], kernel.modules)
         self._contents = contents_of(scenario, self.accesses)
-        swap = directory / "swap" if scenario.swap.size else None
-        trace = directory / "trace"
-        self.disks = Disks(directory / "initramfs", trace, swap)
-        self._memory = _write_trace(trace, self.accesses, is_ended)
+        self.initramfs, self.turns = directory / "initramfs", directory / "turns.so"
+        if set(" :") & set(str(self.turns)):
+            raise SwaplabError(f"{directory}, from where QEMU loads a library, has a space or a colon: set TMPDIR")
+        self._trace, self._memory = _trace(self.accesses, is_ended)
 
     def write_boot_files(self, short: int) -> Sizes:
         """Write what the guest boots from; it gets `short` bytes of memory more than usual."""
         scenario, contents = self.scenario, self._contents
         files = {f"modules/{name}.ko": data for name, data in self._modules.items()}
         files |= {"samples": contents.samples.tobytes(), "kinds": contents.kinds.tobytes()}
-        files |= {"components": contents.components}
+        files |= {"components": contents.components, "trace": self._trace}
         own = sum(map(len, files.values())) + PAGE_TABLE_ENTRY * len(contents.kinds)
-        sizes = sizes_for(scenario.machine.memory, scenario.zswap.max_pool_percent, own, short)
+        sizes = sizes_for(scenario.machine.memory, scenario.zswap.max_pool_percent, own, scenario.swap.size, short)
         names = [f"{name}.ko" for name in self._modules]
-        files["script"] = script_for(scenario, self.accesses, names, sizes.pool_percent).encode()
-        self.disks.initramfs.write_bytes(archive(files, {"init": runner_bytes()}))
-        if self.disks.swap:
-            write_swap(self.disks.swap, scenario.swap.size)
+        files["script"] = script_for(scenario, self.accesses, names, sizes.pool_percent, self._seed).encode()
+        self.initramfs.write_bytes(archive(files, {"init": runner_bytes()}))
+        self.turns.write_bytes(turns_bytes())
         return sizes
 
     def remove_files(self) -> None:
@@ -192,6 +204,7 @@ class _Prepared:
 class _Bench(NamedTuple):
     """What a run takes beside its scenario."""
 
+    seed: int
     kernel: Kernel
     qemu: str
     accelerator: Accelerator
@@ -205,11 +218,15 @@ def run_on_kernel(
     progress: Sequence[Progress] | None = None,
     configuration: str = "",
     silence: float = SILENCE_SECONDS,
+    seeds: Sequence[int] | None = None,
 ) -> list[Result]:
     """Run scenarios, each on a machine of its own, as many at once as there are processors for.
 
+    An emulated machine does the same each time, whatever the host does, but for the time that a run takes.
+
     Args:
         kernels: for each, what to boot.
+        seeds: for each, by which part of a tick of the kernel's it starts later; 0 is no later.
         progress: for each, what to call with accesses done and in all, now and then.
         silence: seconds that a guest may be silent.
 
@@ -223,7 +240,10 @@ def run_on_kernel(
         refuse(scenario)
     told = progress or [lambda _done, _total: None] * len(scenarios)
     qemu = find_qemu()
-    benches = [_Bench(kernel, qemu, find_accelerator(qemu, kernel.image), configuration, silence) for kernel in kernels]
+    benches = [
+        _Bench(seed, kernel, qemu, find_accelerator(qemu, kernel.image), configuration, silence)
+        for kernel, seed in zip(kernels, seeds or [0] * len(kernels), strict=True)
+    ]
     ended: list[int] = []
     try:
         return asyncio.run(_run_all(list(zip(benches, scenarios, told, strict=True)), ended))
@@ -244,9 +264,8 @@ async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]], ended: lis
         # Guests go with us in any case; their files do not.
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, end, number)
-    # One for a guest's processor and one for its devices: with only one for both, a write takes six times as long
-    # whenever the guest is busy, and what zswap does next depends on that.
-    slots = asyncio.Semaphore(max(1, len(os.sched_getaffinity(0)) // 2))
+    # Of a guest's processor and its devices only one does something at a time.
+    slots = asyncio.Semaphore(len(os.sched_getaffinity(0)))
 
     async def run_one(bench: _Bench, scenario: Scenario, told: Progress) -> Result:
         async with slots:
@@ -260,11 +279,11 @@ async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]], ended: lis
     return [each.result() for each in tasks]
 
 
-async def _prepare(scenario: Scenario, kernel: Kernel, directory: Path) -> _Prepared:
+async def _prepare(scenario: Scenario, seed: int, kernel: Kernel, directory: Path) -> _Prepared:
     """Make all that a guest takes in a thread, which ends if this is cancelled: nobody would wait for the rest."""
     ended = threading.Event()
     try:
-        return await asyncio.to_thread(_Prepared, scenario, kernel, directory, ended.is_set)
+        return await asyncio.to_thread(_Prepared, scenario, seed, kernel, directory, ended.is_set)
     finally:
         ended.set()
 
@@ -272,7 +291,7 @@ async def _prepare(scenario: Scenario, kernel: Kernel, directory: Path) -> _Prep
 async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> Result:
     began = monotonic()
     with scratch_directory() as directory:
-        prepared = await _prepare(scenario, bench.kernel, directory)
+        prepared = await _prepare(scenario, bench.seed, bench.kernel, directory)
         try:
             sizes, listener = await _boot(bench, prepared, progress, 0)
         except _ShortError as error:
@@ -287,6 +306,8 @@ async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> Result:
         footprint={path: each["memory.current"] for path, each in listener.readings[0].counters.items() if path},
         seconds=monotonic() - began,
         checked=checked,
+        instruction_ns=INSTRUCTION_NS if bench.accelerator == "tcg" else 0,
+        reports=listener.heard.hexdigest()[:DIGITS],
     )
     return _result(scenario, prepared.accesses, listener, bench.configuration, guest)
 
@@ -294,7 +315,7 @@ async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> Result:
 async def _boot(bench: _Bench, prepared: _Prepared, progress: Progress, short: int) -> tuple[Sizes, _Listener]:
     sizes = await asyncio.to_thread(prepared.write_boot_files, short)
     listener = _Listener(prepared.scenario, prepared.accesses, progress, prepared.remove_files)
-    await listen(_command(bench, sizes, prepared.disks), listener, bench.silence)
+    await listen(_command(bench, sizes, prepared.initramfs, prepared.turns), listener, bench.silence)
     return sizes, listener
 
 
@@ -305,8 +326,8 @@ async def _boot_again(bench: _Bench, prepared: _Prepared, progress: Progress, sh
         raise LostGuestError(f"it had {error.short} bytes too little memory, twice") from None
 
 
-def _command(bench: _Bench, sizes: Sizes, disks: Disks) -> list[str]:
-    return command_line(bench.qemu, bench.kernel.image, bench.accelerator, sizes.ram, disks)
+def _command(bench: _Bench, sizes: Sizes, initramfs: Path, turns: Path) -> list[str]:
+    return quiet_command_line(bench.qemu, bench.kernel.image, bench.accelerator, sizes, initramfs, turns)
 
 
 def _result(scenario: Scenario, accesses: Accesses, listener: _Listener, configuration: str, guest: Guest) -> Result:
@@ -331,16 +352,15 @@ def dry_run(scenario: Scenario, kernel: Kernel) -> list[str]:
     """
     refuse(scenario)
     qemu = find_qemu()
-    bench = _Bench(kernel, qemu, find_accelerator(qemu, kernel.image), "", SILENCE_SECONDS)
+    bench = _Bench(0, kernel, qemu, find_accelerator(qemu, kernel.image), "", SILENCE_SECONDS)
     with scratch_directory() as directory:
-        prepared = _Prepared(scenario, kernel, directory)
+        prepared = _Prepared(scenario, 0, kernel, directory)
         sizes = prepared.write_boot_files(0)
-    names = Disks(*(path and Path(path.name) for path in prepared.disks))  # type: ignore[arg-type]  # in their order
-    return _command(bench, sizes, names)
+    return _command(bench, sizes, Path(prepared.initramfs.name), Path(prepared.turns.name))
 
 
 def fingerprint(scenario: Scenario) -> str:
-    """Return a hash of what a guest runs but for its kernel, and of the runner: 16 hexadecimal digits.
+    """Return a hash of what a guest is given to run: 16 hexadecimal digits.
 
     Raises:
         InputError: a trace or a content is broken.
@@ -349,14 +369,23 @@ def fingerprint(scenario: Scenario) -> str:
     contents = contents_of(scenario, accesses)
 
     def parts() -> Iterator[bytes]:
-        yield SOURCE.read_bytes()
         yield script_for(scenario, accesses, (), scenario.zswap.max_pool_percent).encode()
         yield contents.samples.tobytes()
         yield contents.kinds.tobytes()
         yield contents.components
         yield from (_words(chunk).tobytes() for chunk in accesses.chunks())
 
+    return _hash(parts())
+
+
+def guest_version() -> str:
+    """Return a hash of what a guest is made of but for its kernel and what it is given: 16 hexadecimal digits."""
+    settings = "\0".join([QUIET_CMDLINE, *QUIET_CPU.values(), str(INSTRUCTION_NS)])
+    return _hash([SOURCE.read_bytes(), TURNS.read_bytes(), settings.encode()])
+
+
+def _hash(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
-    for part in parts():
+    for part in parts:
         digest.update(part)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:DIGITS]

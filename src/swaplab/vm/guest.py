@@ -19,7 +19,7 @@ __all__ = ["SILENCE_SECONDS", "LostGuestError", "Report", "listen"]
 
 Report = dict[str, Any]
 
-SILENCE_SECONDS = 120.0
+SILENCE_SECONDS = 300.0
 LINE_MAX = 1 << 27
 CONSOLE_MAX = 1 << 16
 CONSOLE_LINES = 60

@@ -8,11 +8,14 @@
  *   try PATH TEXT           the same; it may be missing (ENOENT) or make no progress (EAGAIN)
  *   set PATH TEXT KEY       the same; where it is missing, the kernel lacks what the scenario's KEY asks for
  *   mkdir PATH, rmdir PATH
+ *   mount TYPE PATH         a file system of the kernel's own
  *   sleep MICROSECONDS
- *   port                    find where reports go
+ *   fill DEVICE BYTES       write all over a device, so that it takes no memory later, and make it one to swap to
+ *   occupy                  take what memory the other node has left
+ *   watermarks KILOBYTES    set vm.min_free_kbytes, for the first node's memory
  *   swapon DEVICE
  *   contents                map /samples, /kinds and /components: what pages hold
- *   trace DEVICE            where the accesses come from: uint32 each, page << 1 | write; and between them the
+ *   trace PATH              where the accesses come from: uint32 each, page << 1 | write; and between them the
  *                           operations: uint32 OPERATION | which, page, pages, other page
  *   flusher PATH            the cgroup of the process that has statistics flushed
  *   tasks COUNT             how many tasks there are; the next lines say what they are
@@ -28,7 +31,11 @@
  *   check                   read everything back, and report a checksum for each task
  *   done
  *
- * What goes out, through a virtio-serial port, is lines of JSON. A failure is reported and ends the machine.
+ * What goes out, through an I/O port that takes each byte at once, is lines of JSON. A failure is reported and ends the
+ * machine. Nothing that the machine answers comes from the host: neither how soon nor what.
+ *
+ * There are two nodes of memory. The first is the scenario's machine. The other has what stands for its disk, so that no
+ * zone of the first is wider than it would be; it is full before anything is measured.
  *
  * What measures must not be measured. All memory of this program is locked, and charged to the root cgroup: a
  * task's process locks what it has inherited, which also copies it, before it moves into its cgroup, and maps
@@ -39,8 +46,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <limits.h>
+#include <linux/mempolicy.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -50,6 +57,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/io.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -62,6 +70,7 @@
 #include <unistd.h>
 
 #define PAGE 4096
+#define PORT 0xe9 /* QEMU's isa-debugcon */
 #define STACK_GIGABYTE ((void *)((uintptr_t)__builtin_frame_address(0) >> 30 << 30))
 #define STACK_PAGE ((uintptr_t)__builtin_frame_address(0) / PAGE * PAGE)
 #define WORDS (PAGE / 8)
@@ -80,6 +89,8 @@
  * kernel leaves to a timer of two seconds. The guest's seconds are not the scenario's, and how often samples are taken
  * must not matter; so after so many accesses somebody reads the statistics. */
 #define FRESH 256
+#define SPARE (64 * PAGE)
+#define FILLED (1 << 20) /* bytes of a write, to fill a device */
 #define STATISTICS "/sys/fs/cgroup/memory.stat"
 
 struct component {
@@ -124,6 +135,7 @@ struct task {
 	char *cgroup; /* for the runner alone */
 };
 
+static const unsigned long other_node = 1 << 1;
 static struct shared *shared;
 static struct page *pages;
 static const uint16_t *kinds; /* component of each page */
@@ -737,7 +749,7 @@ static void operate(void)
 
 static void fill_buffer(void)
 {
-	/* Direct, so that no page cache comes of it. */
+	/* From the root file system, which is in memory. */
 	ssize_t got = pread(trace, shared->buffer, sizeof(shared->buffer), trace_at);
 
 	if (got <= 0)
@@ -856,34 +868,116 @@ static uint64_t meminfo(const char *key)
 	return strtoull(line + strlen(key), NULL, 10) * 1024;
 }
 
-/* Free memory, with what the processor has taken from the zones for its next allocations. */
-static uint64_t free_memory(void)
+/* Sums a number over the zones of a node. */
+static uint64_t zones(int node, const char *key)
 {
-	uint64_t bytes = meminfo("MemFree:");
-	char *line = text;
+	uint64_t sum = 0;
+	char *line = text, *other;
 
-	if (read_file("/proc/zoneinfo") < 0)
-		fail("/proc/zoneinfo: %s", strerror(errno));
-	while ((line = strstr(line, " count:"))) {
-		line += strlen(" count:");
-		bytes += strtoull(line, NULL, 10) * PAGE;
+	if (read_file("/proc/zoneinfo") < 0 || !(other = strstr(text, "Node 1,")))
+		fail("/proc/zoneinfo has no second node: the kernel needs CONFIG_NUMA and CONFIG_ACPI_NUMA");
+	if (node)
+		line = other;
+	else
+		*other = 0;
+	while ((line = strstr(line, key))) {
+		line += strlen(key);
+		sum += strtoull(line, NULL, 10);
 	}
-	return bytes;
+	return sum;
+}
+
+/* Free memory, with what the processor has taken from the zones for its next allocations. */
+static uint64_t free_memory(int node)
+{
+	return (zones(node, " free ") + zones(node, " count:")) * PAGE;
+}
+
+static void take_away(size_t bytes)
+{
+	void *taken = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	/* Else a process that is forked would lock, and so copy it. */
+	if (taken == MAP_FAILED || madvise(taken, bytes, MADV_DONTFORK) || mlock(taken, bytes))
+		fail("no memory to take away: %s", strerror(errno));
+}
+
+static void allocate_from(int policy, const unsigned long *nodes)
+{
+	if (syscall(SYS_set_mempolicy, policy, nodes, CHAR_BIT * sizeof(*nodes)))
+		fail("set_mempolicy: %s", strerror(errno));
+}
+
+static void write_watermarks(uint64_t kilobytes)
+{
+	char number[32];
+
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)kilobytes);
+	must_write("/proc/sys/vm/min_free_kbytes", number);
+}
+
+/* The kernel shares out what is to be kept free by how large zones are (mm/page_alloc.c:__setup_per_zone_wmarks). */
+static void set_watermarks(uint64_t kilobytes)
+{
+	uint64_t own = zones(0, " managed ");
+
+	write_watermarks(kilobytes * (own + zones(1, " managed ")) / own);
+}
+
+/* Up to where the kernel would look for memory elsewhere; that is less than the watermarks will be. */
+static void occupy(void)
+{
+	uint64_t free;
+
+	write_watermarks(SPARE / 1024);
+	free = zones(1, " free ") * PAGE; /* not what the processor has taken from there: that is as good as used */
+	allocate_from(MPOL_BIND, &other_node);
+	if (free > 2 * SPARE)
+		take_away((free - 2 * SPARE) / PAGE * 511 / 512 * PAGE);
+	allocate_from(MPOL_DEFAULT, NULL);
+}
+
+/*
+ * null_blk takes memory for a page when that is first written, in the context of who writes it. The header is
+ * include/linux/swap.h:union swap_header.
+ */
+static void fill_device(const char *path, uint64_t bytes)
+{
+	const uint32_t header[] = {1, bytes / PAGE - 1, 0};
+	int device = wait_for(path, O_WRONLY | O_DIRECT);
+	char *chunk;
+
+	allocate_from(MPOL_BIND, &other_node);
+	chunk = mmap(NULL, FILLED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (device < 0 || chunk == MAP_FAILED)
+		fail("%s: %s", path, strerror(errno));
+	for (uint64_t at = 0, length; at < bytes; at += length) {
+		length = bytes - at < FILLED ? bytes - at : FILLED;
+		if (pwrite(device, chunk, length, at) != (ssize_t)length)
+			fail("filling %s: %s", path, strerror(errno));
+	}
+	memcpy(chunk + 1024, header, sizeof(header));
+	memcpy(chunk + PAGE - 10, "SWAPSPACE2", 10);
+	if (pwrite(device, chunk, PAGE, 0) != PAGE)
+		fail("writing the header of %s: %s", path, strerror(errno));
+	munmap(chunk, FILLED);
+	close(device);
+	allocate_from(MPOL_DEFAULT, NULL);
 }
 
 /* Takes memory away until `wanted` bytes are free, if there are as many. */
 static void settle(uint64_t wanted)
 {
-	uint64_t found = free_memory(), free = found;
+	uint64_t found, free;
 
+	/* What processes that were forked share with this one it would copy at its next write. */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		fail("mlockall: %s", strerror(errno));
+	found = free = free_memory(0);
 	for (int i = 0; i < 8 && free > wanted + 16 * PAGE; i++) {
 		/* Its page tables take some more. */
-		size_t bytes = (free - wanted) / PAGE * 511 / 512 * PAGE;
-		void *taken = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (taken == MAP_FAILED || mlock(taken, bytes))
-			fail("no memory to take away: %s", strerror(errno));
-		free = free_memory();
+		take_away((free - wanted) / PAGE * 511 / 512 * PAGE);
+		free = free_memory(0);
 	}
 	started = now_ns();
 	fprintf(out, "{\"settled\": %llu, \"found\": %llu, \"total\": %llu", (unsigned long long)free,
@@ -992,18 +1086,18 @@ static void enable_swap(const char *device)
 		fail("swapon %s: %s", device, strerror(errno));
 }
 
+static ssize_t write_port(void *cookie, const char *from, size_t length)
+{
+	(void)cookie;
+	outsb(PORT, from, length);
+	return length;
+}
+
 static void open_port(void)
 {
-	glob_t found = {0};
-	int port;
-
-	/* It is numbered among all virtio devices. */
-	for (int tries = 0; glob("/dev/vport*", 0, NULL, &found) && tries < 500; tries++)
-		usleep(10000);
-	port = found.gl_pathc ? open(found.gl_pathv[0], O_WRONLY | O_CLOEXEC) : -1;
-	if (port < 0)
-		fail("no virtio-serial port: %s", strerror(errno));
-	out = fdopen(port, "w");
+	if (ioperm(PORT, 1, 1))
+		fail("ioperm: %s", strerror(errno));
+	out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_port});
 	setvbuf(out, NULL, _IOFBF, FILE_MAX);
 	fputs("{\"hello\": ", out);
 	put_text(text, read_file("/proc/version"));
@@ -1012,9 +1106,15 @@ static void open_port(void)
 
 static void open_trace(const char *path)
 {
-	trace = wait_for(path, O_RDONLY | O_DIRECT);
+	trace = open(path, O_RDONLY | O_CLOEXEC);
 	if (trace < 0)
-		fail("%s: %s; virtio_blk is neither built in nor among the modules?", path, strerror(errno));
+		fail("%s: %s", path, strerror(errno));
+}
+
+static void mount_one(const char *type, const char *path)
+{
+	if (mount(type, path, type, 0, NULL) && errno != EBUSY)
+		fail("mounting %s on %s: %s", type, path, strerror(errno));
 }
 
 static void try_write(const char *path, const char *value)
@@ -1050,6 +1150,14 @@ static int obey_setup(char **arguments)
 		map_contents();
 	else if (!strcmp(command, "trace"))
 		open_trace(arguments[1]);
+	else if (!strcmp(command, "mount"))
+		mount_one(arguments[1], arguments[2]);
+	else if (!strcmp(command, "fill"))
+		fill_device(arguments[1], strtoull(arguments[2], NULL, 10));
+	else if (!strcmp(command, "occupy"))
+		occupy();
+	else if (!strcmp(command, "watermarks"))
+		set_watermarks(strtoull(arguments[1], NULL, 10));
 	else if (!strcmp(command, "swapon"))
 		enable_swap(arguments[1]);
 	else if (!strcmp(command, "tasks"))
@@ -1110,8 +1218,7 @@ static void mount_all(void)
 	};
 
 	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++)
-		if (mount(mounts[i][0], mounts[i][1], mounts[i][0], 0, NULL) && errno != EBUSY)
-			fail("mounting %s on %s: %s", mounts[i][0], mounts[i][1], strerror(errno));
+		mount_one(mounts[i][0], mounts[i][1]);
 }
 
 int main(void)

@@ -14,10 +14,12 @@ from swaplab.errors import SwaplabError
 from swaplab.files import scratch_directory
 from swaplab.process import run
 
-__all__ = ["SOURCE", "runner_bytes", "static_program"]
+__all__ = ["SOURCE", "TURNS", "compiled", "runner_bytes", "turns_bytes"]
 
-FLAGS: Final = ("-O2",)
+FLAGS: Final = ("-static", "-O2")
+LIBRARY_FLAGS: Final = ("-shared", "-fPIC", "-O2")
 SOURCE: Final = resources.files("swaplab.vm") / "runner.c"
+TURNS: Final = resources.files("swaplab.vm") / "turns.c"
 
 
 def runner_bytes() -> bytes:
@@ -28,11 +30,21 @@ def runner_bytes() -> bytes:
         OSError: the cache directory is not writable or full.
     """
     with resources.as_file(SOURCE) as path:
-        return static_program("runner", FLAGS, [path], "the guest's runner")
+        return compiled("runner", FLAGS, [path], "the guest's runner")
 
 
-def static_program(name: str, flags: Sequence[str], sources: Sequence[Path], what: str) -> bytes:
-    """Return a program, statically linked; the first time it is compiled.
+def turns_bytes() -> bytes:
+    """Return the library by which QEMU's threads take turns; the first time it is compiled.
+
+    Raises:
+        As `runner_bytes`.
+    """
+    with resources.as_file(TURNS) as path:
+        return compiled("turns", LIBRARY_FLAGS, [path], "the library for QEMU")
+
+
+def compiled(name: str, flags: Sequence[str], sources: Sequence[Path], what: str) -> bytes:
+    """Return a program or a library; the first time it is compiled.
 
     Args:
         name: in the cache directory.
@@ -54,7 +66,7 @@ def _compile(flags: Sequence[str], sources: Sequence[Path], what: str) -> bytes:
         raise SwaplabError("running on a kernel needs a C compiler, once: apt-get install gcc libc6-dev")
     with scratch_directory() as directory:
         program = directory / "program"
-        command = [compiler, "-static", *flags, "-o", str(program), *(str(each.absolute()) for each in sources)]
+        command = [compiler, *flags, "-o", str(program), *(str(each.absolute()) for each in sources)]
         done = run(command, directory)
         if done.returncode:
             said = " ".join(done.stderr.split())[-2000:]

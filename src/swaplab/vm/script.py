@@ -9,22 +9,30 @@ from typing import NamedTuple
 import numpy as np
 
 from swaplab.errors import UnsupportedError
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.result.counters import DEBUGFS
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Scenario
 from swaplab.scenario.timeline import timeline
 from swaplab.scenario.tree import LEAF, leaves, parent_of, parents, pre_order
-from swaplab.vm.memory import min_free_kbytes
+from swaplab.vm.memory import MIB, disk_size, min_free_kbytes
 
 __all__ = ["Watched", "refuse", "script_for", "watched_files"]
 
 ROOT = "/sys/fs/cgroup"
-TRACE, SWAP = "/dev/vda", "/dev/vdb"
+TRACE = "/trace"
+# Loading null_blk makes a nullb0, which is left alone. Linux 6.1 numbers its devices, later ones name them as their
+# directory in configfs.
+SWAP = "nullb1"
+CONFIG = "/sys/kernel/config"
+# mm/page_alloc.c:boost_watermark: it would keep some of the other node's memory from being taken.
+BOOST, BOOST_DEFAULT = "/proc/sys/vm/watermark_boost_factor", 15000
 ZSWAP = "/sys/module/zswap/parameters"
 ZSWAP_COUNTERS = "/sys/kernel/debug/zswap"
 # Offlining takes two grace periods of RCU and two work queues, and tells nobody when it is done.
 OFFLINE_US = 200_000
 FILES = ("memory.stat", "memory.current", "memory.swap.current", "memory.events", "memory.swap.events")
+TICK_US, GOLDEN = 4000, (5**0.5 - 1) / 2  # of Debian's kernels, with CONFIG_HZ=250
 Command = tuple[object, ...]
 Homes = Mapping[str, str]
 
@@ -75,18 +83,20 @@ def watched_files(scenario: Scenario) -> list[Watched]:
     return machine + [Watched(path, name, f"{_directory(path)}/{name}") for path in cgroups for name in FILES]
 
 
-def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], pool_percent: int) -> str:
+def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], pool_percent: int, seed: int = 0) -> str:
     """Return the whole script.
 
     Args:
         modules: names of files in the guest's ``/modules``, in the order in which they load.
         pool_percent: zswap's max_pool_percent in this guest.
+        seed: by which part of a tick the first access is later: all seeds are spread over one.
     """
     homes = leaves(scenario)
     commands = [
         *(("module", f"/modules/{name}") for name in modules),
         ("port",),
         ("trace", TRACE),
+        *_other_node(scenario),
         *_machine(scenario),
         *_zswap(scenario, pool_percent),
         *_cgroups(scenario, homes),
@@ -95,6 +105,7 @@ def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], p
         ("write", "/proc/sys/vm/drop_caches", 3),
         ("settle", scenario.machine.memory),
         ("sample",),
+        *([("sleep", round(seed * GOLDEN % 1 * TICK_US))] if seed else []),
         *_run(scenario, accesses, homes),
         ("check",),
         ("done",),
@@ -102,8 +113,38 @@ def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], p
     return "".join("\t".join(map(str, command)) + "\n" for command in commands)
 
 
+def _other_node(scenario: Scenario) -> Iterator[Command]:
+    """Fill it with the disk, and what is left of it."""
+    yield "write", BOOST, 0
+    yield from _disk(scenario)
+    yield ("occupy",)
+    yield "write", BOOST, BOOST_DEFAULT
+
+
+def _disk(scenario: Scenario) -> Iterator[Command]:
+    """A disk in memory that takes its time (drivers/block/null_blk): the same for a read and a write, however many."""
+    device, size = scenario.swap.device, scenario.swap.size
+    if not size:
+        return
+    assert device != "zram"  # noqa: S101 - refuse() has seen to it
+    settings = {
+        "size": disk_size(size) // MIB,
+        "blocksize": PAGE_SIZE,
+        "memory_backed": 1,
+        "irqmode": 2,  # a timer
+        "completion_nsec": device.read_latency_ns + PAGE_SIZE * 10**9 // device.read_bandwidth + device.seek_ns,
+    }
+    yield "mount", "configfs", CONFIG
+    yield "mkdir", f"{CONFIG}/nullb/{SWAP}"
+    yield from (("write", f"{CONFIG}/nullb/{SWAP}/{name}", value) for name, value in settings.items())
+    yield "write", f"{CONFIG}/nullb/{SWAP}/power", 1
+    yield "fill", f"/dev/{SWAP}", size + PAGE_SIZE
+    yield "write", f"/sys/block/{SWAP}/queue/rotational", int(device.rotational)
+    yield "swapon", f"/dev/{SWAP}"
+
+
 def _machine(scenario: Scenario) -> Iterator[Command]:
-    machine, device = scenario.machine, scenario.swap.device
+    machine = scenario.machine
     mglru = machine.lru == "mglru"
     yield _setting("machine.lru", "/sys/kernel/mm/lru_gen/enabled", "y" if mglru else "n", without="n")
     yield "try", "/sys/kernel/mm/transparent_hugepage/enabled", "never"
@@ -111,11 +152,7 @@ def _machine(scenario: Scenario) -> Iterator[Command]:
     yield "write", "/proc/sys/vm/swappiness", machine.swappiness
     yield "write", "/proc/sys/vm/page-cluster", machine.page_cluster
     yield "write", "/proc/sys/vm/overcommit_memory", 1
-    yield "write", "/proc/sys/vm/min_free_kbytes", min_free_kbytes(machine.memory)
-    if scenario.swap.size:
-        assert device != "zram"  # noqa: S101 - refuse() has seen to it
-        yield "write", f"/sys/block/{SWAP.rpartition('/')[2]}/queue/rotational", int(device.rotational)
-        yield "swapon", SWAP
+    yield "watermarks", min_free_kbytes(machine.memory)
 
 
 def _zswap(scenario: Scenario, pool_percent: int) -> Iterator[Command]:

@@ -28,7 +28,7 @@ from swaplab.vm.memory import MIB
 from swaplab.vm.modules import load_order
 from swaplab.vm.package import download, fetch, unpack
 from swaplab.vm.qemu import Disks, command_line, find_accelerator, find_qemu, write_swap
-from swaplab.vm.runner import static_program
+from swaplab.vm.runner import compiled
 
 __all__ = ["Case", "Listener", "Selftest", "compile_selftest", "debian_source", "run_selftest"]
 
@@ -40,7 +40,7 @@ UNPACKED = re.compile(
 )
 # Not optimised, as tools/testing/selftests/cgroup/Makefile has it: pages that the test writes and frees again would
 # never be written.
-FLAGS: Final = ("-O0", "-w", "-pthread")
+FLAGS: Final = ("-static", "-O0", "-w", "-pthread")
 
 # test_no_kmem_bypass allocates and frees a twentieth of it. Where that is below 32 MiB, which is how far glibc's malloc
 # raises M_MMAP_THRESHOLD, it stays in the heap, and the last case gets memory that was charged to the root before.
@@ -187,7 +187,7 @@ def compile_selftest(source: Path) -> bytes:
         if found := found_instead(part):
             raise InputError(source, f"a tree of the kernel's source with {part.relative_to(source)}", found)
     with resources.as_file(resources.files("swaplab.vm") / "selftest.c") as lines:
-        return static_program("test_zswap", FLAGS, [*parts, lines], str(parts[0]))
+        return compiled("test_zswap", FLAGS, [*parts, lines], str(parts[0]))
 
 
 def _busybox() -> bytes:
