@@ -293,7 +293,7 @@ class Pair:
         assert swap.info
         self._uses = swap.info.uses()
         found: dict[str, Any] = {name: stat[name] for name in ("stored_pages", "pool_total_size", "pswpin", "pswpout")}
-        found |= {name: stat[name] for name in DEBUGFS}
+        found |= {name: stat[name] for name in DEBUGFS if name in stat}
         found |= {
             "free": swap.zone.free,
             "slots": swap.info.inuse_pages(),
@@ -319,12 +319,13 @@ class Pair:
         machine = self.replay.machine
         memcgs = machine.memcgs
         tables = int((machine.table_memcg >= 0).sum())  # which kernel/ does not have
+        counted = self.kernel.shown(dict.fromkeys(DEBUGFS, 0))
         found: dict[str, Any] = {
             "stored_pages": int(machine.zswap.stored_pages),
             "pool_total_size": int(machine.zswap.pool_pages) * PAGE_SIZE,
             "pswpin": int(memcgs["pswpin"].sum()),
             "pswpout": int(memcgs["pswpout"].sum()),
-            **{name: int(machine.zswap[name]) if name in machine.zswap.dtype.names else 0 for name in DEBUGFS},
+            **{name: int(machine.zswap[name]) if name in machine.zswap.dtype.names else 0 for name in counted},
             "free": int(machine.memory.free) + tables,
             "slots": int(machine.swap.slots_used),
             "reached_full": bool(machine.zswap.pool_reached_full),

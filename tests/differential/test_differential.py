@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.differential.pair import Pair
 
 from swaplab.kernel.sync import Direct, install
+from swaplab.linux.release import MODELLED, Modelled
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.content import Mix, Part, Ratio, SameFilled, Zero
 from swaplab.scenario.content import Random as Incompressible
@@ -79,11 +80,11 @@ def act(pair: Pair, action: Action) -> None:
     pair.check()
 
 
-@given(st.lists(actions, max_size=30), settings_of_zswap, st.sampled_from([60, 200]))
+@given(st.lists(actions, max_size=30), settings_of_zswap, st.sampled_from([60, 200]), st.sampled_from(MODELLED))
 @settings(max_examples=60)
-def test_both_do_the_same(sequence: list[Action], zswap: Zswap, swap_pages: int) -> None:
+def test_both_do_the_same(sequence: list[Action], zswap: Zswap, swap_pages: int, kernel: Modelled) -> None:
     with install(Direct()):
-        pair = Pair(PATHS, PAGES, CONTENT, memory=1000, swap_pages=swap_pages, zswap=zswap)
+        pair = Pair(PATHS, PAGES, CONTENT, memory=1000, swap_pages=swap_pages, zswap=zswap, kernel=kernel)
         for action in sequence:
             act(pair, action)
 
@@ -110,10 +111,11 @@ def test_both_do_the_same_for_long_and_everything_happens() -> None:
     """What never happened would be compared in vain."""
     reached: Counter[str] = Counter()
     for seed in range(8):
-        random = Random(seed)  # noqa: S311
+        random, kernel = Random(seed), MODELLED[seed // 2 % 2]  # noqa: S311
         zswap = Zswap(enabled=True, compressor="zstd", max_pool_percent=1 + seed % 3, shrinker_enabled=seed % 2 > 0)
+        swap_pages = 200 if seed % 4 else 60
         with install(Direct()):
-            pair = Pair(PATHS, PAGES, CONTENT, memory=1000, swap_pages=200 if seed % 4 else 60, zswap=zswap)
+            pair = Pair(PATHS, PAGES, CONTENT, memory=1000, swap_pages=swap_pages, zswap=zswap, kernel=kernel)
             for _ in range(120):
                 act(pair, seeded_action(random))
             reached.update({name for name, count in pair.kernel.stat().items() if count})

@@ -201,6 +201,9 @@ def do_wp_page(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
 
 def wp_can_reuse_anon_folio(swap: Swap, folio: Folio) -> bool:
     """Whether a page table is the last to have a folio: mm/memory.c:wp_can_reuse_anon_folio."""
+    # The page table's reference, the caller's and the swap cache's: where others map it, the slot stays.
+    if folio.refcount.read() > 2 + READ_ONCE(folio).swapcache:
+        return False
     with folio.lock:
         if folio.swapcache:
             si = READ_ONCE(swap).info
