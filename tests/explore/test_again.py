@@ -72,7 +72,7 @@ def fail_at_times(system: System) -> None:
     [
         (write, System, r"CPU0: write System.v comes to 3, and came to 1 .*in write\)"),
         (add, System, r"CPU0: atomic_add System.n comes to \(3, None\), and came to \(1, None\) .*in add\)"),
-        (read, change_setup, r"System \(object 1\)\.v is 2, and was 1"),
+        (read, change_setup, r"CPU0: read System.v comes to 3, and came to 1 .*in read\)"),
         (nothing_to_see, System, r"what CPU0 returns is 3, and was 1"),
         (fail_at_times, System, r"what breaks is \['invariant broken: not today'\], and was \[\]"),
     ],

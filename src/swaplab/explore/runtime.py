@@ -49,7 +49,7 @@ class Explorer(Deferring):
         self._executions = 0
         self._is_collecting = False
         self._snapshot: Snapshot | None = None
-        self._set_up_before: dict[str, object] = {}
+        self._made: Snapshot | None = None
         self.have_met = False
         self._wanted = {sentence: wanted(check) for sentence, check in program.invariants.items()}
         super().__init__(program, strategy)
@@ -185,10 +185,17 @@ class Explorer(Deferring):
         self._notes.clear()
         if is_sample:
             self._insist_state(state)
-        self._snapshot = Snapshot(state, self.objects, self.parts.known)
-        insist_same(self.program.name, self._set_up_before or self._snapshot.told, self._snapshot.told)
-        self._set_up_before = self._snapshot.told
+        else:
+            self._snapshot = self._taken(state)
         return state
+
+    def _taken(self, state: object) -> Snapshot:
+        """Return a snapshot of what setup has made; it makes the same every time."""
+        made = Snapshot(state, self.objects, self.parts.known)
+        if self._made and self._made.forms != made.forms:
+            insist_same(self.program.name, self._made.told(), made.told())
+        self._made = made
+        return made
 
     def _insist_state(self, state: object) -> None:
         """Insist that nothing of what setup has made can change without being seen; it makes the same every time."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swaplab.explore.history import Variable
-from swaplab.explore.values import told
+from swaplab.explore.values import NEVER_CHANGES, told
 from swaplab.kernel.sync.shared import Part, Shared
 
 __all__ = ["Snapshot"]
@@ -27,7 +27,7 @@ class Snapshot:
         parts: of these, by variable.
 
     Attributes:
-        told: what can be compared of it with what setup makes another time.
+        forms: of all of it, what is equal if setup makes the same another time.
     """
 
     def __init__(self, state: object, objects: list[Shared], parts: Mapping[Variable, Part]) -> None:
@@ -35,21 +35,28 @@ class Snapshot:
         self.objects = [*objects]
         self.parts = {**parts}
         self._attributes = [(thing.__dict__, {**thing.__dict__}) for thing in objects]
-        self.told = {
-            f"{told(thing)}.{name}": told(value)
-            for thing in objects
-            for name, value in thing.__dict__.items()
-            if name != "_made"
-        }
         self._slots: list[tuple[Callable[[Part, Any], None], Part, Any]] = []
         self._contents: list[tuple[Callable[[Part, Any], None], Part, Any]] = []
+        self._named: list[tuple[Shared | Part, str]] = []
+        self.forms: list[object] = []
+        for thing, attributes in zip(objects, self._attributes, strict=True):
+            for name, value in attributes[1].items():
+                if name != "_made":
+                    self._named.append((thing, name))
+                    self.forms.append(_form(value))
         for part in parts.values():
             for name, put, value in _slots(part):
-                self.told[f"{told(part)}: {name.lstrip('_')}"] = told(value)
+                self._named.append((part, name.lstrip("_")))
+                self.forms.append(_form(value))
                 if isinstance(value, COPIED):
                     self._contents.append((put, part, value.copy()))
                 else:
                     self._slots.append((put, part, value))
+
+    def told(self) -> dict[str, object]:
+        """Return all of it by what texts call that."""
+        names = (f"{told(holder)}.{name}" for holder, name in self._named)
+        return dict(zip(names, self.forms, strict=True))
 
     def restore(self) -> None:
         """Put all back."""
@@ -68,3 +75,14 @@ def _slots(part: Part) -> Iterable[tuple[str, Callable[[Part, Any], None], Any]]
         for name in vars(kind).get("__slots__", ()):
             if name not in FIXED:
                 yield name, vars(kind)[name].__set__, getattr(part, name)
+
+
+def _form(value: object) -> object:
+    """Return what can be compared of a value with what another setup made; of what is compared itself, its number."""
+    if type(value) in NEVER_CHANGES:
+        return value
+    if isinstance(value, Shared):
+        return value.__dict__.get("_number")
+    if isinstance(value, Part):
+        return _form(value.owner), value.name
+    return told(value)
