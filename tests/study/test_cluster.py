@@ -42,9 +42,9 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Variant]:
     monkeypatch.setattr(run, "read_cached", lambda _name: None)
     (tmp_path / "fleet/one").mkdir(parents=True)
     (tmp_path / "fleet/data").write_bytes(bytes(range(256)) * 64)
-    path = tmp_path / "fleet/one/scenario.toml"
-    path.write_text(SCENARIO)
-    return of_axes(path, ["samples=2"], [parse_axis("zswap.compressor=lz4,zstd")], seeds=4)
+    (tmp_path / "fleet/one/scenario.toml").write_text(SCENARIO)
+    monkeypatch.chdir(tmp_path / "fleet")
+    return of_axes(Path("one/scenario.toml"), ["samples=2"], [parse_axis("zswap.compressor=lz4,zstd")], seeds=4)
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def scheduler(tmp_path: Path) -> Iterator[object]:
         yield made
 
 
-def test_a_worker_that_is_killed_changes_nothing(plan: list[Variant], scheduler: object, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_changes_nothing(scheduler: object, plan: list[Variant], tmp_path: Path) -> None:
+    """Workers are elsewhere: the scenario's directory, which has a relative name, is none of theirs."""
     address = scheduler.scheduler_address  # type: ignore[attr-defined]
     with cluster(address) as there, distributed.Client(address) as client:
         results = there.mapped(TASK, plan)

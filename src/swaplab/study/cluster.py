@@ -56,10 +56,12 @@ class Files(NamedTuple):
 
     Attributes:
         digest: of all of it.
-        contents: by absolute path on the machine that it comes from.
+        base: the scenario's directory on the machine that it comes from, an absolute path.
+        contents: by absolute path there.
     """
 
     digest: str
+    base: str
     contents: dict[str, bytes]
 
 
@@ -212,11 +214,12 @@ def _read(scenario: Scenario) -> Files:
         if Path(name).is_absolute():
             expected = "files named relative to the scenario, which --cluster sends"
             raise InputError(scenario.source, expected, name)
+    base = _whole(scenario.base)
     contents = {_whole(scenario.base / name): (scenario.base / name).read_bytes() for name in names}
-    digest = hashlib.sha256(repr(sorted(contents)).encode(errors="surrogateescape"))
+    digest = hashlib.sha256(repr((base, sorted(contents))).encode(errors="surrogateescape"))
     for path in sorted(contents):
         digest.update(hashlib.sha256(contents[path]).digest())
-    return Files(digest.hexdigest(), contents)
+    return Files(digest.hexdigest(), base, contents)
 
 
 def _whole(path: Path) -> str:
@@ -232,7 +235,7 @@ def _moved(variant: Variant, files: Files) -> Variant:
             target.parent.mkdir(parents=True, exist_ok=True)
             with write_whole(target, 0o600) as partial:
                 partial.write_bytes(data)
-    base = root / _whole(variant.scenario.base).lstrip("/")
+    base = root / files.base.lstrip("/")
     base.mkdir(parents=True, exist_ok=True)
     return Variant(
         variant.settings, msgspec.structs.replace(variant.scenario, base=base), variant.seed, variant.baseline
