@@ -45,6 +45,7 @@ FIRST ?= 0
 quality: .venv/.test
 	@$(BIN)/python -m tests.quality.explorer --programs $(PROGRAMS) --first $(FIRST) --workers $(WORKERS)
 	@$(BIN)/python -m tests.quality.kernel --workers $(WORKERS)
+	@$(BIN)/python -m tests.quality.differential
 	@$(BIN)/python -m tests.quality.readers
 	@$(BIN)/python -m tests.quality.programs
 	@$(BIN)/python -m tests.quality.kills

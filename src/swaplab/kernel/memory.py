@@ -201,16 +201,16 @@ def do_wp_page(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
 
 def wp_can_reuse_anon_folio(swap: Swap, folio: Folio) -> bool:
     """Whether a page table is the last to have a folio: mm/memory.c:wp_can_reuse_anon_folio."""
-    # The page table's reference, the caller's and the swap cache's: where others map it, the slot stays.
-    if folio.refcount.read() > 2 + READ_ONCE(folio).swapcache:
+    # The page table's reference, and the caller's. The swap cache's may go; others do not by giving the slot up.
+    if folio.refcount.read() > 2 + READ_ONCE(folio).swapcache or not folio.lock.try_acquire():
         return False
-    with folio.lock:
-        if folio.swapcache:
-            si = READ_ONCE(swap).info
-            assert si
-            folio_free_swap(swap, si, folio)
-        # The page table's reference, and the caller's.
-        return folio.refcount.read() == 2
+    if folio.swapcache:
+        si = READ_ONCE(swap).info
+        assert si
+        folio_free_swap(swap, si, folio)
+    is_last = folio.refcount.read() == 2
+    folio.lock.release()
+    return is_last
 
 
 def wp_page_copy(swap: Swap, mm: Mm, key: int, pte: WriteProtected) -> Fault:
