@@ -184,6 +184,17 @@ def test_what_is_refused_of_parquet(column: pa.Array, said: str, tmp_path: Path)
 
 
 def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"PAR1" + bytes(50))
-    with pytest.raises(InputError, match="f: expected"):
-        told(tmp_path / "f")
+    """Wherever it is: Arrow has several errors for that."""
+    path = tmp_path / "f"
+    others = {"job": ["a", "a"], "time": [0, 60], "cold_0": [1, 1], "cold_120": [1, 1], "promotions_120": [0, 0]}
+    pq.write_table(pa.table(others), path)
+    whole = path.read_bytes()
+    refused = 0
+    for at in range(4, len(whole), 16):
+        path.write_bytes(whole[:at] + bytes(2) + whole[at + 2 :])
+        try:
+            told(path)
+        except InputError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017 - it need not be damaged
+            refused += 1
+    assert refused > 20

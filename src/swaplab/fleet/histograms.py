@@ -248,23 +248,27 @@ def _shown(lines: list[bytes], at: int) -> str:
 
 
 def _read_parquet(path: Path) -> Histograms:
-    try:
+    with _whole(path):
         with open_parquet(path, path) as data, pq.ParquetFile(data) as file:
             ages = _ages(file.schema_arrow.names, str(path))
         refuse_large_pages(path, row_groups(path))
-    except pa.ArrowException as error:
-        raise InputError(path, "a whole Parquet file", error) from None
 
     def rows() -> Iterator[Rows]:
         first = 1
-        try:
-            with open_parquet(path, path) as data, pq.ParquetFile(data) as file:
-                for batch in file.iter_batches(BATCH_ROWS):
-                    yield _rows(pa.Table.from_batches([batch]), ages, Place(path, "row", first))
-                    first += len(batch)
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise InputError(path, "a whole Parquet file", error) from None
+        with _whole(path), open_parquet(path, path) as data, pq.ParquetFile(data) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield _rows(pa.Table.from_batches([batch]), ages, Place(path, "row", first))
+                first += len(batch)
 
     return Histograms(ages, rows())
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Say of a damaged file that it is one: Arrow raises errors of its own, of reading without a number, and of texts."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InputError(path, "a whole Parquet file", error) from None
