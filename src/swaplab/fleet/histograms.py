@@ -265,7 +265,7 @@ def _read_parquet(path: Path) -> Histograms:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
-    """Say of a damaged file that it is one: Arrow raises errors of its own, of reading without a number, and of texts."""
+    """Say of a damaged file that it is one: Arrow raises errors of its own, of reading, and of texts."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
