@@ -135,7 +135,6 @@ struct task {
 	char *cgroup; /* for the runner alone */
 };
 
-static const unsigned long other_node = 1 << 1;
 static struct shared *shared;
 static struct page *pages;
 static const uint16_t *kinds; /* component of each page */
@@ -893,13 +892,14 @@ static uint64_t free_memory(int node)
 	return (zones(node, " free ") + zones(node, " count:")) * PAGE;
 }
 
-static void take_away(size_t bytes)
+static void *take_away(size_t bytes)
 {
 	void *taken = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	/* Else a process that is forked would lock, and so copy it. */
 	if (taken == MAP_FAILED || madvise(taken, bytes, MADV_DONTFORK) || mlock(taken, bytes))
 		fail("no memory to take away: %s", strerror(errno));
+	return taken;
 }
 
 static void allocate_from(int policy, const unsigned long *nodes)
@@ -924,31 +924,36 @@ static void set_watermarks(uint64_t kilobytes)
 	write_watermarks(kilobytes * (own + zones(1, " managed ")) / own);
 }
 
-/* Up to where the kernel would look for memory elsewhere; that is less than the watermarks will be. */
-static void occupy(void)
+/*
+ * Takes a node's memory, up to where the kernel would look for some elsewhere; that is less than the watermarks will be.
+ * Returns how much, and where.
+ */
+static size_t occupy(int node, int policy, void **taken)
 {
-	uint64_t free;
+	const unsigned long nodes = 1ul << node;
+	size_t bytes;
 
 	write_watermarks(SPARE / 1024);
-	free = zones(1, " free ") * PAGE; /* not what the processor has taken from there: that is as good as used */
-	allocate_from(MPOL_BIND, &other_node);
-	if (free > 2 * SPARE)
-		take_away((free - 2 * SPARE) / PAGE * 511 / 512 * PAGE);
+	bytes = zones(node, " free ") * PAGE; /* not what the processor has taken from there: that is as good as used */
+	bytes = bytes > 3 * SPARE ? (bytes - 2 * SPARE) / PAGE * 511 / 512 * PAGE : PAGE;
+	allocate_from(policy, &nodes);
+	*taken = take_away(bytes);
 	allocate_from(MPOL_DEFAULT, NULL);
+	return bytes;
 }
 
 /*
- * null_blk takes memory for a page when that is first written, in the context of who writes it. The header is
- * include/linux/swap.h:union swap_header.
+ * null_blk takes memory for a page when that is first written, in Linux 6.1 in a worker, which no policy is for: so it is
+ * from the other node, since the first has none left meanwhile. The header is include/linux/swap.h:union swap_header.
  */
 static void fill_device(const char *path, uint64_t bytes)
 {
 	const uint32_t header[] = {1, bytes / PAGE - 1, 0};
 	int device = wait_for(path, O_WRONLY | O_DIRECT);
-	char *chunk;
+	char *chunk = mmap(NULL, FILLED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *taken;
+	size_t length_taken = occupy(0, MPOL_PREFERRED, &taken);
 
-	allocate_from(MPOL_BIND, &other_node);
-	chunk = mmap(NULL, FILLED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (device < 0 || chunk == MAP_FAILED)
 		fail("%s: %s", path, strerror(errno));
 	for (uint64_t at = 0, length; at < bytes; at += length) {
@@ -961,8 +966,8 @@ static void fill_device(const char *path, uint64_t bytes)
 	if (pwrite(device, chunk, PAGE, 0) != PAGE)
 		fail("writing the header of %s: %s", path, strerror(errno));
 	munmap(chunk, FILLED);
+	munmap(taken, length_taken);
 	close(device);
-	allocate_from(MPOL_DEFAULT, NULL);
 }
 
 /* Takes memory away until `wanted` bytes are free, if there are as many. */
@@ -1155,7 +1160,7 @@ static int obey_setup(char **arguments)
 	else if (!strcmp(command, "fill"))
 		fill_device(arguments[1], strtoull(arguments[2], NULL, 10));
 	else if (!strcmp(command, "occupy"))
-		occupy();
+		occupy(1, MPOL_BIND, &(void *){NULL});
 	else if (!strcmp(command, "watermarks"))
 		set_watermarks(strtoull(arguments[1], NULL, 10));
 	else if (!strcmp(command, "swapon"))
