@@ -928,7 +928,7 @@ static void set_watermarks(uint64_t kilobytes)
  * Takes a node's memory, up to where the kernel would look for some elsewhere; that is less than the watermarks will be.
  * Returns how much, and where.
  */
-static size_t occupy(int node, int policy, void **taken)
+static size_t occupy(int node, void **taken)
 {
 	const unsigned long nodes = 1ul << node;
 	size_t bytes;
@@ -936,7 +936,7 @@ static size_t occupy(int node, int policy, void **taken)
 	write_watermarks(SPARE / 1024);
 	bytes = zones(node, " free ") * PAGE; /* not what the processor has taken from there: that is as good as used */
 	bytes = bytes > 3 * SPARE ? (bytes - 2 * SPARE) / PAGE * 511 / 512 * PAGE : PAGE;
-	allocate_from(policy, &nodes);
+	allocate_from(MPOL_PREFERRED, &nodes); /* what is too much comes from the other */
 	*taken = take_away(bytes);
 	allocate_from(MPOL_DEFAULT, NULL);
 	return bytes;
@@ -952,7 +952,7 @@ static void fill_device(const char *path, uint64_t bytes)
 	int device = wait_for(path, O_WRONLY | O_DIRECT);
 	char *chunk = mmap(NULL, FILLED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	void *taken;
-	size_t length_taken = occupy(0, MPOL_PREFERRED, &taken);
+	size_t length_taken = occupy(0, &taken);
 
 	if (device < 0 || chunk == MAP_FAILED)
 		fail("%s: %s", path, strerror(errno));
@@ -1160,7 +1160,7 @@ static int obey_setup(char **arguments)
 	else if (!strcmp(command, "fill"))
 		fill_device(arguments[1], strtoull(arguments[2], NULL, 10));
 	else if (!strcmp(command, "occupy"))
-		occupy(1, MPOL_BIND, &(void *){NULL});
+		occupy(1, &(void *){NULL});
 	else if (!strcmp(command, "watermarks"))
 		set_watermarks(strtoull(arguments[1], NULL, 10));
 	else if (!strcmp(command, "swapon"))
