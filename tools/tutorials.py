@@ -1,4 +1,4 @@
-"""Put what the commands of the tutorials print now below them."""
+"""Put what the commands of the tutorials, and of pages that are made like them, print now below them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swaplab.files import write_whole
 __all__ = ["TUTORIALS", "played"]
 
 ROOT = Path(__file__).parents[1]
-TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
+TUTORIALS = [*sorted((ROOT / "docs/tutorials").glob("*.md")), ROOT / "docs/upgrade.md"]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 SAVED = re.compile(r"(?:Save\s+(?:this|it)\s+as|this\s+as|Add\s+this\s+to)\s+`([\w.]+)`:\s*$")
 

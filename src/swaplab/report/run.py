@@ -68,8 +68,8 @@ def _own_time(time: OwnTime) -> str:
     return f"{'about ' if time.is_about else ''}{duration(time.ns)}"
 
 
-def heading(result: Result) -> str:
-    """One paragraph: what ran on what, and whose costs moved the clock."""
+def heading(result: Result, *others: Result) -> str:
+    """One paragraph: what ran on what, and whose costs moved the clock; of others, on which releases of Linux."""
     info, scenario = result.info, result.info.scenario
     zswap, swap = scenario.zswap, scenario.swap
     if info.zram:
@@ -81,10 +81,11 @@ def heading(result: Result) -> str:
     else:
         kind = "no zswap"
     source = _printable(info.cost.source) if info.cost else ""
+    releases = " and ".join(dict.fromkeys(each.info.release for each in (result, *others)))
     return (
         f"{scenario.name or 'scenario'}: {info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
         f"of memory, {kind}, {short_size(swap.size)} of swap. "
-        f"Replayed by a model of Linux {info.release}, not measured on one. "
+        f"Replayed by a model of Linux {releases}, not measured on one. "
         f"Costs: {source or 'their file does not say where they were measured'}."
     )
 

@@ -21,12 +21,22 @@ PAGES_MIN = 256
 def upgrade_report(results: Sequence[Result]) -> list[Part]:
     """Return a report on one scenario, replayed as several releases, in their order."""
     sentences = [" ".join(_sentences(old, new)) for old, new in pairwise(results)]
-    return [heading(results[0]), _table(results), *sentences]
+    return [heading(*results), _table(results), *sentences]
 
 
 def _table(results: Sequence[Result]) -> Table:
     """One row for each release: the machine's totals."""
-    headings = ["Linux", "compressed", "to", "from memory", "from disk", "written back", "writes", "swap", "time lost"]
+    headings = [
+        "Linux",
+        "compressed",
+        "to",
+        "from\nmemory",
+        "from\ndisk",
+        "written\nback",
+        "writes",
+        "swap",
+        "time\nlost",
+    ]
     table = Table("The same accesses on other releases", headings)
     for result in results:
         row = result.final()
