@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -302,3 +303,20 @@ def test_a_signal_waits_until_a_scratch_directory_is_made_or_gone(
             signal.signal(number, handler)
         sys.unraisablehook, threading.excepthook = hooks
     assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_swept_before_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = tempfile.mkdtemp
+
+    def swept_at_first(**arguments: Any) -> str:
+        made.append(make(**arguments))
+        if len(made) == 1:
+            Path(made[0]).rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept_at_first)
+    with scratch_directory(tmp_path) as directory:
+        assert str(directory) == made[1]

@@ -315,11 +315,12 @@ def _scratch(parent: Path) -> Iterator[Path]:
 def _locked_directory(parent: Path) -> tuple[Path, int]:
     while True:
         directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _lock(descriptor)
-        if directory.exists():  # and it was not swept before it was locked
-            return directory, descriptor
-        os.close(descriptor)
+        with suppress(FileNotFoundError):  # it was swept before it was opened
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            _lock(descriptor)
+            if directory.exists():  # and it was not swept before it was locked
+                return directory, descriptor
+            os.close(descriptor)
 
 
 def _lock(descriptor: int) -> None:

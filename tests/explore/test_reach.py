@@ -271,6 +271,11 @@ def test_what_changes_is_refused(name: str) -> None:
         explore(Program("mine", System, {"CPU0": run, "CPU1": write}))
 
 
+def test_what_only_stands_for_a_module_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "standing", SimpleNamespace(lock=Lock()))
+    test_what_changes_is_refused("global by its module")
+
+
 def test_what_changes_for_a_while_is_refused() -> None:
     def run(system: System) -> None:
         LIST.append(1)

@@ -42,9 +42,14 @@ def test_any_command_gives_toml(command: list[str]) -> None:
 def test_three_quarters_of_the_pages_fit() -> None:
     table = tomllib.loads(text_of(INFO, ["a"], 1))
     assert table["cgroup"]["app"]["memory"]["max"] == "9000K"
-    assert table["workload"] == [
-        {"name": "a", "cgroup": "app", "trace": "trace.parquet", "content": {"profile": "content.parquet"}}
-    ]
+    (workload,) = table["workload"]
+    assert workload == {
+        "name": "a",
+        "cgroup": "app",
+        "trace": "trace.parquet",
+        "time": "about 1230ms",
+        "content": {"profile": "content.parquet"},
+    }
 
 
 def test_of_many_streams_the_largest_are_shown() -> None:

@@ -73,8 +73,9 @@ def test_a_worker_that_is_killed_changes_nothing(scheduler: object, plan: list[V
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
 
 
-def test_what_is_known_is_not_sent(plan: list[Variant], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_known_is_not_sent(plan: list[Variant], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
+    monkeypatch.chdir(tmp_path / "fleet")
     expected = [TASK(each) for each in plan]
     assert list(module._Mapping(_Client(), is_local=True)(TASK, plan)) == expected
 

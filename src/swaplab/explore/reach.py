@@ -174,7 +174,8 @@ class Reach:
         self._found[name] = get
         inside: list[object] = [*attributes(value).values()]
         if isinstance(value, dict | MappingProxyType):
-            inside += value.values()
+            # Among modules there may be what only stands for one, until it is used.
+            inside += [each for each in value.values() if value is not sys.modules or isinstance(each, ModuleType)]
         elif isinstance(value, list | tuple | set | frozenset | deque):
             inside += value
         self._pending += [(f"{name}[...]", partial(_itself, each)) for each in inside if _holds(each)]
