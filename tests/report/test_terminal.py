@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from swaplab.report.parts import Table
+from swaplab.cli.common import show
+from swaplab.report.parts import Table, Verbatim
 from swaplab.report.terminal import rendered
 
 WIDTHS = range(20, 81)
@@ -88,6 +89,16 @@ def test_a_cell_of_several_lines_begins_below_its_heading() -> None:
     table = Table("Kinds", ["kind", "curve", "apart"])
     table.add_row("zswap", "__..--==\n--==++**", "9%")
     assert printed(table, 20) == ["Kinds", "zswap", "  curve:", "  __..--==", "  --==++**", "  apart: 9%"]
+
+
+def test_what_is_to_be_typed_is_never_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    show(["a sentence of several words", Verbatim("echo Y > /sys/module/zswap/parameters/enabled")])
+    said = capsys.readouterr().out.splitlines()
+    assert len(said[0]) <= 20
+    assert said[-1] == "echo Y > /sys/module/zswap/parameters/enabled"
 
 
 def test_every_table_is_of_this_kind() -> None:

@@ -39,7 +39,7 @@ from swaplab.races.schedules import replay as run_again
 from swaplab.report.check import check_report, judgement, memory_order_summary, museum, museum_summary, table
 from swaplab.report.diagram import WIDTH, diagram, diagram_of
 from swaplab.report.page import write_page
-from swaplab.report.parts import Heading, Verbatim
+from swaplab.report.parts import Heading
 
 __all__ = ["check"]
 
@@ -195,7 +195,7 @@ def _show(judged: list[Judgement], json: bool, is_museum: bool) -> None:
         say_json(judged)
         return
     if is_museum:
-        show([museum(judged), Verbatim(f"{museum_summary(judged)}\n{memory_order_summary(judged)}")])
+        show([museum(judged), f"{museum_summary(judged)}\n{memory_order_summary(judged)}"])
         return
     for each in judged:
         say(judgement(each, _width()) + "\n")

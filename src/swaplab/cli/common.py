@@ -18,7 +18,7 @@ from rich.segment import Segment
 from swaplab.errors import InputError, SwaplabError
 from swaplab.files import check_writable, is_standard_output
 from swaplab.process import signal_of
-from swaplab.report.parts import Part
+from swaplab.report.parts import Diagram, Part, Verbatim
 from swaplab.report.terminal import rendered
 from swaplab.report.vega import check_installed
 from swaplab.text import FALLBACK, shown_lines, to_json
@@ -92,8 +92,11 @@ def tell(text: str) -> None:
 def show(parts: Iterable[Part]) -> None:
     """Print a report, with an empty line between its parts."""
     printed = console()
-    for number, each in enumerate(filter(None, map(rendered, parts))):
-        printed.print(*([""] if number else []), each, sep="\n")
+    shown = [(part, each) for part in parts if (each := rendered(part)) is not None]
+    for number, (part, each) in enumerate(shown):
+        if number:
+            printed.print()
+        printed.print(each, soft_wrap=isinstance(part, Verbatim | Diagram))  # these have their lines
 
 
 def say_json(value: object) -> None:

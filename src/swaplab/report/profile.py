@@ -9,7 +9,7 @@ from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
 from swaplab.host.profile import PARTIAL_BYTES_MAX, CgroupProfile, Profile
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.parts import Part, Table, Verbatim
+from swaplab.report.parts import Part, Table
 from swaplab.scenario.units import round_size
 from swaplab.text import shown
 
@@ -29,7 +29,7 @@ def _size(pages: int) -> str:
 
 def profile_report(profile: Profile) -> list[Part]:
     """All that it says."""
-    return [_cgroup_table(profile), _compressor_table(profile), Verbatim("\n".join(_notes(profile)))]
+    return [_cgroup_table(profile), _compressor_table(profile), "\n".join(_notes(profile))]
 
 
 def _cgroup_table(profile: Profile) -> Table:

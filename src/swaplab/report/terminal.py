@@ -75,7 +75,9 @@ def rendered(part: Part) -> RenderableType | None:
         return _table(part)
     if isinstance(part, Diagram):
         return Text(diagram(part))
-    return Text(part) if isinstance(part, str) else Text(part.text, style="bold" if isinstance(part, Heading) else "")
+    if isinstance(part, Heading):
+        return Text(part.text, style="bold")
+    return Text(part if isinstance(part, str) else part.text)
 
 
 def _table(part: Table) -> _FittingTable:

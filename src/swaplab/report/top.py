@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from swaplab.doctor.top import Row
-from swaplab.report.parts import Part, Table, Verbatim
+from swaplab.report.parts import Part, Table
 from swaplab.scenario.units import round_size
 from swaplab.text import shown
 
@@ -41,7 +41,7 @@ def top_report(found: Sequence[Row], unread: Sequence[str], key: str) -> list[Pa
     missing = [f"not read: {line}" for line in unread[:UNREAD_MAX]]
     more = len(unread) - UNREAD_MAX
     missing += [f"not read: {more:,} files more"] if more > 0 else []
-    return [table, NOTES, *([Verbatim("\n".join(missing))] if missing else [])]
+    return [table, NOTES, *(["\n".join(missing)] if missing else [])]
 
 
 def cells(row: Row) -> Iterator[str]:
