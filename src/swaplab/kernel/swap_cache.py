@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from swaplab.kernel.charge import mem_cgroup_charge
 from swaplab.kernel.folio import Folio, folio_put
-from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_from_id
-from swaplab.kernel.swapfile import Swap, SwapInfo
+from swaplab.kernel.memcontrol import MemCgroup, mem_cgroup_from_id, mem_cgroup_swap_full
+from swaplab.kernel.swapfile import Swap, SwapInfo, vm_swap_full
 from swaplab.kernel.sync import READ_ONCE, WRITE_ONCE, rcu
 
-__all__ = ["folio_free_swap", "swapin_charge_folio", "try_to_reclaim_swap"]
+__all__ = ["folio_free_swap", "should_try_to_free_swap", "swapin_charge_folio", "try_to_reclaim_swap"]
 
 
 def folio_free_swap(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
@@ -21,6 +21,24 @@ def folio_free_swap(swap: Swap, si: SwapInfo, folio: Folio) -> bool:
     si.delete_folio(swap, folio)
     WRITE_ONCE(folio).dirty = True
     return True
+
+
+def should_try_to_free_swap(swap: Swap, folio: Folio, write: bool, is_fast: bool = False) -> bool:
+    """Whether a folio's slot is better free: mm/memory.c:should_try_to_free_swap.
+
+    Args:
+        swap: with the area.
+        folio: that a fault brought in.
+        write: whether it is about to be written to, which makes the slot stale.
+        is_fast: whether its device is: no slot is kept there, since 7.2.
+    """
+    if not READ_ONCE(folio).swapcache:
+        return False
+    assert folio.memcg_data
+    if is_fast or vm_swap_full(swap) or folio.memcg_data.with_memcg(mem_cgroup_swap_full):
+        return True
+    # Two references: the swap cache's and the fault's.
+    return write and folio.refcount.read() == 2
 
 
 def try_to_reclaim_swap(swap: Swap, si: SwapInfo, entry: int) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from swaplab.kernel.charge import alloc_folio
 from swaplab.kernel.folio import Fault, Folio, Mm, SharedEntry, folio_add_lru, folio_put
-from swaplab.kernel.memcontrol import mem_cgroup_swap_full
 from swaplab.kernel.memory import (
     SwapPte,
     back_out,
@@ -17,10 +16,10 @@ from swaplab.kernel.memory import (
     map_write_protected,
 )
 from swaplab.kernel.page_io import swap_read_folio
-from swaplab.kernel.swap_cache import folio_free_swap, swapin_charge_folio
+from swaplab.kernel.swap_cache import folio_free_swap, should_try_to_free_swap, swapin_charge_folio
 from swaplab.kernel.swap_map import put_swap_folio, swap_free, swap_swapcount, swapcache_prepare
 from swaplab.kernel.swap_state import SwapInfo612, read_swap_cache_async
-from swaplab.kernel.swapfile import Swap, get_swap_device, vm_swap_full
+from swaplab.kernel.swapfile import Swap, get_swap_device
 from swaplab.kernel.sync import READ_ONCE, relax
 
 __all__ = ["do_swap_page"]
@@ -119,14 +118,3 @@ def finish_swapin(swap: Swap, si: SwapInfo612, pte: SwapPte, folio: Folio) -> Fa
     folio.lock.release()
     folio_put(folio)
     return fault
-
-
-def should_try_to_free_swap(swap: Swap, folio: Folio, write: bool) -> bool:
-    """Whether a folio's slot is better free: mm/memory.c:should_try_to_free_swap."""
-    if not READ_ONCE(folio).swapcache:
-        return False
-    assert folio.memcg_data
-    if vm_swap_full(swap) or folio.memcg_data.with_memcg(mem_cgroup_swap_full):
-        return True
-    # Two references: the swap cache's and the caller's. What is written to makes the slot stale anyway.
-    return write and folio.refcount.read() == 2

@@ -8,7 +8,6 @@ from __future__ import annotations
 from errno import EEXIST
 
 from swaplab.kernel.folio import Fault, Folio, Mm, SharedEntry, folio_put
-from swaplab.kernel.memcontrol import mem_cgroup_swap_full
 from swaplab.kernel.memory import (
     SwapPte,
     back_out,
@@ -18,8 +17,8 @@ from swaplab.kernel.memory import (
     map_write_protected,
 )
 from swaplab.kernel.page_io import swap_read_folio
-from swaplab.kernel.swap_cache import folio_free_swap
-from swaplab.kernel.swapfile import Swap, SwapInfo, get_swap_device, vm_swap_full
+from swaplab.kernel.swap_cache import folio_free_swap, should_try_to_free_swap
+from swaplab.kernel.swapfile import Swap, SwapInfo, get_swap_device
 from swaplab.kernel.sync import READ_ONCE, relax
 
 __all__ = ["do_swap_page"]
@@ -95,16 +94,5 @@ def _map(swap: Swap, si: SwapInfo, pte: SwapPte, folio: Folio) -> None:
     else:
         map_folio(pte.mm, pte.key, folio)
     si.put(swap, pte.entry)
-    if should_try_to_free_swap(swap, si, folio, pte.write and is_shared):
+    if should_try_to_free_swap(swap, folio, pte.write and is_shared, si.synchronous):
         folio_free_swap(swap, si, folio)
-
-
-def should_try_to_free_swap(swap: Swap, si: SwapInfo, folio: Folio, write: bool) -> bool:
-    """Whether a folio's slot is better free: mm/memory.c:should_try_to_free_swap."""
-    if not READ_ONCE(folio).swapcache:
-        return False
-    assert folio.memcg_data
-    if si.synchronous or vm_swap_full(swap) or folio.memcg_data.with_memcg(mem_cgroup_swap_full):
-        return True
-    # Two references: the swap cache's and the page table's. What is written to makes the slot stale anyway.
-    return write and folio.refcount.read() == 2

@@ -32,7 +32,7 @@ from swaplab.kernel.zswap_pool import (
 from swaplab.kernel.zswap_writeback import queue_shrink_work, shrink_memcg
 from swaplab.linux.page import PAGE_SIZE
 
-__all__ = ["may_zswap", "store_or_invalidate", "zswap_load", "zswap_store", "zswap_writeback_entry"]
+__all__ = ["alloc_lists", "may_zswap", "store_or_invalidate", "zswap_load", "zswap_store", "zswap_writeback_entry"]
 
 
 Store = Callable[[Swap, SwapInfo, Folio, ObjCgroup | None], bool]
@@ -88,14 +88,20 @@ def may_zswap(swap: Swap, objcg: ObjCgroup) -> bool:
     return not result
 
 
+def alloc_lists(zswap: Zswap, objcg: ObjCgroup | None) -> bool:
+    """Make sure that there is a list for an entry: mm/list_lru.c:memcg_list_lru_alloc."""
+    if not objcg:
+        return True
+    memcg = get_mem_cgroup_from_objcg(objcg)
+    error = zswap.list_lru.alloc(memcg)
+    memcg.put()
+    return not error
+
+
 def _compress(zswap: Zswap, pool: ZswapPool, folio: Folio, objcg: ObjCgroup | None) -> ZswapEntry | None:
     """Make sure that there is a list for an entry, and make the entry. Differs: it is made once it is filled."""
-    if objcg:
-        memcg = get_mem_cgroup_from_objcg(objcg)
-        error = zswap.list_lru.alloc(memcg)
-        memcg.put()
-        if error:
-            return None
+    if not alloc_lists(zswap, objcg):
+        return None
     compressed = zswap_compress(pool, folio.data)
     if not compressed:
         return None

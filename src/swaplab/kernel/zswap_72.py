@@ -13,14 +13,13 @@ from swaplab.kernel.folio import Folio, folio_put
 from swaplab.kernel.memcontrol import (
     ObjCgroup,
     count_objcg_events,
-    get_mem_cgroup_from_objcg,
     obj_cgroup_charge_zswap,
 )
 from swaplab.kernel.swap_io import swap_writepage_bdev_sync
 from swaplab.kernel.swapfile import Swap, SwapInfo, get_swap_device
 from swaplab.kernel.sync import WRITE_ONCE, KernelBug, current
 from swaplab.kernel.zsmalloc import zs_free, zs_malloc, zs_map_object, zs_obj_write
-from swaplab.kernel.zswap import may_zswap, store_or_invalidate
+from swaplab.kernel.zswap import alloc_lists, may_zswap, store_or_invalidate
 from swaplab.kernel.zswap_entry import ZswapEntry, zswap_entry_free, zswap_lru_add
 from swaplab.kernel.zswap_pool import (
     Zswap,
@@ -48,7 +47,7 @@ def _store(swap: Swap, si: SwapInfo, folio: Folio, objcg: ObjCgroup | None) -> b
     pool = zswap_pool_current_get(zswap)
     if not pool:
         return False
-    is_stored = _alloc_lists(zswap, objcg) and zswap_store_page(zswap, si, folio, objcg, pool)
+    is_stored = alloc_lists(zswap, objcg) and zswap_store_page(zswap, si, folio, objcg, pool)
     if is_stored and objcg:
         count_objcg_events(objcg, "zswpout", 1)
     if is_stored:
@@ -57,16 +56,6 @@ def _store(swap: Swap, si: SwapInfo, folio: Folio, objcg: ObjCgroup | None) -> b
     if is_stored and objcg:
         objcg.refcnt.put()
     return is_stored
-
-
-def _alloc_lists(zswap: Zswap, objcg: ObjCgroup | None) -> bool:
-    """Make sure that there is a list for an entry."""
-    if not objcg:
-        return True
-    memcg = get_mem_cgroup_from_objcg(objcg)
-    error = zswap.list_lru.alloc(memcg)
-    memcg.put()
-    return not error
 
 
 def zswap_store_page(zswap: Zswap, si: SwapInfo, folio: Folio, objcg: ObjCgroup | None, pool: ZswapPool) -> bool:
