@@ -82,20 +82,26 @@ def find_qemu() -> str:
     return found
 
 
-def _machine(qemu: str, image: Path, accelerator: Accelerator, ram: int) -> list[str]:
+def _machine(
+    qemu: str, image: Path, accelerator: Accelerator, ram: int, machine: str, cpu: str, cmdline: str
+) -> list[str]:
     options = {
-        "-machine": "q35,usb=off,smbus=off,hpet=off",
+        "-machine": f"q35,usb=off,smbus=off,{machine}",
         "-accel": accelerator,
-        "-cpu": CPU[accelerator],
+        "-cpu": cpu,
         "-smp": "1",
         "-m": f"{ram // MIB}M",
         "-display": "none",
         "-kernel": str(image),
-        "-append": CMDLINE,
+        "-append": cmdline,
         "-chardev": "file,id=console,path=/dev/stderr",
         "-serial": "chardev:console",
     }
     return [qemu, "-nodefaults", "-no-user-config", "-no-reboot", *(x for pair in options.items() for x in pair)]
+
+
+def _plain_machine(qemu: str, image: Path, accelerator: Accelerator, ram: int) -> list[str]:
+    return _machine(qemu, image, accelerator, ram, "hpet=off", CPU[accelerator], CMDLINE)
 
 
 def command_line(qemu: str, image: Path, accelerator: Accelerator, ram: int, disks: Disks) -> list[str]:
@@ -104,7 +110,7 @@ def command_line(qemu: str, image: Path, accelerator: Accelerator, ram: int, dis
     Args:
         ram: bytes, whole MiB.
     """
-    command = [*_machine(qemu, image, accelerator, ram), "-initrd", str(disks.initramfs)]
+    command = [*_plain_machine(qemu, image, accelerator, ram), "-initrd", str(disks.initramfs)]
     command += ["-chardev", "file,id=reports,path=/dev/stdout", "-device", "virtio-serial-pci"]
     command += ["-device", "virtserialport,chardev=reports"]
     command += _disk("trace", disks.trace, "readonly=on") if disks.trace else []
@@ -121,21 +127,8 @@ def quiet_command_line(
     Args:
         turns: the library of ``turns.c``, which emulation takes.
     """
-    command = [qemu, "-name", "guest,debug-threads=on", "-nodefaults", "-no-user-config", "-no-reboot"]
-    options = {
-        "-machine": "q35,usb=off,smbus=off,sata=off",
-        "-accel": accelerator,
-        "-cpu": QUIET_CPU[accelerator],
-        "-smp": "1",
-        "-m": f"{sizes.ram // MIB}M",
-        "-display": "none",
-        "-kernel": str(image),
-        "-append": QUIET_CMDLINE,
-        "-initrd": str(initramfs),
-        "-chardev": "file,id=console,path=/dev/stderr",
-        "-serial": "chardev:console",
-    }
-    command += [word for pair in options.items() for word in pair]
+    command = _machine(qemu, image, accelerator, sizes.ram, "sata=off", QUIET_CPU[accelerator], QUIET_CMDLINE)
+    command += ["-name", "guest,debug-threads=on", "-initrd", str(initramfs)]
     for i, size in enumerate((sizes.own, sizes.other)):
         command += ["-object", f"memory-backend-ram,id=node{i},size={size}"]
         command += ["-numa", f"node,nodeid={i},memdev=node{i}"]
@@ -163,7 +156,7 @@ def find_accelerator(qemu: str, image: Path) -> Accelerator:
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
-    command = _machine(qemu, image, "kvm", 256 * MIB)
+    command = _plain_machine(qemu, image, "kvm", 256 * MIB)
     try:
         done = run(command, seconds=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
