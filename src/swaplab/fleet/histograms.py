@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swaplab.errors import InputError
-from swaplab.scenario.parquet import open_parquet, refuse_large_pages, row_groups
+from swaplab.scenario.parquet import arrow_errors, open_parquet, refuse_large_pages, row_groups
 from swaplab.scenario.regular import open_regular
 from swaplab.scenario.trace.source import Input, line_blocks
 
@@ -248,27 +248,16 @@ def _shown(lines: list[bytes], at: int) -> str:
 
 
 def _read_parquet(path: Path) -> Histograms:
-    with _whole(path):
+    with arrow_errors(path):
         with open_parquet(path, path) as data, pq.ParquetFile(data) as file:
             ages = _ages(file.schema_arrow.names, str(path))
         refuse_large_pages(path, row_groups(path))
 
     def rows() -> Iterator[Rows]:
         first = 1
-        with _whole(path), open_parquet(path, path) as data, pq.ParquetFile(data) as file:
+        with arrow_errors(path), open_parquet(path, path) as data, pq.ParquetFile(data) as file:
             for batch in file.iter_batches(BATCH_ROWS):
                 yield _rows(pa.Table.from_batches([batch]), ages, Place(path, "row", first))
                 first += len(batch)
 
     return Histograms(ages, rows())
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """Say of a damaged file that it is one: Arrow raises errors of its own, of reading, and of texts."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise InputError(path, "a whole Parquet file", error) from None

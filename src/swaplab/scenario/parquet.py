@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 from swaplab.errors import InputError
 from swaplab.scenario.regular import open_regular
 
-__all__ = ["PAGE_BYTES_MAX", "ColumnChunk", "open_parquet", "refuse_large_pages", "row_groups"]
+__all__ = ["PAGE_BYTES_MAX", "ColumnChunk", "arrow_errors", "open_parquet", "refuse_large_pages", "row_groups"]
 
 PAGE_BYTES_MAX: Final = 1 << 24  # unpacked; writers make pages of one megabyte
 _HEADER_BYTES: Final = 1 << 16
@@ -41,6 +42,18 @@ def open_parquet(path: Path, where: object) -> pa.NativeFile:
     """
     with open_regular(path, where):
         return pa.OSFile(os.fsencode(path))
+
+
+@contextmanager
+def arrow_errors(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of a bad file into InputError; files that cannot be read stay OSError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(path, "an undamaged Parquet file", first) from None
 
 
 class ColumnChunk(NamedTuple):

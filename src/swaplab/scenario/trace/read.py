@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swaplab.errors import InputError
 from swaplab.files import naming
-from swaplab.scenario.parquet import ColumnChunk, open_parquet, refuse_large_pages, row_groups
+from swaplab.scenario.parquet import ColumnChunk, arrow_errors, open_parquet, refuse_large_pages, row_groups
 from swaplab.scenario.regular import open_regular
 from swaplab.scenario.trace.check import Checks
 from swaplab.scenario.trace.layout import (
@@ -70,7 +70,7 @@ class Trace:
             OSError: the file cannot be read.
         """
         _check_magic(path)
-        with _arrow_errors(path), open_parquet(path, path) as data, pq.ParquetFile(data) as file:
+        with arrow_errors(path), open_parquet(path, path) as data, pq.ParquetFile(data) as file:
             columns, metadata = file.schema_arrow, file.metadata
             described = (metadata.metadata or {}).get(METADATA_KEY)
             groups = sum(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
@@ -103,7 +103,7 @@ class Trace:
         keep = None if streams is None else self._kept(streams)
         accesses = events = 0
         with (
-            _arrow_errors(self.path),
+            arrow_errors(self.path),
             open_parquet(self.path, self.path) as data,
             pq.ParquetFile(data, page_checksum_verification=True, buffer_size=_READ_BYTES) as file,
         ):
@@ -176,22 +176,6 @@ def _refuse(path: Path, row: int, bad: NDArray[np.bool_], expected: str, found: 
     if bad.any():
         at = int(bad.argmax())
         raise InputError(f"{path}: row {row + at}", expected, found[at])
-
-
-class _arrow_errors:  # noqa: N801 (reads as the statement that it is)
-    """Turn what Arrow says of a bad file into InputError; files that cannot be read stay OSError."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        unreadable = isinstance(error, OSError) and error.errno is not None
-        if isinstance(error, (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError)) and not unreadable:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(self._path, "an undamaged Parquet file", first) from None
 
 
 def _check_magic(path: Path) -> None:
