@@ -73,6 +73,8 @@ class Explorer(Deferring):
                 yield
         finally:
             gc.unfreeze()
+            if self._is_collecting:
+                gc.enable()
 
     def progress(self) -> object:
         """Return what changes with every step of an execution; None outside of one."""
