@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FILES", "read_machine"]
+__all__ = ["CGROUPS", "FILES", "read_machine"]
 
 FILES: Final = (
     *("proc/meminfo", "proc/vmstat", "proc/swaps", "proc/cmdline"),

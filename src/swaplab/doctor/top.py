@@ -8,12 +8,12 @@ from errno import ENODEV
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from swaplab.doctor.machine import CGROUPS
 from swaplab.linux.page import PAGE_SIZE
 
 __all__ = ["MACHINE", "Row", "Usage", "read_usages", "rows"]
 
 MACHINE: Final = "machine"
-CGROUPS: Final = "sys/fs/cgroup"
 _MEMINFO: Final = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 _COUNTERS: Final = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
 _PRESSURE: Final = re.compile(r"^some avg10=([\d.]+)", re.MULTILINE)

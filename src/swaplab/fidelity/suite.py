@@ -117,11 +117,8 @@ def judge(file: Path, scenario: Scenario, truth: Truth) -> Judged:
         InputError: a trace or a content is broken.
     """
     paced = at_pace(on_release_of(scenario, truth.kernel), truth.pace)
-    cost = truth.pace.cost
-    costs = [
-        msgspec.structs.replace(cost, access_ns=cost.access_ns + i)
-        for i in range(len(truth.runs) if is_wide(truth) else 1)
-    ]
+    cost, wide = truth.pace.cost, is_wide(truth)
+    costs = [msgspec.structs.replace(cost, access_ns=cost.access_ns + i) for i in range(len(truth.runs) if wide else 1)]
     try:
         errors, refused = errors_of(truth, [series_of(replay(paced, each)) for each in costs]), ""
     except UnsupportedError as error:
@@ -133,7 +130,7 @@ def judge(file: Path, scenario: Scenario, truth: Truth) -> Judged:
         runs=len(truth.runs),
         refused=refused,
         chaotic=is_chaotic(truth),
-        wide=is_wide(truth),
+        wide=wide,
         of_earlier_guest=truth.guest != guest_version(),
         errors=errors,
         lru=lru,

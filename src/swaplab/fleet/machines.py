@@ -207,7 +207,7 @@ def choose(
             numbers[number, machine] = [np.nan if value is None else value for value in summary.outcome]
             step()
         members = [(kind, np.flatnonzero(own == number)) for number, kind in enumerate(kinds)]
-        if len(kinds) > 1 or kinds != [OVERALL]:
+        if kinds != [OVERALL]:
             members.append((OVERALL, np.arange(len(own))))
         return [_class(kind, which, plan, numbers, objective, constraints, share) for kind, which in members]
 

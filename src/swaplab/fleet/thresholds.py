@@ -161,7 +161,7 @@ def findings(tally: Tally) -> list[Finding]:
     kinds = sorted({key.kind for key in keys})
     told = [number for number in range(len(keys)) if tally.seconds[number] > 0]
     classes = [(kind, [number for number in told if keys[number].kind == kind]) for kind in kinds]
-    if len(kinds) > 1 or kinds != [OVERALL]:
+    if kinds != [OVERALL]:
         classes.append((OVERALL, told))
     return [_finding(tally, kind, keys, np.array(numbers, np.int64)) for kind, numbers in classes if numbers]
 

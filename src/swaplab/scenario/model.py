@@ -32,6 +32,7 @@ __all__ = [
     "Zswap",
     "on_release_of",
     "with_baseline",
+    "with_release",
 ]
 
 ACCESSES_MAX = 1 << 40  # of one workload; two days at the replay's best speed
@@ -221,8 +222,12 @@ def on_release_of(scenario: Scenario, kernel: str) -> Scenario:
     """Return the same on the release that a kernel is of (``uname -r``, or part of it), if there is a model of that."""
     series = ".".join(kernel.split(".")[:2])
     modelled = [release for release in MODELLED if release == series]
-    replace = msgspec.structs.replace
-    return replace(scenario, machine=replace(scenario.machine, kernel=modelled[0])) if modelled else scenario
+    return with_release(scenario, modelled[0]) if modelled else scenario
+
+
+def with_release(scenario: Scenario, release: Modelled) -> Scenario:
+    """Return the same on a release of Linux."""
+    return msgspec.structs.replace(scenario, machine=msgspec.structs.replace(scenario.machine, kernel=release))
 
 
 BASELINES: dict[Baseline, str] = {

@@ -11,7 +11,7 @@ import msgspec
 from swaplab.linux.release import Modelled
 from swaplab.scenario.device import Device
 from swaplab.scenario.load import load_scenario
-from swaplab.scenario.model import Baseline, Scenario, with_baseline
+from swaplab.scenario.model import Baseline, Scenario, with_baseline, with_release
 from swaplab.study.vary import Axis, combinations
 
 __all__ = ["Variant", "of_axes", "of_baselines", "of_releases", "with_seed"]
@@ -64,11 +64,7 @@ def with_seed(scenario: Scenario, seed: int) -> Scenario:
 
 def of_releases(scenario: Scenario, releases: Sequence[Modelled]) -> list[Variant]:
     """Return the same scenario on some releases of Linux."""
-    replace = msgspec.structs.replace
-    return [
-        Variant({"machine.kernel": release}, replace(scenario, machine=replace(scenario.machine, kernel=release)))
-        for release in releases
-    ]
+    return [Variant({"machine.kernel": release}, with_release(scenario, release)) for release in releases]
 
 
 def of_baselines(scenario: Scenario, baselines: Sequence[Baseline]) -> list[Variant]:

@@ -60,27 +60,36 @@ class Summarise:
             InputError: a trace or a content is broken.
             OSError: one of them cannot be read.
         """
-        found = self.known(variant)
+        name = self._name(variant)
+        found = _read(name)
         if found is None:
             scenario = variant.scenario
             found = _summary(replay(scenario, self.cost, prepared=_shared.prepared(scenario)))
-            self.keep(variant, found)
+            _write(name, found)
         return found
 
     def known(self, variant: Variant) -> Summary | None:
         """Return what was kept of a variant, if anything was."""
-        data = read_cached(self._name(variant))
-        return None if data is None else msgspec.json.decode(data, type=Summary)
+        return _read(self._name(variant))
 
     def keep(self, variant: Variant, summary: Summary) -> None:
         """Keep what a variant came to, for this run and others."""
-        write_cached(self._name(variant), msgspec.json.encode(summary))
+        _write(self._name(variant), summary)
 
     def _name(self, variant: Variant) -> str:
         digest = hashlib.sha256(code())
         digest.update(repr((variant.scenario, self.cost)).encode(errors="surrogateescape"))
         digest.update(repr(versions(variant.scenario)).encode(errors="surrogateescape"))
         return f"study/{digest.hexdigest()}"
+
+
+def _read(name: str) -> Summary | None:
+    data = read_cached(name)
+    return None if data is None else msgspec.json.decode(data, type=Summary)
+
+
+def _write(name: str, summary: Summary) -> None:
+    write_cached(name, msgspec.json.encode(summary))
 
 
 def _summary(result: Result) -> Summary:
