@@ -24,7 +24,7 @@ def everything(name: str) -> list[Part]:
     """One of each part, with a name wherever one may stand."""
     table = Table(name, [name, name], rows=[(name, name), None, (name, "2")])
     lines = [Line(0, 0, name, (name,)), Line(1, 2, name)]
-    chart = Chart(name, name, name, {name: [(0, 1), (2, 3)], "other": [(1, 1)]}, limit=(1, name))
+    chart = Chart(name, name, name, {name: [(0, 1), (2, 3)], "other": [(1, 1)]}, limit=(1, name), note=name)
     return [name, Heading(name), table, chart, Diagram({0: name, 1: name}, lines, name), Verbatim(name)]
 
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from swaplab.report.charts import miss_charts
 from swaplab.report.parts import Part
 from swaplab.report.run import (
     comparison,
@@ -25,6 +27,7 @@ from swaplab.result import SCHEMA, Result, RunInfo
 from swaplab.result.counters import EVENTS, LEVELS, MACHINE
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.scenario.device import DEVICES
+from swaplab.scenario.misses import MissCurve
 from swaplab.scenario.model import BASELINES, Cgroup, Machine, Scenario, Swap, Workload, Zswap
 
 MS = 1_000_000
@@ -308,3 +311,10 @@ def test_zram_names_the_memory_that_no_cgroup_is_charged_for() -> None:
     assert said == "zram loses 1.00 ms, but no cgroup is charged for the 1.00M of memory that it ends with."
     assert comparison([off, make("zram", lost=MS)]) == "zram loses 1.00 ms."
     assert comparison([off, make("zram")]) == "zram loses nothing."
+
+
+def test_curves_of_misses_say_that_they_are_not_linuxs() -> None:
+    (chart,) = miss_charts([MissCurve("a", 2, np.array([9, 4, 1, 0]))])
+    assert chart.series == {"misses": [(0.0, 9.0), (1 / 256, 4.0), (2 / 256, 1.0), (3 / 256, 0.0)]}
+    assert chart.limit == (2 / 256, "memory.max")
+    assert "not Linux's" in chart.note

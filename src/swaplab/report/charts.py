@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.report.parts import Chart, Part
+from swaplab.report.parts import Chart
 from swaplab.result import Result
 from swaplab.scenario.misses import MissCurve
 
@@ -78,14 +78,11 @@ PAGES: Curves = (
 )
 
 
-def miss_charts(curves: Sequence[MissCurve]) -> list[Part]:
+def miss_charts(curves: Sequence[MissCurve]) -> Iterator[Chart]:
     """How often an LRU cache would miss, by its size, with today's limit on it."""
-    parts: list[Part] = []
     for each in curves[:CHARTED_MAX]:
-        step = max(1, len(each.misses) // POINTS)
-        sizes = range(0, len(each.misses), step)
+        sizes = range(0, len(each.misses), max(1, len(each.misses) // POINTS))
         points = [(pages * PAGE_SIZE / MIB, float(each.misses[pages])) for pages in sizes]
         limit = (each.limit * PAGE_SIZE / MIB, "memory.max")
         title = f"Misses of an LRU cache with the accesses of {each.cgroup}, by its size"
-        parts.append(Chart(title, "MiB", "misses", {"misses": points}, limit=limit))
-    return [MISSES_SAY, *parts] if parts else []
+        yield Chart(title, "MiB", "misses", {"misses": points}, limit=limit, note=MISSES_SAY)

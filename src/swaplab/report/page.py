@@ -107,7 +107,8 @@ def _(part: Chart) -> str:
     drawn = svg(part)
     label = escape(f"{shown(part.title)}: {part.y} by {part.x}")
     drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-    return f"<figure><figcaption>{_text(part.title)}</figcaption>\n{drawn}</figure>"
+    note = f"\n<p>{_text(part.note)}</p>" if part.note else ""
+    return f"<figure><figcaption>{_text(part.title)}</figcaption>\n{drawn}{note}</figure>"
 
 
 @_html.register

@@ -60,6 +60,7 @@ class Chart:
         x_scale, y_scale: of the axes; ``symlog`` is logarithmic but around 0.
         marked: names of the series whose points are to be seen first.
         limit: where a vertical line stands, and what it is called.
+        note: what has to be known beside it, and means nothing where it is not shown.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Chart:
     y_scale: Literal["linear", "symlog"] = "linear"
     marked: tuple[str, ...] = ()
     limit: tuple[float, str] | None = None
+    note: str = ""
 
 
 class Line(NamedTuple):
