@@ -17,6 +17,7 @@ from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Scenario
 from swaplab.scenario.trace import EVENTS, EventKind, Stream, TraceWriter
 from swaplab.vm import Kernel, LostGuestError, engine, run_on_kernel
+from swaplab.vm.memory import Sizes, sizes_for
 from swaplab.vm.script import script_for, watched_files
 
 SCAN = """
@@ -265,13 +266,24 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
     return play
 
 
-def test_a_guest_with_too_little_memory_boots_once_more(fake: Callable[..., Result]) -> None:
-    result = fake([HELLO, settled(60 << 20)], [HELLO, settled(), *SAMPLES, DONE])
+def test_a_guest_with_too_little_memory_boots_with_more_each_time(
+    fake: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def sizes_asked(memory: int, percent: int, files: int, swap: int, short: int) -> Sizes:
+        asked.append(short)
+        return sizes_for(memory, percent, files, swap, short)
+
+    monkeypatch.setattr(engine, "sizes_for", sizes_asked)
+    short = [HELLO, settled(60 << 20)]
+    result = fake(short, short, [HELLO, settled(), *SAMPLES, DONE])
+    assert asked == [0, 8 << 20, 16 << 20]
     assert result.final("a")["access"] == 4000
     assert result.info.guest
     assert (result.info.guest.free, result.info.guest.checked) == (64 << 20, 0)
-    with pytest.raises(LostGuestError, match="bytes too little memory, twice"):
-        fake([HELLO, settled(60 << 20)], [HELLO, settled(60 << 20)])
+    with pytest.raises(LostGuestError, match="too little memory in 4 boots, with 33554432 bytes more in the next"):
+        fake(short, short, short, short)
 
 
 def test_a_setting_that_a_kernel_lacks_is_named(fake: Callable[..., Result]) -> None:

@@ -49,6 +49,7 @@ __all__ = ["dry_run", "fingerprint", "guest_version", "run_on_kernel"]
 Progress = Callable[[int, int], None]
 
 DIGITS = 16  # of a hash
+BOOTS = 4
 OPERATION, OPERATION_WORDS = 1 << 31, 4
 PAGE_TABLE_ENTRY = 16  # runner.c's struct page
 
@@ -292,10 +293,7 @@ async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> Result:
     began = monotonic()
     with scratch_directory() as directory:
         prepared = await _prepare(scenario, bench.seed, bench.kernel, directory)
-        try:
-            sizes, listener = await _boot(bench, prepared, progress, 0)
-        except _ShortError as error:
-            sizes, listener = await _boot_again(bench, prepared, progress, error.short)
+        sizes, listener = await _boot(bench, prepared, progress)
         checked = prepared.check(listener.sums, listener.was_killed)
     guest = Guest(
         kernel=listener.kernel,
@@ -312,18 +310,22 @@ async def _run(bench: _Bench, scenario: Scenario, progress: Progress) -> Result:
     return _result(scenario, prepared.accesses, listener, bench.configuration, guest)
 
 
-async def _boot(bench: _Bench, prepared: _Prepared, progress: Progress, short: int) -> tuple[Sizes, _Listener]:
-    sizes = await asyncio.to_thread(prepared.write_boot_files, short)
-    listener = _Listener(prepared.scenario, prepared.accesses, progress, prepared.remove_files)
-    await listen(_command(bench, sizes, prepared.initramfs, prepared.turns), listener, bench.silence)
-    return sizes, listener
+async def _boot(bench: _Bench, prepared: _Prepared, progress: Progress) -> tuple[Sizes, _Listener]:
+    """Boot with more memory each time until there is enough.
 
-
-async def _boot_again(bench: _Bench, prepared: _Prepared, progress: Progress, short: int) -> tuple[Sizes, _Listener]:
-    try:
-        return await _boot(bench, prepared, progress, short)
-    except _ShortError as error:
-        raise LostGuestError(f"it had {error.short} bytes too little memory, twice") from None
+    Once is not always enough: where a node ends decides what else the kernel puts there.
+    """
+    short = 0
+    for _ in range(BOOTS):
+        sizes = await asyncio.to_thread(prepared.write_boot_files, short)
+        listener = _Listener(prepared.scenario, prepared.accesses, progress, prepared.remove_files)
+        try:
+            await listen(_command(bench, sizes, prepared.initramfs, prepared.turns), listener, bench.silence)
+        except _ShortError as error:
+            short += error.short
+        else:
+            return sizes, listener
+    raise LostGuestError(f"it had too little memory in {BOOTS} boots, with {short} bytes more in the next")
 
 
 def _command(bench: _Bench, sizes: Sizes, initramfs: Path, turns: Path) -> list[str]:
