@@ -17,6 +17,7 @@ from swaplab.errors import InputError
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "scenarios").rglob("*.md"))]
+CURVES = re.compile(r'<path aria-label[^>]* d="[^"]+"[^>]*>')
 SHELL = re.compile(r"^```(?:sh|console)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -42,11 +43,26 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 def test_the_demo_prints_what_the_readme_shows() -> None:
-    assert tool.block("demo", tool.output(tool.DEMO)) in README.read_text()
+    shown = tool.ending(tool.output(tool.DEMO), "The same accesses")
+    assert tool.block("demo", shown) in README.read_text()
+
+
+def test_the_picture_shows_what_the_demo_does() -> None:
+    """By its curves: where axes stand depends on the fonts of a machine."""
+    kept, drawn = (CURVES.findall(text) for text in ((ROOT / tool.PICTURE).read_text(), tool.picture()))
+    assert kept == drawn
+    assert len(kept) == len({*kept}) == 4
+    assert all(f"var(--series-{number})" in kept[number] for number in range(4))
+
+
+def test_the_readme_has_the_speed_that_the_benchmark_printed() -> None:
+    shown = tool.speed((ROOT / tool.BENCHMARKS).read_text())
+    assert tool.block("speed", shown, is_table=True) in README.read_text()
+    assert re.search(r"swaplab replay \| [\d.]+ \| [\d.]+ \|", shown)
 
 
 def test_the_doctor_says_what_the_readme_shows() -> None:
-    assert tool.block("doctor", tool.output(tool.DOCTOR)) in README.read_text()
+    assert tool.block("doctor", tool.first_finding(tool.output(tool.DOCTOR))) in README.read_text()
 
 
 @pytest.mark.parametrize("path", tutorials.TUTORIALS, ids=lambda path: path.stem)

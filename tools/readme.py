@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 from typing import Any
 
 import msgspec
@@ -24,12 +25,29 @@ from swaplab.files import write_whole
 from swaplab.races.cases import Judgement
 from swaplab.races.museum import exhibits, suspects
 from swaplab.replay import replay
+from swaplab.report.charts import charts
 from swaplab.report.check import judgement
+from swaplab.report.page import COLOURS
+from swaplab.report.vega import svg
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import with_baseline
 from swaplab.vm import at_pace
 
-__all__ = ["DEMO", "DIAGRAMS", "FEARED", "block", "filled", "output"]
+__all__ = [
+    "BENCHMARKS",
+    "DEMO",
+    "DIAGRAMS",
+    "DOCTOR",
+    "FEARED",
+    "PICTURE",
+    "block",
+    "ending",
+    "filled",
+    "first_finding",
+    "output",
+    "picture",
+    "speed",
+]
 
 ROOT = Path(__file__).parents[1]
 DEMO = ("-c", "from swaplab.cli import main; main()", "run", "scenarios/demo.toml", "--compare")
@@ -43,6 +61,8 @@ BENCH = {
 }
 FIDELITY = ("-c", "from swaplab.cli import main; main()", "fidelity", "--recorded")
 OFFLINE = "docs/offline.md"
+BENCHMARKS = "docs/benchmarks.md"
+PICTURE = "docs/demo.svg"
 FEARED = {
     "swallowed": ("add, list_lru feared, lookup rcu", "no list that reclaim can reach"),
     "crash": ("add, then removal, list_lru feared", "used after"),
@@ -97,10 +117,38 @@ def verdicts(*targets: str) -> list[dict[str, Any]]:
     return found
 
 
-def matrix() -> str:
-    """The matrix as a table."""
+def ending(printed: str, beginning: str) -> str:
+    """What a command prints, from the line on that begins like that."""
+    lines = printed.split("\n")
+    return "\n".join(lines[next(at for at, line in enumerate(lines) if line.startswith(beginning)) :])
+
+
+def first_finding(printed: str) -> str:
+    """The first of the doctor's findings."""
+    return printed.partition("\n\n")[0]
+
+
+def picture() -> str:
+    """Draw the memory of the demo over time, as `--html` does, with its colours inside for light and dark readers."""
+    chart = next(charts([replay(load_scenario(ROOT / "scenarios/demo.toml"))]))
+    style = f"{COLOURS} svg {{ background: var(--paper); }}"
+    return svg(chart).replace(">", f"><title>{chart.title}</title><style>{style}</style>", 1)
+
+
+def speed(benchmarks: str) -> str:
+    """How fast the replay is beside libCacheSim, as a table: from what the benchmark printed into that document."""
+    rows = re.findall(r"│ (swaplab replay|libCacheSim LRU) +│ +([\d.]+) │", benchmarks)
+    rates = {name: [rate for each, rate in rows if each == name] for name, _ in rows}
+    lines = ["| million accesses a second, on one core | 2,000 pages fit | 20,000 pages fit |", "|---|---:|---:|"]
+    return "\n".join([*lines, *(f"| {name} | {' | '.join(each)} |" for name, each in rates.items())])
+
+
+def matrix(*beginnings: str) -> str:
+    """The matrix, or the fields whose names begin like that, as a table."""
     rows = ["| scenario and protocol | verdict | executions |", "|---|---|---:|"]
     for each in verdicts("offline"):
+        if beginnings and not each["label"].startswith(beginnings):
+            continue
         verdict = each["verdict"]
         kinds = ", ".join(dict.fromkeys(each["kind"] for each in verdict.get("violations", [])))
         more = "; more may break" if kinds and verdict["limit"] else ""
@@ -161,11 +209,12 @@ def neighbour() -> str:
 
 
 def summary_of(fidelity: str) -> str:
-    """What swaplab says of the suite, without scenarios and compressors."""
-    counters, lengths, total = (
-        fidelity.index(each) for each in ("Counters, but", "Bytes a compressed page", "The replay's error at the end")
-    )
-    return f"{fidelity[counters:lengths].rstrip()}\n\n{fidelity[total:]}"
+    """Of what swaplab says of the suite: all counters, at the end and along the way, and what they come to."""
+    lines = fidelity.split("\n")
+    head = next(at for at, line in enumerate(lines) if line.startswith("counter "))
+    total = [line for line in lines if line.startswith(("all ", "along the way "))]
+    said = " ".join(ending(fidelity, "The replay's error at the end").split()).partition(" * Apart")[0]
+    return "\n".join([lines[head], lines[head + 1], *total, "", fill(said, 80)])
 
 
 def block(name: str, text: str, is_table: bool = False) -> str:
@@ -201,16 +250,21 @@ def main() -> None:
     parser.add_argument("--bench", action="store_true", help="run the benchmarks as well")
     if parser.parse_args().bench:
         for name, arguments in BENCH.items():
-            write("docs/benchmarks.md", name, output(arguments))
-    for name, shown in (("demo", output(DEMO)), ("tuned", output(TUNE)), ("doctor", output(DOCTOR))):
-        write("README.md", name, shown)
+            write(BENCHMARKS, name, output(arguments))
+    write("README.md", "demo", ending(output(DEMO), "The same accesses"))
+    write("README.md", "tuned", ending(output(TUNE), "Best for memory"))
+    write("README.md", "doctor", first_finding(output(DOCTOR)))
+    write("README.md", "verdicts", matrix("add, list_lru feared", "add, list_lru 6.12"), is_table=True)
+    write("README.md", "speed", speed((ROOT / BENCHMARKS).read_text()), is_table=True)
+    (ROOT / PICTURE).write_text(picture())
     fidelity = output(FIDELITY)
     write("docs/guides/fidelity.md", "fidelity", fidelity)
     write("README.md", "fidelity", summary_of(fidelity))
     for name, meant in FEARED.items():
         shown = violation(*meant)
-        write("README.md", name, shown)
         write(OFFLINE, name, shown)
+        if name == "swallowed":
+            write("README.md", name, shown)
     for name, only in DIAGRAMS.items():
         write(OFFLINE, name, field(only))
     write(OFFLINE, "matrix", matrix(), is_table=True)

@@ -19,7 +19,7 @@ from swaplab.scenario.model import with_baseline
 from swaplab.vm import at_pace
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+GUIDE = ROOT / "docs/guides/fidelity.md"
 SUITE = ROOT / "scenarios" / "fidelity"
 FILES = scenario_files([SUITE])
 
@@ -29,15 +29,15 @@ def test_every_scenario_has_its_truth_and_every_truth_its_scenario() -> None:
 
 
 def claims() -> dict[str, tuple[int, list[float]]]:
-    """Of each counter, of all and of all along the way: how many README says were judged, the median, p90 and worst."""
-    block = re.search(r"<!-- fidelity -->(.*)<!-- /fidelity -->", README.read_text(), re.DOTALL)
+    """Of each counter, of all, and of all along the way: the number judged, the median, p90 and worst in the guide."""
+    block = re.search(r"<!-- fidelity -->(.*)<!-- /fidelity -->", GUIDE.read_text(), re.DOTALL)
     assert block
     rows = re.findall(r"^([a-z_. ]+?) +(\d+) +([\d.]+)% +([\d.]+)% +([\d.]+)%$", block[1], re.MULTILINE)
     return {name: (int(count), [float(each) / 100 for each in numbers]) for name, count, *numbers in rows}
 
 
 def test_the_replay_is_as_near_as_is_claimed() -> None:
-    """To the last digit that README prints, counter by counter."""
+    """To the last digit that the guide prints, counter by counter."""
     judged = [judge(file, scenario := load_scenario(file), recorded_truth(file, scenario)) for file in FILES]
     errors = [error for each in judged if not each.chaotic for error in each.errors]
     found = {name: [error.error for error in errors if error.counter == name] for name in JUDGED}

@@ -14,18 +14,20 @@ from swaplab.report.parts import Chart, Diagram, Heading, Part, Table, Verbatim
 from swaplab.report.vega import svg
 from swaplab.text import FALLBACK, shown, shown_lines
 
-__all__ = ["page", "write_page"]
+__all__ = ["COLOURS", "page", "write_page"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser is told to allow: nothing but the style that is in the page."""
-STYLE = """
+COLOURS = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1a1a1a; --faint: #5f6368; --grid: #dfe1e5; --mark: #f3f4f6;
   --series-0: #0063a6; --series-1: #b34700; --series-2: #00714f; --series-3: #8e3a80; --series-4: #6b5b00;
   --series-5: #444; }
 @media (prefers-color-scheme: dark) { :root { --paper: #16181c; --ink: #e8eaed; --faint: #a0a6ad; --grid: #3a3f46;
   --mark: #23272d; --series-0: #6bb8ff; --series-1: #ff9e5e; --series-2: #4fd1a1; --series-3: #e39bd6;
   --series-4: #d9c75a; --series-5: #c4c7cc; } }
-body { background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; max-width: 62rem;
+"""
+"""Of text and series, as CSS variables: on light paper, and on dark where the reader's is."""
+STYLE = """body { background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; max-width: 62rem;
   margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.1rem; margin-top: 2.2rem; overflow-wrap: anywhere; }
 p { max-width: 48rem; overflow-wrap: anywhere; }
@@ -70,7 +72,7 @@ def page(title: str, parts: Iterable[Part]) -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name}</title>
-<style>{STYLE}</style>
+<style>{COLOURS}{STYLE}</style>
 </head>
 <body>
 <h1>{name}</h1>
