@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from errno import EBUSY
+from random import Random
 from typing import Any
 
 import pytest
@@ -56,6 +57,32 @@ actions: st.SearchStrategy[Action] = st.one_of(
 )
 
 
+def seeded_action(random: Random) -> Action:
+    """A step of a long run: mostly whole processes in and out, so that limits have something to bite on."""
+    path, key, page = random.choice(PATHS), random.randrange(KEYS), random.randrange(len(PAGES))
+    often: list[Action] = [
+        ("write", path, key, page),
+        ("read", path, key),
+        ("fill", path, page),
+        ("swap_out_all", path),
+    ]
+    seldom: list[Action] = [
+        ("swap_out", path, key),
+        ("discard", path, key),
+        ("fork", path, random.choice(PATHS), key),
+        ("reclaim", path, random.randrange(1, 40)),
+        ("limit", path, random.randrange(1, 30)),
+        ("zswap_max", path, random.choice([0, 1, 3, 1 << 20])),
+        ("zswap_writeback", path, random.random() < 0.8),
+        ("remove", path) if random.random() < 0.2 else ("exit", path),
+        ("compressor", random.choice(["lz4", "lzo-rle", "deflate"])),
+        ("zswap", random.choice([0, 1, 20])),
+        ("shrinker", random.random() < 0.5),
+        ("swapoff",),
+    ]
+    return random.choice(often if random.random() < 0.6 else seldom)
+
+
 class Model:
     """A machine, and in a dictionary what its pages ought to hold.
 
@@ -87,6 +114,14 @@ class Model:
     def act(self, action: Action) -> None:
         """Do something, and check what comes of it."""
         getattr(self, action[0])(*action[1:])
+
+    def attempt(self, action: Action) -> None:
+        """`act`; it may fail for want of memory where a limit leaves none."""
+        try:
+            self.act(action)
+        except MemoryError:
+            assert self.is_full()
+        self.machine.validate()
 
     def write(self, path: str, key: int, page: int) -> None:
         cgroup = self.cgroup(path)

@@ -60,6 +60,7 @@ __all__ = [
     "get_obj_cgroup_from_memcg",
     "mem_cgroup_create",
     "mem_cgroup_from_id",
+    "mem_cgroup_get_nr_swap_pages",
     "mem_cgroup_iter",
     "mem_cgroup_iter_break",
     "mem_cgroup_online",
@@ -719,6 +720,17 @@ def mem_cgroup_uncharge_swap(memcgs: MemcgRoot, memcg_id: int, pages: int) -> No
         if memcg and memcg.parent:
             page_counter_uncharge(memcg.swap, pages)
             memcg.id_put()
+
+
+def mem_cgroup_get_nr_swap_pages(nr_swap_pages: Atomic, memcg: MemCgroup) -> int:
+    """How many slots a memcg can still get: mm/memcontrol.c:mem_cgroup_get_nr_swap_pages.
+
+    Args:
+        nr_swap_pages: slots that are free, less than none while an area is ended.
+        memcg: whose limits count, and those above.
+    """
+    left = (each.swap.max.read() - page_counter_read(each.swap) for each in memcg.limited)
+    return min([nr_swap_pages.read(), *left])
 
 
 def mem_cgroup_swap_full(memcg: MemCgroup) -> bool:

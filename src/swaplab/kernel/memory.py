@@ -373,10 +373,7 @@ def unuse_swap_cache(swap: Swap, si: SwapInfo) -> None:
 
 
 def try_to_unuse(swap: Swap, si: SwapInfo, mms: Callable[[], Iterable[Mm]]) -> Fault:
-    """Empty a swap area: mm/swapfile.c:try_to_unuse. Pages on their way keep it going round.
-
-    So do those that reclaim drops from memory again, to make room for others.
-    """
+    """Empty a swap area: mm/swapfile.c:try_to_unuse. Pages on their way keep it going round."""
     while before := si.inuse_pages():
         for mm in mms():
             fault = unuse_mm(swap, si, mm)

@@ -14,6 +14,7 @@ from swaplab.kernel.lruvec import Lruvec
 from swaplab.kernel.memcontrol import (
     MemCgroup,
     ReclaimCookie,
+    mem_cgroup_get_nr_swap_pages,
     mem_cgroup_iter,
     mem_cgroup_iter_break,
     mem_cgroup_online,
@@ -115,8 +116,13 @@ def shrink_list(swap: Swap, lruvec: Lruvec, nr_to_scan: int) -> int:
     return reclaimed
 
 
-def get_scan_count(memcg: MemCgroup, priority: int) -> int:
-    """How many folios to look at: mm/vmscan.c:get_scan_count, where all pages are anonymous."""
+def get_scan_count(swap: Swap, memcg: MemCgroup, priority: int) -> int:
+    """How many folios to look at: mm/vmscan.c:get_scan_count, where all pages are anonymous.
+
+    None if a page could not get a slot, even of those that have one: swapoff would bring them back again and again.
+    """
+    if mem_cgroup_get_nr_swap_pages(swap.nr_swap_pages, memcg) <= 0:
+        return 0
     # mem_cgroup_get_zone_lru_size: without the lock under which mem_cgroup_update_lru_size changes it plainly.
     size = data_race(memcg.lruvec).size
     return size >> priority or (0 if mem_cgroup_online(memcg) else min(size, SWAP_CLUSTER_MAX))
@@ -143,7 +149,7 @@ class ScanControl:
 
 def shrink_lruvec(swap: Swap, memcg: MemCgroup, sc: ScanControl) -> None:
     """Reclaim from one memcg: mm/vmscan.c:shrink_lruvec."""
-    left = get_scan_count(memcg, sc.priority)
+    left = get_scan_count(swap, memcg, sc.priority)
     reclaimed = 0
     while left > 0 and reclaimed < sc.nr_to_reclaim:
         reclaimed += shrink_list(swap, memcg.lruvec, min(left, SWAP_CLUSTER_MAX))
