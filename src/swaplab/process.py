@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 __all__ = [
+    "ENDING",
     "Ended",
     "apart",
     "become_worker",

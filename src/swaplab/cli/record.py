@@ -1,10 +1,11 @@
-"""``swaplab record``: the exact page trace of a real program."""
+"""``swaplab record``: the exact page trace of a real program, or what sampling tells of one that runs already."""
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +13,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import Progress, TaskID
 
-from swaplab.cli.common import Flag, console, say_json, tell
+from swaplab.cli.common import Flag, bars, console, say_json, show, tell
+from swaplab.errors import InputError
+from swaplab.host.attach.recording import attach
+from swaplab.host.attach.targets import Target, of_cgroup, of_pid, of_unit
 from swaplab.host.record import SAMPLE_PAGES, WINDOW, ProcessFootprint, Recording
 from swaplab.host.record import record as make_recording
+from swaplab.report.attach import attach_report
 from swaplab.text import shown
 
 __all__ = ["record"]
@@ -22,47 +27,66 @@ __all__ = ["record"]
 
 def record(
     *command: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    pid: int | None = None,
+    cgroup: str | None = None,
+    unit: str | None = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    window: int = WINDOW,
+    duration: str | None = None,
     sample_pages: int = SAMPLE_PAGES,
-    duration: float | None = None,
+    window: int | None = None,
     skip: float = 0.0,
     timed: Flag = False,
+    seed: int | None = None,
     json: Flag = False,
 ) -> None:
-    """Record which pages a program touches, and what they hold. It needs no privileges.
+    """Record which pages a program touches, and what they hold; or attach to what runs. It needs no privileges.
 
-    Example: `swaplab record -o sorting -- sort -S 100M words.txt`
+    Example: `swaplab record -o sorting -- sort -S 100M words.txt`, or `swaplab record --unit redis --duration 10m`
 
     Parameters
     ----------
     command
         The program and its arguments, behind `--`.
+    pid
+        Attach to this process instead.
+    cgroup
+        Attach to all processes in this cgroup and below it.
+    unit
+        Attach to all processes of this unit of systemd.
     output
         The directory to make; `PROGRAM.recording` if not given.
-    window
-        Leave out what repeats one of the last so many accesses recorded of a process.
+    duration
+        End the program after so long: `90`, `90s`, `10m`, `1h`. Of what runs already, end the recording (10m).
     sample_pages
         Keep the contents of at most so many pages.
-    duration
-        End the program after so many seconds.
+    window
+        Leave out what repeats one of the last so many accesses recorded of a process (64).
     skip
         Of the first so many seconds, keep only the first touch and the first write of each page.
     timed
         Run the program once without the recorder before, without input and output, to know what it takes then; else
         that is estimated.
+    seed
+        Of what runs already: draw other accesses with the same reuse times (0).
     json
         Print the summary as JSON on standard output, as the line after what the program prints there.
     """
+    seconds = None if duration is None else _seconds(duration)
+    target = _target(command, pid, cgroup, unit)
+    if target:
+        _refuse({"--window": window, "--skip": skip, "--timed": timed}, "a program to start, behind --")
+        _attach(target, output, ATTACH_SECONDS if seconds is None else seconds, sample_pages, seed or 0, json)
+        return
+    _refuse({"--seed": seed is not None}, "--pid, --cgroup or --unit with it")
     name = Path(command[0]).name if command else ""
     out = output or Path(f"{name}.recording")
     with _progress() as (running, merging):
         recording = make_recording(
             command,
             out,
-            window=window,
+            window=WINDOW if window is None else window,
             sample_pages=sample_pages,
-            duration=duration,
+            duration=seconds,
             skip=skip,
             is_timed=timed,
             running=running,
@@ -74,6 +98,50 @@ def record(
         tell(_summary(recording))
 
 
+def _target(command: tuple[str, ...], pid: int | None, cgroup: str | None, unit: str | None) -> Target | None:
+    """Return what runs already and is to be recorded; none if a program is to be started."""
+    given = {"--pid": pid is not None, "--cgroup": cgroup is not None, "--unit": unit is not None, "--": bool(command)}
+    names = [name for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise InputError("record", "one of --pid PID, --cgroup PATH, --unit NAME and -- COMMAND", " and ".join(names))
+    if pid is not None:
+        return of_pid(pid)
+    if cgroup is not None:
+        return of_cgroup(cgroup)
+    return None if unit is None else of_unit(unit)
+
+
+def _refuse(options: Mapping[str, object], expected: str) -> None:
+    for name, value in options.items():
+        if value:
+            raise InputError(name, expected, "none")
+
+
+def _seconds(text: str) -> float:
+    found = DURATION.fullmatch(text)
+    if not found:
+        raise InputError("--duration", "seconds, or a time with s, m or h, such as 10m", repr(text))
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _attach(target: Target, output: Path | None, seconds: float, sample_pages: int, seed: int, json: bool) -> None:
+    with bars() as bar:
+        looking, writing = bar(f"looking at {shown(target.name)}"), bar("writing the trace")
+        recording = attach(
+            target.name,
+            target.choose,
+            output or Path(f"{target.name.replace('/', '_')}.recording"),
+            seconds=seconds,
+            seed=seed,
+            sample_pages=sample_pages,
+            told=lambda passed, samples: looking(round(passed), round(seconds)),
+            writing=writing,
+        )
+    say_json(recording) if json else show(attach_report(recording))
+
+
+DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smh]?)", re.ASCII)
+ATTACH_SECONDS = 600.0
 NAMED = 5
 TOLERANCE = 0.05
 LEAST_PAGES = 64

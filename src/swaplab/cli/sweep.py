@@ -34,6 +34,7 @@ from swaplab.cli.replaying import (
 from swaplab.errors import InputError
 from swaplab.report.page import write_page
 from swaplab.report.sweep import sweep_report
+from swaplab.scenario.reconstructed import reconstructed
 from swaplab.study.plan import Variant, of_axes
 from swaplab.study.run import Map, Summarise, Task
 from swaplab.study.table import Outcome, Spread, spreads, write_table
@@ -94,7 +95,7 @@ def sweep(
     with report_beside(output):
         with mapping(jobs, cluster, len(variants)) as mapped:
             found = _run(variants, mapped, Summarise(costs), output)
-        report = sweep_report(found, seeds)
+        report = sweep_report(found, seeds, reconstructed(variants[0].scenario))
         if html:
             write_page(html, f"{scenario.name}: what was varied", report)
         _print_json(found) if json else show(report)

@@ -187,6 +187,8 @@ def _facts(info: TraceInfo, summary: TraceSummary, size: int) -> Iterator[tuple[
         yield event.kind, f"{event.events:,} events, {round_size(event.pages * PAGE_SIZE)}"
     if info.source:
         yield "source", info.source
+    if info.reconstructed:
+        yield "reconstructed", info.reconstructed
     if info.command:
         yield "command", " ".join(info.command)
     if info.window is not None:

@@ -24,6 +24,7 @@ from swaplab.report.page import write_page
 from swaplab.report.tune import settings, tune_report
 from swaplab.result import Result
 from swaplab.scenario.load import load_scenario
+from swaplab.scenario.reconstructed import reconstructed
 from swaplab.study.plan import Variant
 from swaplab.study.run import Summarise, Task
 from swaplab.study.table import Summary
@@ -126,6 +127,7 @@ def _print_json(found: Tuning, measured: list[Result]) -> None:
             "front": [_point(point) for point in front(found.points)],
             "costs": [{"without": constraint.name, **_point(point)} for constraint, point in found.costs],
             "settings": [line for point in found.best[:1] for line in settings(point)],
+            "reconstructed": reconstructed(found.present.scenario),
             "measured": [measured_of(run)._asdict() for run in measured],
         }
     )

@@ -16,6 +16,7 @@ from swaplab.files import scratch_directory
 from swaplab.scenario.device import Device
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Scenario
+from swaplab.scenario.reconstructed import reconstructed
 from swaplab.study.plan import Variant
 from swaplab.study.run import Map, Task
 from swaplab.study.table import Outcome
@@ -107,6 +108,10 @@ class Plan(NamedTuple):
             check_base(self._scenario(machine, AS_IT_IS), constraints)
         for settings in self.settings:
             self._scenario(self.machines[0], settings)
+
+    def reconstructed(self) -> int:
+        """Return how many machines have traces of which no access was seen."""
+        return sum(bool(reconstructed(self._scenario(machine, AS_IT_IS))) for machine in self.machines)
 
     def first(self) -> Iterator[Variant]:
         """Yield the variants of the first machine."""

@@ -12,6 +12,7 @@ from swaplab.scenario.model import OwnTime
 from swaplab.scenario.toml import quoted
 from swaplab.scenario.trace import TraceInfo
 from swaplab.scenario.units import format_duration, format_size, round_size
+from swaplab.text import shown
 
 __all__ = ["scenario_text"]
 
@@ -21,7 +22,7 @@ STREAMS_SHOWN: Final = 20
 _TEXT: Final = """\
 # Made by `swaplab record`. Run it with `swaplab run scenario.toml --compare`, then change what you like.
 # Recorded {recorded}
-name = {name}
+{reconstructed}name = {name}
 description = {description}
 
 # As the machine was set that the recording was made on.
@@ -76,6 +77,7 @@ def scenario_text(
     machine, zswap = settings
     return _TEXT.format(
         recorded=recorded,
+        reconstructed=f"# The trace is reconstructed {shown(info.reconstructed)}.\n" if info.reconstructed else "",
         time=f"{'about ' if time.is_about else ''}{format_duration(_rounded(time.ns))}",
         estimated=": estimated, within a factor of two for most programs" if time.is_about else "",
         name=quoted(command[0].rpartition("/")[2]),

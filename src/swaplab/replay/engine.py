@@ -187,6 +187,7 @@ class Replay:
             configuration=configuration,
             accesses=self.position,
             workload_accesses=self.accesses.by_workload(),
+            reconstructed=self.accesses.reconstructed(),
             own_times=self.accesses.own_times(),
             cost=self.cost,
         )

@@ -125,6 +125,8 @@ def machines_report(found: Sequence[Class], plan: Plan, objective: str) -> list[
         f"{objective.capitalize()} is the sum over machines; p10 to p90 are the shares that machines gain of it. Each "
         "number is of a replay, and none was measured."
     )
+    if count := plan.reconstructed():
+        explained += f" The traces of {count:,} of {len(plan.machines):,} machines are reconstructed from samples."
     losers = overall.choices[overall.best].losers
     parts: list[Part] = [table, choices, explained]
     return [*parts, _who_loses_by_it(losers, plan)] if losers else parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from swaplab.report.charts import charts
 from swaplab.report.parts import Part, Table
@@ -20,6 +20,7 @@ __all__ = [
     "heading",
     "killed",
     "memory_table",
+    "reconstructed_from",
     "run_report",
     "size_cell",
     "slowdown",
@@ -29,6 +30,7 @@ __all__ = [
 OWN = "as it is"
 NOTHING = "-"
 BASES_MAX = 4
+RECONSTRUCTED_MAX = 2
 CGROUPS_MAX = 200  # rows of a table for people
 ABOUT = 0.05  # of a reference: no difference worth a word
 
@@ -87,7 +89,14 @@ def heading(result: Result, *others: Result) -> str:
         f"of memory, {kind}, {short_size(swap.size)} of swap. "
         f"Replayed by a model of Linux {releases}, not measured on one. "
         f"Costs: {source or 'their file does not say where they were measured'}."
+        f"{reconstructed_from(info.reconstructed)}"
     )
+
+
+def reconstructed_from(traces: Mapping[str, str]) -> str:
+    """Say of traces that no access of them was seen, after a sentence; empty where there are none."""
+    said = [f" {_printable(name)} is reconstructed {_printable(text)}." for name, text in traces.items()]
+    return "".join(said[:RECONSTRUCTED_MAX]) + (" So are others." if len(said) > RECONSTRUCTED_MAX else "")
 
 
 def run_report(results: Sequence[Result]) -> list[Part]:

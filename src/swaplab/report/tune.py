@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.charts import MIB
 from swaplab.report.parts import Chart, Part, Table, Verbatim
-from swaplab.report.run import duration, slowdown
+from swaplab.report.run import duration, reconstructed_from, slowdown
 from swaplab.result import Result
 from swaplab.scenario.model import Scenario
+from swaplab.scenario.reconstructed import reconstructed
 from swaplab.scenario.units import round_size
 from swaplab.study.table import Outcome
 from swaplab.study.tune import STEPS, Constraint, Point, Tuning, front
@@ -23,6 +24,8 @@ KINDS_MAX = 10
 def tune_report(found: Tuning, objective: str, measured: Sequence[Result]) -> list[Part]:
     """What is best and how to set it; then the present and the best settings on a kernel, if they were run there."""
     parts: list[Part] = [_kinds_table(found), verdict(found, objective)]
+    if traces := reconstructed(found.present.scenario):
+        parts.append(reconstructed_from(traces).strip())
     parts += [Verbatim("\n".join(settings(point))) for point in found.best[:1]]
     if measured:
         present, chosen = map(measured_of, measured)

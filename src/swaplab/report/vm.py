@@ -7,7 +7,7 @@ from statistics import median_low
 
 from swaplab.report.charts import charts
 from swaplab.report.parts import Part, Table
-from swaplab.report.run import duration
+from swaplab.report.run import duration, reconstructed_from
 from swaplab.result import Guest, Result
 from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.scenario.units import round_size, short_size
@@ -51,6 +51,7 @@ def _heading(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> st
     return (
         f"{scenario.name or 'scenario'}: {info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
         f"of memory, measured on {releases}, {how}{times}, in {duration(guest.seconds * 1e9)}.{limit}{pace}"
+        f"{reconstructed_from(info.reconstructed)}"
     )
 
 

@@ -58,6 +58,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         workload_accesses: accesses of each workload, by its cgroup, name and number.
         own_times: what the workloads of a cgroup and below take with all their memory, of cgroups that say so; the
             machine's is empty.
+        reconstructed: traces of which no access was seen, with what they are made from.
         cost: of the replay's clock.
         guest: the kernel's machine.
     """
@@ -69,6 +70,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     accesses: int
     workload_accesses: dict[str, int] = {}
     own_times: dict[str, OwnTime] = {}
+    reconstructed: dict[str, str] = {}
     cost: Cost | None = None
     guest: Guest | None = None
 
@@ -87,6 +89,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
             "accesses": self.accesses,
             "workload_accesses": self.workload_accesses,
             **({"own_times": msgspec.to_builtins(self.own_times)} if self.own_times else {}),
+            **({"reconstructed": self.reconstructed} if self.reconstructed else {}),
             "cost": self.cost.source if self.cost else "",
             "zram": self.zram,
         }

@@ -22,6 +22,7 @@ from swaplab.errors import InputError
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.model import OwnTime, Scenario, Workload
 from swaplab.scenario.patterns import pattern_chunks
+from swaplab.scenario.reconstructed import reconstructed_of
 from swaplab.scenario.trace import EventKind, Stream, Trace
 from swaplab.scenario.tree import parent_of
 from swaplab.scenario.validate import PAGES_MAX, some
@@ -201,6 +202,10 @@ class Accesses:
             if workload.think and self.counts[i] * workload.think >= LONGEST_NS:
                 years = f"{self.counts[i] * workload.think / YEAR_NS:,.0f} years for {self.counts[i]} accesses"
                 yield f"workload[{i}].think", "a time with which no run takes 146 years", years
+
+    def reconstructed(self) -> dict[str, str]:
+        """Return the traces of which no access was seen, with what they are made from."""
+        return reconstructed_of(self._traces)
 
     def own_times(self) -> dict[str, OwnTime]:
         """Return what the workloads of each cgroup and below take with all their memory, if each of them says it.

@@ -340,6 +340,7 @@ def _result(scenario: Scenario, accesses: Accesses, listener: _Listener, configu
         configuration=configuration,
         accesses=accesses.total,
         workload_accesses=accesses.by_workload(),
+        reconstructed=accesses.reconstructed(),
         guest=guest,
     )
     first, *readings = listener.readings

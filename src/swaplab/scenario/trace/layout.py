@@ -112,6 +112,7 @@ class TraceInfo(msgspec.Struct, omit_defaults=True):
         source: where the trace comes from, for people.
         window: repeats inside a window of that many pages were dropped, if any were.
         command: the command line that was recorded, if one was.
+        reconstructed: from what, if no access of it was seen.
         extra: keys of the metadata that swaplab does not interpret, kept as they are.
     """
 
@@ -122,6 +123,7 @@ class TraceInfo(msgspec.Struct, omit_defaults=True):
     source: str = ""
     window: int | None = None
     command: list[str] | None = None
+    reconstructed: str = ""
     extra: dict[str, Any] = {}
 
     @property

@@ -197,6 +197,7 @@ class TraceWriter:
         source: str = "",
         window: int | None = None,
         command: Sequence[str] | None = None,
+        reconstructed: str = "",
         extra: Mapping[str, Any] | None = None,
     ) -> TraceInfo:
         """Say what was written; the accesses of each stream are counted here, whatever `streams` says.
@@ -218,6 +219,7 @@ class TraceWriter:
             source=source,
             window=window,
             command=command,
+            reconstructed=reconstructed,
             extra=dict(extra or {}),
         )
         check_info(str(self._path), info)

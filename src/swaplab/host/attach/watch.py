@@ -1,0 +1,293 @@
+"""Look at processes for a while: clear, look after growing intervals, and again.
+
+A look says how many pages were used since they were cleared, so each cycle gives the beginning of a curve, and longer
+cycles more of it. Of cycles 1, 2, 3, ... each has the length of the first times the largest power of two that divides
+its number: half of them have one length, a quarter two, so that each length gets as much time. Looking costs processor
+time, and the process may wait for it: a cycle goes on until that is one percent of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+from msgspec.structs import replace
+
+from swaplab.errors import InputError
+from swaplab.host.attach.proc import GONE, Clock, Identity, Look, clear, identity, look
+from swaplab.host.attach.samples import SAMPLES, Attached, Life
+from swaplab.host.processes import PROC, Process
+from swaplab.text import shown
+
+__all__ = ["LEVEL_SECONDS", "SECONDS_MAX", "Kernel", "ThisKernel", "Watched", "longest_level", "watch"]
+
+LEVEL_SECONDS: Final = 1 / 64
+"""The shortest window; each level's is twice as long as the one before."""
+BUDGET: Final = 0.01
+LOOKS: Final = 4
+"""The shortest window lasts at least as long as so many looks take."""
+CYCLES_MIN: Final = 4
+"""So many times the longest window fits into a recording."""
+CYCLE_LEVELS: Final = 5
+"""The longest cycle is so many times twice as long as the shortest, so that one fits into a recording."""
+SECONDS_MAX: Final = 30 * 86400.0
+GRACE: Final = 10.0
+"""Seconds that a service may take to start again."""
+POLL: Final = 1.0
+NAMED: Final = 3
+METHOD: Final = "clear_refs and Referenced"
+
+
+class Kernel(Protocol):
+    """What a process is looked at with; `ThisKernel` is the real one."""
+
+    def clear(self, pid: int) -> None:
+        """See `proc.clear`."""
+
+    def look(self, pid: int) -> Look:
+        """See `proc.look`."""
+
+    def identity(self, pid: int) -> Identity:
+        """See `proc.identity`."""
+
+    def now(self) -> float:
+        """See `proc.Clock`."""
+
+    def cost(self) -> float:
+        """See `proc.Clock`."""
+
+    def wait(self, until: float) -> str:
+        """See `proc.Clock`."""
+
+
+class ThisKernel(Clock):
+    """The machine's own."""
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self._proc = proc
+
+    def clear(self, pid: int) -> None:
+        """See `proc.clear`."""
+        clear(pid, self._proc)
+
+    def look(self, pid: int) -> Look:
+        """See `proc.look`."""
+        return look(pid, self._proc)
+
+    def identity(self, pid: int) -> Identity:
+        """See `proc.identity`."""
+        return identity(pid, self._proc)
+
+
+class Watched(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        attached: the samples.
+        ended_by: why it ended: a signal, the time, or that nothing is left.
+        unreadable: names of processes that may not be looked at.
+        huge: share of the memory that is in huge pages.
+    """
+
+    attached: Attached
+    ended_by: str
+    unreadable: Sequence[str]
+    huge: float
+
+
+class _Known(NamedTuple):
+    number: int
+    identity: Identity
+
+
+def longest_level(seconds: float) -> int:
+    """Return the level of the longest window of a recording of so many seconds."""
+    return _level(max(seconds / CYCLES_MIN, LEVEL_SECONDS), math.floor)
+
+
+def _level(seconds: float, whole: Callable[[float], int]) -> int:
+    return whole(math.log2(seconds / LEVEL_SECONDS))
+
+
+class _Watch:
+    """The state of `watch`.
+
+    Attributes:
+        lives: all so far.
+        known: those that go on, by process.
+        rows: of `SAMPLES`.
+        unreadable: names of processes that may not be looked at, by id.
+        cycle: number of the present one, from 1.
+        shortest: level of the shortest window.
+        least: level of the last look of the shortest cycles.
+    """
+
+    def __init__(self, kernel: Kernel, seconds: float) -> None:
+        self.kernel = kernel
+        self.began, self.spent_before = kernel.now(), kernel.cost()
+        self.end_at = self.began + seconds
+        self.longest = longest_level(seconds)
+        self.lives: list[Life] = []
+        self.known: dict[int, _Known] = {}
+        self.rows: list[tuple[int, int, int, float, float, float, float, float]] = []
+        self.unreadable: dict[int, str] = {}
+        self.cycle = self.shortest = self.least = 0
+        self.huge = self.resident = 0.0
+
+    def passed(self) -> float:
+        """Seconds since the beginning."""
+        return self.kernel.now() - self.began
+
+    def spent(self) -> float:
+        """Seconds of processor time since the beginning."""
+        return self.kernel.cost() - self.spent_before
+
+    def meet(self, processes: Sequence[Process]) -> None:
+        """Note which programs there are now."""
+        for pid in self.known.keys() - {process.pid for process in processes}:
+            self._end(pid)
+        for process in processes:
+            if process.pid not in self.unreadable and not self._goes_on(process.pid):
+                self._begin(process)
+
+    def _begin(self, process: Process) -> None:
+        with suppress(*GONE):
+            now = self.kernel.identity(process.pid)
+            start = self.passed() if self.rows else 0.0
+            self.known[process.pid] = _Known(len(self.lives), now)
+            self.lives.append(Life(process.pid, shown(now.name), process.cgroup, start, None, 0.0))
+
+    def _goes_on(self, pid: int) -> bool:
+        """Whether a process has the program still that we know of; note what it took, or that it has ended."""
+        known = self.known.get(pid)
+        if known is None:
+            return False
+        try:
+            now = self.kernel.identity(pid)
+        except GONE:
+            now = None
+        if now is None or now[:3] != known.identity[:3]:
+            self._end(pid)
+            return False
+        took = now.processor - known.identity.processor
+        self.lives[known.number] = replace(self.lives[known.number], processor=took)
+        return True
+
+    def _end(self, pid: int) -> None:
+        known = self.known.pop(pid)
+        self.lives[known.number] = replace(self.lives[known.number], end=self.passed())
+
+    def clear(self) -> dict[int, float]:
+        """Clear all; return when that was, by process."""
+        times: dict[int, float] = {}
+        for pid in list(self.known):
+            before = self.kernel.now()
+            with self._excused(pid):
+                self.kernel.clear(pid)
+                times[pid] = (before + self.kernel.now()) / 2
+        return times
+
+    def look(self, level: int, cleared: dict[int, float]) -> None:
+        """Look at all that were cleared; forget those that are not the same any more."""
+        for pid, since in list(cleared.items()):
+            before = self.kernel.now()
+            found = None
+            with self._excused(pid):
+                found = self.kernel.look(pid)
+            middle = (before + self.kernel.now()) / 2
+            # What has just ended has no memory, and what has just been executed was not cleared.
+            if found is None or not found.resident + found.swapped or not self._goes_on(pid):
+                del cleared[pid]
+                continue
+            counts = (found.resident, min(found.referenced, found.resident), found.swapped)
+            self.rows.append((self.known[pid].number, self.cycle, level, middle - self.began, middle - since, *counts))
+            self.huge += found.huge
+            self.resident += found.resident
+
+    @contextmanager
+    def _excused(self, pid: int) -> Iterator[None]:
+        """Pass over a process that has ended, or that may not be looked at."""
+        try:
+            yield
+        except GONE:
+            self._end(pid)
+        except PermissionError:
+            self.unreadable[pid] = f"{self.lives[self.known.pop(pid).number].name} ({pid})"
+
+    def look_on(self, told: Callable[[float, int], None]) -> str:
+        """Go through a cycle; return what ended the recording, or nothing."""
+        self.cycle += 1
+        spent, started = self.spent(), self.kernel.now()
+        cleared = self.clear()
+        level, last = self.shortest, min(self.longest, self.least + _twos(self.cycle))
+        while cleared:
+            due = started + LEVEL_SECONDS * 2.0**level
+            if ended_by := self.kernel.wait(min(due, self.end_at)) or "--duration" * (due > self.end_at):
+                return ended_by
+            before = self.spent()
+            self.look(level, cleared)
+            told(self.passed(), len(self.rows))
+            if not self.least:  # the very first cycle finds out what looking takes
+                self.shortest = max(self.shortest, _level(max(LOOKS * (self.spent() - before), 1e-9), math.ceil))
+            if level >= last and self.spent() - spent <= BUDGET * (self.kernel.now() - started):
+                break
+            level = max(level + 1, self.shortest, _level(self.kernel.now() - started, math.floor) + 1)
+        if not self.least:
+            self.least = max(1, level, self.longest - CYCLE_LEVELS)
+            self.rows = [row for row in self.rows if row[2] >= self.shortest]
+        return ""
+
+
+def _twos(number: int) -> int:
+    """How many times a number is even."""
+    return (number & -number).bit_length() - 1
+
+
+def watch(
+    choose: Callable[[], Sequence[Process]],
+    seconds: float,
+    kernel: Kernel,
+    told: Callable[[float, int], None] = lambda seconds, samples: None,
+) -> Watched:
+    """Watch processes until the time is over, a signal comes, or none has been there for a while.
+
+    Args:
+        choose: which processes; asked again in each cycle.
+        seconds: how long.
+        kernel: what to look with.
+        told: seconds and samples so far, after every look.
+
+    Raises:
+        InputError: nothing was there to be looked at, or nothing that may be.
+    """
+    state = _Watch(kernel, seconds)
+    seen = kernel.now()
+    ended_by = ""
+    while not ended_by:
+        state.meet([process for process in choose() if process.has_memory])
+        if state.known:
+            ended_by = state.look_on(told)
+            seen = kernel.now()
+        elif kernel.now() - seen >= GRACE or not state.rows:
+            ended_by = "the end of all processes"
+        else:
+            due = kernel.now() + POLL
+            ended_by = kernel.wait(min(due, state.end_at)) or "--duration" * (due > state.end_at)
+    _check(state)
+    samples = np.array(state.rows, SAMPLES)
+    samples = samples[np.argsort(samples["life"], kind="stable")]
+    attached = Attached(METHOD, state.passed(), state.spent(), state.lives, samples)
+    return Watched(attached, ended_by, list(state.unreadable.values()), state.huge / max(state.resident, 1.0))
+
+
+def _check(state: _Watch) -> None:
+    if state.rows:
+        return
+    if state.unreadable:
+        names = ", ".join(list(state.unreadable.values())[:NAMED])
+        raise InputError("processes", "at least one that this user may look at: its own, or any as root", names)
+    raise InputError("processes", "at least one with anonymous memory, for longer than a moment", "none")
