@@ -23,6 +23,11 @@ settings.register_profile("deterministic", derandomize=True, database=None, dead
 settings.load_profile("deterministic")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Guests first: they take longest, and should not be what one process is left with at the end."""
+    items.sort(key=lambda item: "tests/vm/" not in item.nodeid)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache directory for the session; compiled code is that of the user's."""

@@ -1,4 +1,4 @@
-"""Every pair of kernel/'s entry points that Linux lets run side by side, and long runs of one machine.
+"""Every pair of kernel/'s entry points that Linux lets run side by side, long runs, and calls that fail.
 
 Run it with ``make quality``.
 """
@@ -13,6 +13,7 @@ from random import Random
 
 from tests.kernel.model import Model, seeded_action
 from tests.kernel.side_by_side import PAIRS, breaks
+from tests.kernel.test_failures import SHORT, fail_in_turn
 
 from swaplab.kernel.machine import Machine
 from swaplab.kernel.sync import Direct, KernelBug, install
@@ -45,6 +46,18 @@ def pairs(pool: Executor, executions: int) -> Iterator[str]:
     )
 
 
+def failures(pool: Executor) -> Iterator[str]:
+    """Let each call of some sequences fail; yield what breaks, then say what was run."""
+    futures = {name: pool.submit(fail_in_turn, name, 0, 1) for name in SHORT}
+    count = 0
+    for name, future in futures.items():
+        try:
+            count += future.result()
+        except (AssertionError, KernelBug) as error:
+            yield f"{name}: {error}"
+    print(f"{count:,} calls that fail in turn, in {len(futures)} sequences")  # noqa: T201
+
+
 def long_runs(pool: Executor, seeds: int, steps: int) -> Iterator[str]:
     """Run all seeds; yield what breaks, then say what was run."""
     futures = {
@@ -64,7 +77,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     with ProcessPoolExecutor(arguments.workers) as pool:
-        found = [*pairs(pool, arguments.executions), *long_runs(pool, arguments.seeds, arguments.steps)]
+        found = [
+            *pairs(pool, arguments.executions),
+            *failures(pool),
+            *long_runs(pool, arguments.seeds, arguments.steps),
+        ]
     for line in found:
         print(line)  # noqa: T201
     print(f"{len(found):,} things break")  # noqa: T201

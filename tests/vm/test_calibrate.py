@@ -98,9 +98,8 @@ def test_a_scenario_on_a_guest_keeps_what_the_guest_is_told(name: str) -> None:
     assert device == msgspec.structs.replace(SLOW.device, rotational=DEVICES[name].rotational)
 
 
-def test_a_real_guest(kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_guest(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is measured once, and its disk is the scenario's."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     scenario = calibration("lz4", DEVICES["nvme"])
     pace = guest_pace(kernel, scenario)
     assert pace.cost.source.startswith("a guest with Linux 6.12.")
