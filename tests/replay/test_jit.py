@@ -12,8 +12,9 @@ from swaplab.compress.jit import is_kept, keep
 from swaplab.linux.release import features_of
 from swaplab.replay.engine import is_compiled
 from swaplab.replay.jit import entry
-from swaplab.replay.reference import StateType, variant_of
-from swaplab.replay.state import State
+from swaplab.replay.reference import StateType
+from swaplab.replay.state import Parts, State
+from swaplab.scenario.model import Machine, Scenario, Workload
 
 
 def add(a: int, b: int) -> int:
@@ -77,15 +78,15 @@ def what_a_release_does(m: State, number: int) -> int:
         return 7
     if not m.linux.incompressible_kept:
         return number + {}  # type: ignore[operator]
-    return 70 if m.linux.stock_of_seven else number + {}  # type: ignore[operator]
+    return 70 if m.linux.stock_of_seven and m.has.file_memory else number + {}  # type: ignore[operator]
 
 
 def test_what_a_release_does_not_do_is_not_compiled(cache: Path) -> None:
-    types = [StateType(features_of(release), ()) for release in ("6.12", "7.2")]
+    types = [StateType(features_of(release), Parts(file_memory=release == "7.2"), ()) for release in ("6.12", "7.2")]
     dispatcher: Any = what_a_release_does
     dispatcher.compile((types[1], numba.int64))
     with pytest.raises(numba.TypingError):
         dispatcher.compile((types[0], numba.int64))
-    assert is_kept(dispatcher, variant_of(features_of("7.2")))
-    assert not is_kept(dispatcher, variant_of(features_of("6.12")))
-    assert not is_compiled("7.2")
+    assert is_kept(dispatcher, types[1].variant)
+    assert not is_kept(dispatcher, types[0].variant)
+    assert not is_compiled(Scenario(machine=Machine(kernel="7.2"), workloads=(Workload(pages=1, kind="file"),)))

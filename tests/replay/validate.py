@@ -23,13 +23,17 @@ from swaplab.replay.state import (
     CLUSTER_LISTS,
     COMPRESSED,
     COUNTERS,
+    FILE,
     GONE,
     GROUPS,
     LISTS_PER_MEMCG,
     LRU_ACTIVE,
+    LRU_ACTIVE_FILE,
+    LRU_FILE,
     LRU_GEN_MASK,
     LRU_GEN_SHIFT,
     LRU_INACTIVE,
+    LRU_INACTIVE_FILE,
     LRU_ZSWAP,
     MANY,
     MAPPED,
@@ -46,12 +50,14 @@ from swaplab.replay.state import (
     PG_WRITEBACK,
     PRESENT,
     RESIDENT,
+    SHADOW,
     SHARED,
     SHMEM,
     SLOT_CACHED,
     SLOT_FREE,
     STATE_MASK,
     WRITES_IN_FLIGHT,
+    XA_NODE_BYTES,
     YOUNG,
     ZERO_FILLED,
     State,
@@ -61,6 +67,7 @@ __all__ = ["Counts", "check_no_counter_went_back", "counters", "expected_lists",
 
 Counts = NDArray[np.int64]
 FIELDS = {LRU_INACTIVE: "inactive", LRU_ACTIVE: "active", LRU_ZSWAP: "entries"}
+FIELDS |= {LRU_INACTIVE_FILE: "inactive_file", LRU_ACTIVE_FILE: "active_file"}
 SWAPPED = (COMPRESSED, ON_DISK, ZERO_FILLED)
 
 
@@ -161,7 +168,8 @@ def validate_page_tables(m: State) -> None:
     own[: m.sizes.nr_pages] = state[: m.sizes.nr_pages] < SHARED
     assert (state[present] == RESIDENT).all(), "a page that is not resident is mapped"
     assert (m.pte[own & ~present] == 0).all(), "an entry that is not present is young or dirty"
-    unmapped = (state == RESIDENT) & ~present & ~is_shmem(m)
+    assert (m.pte[is_file(m)] == 0).all(), "a page of a file that is only read has an entry"
+    unmapped = (state == RESIDENT) & ~present & ~is_shmem(m) & ~is_file(m)
     assert has_flag(m, PG_SWAPCACHE)[unmapped].all(), "a folio is neither mapped nor in the swap cache"
     assert np.isin(state, (NONE, RESIDENT, *SWAPPED, GONE, SHARED, SHMEM)).all(), "unknown state"
     assert m.task.settled == m.task.made, "accesses were made that do not show"
@@ -171,6 +179,27 @@ def is_shmem(m: State) -> Any:
     """Which folios are shared memory."""
     first = int(m.sizes.nr_pages)
     return (states(m) != NONE) & np.concatenate((np.zeros(first, bool), m.rmaps["shmem"] != 0))
+
+
+def is_file(m: State) -> Any:
+    """Which folios are a file's."""
+    return m.folios["kind"][: m.sizes.nr_folios] == FILE
+
+
+def nodes_of(m: State) -> list[int]:
+    """How many nodes the tree of each task's file has, which are those that its pages say."""
+    counts = []
+    was_there = (states(m) == RESIDENT) | has_flag(m, SHADOW)
+    for task in range(int(m.sizes.nr_tasks)):
+        level = was_there[int(m.task_first[task]) : int(m.task_first[task + 1])]
+        expected: list[bool] = []
+        while len(level) > 1 and m.first_node[task] < m.first_node[task + 1]:
+            level = np.array([level[begin : begin + 64].any() for begin in range(0, len(level), 64)])
+            expected += level.tolist()
+        found = m.has_node[m.first_node[task] : m.first_node[task + 1]]
+        assert_equal(f"nodes of task {task}", found, expected)
+        counts.append(sum(expected))
+    return counts
 
 
 def sharers(m: State) -> dict[int, set[int]]:
@@ -248,6 +277,7 @@ def expected_lists(m: State) -> list[int]:
     lru = np.where(has_flag(m, PG_ACTIVE), LRU_ACTIVE, LRU_INACTIVE)
     if m.mglru.enabled:
         lru = generations(m)
+    lru = lru + LRU_FILE * is_file(m)
     folio_list = memcg_of(m) * LISTS_PER_MEMCG + lru
     owner = 0 * objcg_of(m) if m.zswap.global_lru else objcg_of(m)
     entry_list = owner * LISTS_PER_MEMCG + LRU_ZSWAP
@@ -368,6 +398,7 @@ def validate_charges(m: State) -> None:
     assert_equal("anon", m.memcgs["anon"], count(m, memcg[mapped & ~is_shmem(m)]))
     cached = resident & has_flag(m, PG_SWAPCACHE)
     assert_equal("swapcached", m.memcgs["swapcached"], count(m, memcg[cached]))
+    assert_equal("file", m.memcgs["file"], count(m, memcg[resident & is_file(m)]))
     assert_equal("shmem", m.memcgs["shmem"], count(m, memcg[resident & ~cached & is_shmem(m)]))
 
 
@@ -389,6 +420,10 @@ def validate_zswap_charges(m: State) -> None:
     assert_equal("zswapped", m.memcgs["zswapped"], count(m, owner))
     anon_vmas = m.anon_vma_memcg[m.anon_vma_memcg >= 0]
     own += ANON_VMA_BYTES * count(m, m.memcgs["objcg"][anon_vmas].astype(np.int64))
+    tasks = m.task_memcg >= 0
+    own += XA_NODE_BYTES * count(
+        m, m.memcgs["objcg"][m.task_memcg[tasks]].astype(np.int64), np.array(nodes_of(m))[tasks]
+    )
     own[0] = 0
     assert_equal("objcg_bytes", m.memcgs["objcg_bytes"], own)
     stored = int((states(m) == COMPRESSED).sum())

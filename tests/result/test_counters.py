@@ -15,7 +15,7 @@ from swaplab.replay.build import build, compressed_contents
 from swaplab.replay.samples import Samples
 from swaplab.replay.state import MEMCG, MEMORY, ZSWAP
 from swaplab.result import SCHEMA
-from swaplab.result.counters import BY_NAME, COUNTERS, DEBUGFS, EVENTS, JUDGED, LEVELS, MACHINE, TIMES
+from swaplab.result.counters import BY_NAME, COUNTERS, DEBUGFS, EVENTS, JUDGED, JUDGED_OF_FILES, LEVELS, MACHINE, TIMES
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.cost import DEFAULT_COST
 from swaplab.scenario.load import parse_scenario
@@ -26,6 +26,7 @@ SCENARIO = parse_scenario('cgroup.a = {}\n[[workload]]\ncgroup = "a"\npages = 1\
 OF_MEMCG = {
     **{name: name for name in ("pgfault", "pgmajfault", "pgscan", "pgsteal", "pgactivate", "pgdeactivate", "pgrefill")},
     **{f"workingset_{name}_anon": f"workingset_{name}_anon" for name in ("refault", "activate", "restore")},
+    **{f"workingset_{name}_file": f"workingset_{name}_file" for name in ("refault", "activate", "restore")},
     **{name: name for name in ("pswpin", "pswpout", "swpin_zero", "swpout_zero", "zswpin", "zswpout", "zswpwb")},
     "memory.events.high": "high",
     "memory.events.max": "max_events",
@@ -39,6 +40,7 @@ OF_MEMCG = {
     "inactive_anon": "inactive",
     "active_anon": "active",
     "swapcached": "swapcached",
+    **{name: name for name in ("file", "inactive_file", "active_file")},
     "zswap": "zswap_bytes",
     "zswapped": "zswapped",
     "zswap_incomp": "incompressible",
@@ -78,6 +80,7 @@ def test_a_replays_field_becomes_its_own_column() -> None:
     samples.add(7)
     root, a = samples.table(["", "a"]).to_pylist()
     assert (a["access"], a["time_ns"]) == (7, m.task.clock)
+    m.memcgs["file"] += m.memcgs["swapcached"] + m.memcgs["shmem"]
     for name, field in OF_MEMCG.items():
         assert a[name] == m.memcgs[field][1] * (4096 if name in IN_PAGES else 1), name
         below = 1000 if field in ("usage", "swap") else 1
@@ -124,6 +127,9 @@ def test_what_is_judged() -> None:
     assert set(JUDGED) == {
         *("zswpin", "zswpout", "zswpwb", "pswpin", "pswpout", "pgmajfault"),
         *("zswap", "zswapped", "anon", "memory.current", "pool_total_size"),
+    }
+    assert set(JUDGED_OF_FILES) == {
+        *("file", "inactive_file", "active_file", "workingset_refault_file", "pgscan", "pgsteal"),
     }
 
 

@@ -239,6 +239,8 @@ MISTAKES = [
         "pattern: expected none with a trace, which has its own, found 'scan'",
     ),
     ("[[workload]]\ntrace = 'x'\nwrite_fraction = 1", "write_fraction: expected none with a trace"),
+    (f"{WORKLOAD}kind = 'file'\ncontent = 'zero'", "workload[0].content: expected none for a file"),
+    (f"{WORKLOAD}kind = 'pipe'", "workload[0].kind: expected anonymous or file, found 'pipe'"),
     (f"{CGROUP}[[event]]\ncgroup = 'a'", "event[0]: expected the key at, found an event without it"),
     (f"{CGROUP}[[event]]\nat = -1\ncgroup = 'a'", "event[0].at: expected a whole number >= 0, found -1"),
     (f"{EVENT}remoev = true", "event[0]: expected only the keys at, cgroup, memory.reclaim"),

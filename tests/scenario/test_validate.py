@@ -13,6 +13,7 @@ import pytest
 from swaplab.errors import InputError
 from swaplab.scenario.load import parse_scenario
 from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.patterns import Churn, Phases
 from swaplab.scenario.timeline import timeline
 from swaplab.scenario.validate import CGROUPS_MAX, PAGES_MAX, WORKLOADS_MAX, some, validate
 
@@ -22,6 +23,10 @@ TREE = {"a": Cgroup(), "a/b": Cgroup(), "c": Cgroup()}
 
 def of_trace(**keys: Any) -> Workload:
     return Workload(trace="t.parquet", **keys)
+
+
+def of_file(**keys: Any) -> Workload:
+    return Workload(pages=9, kind="file", **keys)
 
 
 def events(*happen: Event) -> Scenario:
@@ -37,6 +42,7 @@ RIGHT = [
     Scenario(workloads=ONE * WORKLOADS_MAX),
     Scenario(workloads=(of_trace(streams=("x",)), of_trace(streams=("y",))), interleave="trace"),
     Scenario(workloads=(of_trace(accesses=3), *ONE)),
+    Scenario(workloads=(of_file(), of_file(advice="random", pattern=Phases()), *ONE)),
     # A workload of a removed cgroup goes on in the parent.
     Scenario(
         workloads=(Workload(pages=1, cgroup="a/b"),), cgroups=TREE, events=(Event(at=1, cgroup="a/b", remove=True),)
@@ -93,6 +99,18 @@ WRONG = [
         Scenario(workloads=(*ONE, Workload(pages=1, streams=("x",)))),
         "workload[1].streams: expected a trace that has them, found none",
     ),
+    (
+        Scenario(workloads=(*ONE, of_trace(kind="file"))),
+        'workload[1].kind: expected "anonymous" with a trace, found file',
+    ),
+    (Scenario(workloads=(of_file(write_fraction=0.5),)), "workload[0].write_fraction: expected 0 for a file"),
+    (Scenario(workloads=(of_file(pattern=Churn()),)), "workload[0].pattern: expected one that frees nothing"),
+    (Scenario(workloads=(of_file(pattern=Phases(free=True)),)), "workload[0].pattern: expected one that frees nothing"),
+    (
+        Scenario(workloads=(Workload(pages=1, advice="random"),)),
+        'workload[0].advice: expected none without kind = "file", found random',
+    ),
+    (Scenario(workloads=(of_file(),), swap=Swap(device="zram")), "swap.device: expected a device, which files are on"),
     (
         Scenario(workloads=ONE, interleave="trace"),
         'interleave: expected one trace that all workloads share for "trace", found a workload without',

@@ -40,7 +40,7 @@ def test_checksums_are_those_of_every_page() -> None:
     contents = contents_of(scenario, accesses)
     assert len(contents.counts) == 3, "the same content, once"
     assert len(contents.samples) == 1 + 64 + 64
-    memory = Memory(70)
+    memory = Memory(np.zeros(70, np.bool_))
     versions = memory.versions = np.arange(70) % 5 - 1
     expected = []
     for i, workload in enumerate(scenario.workloads):
@@ -56,7 +56,7 @@ def test_a_checksum_is_of_the_versions() -> None:
     scenario = parse_scenario(SCENARIO, "x", Path())
     accesses = Accesses(scenario)
     contents = contents_of(scenario, accesses)
-    memory = Memory(70)
+    memory = Memory(np.zeros(70, np.bool_))
     memory.versions[:] = 0
     before = checksums(contents, accesses.first, memory)
     memory.versions[35] = 1
@@ -116,7 +116,7 @@ def held(rows: list[Row]) -> dict[int, tuple[int, int]]:
 @settings(max_examples=200)
 @given(st.lists(ROW, max_size=30), st.integers(0, 30))
 def test_memory_follows_operations(rows: list[Row], cut: int) -> None:
-    memory = Memory(12)
+    memory = Memory(np.zeros(12, np.bool_))
     for part in (rows[:cut], rows[cut:]):
         touched = [row for row in part if len(row) == 2]
         ops = [(sum(len(each) == 2 for each in part[:at]), *row) for at, row in enumerate(part) if len(row) == 4]

@@ -17,11 +17,11 @@ def test_an_own_kernel_is_a_kernel(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="arch/x86/boot/bzImage"):
         own_kernel(image, None)
     image.write_bytes(bytes(0x202) + b"HdrS" + bytes(2000))
-    assert own_kernel(image, None) == (image, {})
+    assert own_kernel(image, None) == Kernel(image, {})
     with pytest.raises(InputError, match="kernel modules"):
         own_kernel(image, tmp_path)
     (tmp_path / "a.ko").touch()
-    assert own_kernel(image, tmp_path) == (image, {"a": tmp_path / "a.ko"})
+    assert own_kernel(image, tmp_path) == Kernel(image, {"a": tmp_path / "a.ko"})
 
 
 @pytest.fixture

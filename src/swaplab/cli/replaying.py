@@ -80,5 +80,5 @@ def chosen_cost(path: Path | None) -> Cost:
 
 def say_if_it_compiles(scenarios: Iterable[Scenario]) -> None:
     """Say why nothing happens for a while, where the replay of a release has to be compiled first."""
-    if not all(is_compiled(release) for release in {each.machine.kernel for each in scenarios}):
+    if not all(map(is_compiled, scenarios)):
         tell("swaplab: compiling the replay; this happens once and takes about half a minute")

@@ -11,7 +11,7 @@ import msgspec
 from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.result import Result
-from swaplab.result.counters import JUDGED
+from swaplab.result.counters import JUDGED, JUDGED_OF_FILES
 from swaplab.scenario.regular import read_regular
 from swaplab.vm import Pace
 
@@ -53,10 +53,11 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
 def series_of(result: Result) -> Series:
     """The judged counters of a run that the engine has for each cgroup."""
+    judged = JUDGED + JUDGED_OF_FILES * result.info.scenario.has_file_memory
     series: Series = {}
     for path in result.cgroups:
         samples = result.series(path)
-        columns = {name: samples[name].to_pylist() for name in JUDGED}
+        columns = {name: samples[name].to_pylist() for name in judged}
         series[path] = {name: values for name, values in columns.items() if values[0] is not None}
     return series
 

@@ -5,7 +5,7 @@ Cited is Linux 6.12.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isqrt
 from typing import Any, NamedTuple
 
@@ -20,12 +20,16 @@ from swaplab.linux.swap import SWAPFILE_CLUSTER
 from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
 from swaplab.replay.state import (
     BLOCK,
+    CLASSIC_LISTS,
     CLUSTER,
     CLUSTER_FREE,
     CLUSTER_LISTS,
     CLUSTER_NONFULL,
     CONTROL,
+    DESCRIPTOR,
     DIGITS,
+    FILE,
+    FILE_LRU,
     FOLIO,
     GROUPS,
     LATER,
@@ -52,7 +56,9 @@ from swaplab.replay.state import (
     TIER,
     UNKNOWN,
     WRITES_IN_FLIGHT,
+    XA_CHUNK_SHIFT,
     ZSPAGE,
+    Parts,
     Records,
     State,
     record,
@@ -65,7 +71,7 @@ from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import Cgroup, Scenario
 from swaplab.scenario.tree import leaves, parent_of, pre_order
 
-__all__ = ["CompressedContents", "build", "compressed_contents", "pages_of", "refuse", "tree_of"]
+__all__ = ["CompressedContents", "build", "compressed_contents", "pages_of", "parts_of", "refuse", "tree_of"]
 
 ZSPAGE_LISTS = GROUPS * len(SIZE_CLASSES)
 FIRST_HITS = 4  # before the first readahead, mm/swap_state.c
@@ -76,6 +82,32 @@ def refuse(scenario: Scenario) -> None:
     machine, where = scenario.machine, f"{scenario.source}: machine"
     if machine.nodes != 1:
         raise UnsupportedError(f"{where}.nodes: the replay models one NUMA node, found {machine.nodes}")
+    if scenario.has_file_memory:
+        for problem in _not_modelled_of_files(scenario):
+            raise UnsupportedError(f"{scenario.source}: {problem}")
+
+
+def _not_modelled_of_files(scenario: Scenario) -> Iterator[str]:
+    """What a scenario with file memory asks for that the replay does not model."""
+    machine = scenario.machine
+    if machine.kernel != "6.12":
+        yield f"machine.kernel: the replay models file memory of 6.12, found {machine.kernel}"
+    if machine.lru != "classic":
+        yield f'machine.lru: the replay models file memory on the classic lists, found "{machine.lru}"'
+    if scenario.swap.device == "zram":
+        yield 'swap.device: files need a device, found "zram"'
+    of_files = {each.cgroup for each in scenario.workloads if each.kind == "file"}
+    for i, workload in enumerate(scenario.workloads):
+        if workload.kind == "file" and workload.advice != "random":
+            yield f'workload[{i}].advice: the replay models no readahead of files yet, only advice = "random"'
+    for i, event in enumerate(scenario.events):
+        if event.cgroup in of_files and (event.exit or event.remove):
+            yield f"event[{i}]: the replay does not model that who has file memory exits, or its cgroup is removed"
+
+
+def parts_of(scenario: Scenario) -> Parts:
+    """What of a machine a scenario has that others do without."""
+    return Parts(file_memory=scenario.has_file_memory)
 
 
 def pages_of(limit: int | None) -> int:
@@ -120,18 +152,26 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
     memcgs = _memcgs(scenario, order)
     control = _control(scenario, accesses, memcgs, cost)
     tasks = len(accesses.task_workload)
-    each_tables = -(-np.diff(accesses.task_first) // PTRS_PER_TABLE) * ~accesses.task_shared
+    has_tables = ~(accesses.task_shared | accesses.task_file)
+    each_tables = -(-np.diff(accesses.task_first) // PTRS_PER_TABLE) * has_tables
     tables = np.concatenate(([0], np.cumsum(each_tables))).astype(np.int64)
     folios = _linked(FOLIO, 2 * nr_pages, LISTS_PER_MEMCG * len(order))
     folios.length[:nr_pages] = UNKNOWN
-    folios.kind[:nr_pages] = kind
+    folios.kind[:nr_pages] = np.where(np.repeat(accesses.task_file, np.diff(accesses.task_first)), FILE, kind)
+    first_node = _first_nodes(accesses)
     return State(
         linux=linux,
+        has=parts_of(scenario),
         folios=folios,
         pte=np.zeros(2 * nr_pages, np.uint8),
         rmaps=records(RMAP, nr_pages),
         memcgs=memcgs,
         lru_gens=_lru_gens(len(order), scenario.machine.seed),
+        file_lrus=records(FILE_LRU, len(order)),
+        descriptors=_descriptors(scenario, accesses),
+        first_node=first_node,
+        has_node=np.zeros(max(1, int(first_node[-1])), np.uint8),
+        scan_counts=np.zeros(2 * CLASSIC_LISTS, np.int64),
         gen_pages=np.zeros(len(order) * MAX_NR_GENS, np.int64),
         tiers=records(TIER, len(order) * MAX_NR_TIERS),
         filters=np.zeros(max(1, int(tables[-1])), np.uint8),
@@ -169,6 +209,22 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         task_first=accesses.task_first,
         **{name: control[name] for name in CONTROL.names or ()},
     )
+
+
+def _descriptors(scenario: Scenario, accesses: Accesses) -> Records:
+    array = records(DESCRIPTOR, len(accesses.task_workload))
+    array.random = [scenario.workloads[each].advice == "random" for each in accesses.task_workload]
+    array.prev = -1
+    return array
+
+
+def _first_nodes(accesses: Accesses) -> NDArray[np.int64]:
+    """First node of each task's tree: those of 64 pages each, and of 64 of these, up to one (lib/xarray.c)."""
+    level, nodes = np.diff(accesses.task_first) * accesses.task_file, np.zeros(len(accesses.task_file), np.int64)
+    while (level > 1).any():
+        level = -(-level // (1 << XA_CHUNK_SHIFT)) * (level > 1)
+        nodes += level
+    return np.concatenate(([0], np.cumsum(nodes)))
 
 
 def _empty_lists(array: Records, begin: int, end: int) -> Records:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
+from swaplab.replay.lists import folio_is_file_lru
 from swaplab.replay.memcontrol import obj_cgroup_charge, payer, spend, task_of
 from swaplab.replay.state import ANON_VMA_BYTES, NONE, PTRS_PER_TABLE, SHMEM, STATE_MASK, State
 from swaplab.replay.stock import MEMCG_CHARGE_BATCH, charge, drain_all_stock
@@ -35,6 +36,8 @@ def oom_badness(m: State, task: int, memcg: int) -> int:
     if not memcg <= m.task_memcg[task] < m.memcgs[memcg].end:
         return 0
     first, end = wide(m.task_first[task]), wide(m.task_first[task + 1])
+    if m.has.file_memory and folio_is_file_lru(m, first):
+        return 0  # Differs: who has a file open is killed last in Linux, and not at all here
     if first == end or is_gone(m, task):
         return 0
     points = 1

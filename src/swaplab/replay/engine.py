@@ -10,8 +10,8 @@ import numpy as np
 from swaplab.compress.jit import is_kept
 from swaplab.errors import InputError
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.linux.release import Modelled, Release, features_of
-from swaplab.replay.build import CompressedContents, build, compressed_contents, pages_of, tree_of
+from swaplab.linux.release import Release, features_of
+from swaplab.replay.build import CompressedContents, build, compressed_contents, pages_of, parts_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.fork import copy_page_range
 from swaplab.replay.memory import run
@@ -34,9 +34,9 @@ __all__ = ["Prepared", "Replay", "is_compiled", "replay"]
 Progress = Callable[[int, int], None]
 
 
-def is_compiled(release: Modelled) -> bool:
-    """Whether a replay of that release will start at once; compiling it takes about half a minute."""
-    return is_kept(run, variant_of(features_of(release)))
+def is_compiled(scenario: Scenario) -> bool:
+    """Whether a replay of a scenario will start at once; compiling it takes about half a minute."""
+    return is_kept(run, variant_of(features_of(scenario.machine.kernel), parts_of(scenario)))
 
 
 class Prepared(NamedTuple):

@@ -27,6 +27,7 @@ from numba.core.untyped_passes import RewriteSemanticConstants
 from swaplab import linux
 from swaplab.compress.jit import keep
 from swaplab.linux.release import Features
+from swaplab.replay.state import Parts
 from swaplab.result import counters
 from swaplab.scenario import content
 
@@ -75,7 +76,10 @@ class Whole(JITCodeLibrary):
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class KnowFeatures(FunctionPass):
-    """Make ``m.linux.some_feature`` what it is for this type of machine, so that what it rules out is not compiled."""
+    """Make ``m.linux.some_feature`` what it is for this type of machine, so that what it rules out is not compiled.
+
+    And likewise ``m.has.some_part``.
+    """
 
     _name = "know_features"
 
@@ -98,11 +102,10 @@ class KnowFeatures(FunctionPass):
         if not (isinstance(expression, ir.Expr) and expression.op == "getattr"):
             return None
         of = guard(get_definition, state.func_ir, expression.value)
-        if isinstance(of, ir.Arg) and expression.attr == "linux":
-            return getattr(state.args[of.index], "linux", None)
-        return (
-            getattr(of.value, expression.attr) if isinstance(of, ir.Const) and isinstance(of.value, Features) else None
-        )
+        if isinstance(of, ir.Arg) and expression.attr in ("linux", "has"):
+            return getattr(state.args[of.index], expression.attr, None)
+        is_known = isinstance(of, ir.Const) and isinstance(of.value, Features | Parts)
+        return getattr(of.value, expression.attr) if is_known else None
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)

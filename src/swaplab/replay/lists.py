@@ -8,9 +8,11 @@ from __future__ import annotations
 from swaplab.replay.hints import prefetch, unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.state import (
+    FILE,
     LATER,
     LISTS_PER_MEMCG,
     LRU_ACTIVE,
+    LRU_FILE,
     LRU_GEN_MASK,
     LRU_GEN_SHIFT,
     LRU_INACTIVE,
@@ -34,7 +36,9 @@ from swaplab.replay.state import (
 __all__ = [
     "fetch_later",
     "folio_add_lru",
+    "folio_is_file_lru",
     "folio_lru_gen",
+    "folio_lru_list",
     "list_add",
     "list_add_tail",
     "list_del",
@@ -90,9 +94,29 @@ def lru_head(m: State, memcg: int, lru: int) -> int:
 
 
 @jit
-def lru_account(m: State, memcg: int, active: int, count: int) -> None:
+def folio_is_file_lru(m: State, page: int) -> bool:
+    """Whether a folio is a file's (include/linux/mm_inline.h:folio_is_file_lru)."""
+    return wide(m.folios[page].kind) == FILE
+
+
+@jit
+def folio_lru_list(m: State, page: int) -> int:
+    """Which of the classic lists a folio belongs on (include/linux/mm_inline.h:folio_lru_list)."""
+    lru = LRU_ACTIVE if wide(m.folios[page].bits) & PG_ACTIVE else LRU_INACTIVE
+    if m.has.file_memory and folio_is_file_lru(m, page):
+        lru += LRU_FILE
+    return lru
+
+
+@jit
+def lru_account(m: State, memcg: int, lru: int, count: int) -> None:
     """Add `count` folios to those that count as active or as inactive."""
-    if active:
+    if m.has.file_memory and lru >= LRU_FILE:
+        if lru == LRU_FILE + LRU_ACTIVE:
+            m.memcgs[memcg].active_file += count
+        else:
+            m.memcgs[memcg].inactive_file += count
+    elif lru:
         m.memcgs[memcg].active += count
     else:
         m.memcgs[memcg].inactive += count
@@ -226,13 +250,12 @@ def lru_add(m: State, page: int) -> None:
     if unlikely(m.mglru.enabled):
         lru_gen_add_folio(m, page, 0)
         return
-    folio = m.folios[page]
-    active = wide(folio.bits) & PG_ACTIVE
-    memcg = wide(folio.memcg)
-    head = lru_head(m, memcg, LRU_ACTIVE if active else LRU_INACTIVE)
+    lru = folio_lru_list(m, page)
+    memcg = wide(m.folios[page].memcg)
+    head = lru_head(m, memcg, lru)
     list_add(m.folios, head, page)
     note_later(m, head, page)
-    lru_account(m, memcg, active, 1)
+    lru_account(m, memcg, lru, 1)
 
 
 @jit
@@ -289,6 +312,5 @@ def lru_del(m: State, page: int) -> None:
     if unlikely(m.mglru.enabled):
         lru_gen_del_folio(m, page)
         return
-    folio = m.folios[page]
     list_del(m.folios, page)
-    lru_account(m, wide(folio.memcg), wide(folio.bits) & PG_ACTIVE, -1)
+    lru_account(m, wide(m.folios[page].memcg), folio_lru_list(m, page), -1)

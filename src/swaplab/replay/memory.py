@@ -16,9 +16,10 @@ from swaplab.replay.charge import (
     anon_vma_prepare,
     handle_over_high,
 )
+from swaplab.replay.filemap import filemap_read
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import entry, inline, jit, wide
-from swaplab.replay.lists import folio_add_lru
+from swaplab.replay.lists import folio_add_lru, folio_is_file_lru
 from swaplab.replay.memcontrol import (
     begin_background,
     end_background,
@@ -273,8 +274,27 @@ def handle_pte_fault(m: State, page: int, write: int, state: int) -> bool:
 
 
 @jit
+def read_file(m: State, page: int) -> None:
+    """One read of a file's page, and what it wakes (fs/read_write.c:ksys_pread64)."""
+    task = m.task
+    flush_stats_if_due(m)
+    if m.zswap.worker_running or m.zswap.shrink_queued:
+        run_worker(m)
+    task.current = m.task_memcg[task_of(m, page)]
+    filemap_read(m, page)
+    leave_out(m)
+    if m.memcgs[wide(task.current)].over_high:
+        handle_over_high(m, wide(task.current))
+    if kswapd_is_needed(m):
+        run_background(m)
+
+
+@jit
 def handle_mm_fault(m: State, page: int, write: int) -> None:
     """One page fault, and what it wakes (mm/memory.c:handle_mm_fault)."""
+    if m.has.file_memory and folio_is_file_lru(m, page):
+        read_file(m, page)
+        return
     state = wide(m.folios[page].bits) & STATE_MASK
     if unlikely(state >= GONE) and (state == GONE or is_hit(m, page, write)):
         leave_out(m)

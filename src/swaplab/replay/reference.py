@@ -17,29 +17,29 @@ from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, inf
 from numba.extending import NativeValue, infer_getattr, models, register_model, typeof_impl, unbox
 
 from swaplab.linux.release import Features
-from swaplab.replay.state import State
+from swaplab.replay.state import Parts, State
 
 __all__ = ["Column", "StateType", "element", "variant_of"]
 
 INT64 = ir.IntType(64)
 
 
-def variant_of(linux: Features) -> str:
-    """Name of what is compiled for these features: hexadecimal, of no letter but 0 for 6.12."""
-    return f"{sum(has << number for number, has in enumerate(linux)):x}"
+def variant_of(linux: Features, has: Parts) -> str:
+    """Name of what is compiled for these features and parts: hexadecimal, of no letter but 0 for 6.12 without any."""
+    return f"{sum(is_there << number for number, is_there in enumerate((*linux, *has))):x}"
 
 
 class StateType(types.Type):
-    """Type of a `State` with the given features, and types of arrays in order."""
+    """Type of a `State` with the given features and parts, and types of arrays in order."""
 
-    def __init__(self, linux: Features, members: tuple[tuple[str, Any], ...]) -> None:
-        self.linux, self.members = linux, dict(members)
-        super().__init__(name=f"State({linux}, {', '.join(f'{name}: {kind}' for name, kind in members)})")
+    def __init__(self, linux: Features, has: Parts, members: tuple[tuple[str, Any], ...]) -> None:
+        self.linux, self.has, self.members = linux, has, dict(members)
+        super().__init__(name=f"State({linux}, {has}, {', '.join(f'{name}: {kind}' for name, kind in members)})")
 
     @property
     def variant(self) -> str:
         """What is compiled for it, as part of a file's name."""
-        return variant_of(self.linux)
+        return variant_of(self.linux, self.has)
 
 
 class Column(types.Type):
@@ -66,7 +66,7 @@ def type_machine(machine: State, context: Any) -> StateType:
     known = vars(machine)
     if "kind_of_machine" not in known:
         members = tuple((name, member_type(value)) for name, value in machine.arrays.items())
-        known["kind_of_machine"] = StateType(machine.linux, members)
+        known["kind_of_machine"] = StateType(machine.linux, machine.has, members)
     kind: StateType = known["kind_of_machine"]
     return kind
 

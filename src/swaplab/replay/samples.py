@@ -18,6 +18,8 @@ from swaplab.result.counters import BY_NAME, EVENTS, LEVELS, MACHINE
 __all__ = ["Samples"]
 
 OF_CGROUPS = (*EVENTS, *LEVELS)
+FILE_PAGES = ("swapcached", "shmem")
+"""What the kernel counts as file memory as well (NR_FILE_PAGES): ``file`` of a sample has them, of a record not."""
 WHOLE = ("usage", "swap")
 """Fields that are of a cgroup and all below already; others are of itself, and are shown with all below."""
 WORDS = MEMCG.itemsize // 8
@@ -81,7 +83,7 @@ class Samples:
         self._release = release
         self._shown = np.array(shown)
         self._count = 0
-        fields = _fields(OF_CGROUPS)
+        fields = [*_fields(OF_CGROUPS), *FILE_PAGES]
         memcgs = np.asarray(m.memcgs)
         self._memcgs, self._end = memcgs.view(np.int64).reshape(-1, WORDS), memcgs["end"]
         self._fields, self._is_whole = _words(MEMCG, fields), np.isin(fields, WHOLE)
@@ -89,6 +91,7 @@ class Samples:
         self._machine = [_number(m, field) for field in ("task.clock", *_fields(MACHINE))]
         self._machine_scales = np.concatenate(([1], _scales(MACHINE)))
         self._whole = np.zeros((2 + len(MACHINE), room), np.int64)  # access, time, and of the machine
+        self._read = np.zeros((len(fields), len(shown)), np.int64)
         self._each = np.zeros((len(OF_CGROUPS), room, len(shown)), np.int64)
 
     def add(self, position: int) -> None:
@@ -97,9 +100,10 @@ class Samples:
         if at == self._whole.shape[1]:
             self._whole = np.concatenate((self._whole, np.zeros_like(self._whole)), axis=1)
             self._each = np.concatenate((self._each, np.zeros_like(self._each)), axis=1)
-        numbers = self._each[:, at]
-        _read(self._memcgs, self._end, self._shown, self._fields, self._is_whole, numbers)
-        numbers *= self._scales
+        found = self._read
+        _read(self._memcgs, self._end, self._shown, self._fields, self._is_whole, found)
+        found[OF_CGROUPS.index("file")] += found[len(OF_CGROUPS) :].sum(axis=0)
+        self._each[:, at] = found[: len(OF_CGROUPS)] * self._scales
         self._whole[0, at] = position
         self._whole[1:, at] = [number[0] for number in self._machine] * self._machine_scales
         self._count += 1

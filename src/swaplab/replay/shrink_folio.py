@@ -1,4 +1,4 @@
-"""What reclaim does with one folio (mm/vmscan.c: shrink_folio_list and what it calls, 6.12), for anonymous memory."""
+"""What reclaim does with one folio (mm/vmscan.c: shrink_folio_list and what it calls, 6.12)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from swaplab.replay.swapfile import add_to_swap, folio_free_swap, free_slot
 from swaplab.replay.workingset import workingset_eviction
 from swaplab.replay.zswap import zram_store, zswap_store
 
-__all__ = ["shrink_folio_list"]
+__all__ = ["shrink_file_list", "shrink_folio_list"]
 
 KEEP, ACTIVATE, FREED = 0, 1, 2
 REDIRTIED, WRITING = -1, -2
@@ -240,3 +240,20 @@ def shrink_folio_list(m: State, taken: int) -> int:
     free_folios(m, memcg, waiting)
     m.scan.nr_scanned += taken
     return kept
+
+
+# Of files -------------------------------------------------------------------------------------------------------------
+
+
+@jit
+def shrink_file_list(m: State, taken: int) -> int:
+    """`shrink_folio_list` of a file's folios, which are clean and not mapped: all are freed, read once or not."""
+    memcg = wide(m.folios[wide(m.isolated[0])].memcg)
+    for i in range(taken):
+        page = wide(m.isolated[i])
+        workingset_eviction(m, page, wide(m.scan.target))
+        m.folios[page].bits = wide(m.folios[page].bits) & ~(STATE_MASK | FOLIO_FLAGS)
+    m.memcgs[memcg].file -= taken
+    free_folios(m, memcg, taken)
+    m.scan.nr_scanned += taken
+    return 0

@@ -6,6 +6,7 @@ Every structured array is a record array, so ``folios[p].memcg`` reads the same 
              list head
 - `RMAP`     one record per folio that several pages share: who does
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
+- `FILE_LRU`  one record per cgroup: what the classic lists know of its file memory
 - `LRU_GEN`  one record per cgroup: what MGLRU knows of it
 - `ZSPAGE`   one record per zspage, with the size classes beside them
 - `SIZES`, `MEMORY`, `ZSWAP`, `SWAP`, `DEVICE`, `MGLRU`, `COST`, `TASK`, `SCAN`  a record of integers each: parameters,
@@ -15,14 +16,15 @@ Every structured array is a record array, so ``folios[p].memcg`` reads the same 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
 (while an entry exists). List heads are the last records of `folios`: five per cgroup.
 
-Cited is Linux 6.12. What a later release does otherwise asks `m.linux`, which the compiler knows.
+Cited is Linux 6.12. What a later release does otherwise asks `m.linux`, and what few scenarios have asks `m.has`: the
+compiler knows both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +37,9 @@ __all__ = [
     "CONTROL",
     "COST",
     "COUNTERS",
+    "DESCRIPTOR",
     "DEVICE",
+    "FILE_LRU",
     "FOLIO",
     "LRU_GEN",
     "MEMCG",
@@ -50,6 +54,7 @@ __all__ = [
     "TASK",
     "ZSPAGE",
     "ZSWAP",
+    "Parts",
     "State",
     "record",
     "records",
@@ -144,9 +149,12 @@ contents it has; and whether it is an object's. What has it and does not map it 
 
 MIN_NR_GENS, MAX_NR_GENS = 2, 4
 LRU_INACTIVE, LRU_ACTIVE = 0, 1
+LRU_FILE = 2
+LRU_INACTIVE_FILE, LRU_ACTIVE_FILE = LRU_FILE + LRU_INACTIVE, LRU_FILE + LRU_ACTIVE
 """Classic lists; with MGLRU the first lists are its generations."""
 LRU_ZSWAP = MAX_NR_GENS
 LISTS_PER_MEMCG = MAX_NR_GENS + 1
+CLASSIC_LISTS = 4
 
 MEMCG_NR_GENS, MEMCG_NR_BINS = 3, 8
 """Generations of cgroups, and lists that each is spread over (include/linux/mmzone.h:struct lru_gen_memcg)."""
@@ -235,11 +243,34 @@ MEMCG = np.dtype(
         ("flushed_activations", "i8"),  # WORKINGSET_ACTIVATE_ANON likewise
         ("over_high", "i8"),  # pages its tasks charged above memory.high and are yet to reclaim for
         *((name, "i8") for name in COUNTERS),
-        ("unused", "i8", 7),
+        ("file", "i8"),  # folios of files charged here
+        ("inactive_file", "i8"),  # length of their inactive list
+        ("active_file", "i8"),  # and of their active list
+        ("unused", "i8"),
     ],
     align=True,
 )
 """One cgroup: 512 bytes, so that it is found by a shift; a multiplication takes three times as long."""
+
+FILE_LRU = np.dtype(
+    [
+        ("cost", "i8"),
+        ("refaults", "i8"),  # flushed_activations at the last reclaim, for DEACTIVATE_FILE
+        ("flushed_inactive", "i8"),  # `inactive_file` here and below, as it was at the last flush of statistics
+        ("flushed_active", "i8"),
+        ("flushed_activations", "i8"),  # WORKINGSET_ACTIVATE_FILE likewise
+    ]
+)
+"""What the classic lists know of a cgroup's file memory, as `MEMCG` has it of anonymous memory."""
+
+FILE = -1
+"""`kind` of a page of a file."""
+DESCRIPTOR = np.dtype([("random", "i8"), ("prev", "i8")])
+"""include/linux/fs.h:struct file_ra_state, of the task that has the file open: FMODE_RANDOM, and the page read last, -1
+before the first."""
+XA_CHUNK_SHIFT = 6
+XA_NODE_BYTES = 592
+"""A node of the tree that finds a file's folios, of 584 bytes on x86-64, and a pointer to its objcg."""
 
 LRU_GEN = np.dtype(
     [
@@ -368,6 +399,8 @@ DEVICE = _numbers(
     "read_page_ns",  # time on the wire for 4096 bytes
     "write_page_ns",
     "seek_ns",
+    "file_head_position",  # of the disk that files are on, as fast as this one: page after the last one that was read
+    "file_free_at",
 )
 """The swap device: its speed, and requests in flight."""
 
@@ -416,6 +449,10 @@ SCAN = _numbers(
     "proactive",  # asked for by memory.reclaim
     "kswapd",
     "file_is_tiny",
+    "may_deactivate_file",
+    "cache_trim_mode",
+    "cache_trim_mode_failed",
+    "no_cache_trim_mode",
     "anon_share",  # weights by which a scan is split
     "file_share",
 )
@@ -437,16 +474,32 @@ CONTROL = np.dtype(
 """These records, one behind the other: so compiled code finds all of them by one address."""
 
 
+class Parts(NamedTuple):
+    """What only some scenarios have, as `Features` are what only some releases do.
+
+    Attributes:
+        file_memory: a page cache.
+    """
+
+    file_memory: bool
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class State:
     """All state of one replay; what the compiled functions take, by reference (`swaplab.replay.reference`)."""
 
     linux: Features  # to the compiler part of the type: what a release does not do is not compiled for it
+    has: Parts  # and what a scenario does not have
     folios: Records  # FOLIO[nr_folios + LISTS_PER_MEMCG * nr_memcgs]
     pte: NDArray[np.uint8]  # [nr_folios]
     rmaps: Records  # RMAP[nr_folios - nr_pages]
     memcgs: Records  # MEMCG[nr_memcgs]
     lru_gens: Records  # LRU_GEN[nr_memcgs + MEMCG_NR_GENS * MEMCG_NR_BINS]
+    file_lrus: Records  # FILE_LRU[nr_memcgs]
+    descriptors: Records  # DESCRIPTOR[tasks]
+    first_node: NDArray[np.int64]  # [tasks + 1] first node of each file's tree
+    has_node: NDArray[np.uint8]  # [nodes] whether it is there
+    scan_counts: NDArray[np.int64]  # [2 * CLASSIC_LISTS] folios of each list left to scan; and set out to scan
     gen_pages: NDArray[np.int64]  # [nr_memcgs * MAX_NR_GENS] folios of each generation
     tiers: Records  # TIER[nr_memcgs * MAX_NR_TIERS], 7.2
     filters: NDArray[np.uint8]  # [page tables] bit i: the table is in Bloom filter i of its task's cgroup
@@ -502,8 +555,8 @@ class State:
 
     @property
     def arrays(self) -> dict[str, Any]:
-        """All but `linux`, by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self)[1:]}
+        """All but `linux` and `has`, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)[2:]}
 
     @cached_property
     def address(self) -> int:

@@ -21,12 +21,22 @@ def flush_stats(m: State, memcg: int) -> None:
         lruvec.flushed_inactive = lruvec.inactive
         lruvec.flushed_active = lruvec.active
         lruvec.flushed_activations = lruvec.workingset_activate_anon
+        if m.has.file_memory:
+            files = m.file_lrus[each]
+            files.flushed_inactive = lruvec.inactive_file
+            files.flushed_active = lruvec.active_file
+            files.flushed_activations = lruvec.workingset_activate_file
     for each in range(wide(m.memcgs[memcg].end) - 1, memcg, -1):
         lruvec = m.memcgs[each]
         parent = m.memcgs[wide(lruvec.parent)]
         parent.flushed_inactive += lruvec.flushed_inactive
         parent.flushed_active += lruvec.flushed_active
         parent.flushed_activations += lruvec.flushed_activations
+        if m.has.file_memory:
+            files, above = m.file_lrus[each], m.file_lrus[wide(lruvec.parent)]
+            above.flushed_inactive += files.flushed_inactive
+            above.flushed_active += files.flushed_active
+            above.flushed_activations += files.flushed_activations
 
 
 @inline

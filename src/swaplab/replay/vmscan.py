@@ -1,4 +1,4 @@
-"""Reclaim: the classic active and inactive lists, and the tree of cgroups (mm/vmscan.c, 6.12), for anonymous memory."""
+"""Reclaim: the classic active and inactive lists, and the tree of cgroups (mm/vmscan.c, 6.12)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,21 @@ from swaplab.replay.memcontrol import (
     swap_pages_left,
 )
 from swaplab.replay.rmap import referenced_by
-from swaplab.replay.shrink_folio import shrink_folio_list
-from swaplab.replay.state import ISOLATED, LRU_ACTIVE, LRU_INACTIVE, MANY, PG_ACTIVE, PG_WORKINGSET, YOUNG, State
+from swaplab.replay.shrink_folio import shrink_file_list, shrink_folio_list
+from swaplab.replay.state import (
+    CLASSIC_LISTS,
+    ISOLATED,
+    LRU_ACTIVE,
+    LRU_ACTIVE_FILE,
+    LRU_FILE,
+    LRU_INACTIVE,
+    LRU_INACTIVE_FILE,
+    MANY,
+    PG_ACTIVE,
+    PG_WORKINGSET,
+    YOUNG,
+    State,
+)
 from swaplab.replay.swap import blk_finish_plug, blk_start_plug, lru_add_drain
 from swaplab.replay.workingset import lru_note_cost, workingset_age_nonresident
 from swaplab.replay.zswap import do_shrink_slab
@@ -54,9 +67,9 @@ def isolate_lru_folios(m: State, memcg: int, lru: int, nr_to_scan: int) -> int:
 
 
 @inline
-def move_folios_to_lru(m: State, memcg: int, kept: int) -> None:
-    """Put back the first `kept` isolated folios (mm/vmscan.c:move_folios_to_lru)."""
-    head = lru_head(m, memcg, LRU_INACTIVE)
+def move_folios_to_lru(m: State, memcg: int, lru: int, kept: int) -> None:
+    """Put back the first `kept` isolated folios, the inactive ones on `lru` (mm/vmscan.c:move_folios_to_lru)."""
+    head = lru_head(m, memcg, lru)
     first = wide(m.folios[head].next)
     inactive = 0
     for i in range(kept):
@@ -73,22 +86,22 @@ def move_folios_to_lru(m: State, memcg: int, kept: int) -> None:
         inactive += 1
     m.folios[head].next = first
     m.folios[first].prev = head
-    lru_account(m, memcg, LRU_INACTIVE, inactive)
+    lru_account(m, memcg, lru, inactive)
 
 
 @inline
-def shrink_inactive_list(m: State, memcg: int, nr_to_scan: int) -> int:
+def shrink_inactive_list(m: State, memcg: int, lru: int, nr_to_scan: int) -> int:
     """Scan up to 32 inactive folios; how many were freed (mm/vmscan.c:shrink_inactive_list)."""
     lru_add_drain(m)
-    taken = isolate_lru_folios(m, memcg, LRU_INACTIVE, nr_to_scan)
+    taken = isolate_lru_folios(m, memcg, lru, nr_to_scan)
     if not taken:
         return 0
     m.scan.nr_pageout = 0
-    kept = shrink_folio_list(m, taken)
-    move_folios_to_lru(m, memcg, kept)
+    kept = shrink_file_list(m, taken) if m.has.file_memory and lru >= LRU_FILE else shrink_folio_list(m, taken)
+    move_folios_to_lru(m, memcg, lru, kept)
     m.memcgs[memcg].pgscan += taken
     m.memcgs[memcg].pgsteal += taken - kept
-    lru_note_cost(m, memcg, wide(m.scan.nr_pageout), kept)
+    lru_note_cost(m, memcg, lru >= LRU_FILE, wide(m.scan.nr_pageout), kept)
     return taken - kept
 
 
@@ -106,34 +119,36 @@ def clear_young(m: State, page: int) -> None:
 
 
 @jit
-def shrink_active_list(m: State, memcg: int, nr_to_scan: int) -> None:
-    """Deactivate up to 32 of the oldest active folios, used or not (mm/vmscan.c:shrink_active_list)."""
+def shrink_active_list(m: State, memcg: int, lru: int, nr_to_scan: int) -> None:
+    """Deactivate up to 32 of the oldest folios of an active list, used or not (mm/vmscan.c:shrink_active_list)."""
     lru_add_drain(m)
-    taken = isolate_lru_folios(m, memcg, LRU_ACTIVE, nr_to_scan)
+    taken = isolate_lru_folios(m, memcg, lru, nr_to_scan)
     for i in range(taken):
         page = wide(m.isolated[i])
         clear_young(m, page)
         m.folios[page].bits = wide(m.folios[page].bits) & ~PG_ACTIVE | PG_WORKINGSET
-    move_folios_to_lru(m, memcg, taken)
+    move_folios_to_lru(m, memcg, lru - LRU_ACTIVE, taken)
     m.memcgs[memcg].pgrefill += taken
     m.memcgs[memcg].pgdeactivate += taken
 
 
 @jit
-def inactive_is_low(m: State, memcg: int) -> bool:
-    """Whether too many folios are active for the size of the cgroup (mm/vmscan.c:inactive_is_low)."""
-    inactive, active = wide(m.memcgs[memcg].flushed_inactive), wide(m.memcgs[memcg].flushed_active)
+def is_low(inactive: int, active: int) -> bool:
+    """Whether of so many folios too many are active (in mm/vmscan.c:inactive_is_low)."""
     gib = (inactive + active) >> PAGES_PER_GIB_SHIFT
     ratio = int(sqrt(10 * gib)) if gib else 1
     return inactive * ratio < active
 
 
+@jit
+def inactive_is_low(m: State, memcg: int) -> bool:
+    """Whether too many anonymous folios are active for the size of the cgroup (mm/vmscan.c:inactive_is_low)."""
+    return is_low(wide(m.memcgs[memcg].flushed_inactive), wide(m.memcgs[memcg].flushed_active))
+
+
 @inline
 def scan_target(m: State, memcg: int, size: int) -> int:
-    """How many folios of a list of `size` to scan at this priority (mm/vmscan.c:get_scan_count).
-
-    There is no file memory, so the share of anonymous memory is all that is computed.
-    """
+    """How many folios of a list of `size` to scan at this priority, where there is no file memory (get_scan_count)."""
     online = is_online(m, memcg)
     scan = size >> wide(m.scan.priority)
     if not scan and not online:
@@ -148,12 +163,117 @@ def scan_target(m: State, memcg: int, size: int) -> int:
     return (scan * anon + anon + file - 1) // (anon + file)
 
 
+# And of its files -----------------------------------------------------------------------------------------------------
+
+
+@jit
+def scan_of_list(m: State, memcg: int, size: int, share: int, whole: int) -> int:
+    """How many folios of a list of `size` to scan at this priority, `share` of the `whole` (in get_scan_count)."""
+    online = is_online(m, memcg)
+    scan = size >> wide(m.scan.priority)
+    if not scan and not online:
+        scan = min(size, SWAP_CLUSTER_MAX)
+    if online:
+        return scan * share // whole
+    return (scan * share + whole - 1) // whole
+
+
+@jit
+def get_scan_count(m: State, memcg: int) -> None:
+    """Set out how many folios of each list to scan (mm/vmscan.c:get_scan_count)."""
+    scan, swappiness = m.scan, wide(m.memory.swappiness)
+    anon, file = wide(scan.anon_share), wide(scan.file_share)
+    whole = anon + file
+    if swap_pages_left(m, memcg) <= 0 or (scan.target > 0 and not swappiness):
+        anon, file, whole = 0, 1, 1
+    elif not scan.priority and swappiness:
+        anon, file, whole = 1, 1, 1
+    elif scan.file_is_tiny:
+        anon, file, whole = 1, 0, 1
+    elif scan.cache_trim_mode:
+        anon, file, whole = 0, 1, 1
+    lruvec, counts = m.memcgs[memcg], m.scan_counts
+    counts[LRU_INACTIVE] = scan_of_list(m, memcg, wide(lruvec.inactive), anon, whole)
+    counts[LRU_ACTIVE] = scan_of_list(m, memcg, wide(lruvec.active), anon, whole)
+    counts[LRU_INACTIVE_FILE] = scan_of_list(m, memcg, wide(lruvec.inactive_file), file, whole)
+    counts[LRU_ACTIVE_FILE] = scan_of_list(m, memcg, wide(lruvec.active_file), file, whole)
+    for lru in range(CLASSIC_LISTS):
+        counts[CLASSIC_LISTS + lru] = counts[lru]
+
+
+@jit
+def shrink_list(m: State, memcg: int, lru: int) -> int:
+    """Scan up to 32 folios of a list, those that are set out; how many were freed (mm/vmscan.c:shrink_list)."""
+    scan, chunk = m.scan, min(wide(m.scan_counts[lru]), SWAP_CLUSTER_MAX)
+    if not chunk:
+        return 0
+    m.scan_counts[lru] -= chunk
+    if lru in (LRU_INACTIVE, LRU_INACTIVE_FILE):
+        return shrink_inactive_list(m, memcg, lru, chunk)
+    if scan.may_deactivate_file if lru >= LRU_FILE else scan.may_deactivate:
+        shrink_active_list(m, memcg, lru, chunk)
+    else:
+        scan.skipped_deactivate = 1
+    return 0
+
+
+@jit
+def leave_unscanned(m: State, lru: int, percentage: int) -> None:
+    """Have a list scanned to the same part as another of which `percentage` is left (in mm/vmscan.c:shrink_lruvec)."""
+    counts = m.scan_counts
+    wanted = wide(counts[CLASSIC_LISTS + lru])
+    scanned = wanted - wide(counts[lru])
+    counts[lru] = max(wanted * (100 - percentage) // 100 - scanned, 0)
+
+
+@jit
+def scan_in_proportion(m: State) -> bool:
+    """Stop scanning the kind of memory of which less is left, and the other where it is as far; False at the end."""
+    counts, targets = m.scan_counts, CLASSIC_LISTS
+    file = wide(counts[LRU_INACTIVE_FILE]) + wide(counts[LRU_ACTIVE_FILE])
+    anon = wide(counts[LRU_INACTIVE]) + wide(counts[LRU_ACTIVE])
+    if not file or not anon:
+        return False
+    stopped, other = (0, LRU_FILE) if file > anon else (LRU_FILE, 0)
+    target = wide(counts[targets + stopped]) + wide(counts[targets + stopped + LRU_ACTIVE]) + 1
+    percentage = min(file, anon) * 100 // target
+    counts[stopped] = counts[stopped + LRU_ACTIVE] = 0
+    leave_unscanned(m, other, percentage)
+    leave_unscanned(m, other + LRU_ACTIVE, percentage)
+    return True
+
+
+@jit
+def shrink_lists(m: State, memcg: int) -> None:
+    """`shrink_lruvec` where there is file memory as well."""
+    scan, counts = m.scan, m.scan_counts
+    get_scan_count(m, memcg)
+    blk_start_plug(m)
+    to_the_end = scan.target == 0 and not scan.kswapd and scan.priority == DEF_PRIORITY
+    reclaimed = 0
+    while counts[LRU_INACTIVE] or counts[LRU_ACTIVE_FILE] or counts[LRU_INACTIVE_FILE]:
+        for lru in range(CLASSIC_LISTS):
+            reclaimed += shrink_list(m, memcg, lru)
+        if reclaimed >= scan.nr_to_reclaim and not to_the_end and not scan_in_proportion(m):
+            break
+    blk_finish_plug(m)
+    scan.nr_reclaimed += reclaimed
+    if m.swap.nr_slots and inactive_is_low(m, memcg):
+        shrink_active_list(m, memcg, LRU_ACTIVE, SWAP_CLUSTER_MAX)
+
+
+# Either ---------------------------------------------------------------------------------------------------------------
+
+
 @inline
 def shrink_lruvec(m: State, memcg: int) -> None:
     """Reclaim from one cgroup's lists (mm/vmscan.c:shrink_lruvec)."""
     scan = m.scan
     if unlikely(m.mglru.enabled):
         lru_gen_shrink_lruvec(m, memcg)
+        return
+    if m.has.file_memory:
+        shrink_lists(m, memcg)
         return
     inactive = scan_target(m, memcg, wide(m.memcgs[memcg].inactive))
     active = scan_target(m, memcg, wide(m.memcgs[memcg].active))
@@ -163,12 +283,12 @@ def shrink_lruvec(m: State, memcg: int) -> None:
     while inactive:
         chunk = min(inactive, SWAP_CLUSTER_MAX)
         inactive -= chunk
-        reclaimed += shrink_inactive_list(m, memcg, chunk)
+        reclaimed += shrink_inactive_list(m, memcg, LRU_INACTIVE, chunk)
         if active:
             chunk = min(active, SWAP_CLUSTER_MAX)
             active -= chunk
             if scan.may_deactivate:
-                shrink_active_list(m, memcg, chunk)
+                shrink_active_list(m, memcg, LRU_ACTIVE, chunk)
             else:
                 scan.skipped_deactivate = 1
         if reclaimed >= scan.nr_to_reclaim and not to_the_end:
@@ -176,7 +296,7 @@ def shrink_lruvec(m: State, memcg: int) -> None:
     blk_finish_plug(m)
     scan.nr_reclaimed += reclaimed
     if m.swap.nr_slots and inactive_is_low(m, memcg):
-        shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
+        shrink_active_list(m, memcg, LRU_ACTIVE, SWAP_CLUSTER_MAX)
 
 
 # The tree -------------------------------------------------------------------------------------------------------------
@@ -189,6 +309,34 @@ def inactive_of_node(m: State) -> int:
     for each in range(wide(m.sizes.nr_memcgs)):
         total += wide(m.memcgs[each].inactive)
     return total
+
+
+@jit
+def files_of_node(m: State) -> int:
+    """Folios of files of the machine."""
+    total = 0
+    for each in range(wide(m.sizes.nr_memcgs)):
+        total += wide(m.memcgs[each].inactive_file) + wide(m.memcgs[each].active_file)
+    return total
+
+
+@jit
+def prepare_scan_of_files(m: State) -> None:
+    """`prepare_scan_control`, of what file memory has a part in."""
+    memory, scan = m.memory, m.scan
+    target = wide(scan.target)
+    files = m.file_lrus[target]
+    anon_cost, file_cost = wide(m.memcgs[target].anon_cost), wide(files.cost)
+    anon_cost, file_cost = 2 * anon_cost + file_cost, anon_cost + 2 * file_cost
+    scan.anon_share = wide(memory.swappiness) * (anon_cost + file_cost + 1) // (anon_cost + 1)
+    scan.file_share = (MAX_SWAPPINESS - wide(memory.swappiness)) * (anon_cost + file_cost + 1) // (file_cost + 1)
+    refaulting = files.flushed_activations != files.refaults
+    few_inactive = is_low(wide(files.flushed_inactive), wide(files.flushed_active))
+    scan.may_deactivate_file = scan.force_deactivate or refaulting or few_inactive
+    many_inactive = wide(files.flushed_inactive) >> wide(scan.priority)
+    scan.cache_trim_mode = many_inactive and not scan.may_deactivate_file and not scan.no_cache_trim_mode
+    if scan.file_is_tiny and files_of_node(m) + memory.free > memory.watermark_high:
+        scan.file_is_tiny = 0
 
 
 @jit
@@ -210,6 +358,8 @@ def prepare_scan_control(m: State) -> None:
         few_free = memory.free <= memory.watermark_high
         some_anon = inactive_of_node(m) >> wide(scan.priority)
         scan.file_is_tiny = few_free and not scan.may_deactivate and some_anon > 0
+    if m.has.file_memory:
+        prepare_scan_of_files(m)
 
 
 @inline
@@ -261,6 +411,16 @@ def shrink_node(m: State) -> None:
     shrink_node_memcgs(m, wide(scan.target))
     if scan.nr_reclaimed > before:
         kswapd_try_clear_hopeless(m)
+    elif m.has.file_memory and scan.cache_trim_mode:
+        scan.cache_trim_mode_failed = 1
+
+
+@jit
+def snapshot_refaults(m: State, target: int) -> None:
+    """Note how many pages that came back were activated up to now (mm/vmscan.c:snapshot_refaults)."""
+    m.memcgs[target].refaults = m.memcgs[target].flushed_activations
+    if m.has.file_memory:
+        m.file_lrus[target].refaults = m.file_lrus[target].flushed_activations
 
 
 @jit
@@ -273,8 +433,7 @@ def shrink_by_priority(m: State) -> None:
         if scan.nr_reclaimed >= scan.nr_to_reclaim:
             break
         scan.priority -= 1
-    target = m.memcgs[wide(scan.target)]
-    target.refaults = target.flushed_activations
+    snapshot_refaults(m, wide(scan.target))
 
 
 @inline
@@ -291,6 +450,8 @@ def start_reclaim(m: State, target: int, pages: int, kswapd: int) -> None:
     scan.full_walk = kswapd
     scan.force_deactivate = 0
     scan.skipped_deactivate = 0
+    if m.has.file_memory:
+        scan.cache_trim_mode_failed = scan.no_cache_trim_mode = 0
 
 
 @jit
@@ -319,14 +480,13 @@ def kswapd_age_node(m: State) -> None:
     """Deactivate some folios of every cgroup ahead of their scan (mm/vmscan.c:kswapd_age_node)."""
     if m.swap.nr_slots and not m.mglru.enabled and inactive_is_low(m, 0):
         for memcg in range(wide(m.sizes.nr_memcgs)):
-            shrink_active_list(m, memcg, SWAP_CLUSTER_MAX)
+            shrink_active_list(m, memcg, LRU_ACTIVE, SWAP_CLUSTER_MAX)
 
 
 @jit
-def balance_pgdat(m: State) -> None:
-    """kswapd: reclaim until more than the high watermark is free (mm/vmscan.c:balance_pgdat)."""
+def balance_by_priority(m: State) -> None:
+    """Scan more and more of the machine until enough is free (in mm/vmscan.c:balance_pgdat)."""
     memory, scan = m.memory, m.scan
-    start_reclaim(m, 0, wide(memory.watermark_high), 1)
     scan.priority = DEF_PRIORITY
     while scan.priority >= 1 and memory.free <= memory.watermark_high:
         before = wide(scan.nr_reclaimed)
@@ -336,6 +496,17 @@ def balance_pgdat(m: State) -> None:
         progress = wide(scan.nr_reclaimed) - before
         if not progress or max(wide(scan.nr_scanned), progress) < scan.nr_to_reclaim:
             scan.priority -= 1
+
+
+@jit
+def balance_pgdat(m: State) -> None:
+    """kswapd: reclaim until more than the high watermark is free (mm/vmscan.c:balance_pgdat)."""
+    start_reclaim(m, 0, wide(m.memory.watermark_high), 1)
+    balance_by_priority(m)
+    scan = m.scan
+    if m.has.file_memory and scan.priority < 1 and not scan.nr_reclaimed and scan.cache_trim_mode_failed:
+        scan.no_cache_trim_mode = 1
+        balance_by_priority(m)
     if scan.priority < 1 and not scan.nr_reclaimed:
-        memory.kswapd_failures += 1
-    m.memcgs[0].refaults = m.memcgs[0].flushed_activations
+        m.memory.kswapd_failures += 1
+    snapshot_refaults(m, 0)

@@ -9,18 +9,43 @@ from swaplab.replay.lru_gen_tiers import lru_refs_of, lru_tier_from_refs, tier_n
 from swaplab.replay.memcontrol import is_online, swap_pages_left
 from swaplab.replay.state import LRU_REFS, MAX_NR_GENS, PG_ACTIVE, PG_WORKINGSET, SHADOW, SHADOW_WORKINGSET, State
 
-__all__ = ["lru_note_cost", "workingset_eviction", "workingset_refault"]
+__all__ = [
+    "lru_note_cost",
+    "workingset_age_nonresident",
+    "workingset_eviction",
+    "workingset_refault",
+    "workingset_refault_file",
+]
 
 AGE_MASK = (1 << 31) - 1
 REFS_WIDTH = 2
 
 
 @jit
-def lru_note_cost(m: State, memcg: int, nr_io: int, nr_rotated: int) -> None:
-    """Note what reclaim of anonymous memory cost, here and above (mm/swap.c:lru_note_cost)."""
+def note_either_cost(m: State, memcg: int, is_file: bool, cost: int) -> None:
+    """Add to what one of the two kinds of memory costs, and have both decay (in mm/swap.c:lru_note_cost)."""
+    lruvec, files = m.memcgs[memcg], m.file_lrus[memcg]
+    if is_file:
+        files.cost += cost
+    else:
+        lruvec.anon_cost += cost
+    size = wide(lruvec.flushed_inactive) + wide(lruvec.flushed_active)
+    size += wide(files.flushed_inactive) + wide(files.flushed_active)
+    if files.cost + lruvec.anon_cost > size // 4:
+        files.cost //= 2
+        lruvec.anon_cost //= 2
+
+
+@jit
+def lru_note_cost(m: State, memcg: int, is_file: bool, nr_io: int, nr_rotated: int) -> None:
+    """Note what reclaim of anonymous memory or of files cost, here and above (mm/swap.c:lru_note_cost)."""
     cost = nr_io * SWAP_CLUSTER_MAX + nr_rotated
     while memcg >= 0:
         lruvec = m.memcgs[memcg]
+        if m.has.file_memory:
+            note_either_cost(m, memcg, is_file, cost)
+            memcg = wide(lruvec.parent)
+            continue
         lruvec.anon_cost += cost
         if lruvec.anon_cost > (wide(lruvec.flushed_inactive) + wide(lruvec.flushed_active)) // 4:
             lruvec.anon_cost //= 2
@@ -106,15 +131,32 @@ def workingset_eviction(m: State, page: int, target: int) -> None:
     workingset_age_nonresident(m, target)
 
 
+@jit
+def size_without_files(m: State, evictor: int) -> int:
+    """Active anonymous memory of a cgroup that could be swapped out (in mm/workingset.c:workingset_test_recent)."""
+    return wide(m.memcgs[evictor].flushed_active) if swap_pages_left(m, evictor) > 0 else 0
+
+
+@jit
+def size_of_workingset(m: State, evictor: int, is_file: bool) -> int:
+    """What other memory a cgroup has that could make room for what comes back, but for what is just as inactive."""
+    files = m.file_lrus[evictor]
+    size = wide(files.flushed_active) + size_without_files(m, evictor)
+    if not is_file:
+        return size + wide(files.flushed_inactive)
+    return size + (wide(m.memcgs[evictor].flushed_inactive) if swap_pages_left(m, evictor) > 0 else 0)
+
+
 @inline
-def workingset_test_recent(m: State, page: int) -> bool:
-    """Whether the page would still be here if active anonymous memory had made room (mm/workingset.c)."""
+def workingset_test_recent(m: State, page: int, is_file: bool) -> bool:
+    """Whether the page would still be here if other memory had made room (mm/workingset.c)."""
     evictor = wide(m.folios[page].other_memcg)
     if unlikely(not is_online(m, evictor)) and m.memcgs[evictor].swap_local == 0:
         return False  # its ID, which the shadow names, is gone
     distance = (wide(m.memcgs[evictor].nonresident_age) - wide(m.folios[page].shadow)) & AGE_MASK
-    workingset_size = wide(m.memcgs[evictor].flushed_active) if swap_pages_left(m, evictor) > 0 else 0
-    return distance <= workingset_size
+    if m.has.file_memory:
+        return distance <= size_of_workingset(m, evictor, is_file)
+    return distance <= size_without_files(m, evictor)
 
 
 @jit
@@ -127,7 +169,7 @@ def workingset_refault(m: State, page: int, memcg: int) -> None:
     if unlikely(m.mglru.enabled):
         lru_gen_refault(m, page, memcg)
         return
-    recent = workingset_test_recent(m, page)
+    recent = workingset_test_recent(m, page, False)
     folio.bits = flags & ~(SHADOW | SHADOW_WORKINGSET)
     lruvec = m.memcgs[memcg]
     lruvec.workingset_refault_anon += 1
@@ -138,5 +180,26 @@ def workingset_refault(m: State, page: int, memcg: int) -> None:
     lruvec.workingset_activate_anon += 1
     if flags & SHADOW_WORKINGSET:
         folio.bits |= PG_WORKINGSET
-        lru_note_cost(m, memcg, 1, 0)
+        lru_note_cost(m, memcg, False, 1, 0)
         lruvec.workingset_restore_anon += 1
+
+
+@jit
+def workingset_refault_file(m: State, page: int, memcg: int) -> None:
+    """`workingset_refault` of a page of a file."""
+    folio, lruvec = m.folios[page], m.memcgs[memcg]
+    flags = wide(folio.bits)
+    if not flags & SHADOW:
+        return
+    recent = workingset_test_recent(m, page, True)
+    folio.bits = flags & ~(SHADOW | SHADOW_WORKINGSET)
+    lruvec.workingset_refault_file += 1
+    if not recent:
+        return
+    folio.bits |= PG_ACTIVE
+    workingset_age_nonresident(m, memcg)
+    lruvec.workingset_activate_file += 1
+    if flags & SHADOW_WORKINGSET:
+        folio.bits |= PG_WORKINGSET
+        lru_note_cost(m, memcg, True, 1, 0)
+        lruvec.workingset_restore_file += 1

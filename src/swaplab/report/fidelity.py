@@ -9,7 +9,7 @@ from swaplab.fidelity.judge import CHAOTIC, FLOOR, WIDE, Error, summary_of
 from swaplab.fidelity.suite import Judged
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.parts import Chart, Part, Table
-from swaplab.result.counters import BY_NAME, JUDGED
+from swaplab.result.counters import BY_NAME, JUDGED, JUDGED_OF_FILES
 
 __all__ = ["counters_of", "fidelity_report"]
 
@@ -51,7 +51,7 @@ def _scenario_table(judged: Sequence[Judged]) -> Table:
 
 def _counter_table(errors: Sequence[Error]) -> Table:
     table = Table("Counters, but of chaotic scenarios", ["counter", "judged", "median", "p90", "worst"])
-    for counter in JUDGED:
+    for counter in (*JUDGED, *JUDGED_OF_FILES):
         own = [error.error for error in errors if error.counter == counter]
         if own:
             table.add_row(counter, str(len(own)), *_shares(own))

@@ -19,7 +19,21 @@ from swaplab.linux.release import (
     Release,
 )
 
-__all__ = ["BY_NAME", "COUNTERS", "DEBUGFS", "EVENTS", "JUDGED", "LEVELS", "MACHINE", "TIMES", "Counter"]
+__all__ = [
+    "BY_NAME",
+    "COUNTERS",
+    "DEBUGFS",
+    "EVENTS",
+    "JUDGED",
+    "JUDGED_OF_FILES",
+    "LEVELS",
+    "MACHINE",
+    "TIMES",
+    "Counter",
+]
+
+
+Judged = bool | Literal["files"]
 
 
 class Counter(NamedTuple):
@@ -33,7 +47,7 @@ class Counter(NamedTuple):
         field: of the replay's records (`swaplab.replay.state`): of a cgroup's, or of the one that is named before
             (``zswap.stored_pages``); empty for what it does not count.
         scale: what that is multiplied by.
-        judged: whether `swaplab fidelity` compares it with a kernel's.
+        judged: whether `swaplab fidelity` compares it with a kernel's; ``files``: where a scenario has file memory.
         since: the first release that counts it; None for what 6.1 counts, and what no kernel does.
     """
 
@@ -43,7 +57,7 @@ class Counter(NamedTuple):
     unit: Literal["count", "bytes", "ns"]
     field: str
     scale: int = 1
-    judged: bool = False
+    judged: Judged = False
     since: Release | None = None
 
     def is_counted_by(self, release: Release) -> bool:
@@ -51,7 +65,7 @@ class Counter(NamedTuple):
         return self.since is None or self.since <= release
 
 
-def _event(name: str, field: str = "", judged: bool = False, since: Release | None = None) -> Counter:
+def _event(name: str, field: str = "", judged: Judged = False, since: Release | None = None) -> Counter:
     return Counter(name, "event", "memcg", "count", field or name, 1, judged, since)
 
 
@@ -60,7 +74,7 @@ def _time(name: str) -> Counter:
 
 
 def _level(
-    name: str, field: str = "", scale: int = PAGE_SIZE, judged: bool = False, since: Release | None = None
+    name: str, field: str = "", scale: int = PAGE_SIZE, judged: Judged = False, since: Release | None = None
 ) -> Counter:
     return Counter(name, "level", "memcg", "bytes", field or name, scale, judged, since)
 
@@ -73,14 +87,17 @@ def _zswap(name: str, kind: Literal["event", "level"], since: Release | None = N
 COUNTERS: tuple[Counter, ...] = (
     _event("pgfault"),
     _event("pgmajfault", judged=True),
-    _event("pgscan"),
-    _event("pgsteal"),
+    _event("pgscan", judged="files"),
+    _event("pgsteal", judged="files"),
     _event("pgactivate"),
     _event("pgdeactivate"),
     _event("pgrefill"),
     _event("workingset_refault_anon"),
     _event("workingset_activate_anon"),
     _event("workingset_restore_anon"),
+    _event("workingset_refault_file", judged="files"),
+    _event("workingset_activate_file"),
+    _event("workingset_restore_file"),
     _event("pswpin", judged=True),
     _event("pswpout", judged=True),
     _event("swpin_zero", since=ZERO_PAGES_IN_MAP),
@@ -105,6 +122,9 @@ COUNTERS: tuple[Counter, ...] = (
     _level("inactive_anon", "inactive"),
     _level("active_anon", "active"),
     _level("swapcached"),
+    _level("file", judged="files"),
+    _level("inactive_file", judged="files"),
+    _level("active_file", judged="files"),
     _level("zswap", "zswap_bytes", 1, judged=True),
     _level("zswapped", judged=True),
     Counter("free", "level", "machine", "bytes", "memory.free", PAGE_SIZE),
@@ -133,6 +153,8 @@ EVENTS = _names("memcg", "event")
 LEVELS = _names("memcg", "level")
 MACHINE = _names("machine")
 TIMES = tuple(each.name for each in COUNTERS if each.unit == "ns")
-JUDGED = tuple(each.name for each in COUNTERS if each.judged)
+JUDGED = tuple(each.name for each in COUNTERS if each.judged is True)
+JUDGED_OF_FILES = tuple(each.name for each in COUNTERS if each.judged == "files")
+"""Those that are judged as well where a scenario has file memory."""
 DEBUGFS = tuple(each.name for each in COUNTERS if each.whose == "machine" and each.name != "free")
 """Files of zswap's in debugfs, each one number."""

@@ -79,6 +79,7 @@ class Accesses:
             follow one another.
         task_workload: int32 of shape (tasks,).
         task_shared: bool of shape (tasks,), whether it is shared memory and no process.
+        task_file: bool of shape (tasks,), whether its pages are a file's, which it reads.
         total: accesses in all.
 
     Raises:
@@ -136,6 +137,7 @@ class Accesses:
         self.task_first = np.concatenate(([0], np.cumsum(pages, dtype=np.int64)))
         self.task_workload = np.repeat(np.arange(len(tasks), dtype=np.int32), [len(own) for own in tasks])
         self.task_shared = np.array([stream.kind == "shared" for own in tasks for stream in own])
+        self.task_file = np.array([each.kind == "file" for each in workloads])[self.task_workload]
         self.first = self.task_first[np.searchsorted(self.task_workload, np.arange(len(tasks) + 1))]
 
     def _own(self, i: int, workload: Workload) -> list[Stream]:

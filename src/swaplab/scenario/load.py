@@ -286,6 +286,9 @@ def _workload(table: object, where: str) -> Workload:
     for key in ("pattern", "write_fraction"):
         if key in rest and "trace" in rest:
             raise InputError(f"{where}.{key}", "none with a trace, which has its own", _shown(plain[key]))
+    if "content" in rest and rest.get("kind") == "file":
+        expected = "none for a file, whose pages are never compressed"
+        raise InputError(f"{where}.content", expected, _shown(plain["content"]))
     extra = {key: decode(rest.pop(key), f"{where}.{key}") for key, decode in OF_WORKLOAD.items() if key in rest}
     return _convert(rest, Workload, where, extra)
 

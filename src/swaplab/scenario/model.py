@@ -143,7 +143,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         name: for reports.
         cgroup: path of the cgroup it runs in; empty for the root.
-        pages: anonymous pages of 4096 bytes; of a trace, the streams' own.
+        kind: of what the pages are: anonymous memory, or a file of its own, read through a descriptor.
+        advice: what posix_fadvise says of that descriptor: ``random`` is no readahead.
+        pages: of 4096 bytes; of a trace, the streams' own.
         accesses: how many; of a trace, all it has or the first so many.
         pattern: which page comes next.
         write_fraction: share of accesses that write; of a trace, its own.
@@ -156,6 +158,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: str = ""
     cgroup: str = ""
+    kind: Literal["anonymous", "file"] = "anonymous"
+    advice: Literal["normal", "random"] = "normal"
     pages: Annotated[int, Meta(ge=1, lt=1 << 31)] | None = None
     accesses: Annotated[int, Meta(ge=1, le=ACCESSES_MAX)] | None = None
     pattern: Pattern = Uniform()
@@ -211,6 +215,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     samples: Annotated[int, Meta(ge=1, le=100_000)] = 100
     base: Path = Path()
     source: str = "scenario"
+
+    @property
+    def has_file_memory(self) -> bool:
+        """Whether a workload uses the page cache."""
+        return any(each.kind == "file" for each in self.workloads)
 
     def files(self) -> list[str]:
         """Paths that it reads, as it has them: relative to `base`."""

@@ -9,7 +9,8 @@ from itertools import islice
 from swaplab.errors import InputError
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.scenario.content import Content
-from swaplab.scenario.model import Cgroup, Event, Scenario
+from swaplab.scenario.model import Cgroup, Event, Scenario, Workload
+from swaplab.scenario.patterns import Churn, Phases
 from swaplab.scenario.tree import LEAF, parent_of
 
 __all__ = ["PAGES_MAX", "some", "validate"]
@@ -29,7 +30,8 @@ def validate(scenario: Scenario) -> None:
     Raises:
         InputError: the first thing that is wrong.
     """
-    for check in (_check_machine, _check_cgroups, _check_workloads, _check_interleave, _check_events):
+    checks = (_check_machine, _check_cgroups, _check_workloads, _check_files, _check_interleave, _check_events)
+    for check in checks:
         for place, expected, found in check(scenario):
             raise InputError(f"{scenario.source}: {place}", expected, found)
 
@@ -104,6 +106,30 @@ def _check_workloads(scenario: Scenario) -> Problems:
         pages += workload.pages or 0
     if pages > PAGES_MAX:
         yield "workload", f"at most {PAGES_MAX} pages in all", pages
+
+
+def _check_files(scenario: Scenario) -> Problems:
+    for i, workload in enumerate(scenario.workloads):
+        check = _check_file if workload.kind == "file" else _check_anonymous
+        for key, expected, found in check(workload):
+            yield f"workload[{i}].{key}", expected, found
+    if scenario.has_file_memory and scenario.swap.device == "zram":
+        yield "swap.device", 'a device, which files are on as well, beside a workload of kind = "file"', "zram"
+
+
+def _check_file(workload: Workload) -> Problems:
+    pattern = workload.pattern
+    if workload.trace is not None:
+        yield "kind", '"anonymous" with a trace', workload.kind
+    if workload.write_fraction:
+        yield "write_fraction", "0 for a file, which is only read", workload.write_fraction
+    if isinstance(pattern, Churn) or (isinstance(pattern, Phases) and pattern.free):
+        yield "pattern", "one that frees nothing, for a file", "churn" if isinstance(pattern, Churn) else "free = true"
+
+
+def _check_anonymous(workload: Workload) -> Problems:
+    if workload.advice != "normal":
+        yield "advice", 'none without kind = "file"', workload.advice
 
 
 def _check_interleave(scenario: Scenario) -> Problems:

@@ -55,7 +55,7 @@ def contents_of(scenario: Scenario, accesses: Accesses) -> Contents:
 
 
 class Memory:
-    """What pages hold, as runner.c's ``struct page`` has it.
+    """What pages hold, as runner.c's ``struct page`` has it. Those of files (`is_file`) hold what they did.
 
     Attributes:
         versions: int64[pages], how often what a page holds was written, -1 if it was never touched.
@@ -64,7 +64,9 @@ class Memory:
         is_entangled: bool[pages], whether what it holds depends on what other tasks did.
     """
 
-    def __init__(self, pages: int) -> None:
+    def __init__(self, is_file: NDArray[np.bool_]) -> None:
+        pages = len(is_file)
+        self._is_memory = ~is_file
         self.versions = np.full(pages, -1, np.int64)
         self.sources, self.backing = np.arange(pages), np.arange(pages)
         self.is_entangled = np.zeros(pages, np.bool_)
@@ -79,6 +81,7 @@ class Memory:
         self._touch(chunk.accesses[done:])
 
     def _touch(self, accesses: NDArray[np.uint32]) -> None:
+        accesses = accesses[self._is_memory[accesses >> 1]]
         pages = self.backing[accesses >> 1]
         self.versions[pages] = np.maximum(self.versions[pages], 0)
         written = pages[(accesses & 1) == 1]

@@ -18,6 +18,7 @@ from swaplab.vm.package import unpack_package
 __all__ = [
     "UNPACKED_KEY",
     "Package",
+    "fetch_file_system",
     "fetch_kernel",
     "kept_kernels",
     "kernels_in",
@@ -38,6 +39,8 @@ UNPACKED = re.compile(
     r"\./(boot/vmlinuz-|(usr/)?lib/modules/[^/]+/(vmlinuz$|kernel/"
     r"(arch/x86/crypto|crypto|lib|mm|fs/configfs|drivers/(virtio|block|char))/.*\.ko))"
 )
+# And, where a scenario has files, those that may have the file system.
+FILE_SYSTEM = re.compile(r"\./(usr/)?lib/modules/[^/]+/kernel/(crypto|lib|fs/(ext4|jbd2|mbcache))\b.*\.ko")
 UNPACKED_KEY: Final = hashlib.sha256(UNPACKED.pattern.encode()).hexdigest()[:8]
 SERIES = re.compile(r"\d+\.\d+")
 
@@ -206,16 +209,26 @@ def fetch_kernel(package: Package, bars: Bars) -> Path:
         SwaplabError: it cannot be fetched.
         OSError: the cache is full.
     """
+    return cached_directory(package.directory, lambda directory: _fetch(package, UNPACKED, directory, bars))
 
-    def fill(directory: Path) -> None:
-        with apt(package.source) as own:
-            bars(f"lists of {package.source.suite}")
-            own.update()
-            wanted = [f"{part}={package.version}" for part in package.parts]
-            files = own.download(wanted, bars(f"fetching Linux {package.linux}"))
-            bars(f"unpacking Linux {package.linux}")
-            for file in files:
-                unpack_package(file, UNPACKED, directory)
-        (directory / RECORD).write_bytes(msgspec.json.encode(package))
 
-    return cached_directory(package.directory, fill)
+def fetch_file_system(package: Package, bars: Bars) -> Path:
+    """Return the directory with the modules of a kernel that its file system takes, as `fetch_kernel` does.
+
+    They have a directory of their own, as few scenarios have files.
+    """
+    key = hashlib.sha256(FILE_SYSTEM.pattern.encode()).hexdigest()[:8]
+    name = f"file-system-{package.name}_{package.version}_{key}"
+    return cached_directory(name, lambda directory: _fetch(package, FILE_SYSTEM, directory, bars))
+
+
+def _fetch(package: Package, wanted: re.Pattern[str], directory: Path, bars: Bars) -> None:
+    with apt(package.source) as own:
+        bars(f"lists of {package.source.suite}")
+        own.update()
+        versions = [f"{part}={package.version}" for part in package.parts]
+        files = own.download(versions, bars(f"fetching Linux {package.linux}"))
+        bars(f"unpacking Linux {package.linux}")
+        for file in files:
+            unpack_package(file, wanted, directory)
+    (directory / RECORD).write_bytes(msgspec.json.encode(package))

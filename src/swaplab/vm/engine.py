@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from swaplab.errors import SwaplabError, UnsupportedError
 from swaplab.files import scratch_directory
+from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import Ended
 from swaplab.result import Guest, Result, RunInfo
 from swaplab.scenario.accesses import Accesses, Chunk
@@ -26,9 +27,10 @@ from swaplab.scenario.model import Scenario
 from swaplab.scenario.timeline import sample_positions
 from swaplab.scenario.tree import pre_order
 from swaplab.vm.contents import Memory, checksums, contents_of
+from swaplab.vm.files import FILE_SYSTEM, disk_of
 from swaplab.vm.guest import SILENCE_SECONDS, LostGuestError, Report, listen
 from swaplab.vm.initramfs import archive
-from swaplab.vm.kernel import Kernel
+from swaplab.vm.kernel import Kernel, with_file_system
 from swaplab.vm.memory import MIB, Sizes, sizes_for
 from swaplab.vm.modules import load_order
 from swaplab.vm.qemu import (
@@ -41,7 +43,7 @@ from swaplab.vm.qemu import (
     quiet_command_line,
 )
 from swaplab.vm.readings import Reading, parse, table
-from swaplab.vm.runner import SOURCE, TURNS, runner_bytes, turns_bytes
+from swaplab.vm.runner import FILES, SOURCE, TURNS, file_runner_bytes, runner_bytes, turns_bytes
 from swaplab.vm.script import refuse, script_for, watched_files
 
 __all__ = ["dry_run", "fingerprint", "guest_version", "run_on_kernel"]
@@ -134,7 +136,8 @@ def _words(chunk: Chunk) -> NDArray[np.uint32]:
 
 def _trace(accesses: Accesses, is_ended: Callable[[], bool]) -> tuple[bytes, Memory]:
     """Return all accesses for the guest, and what its memory holds in the end."""
-    memory, trace = Memory(int(accesses.first[-1])), bytearray()
+    is_file = np.repeat(accesses.task_file, np.diff(accesses.task_first))
+    memory, trace = Memory(is_file), bytearray()
     for chunk in accesses.chunks():
         if is_ended():
             break
@@ -147,6 +150,12 @@ def _never() -> bool:
     return False
 
 
+def _modules(scenario: Scenario, kernel: Kernel) -> dict[str, bytes]:
+    if not scenario.has_file_memory:
+        return load_order([*DRIVERS, scenario.zswap.compressor], kernel.modules)
+    return load_order([*DRIVERS, *FILE_SYSTEM, scenario.zswap.compressor], with_file_system(kernel).modules)
+
+
 class _Prepared:
     """All that a guest takes, in a directory of its own."""
 
@@ -155,7 +164,8 @@ class _Prepared:
     ) -> None:
         self.accesses = Accesses(scenario)
         self.scenario, self._seed, self._directory = scenario, seed, directory
-        self._modules = load_order([*DRIVERS, scenario.zswap.compressor], kernel.modules)
+        self._disk = disk_of(scenario, self.accesses)
+        self._modules = _modules(scenario, kernel)
         self._contents = contents_of(scenario, self.accesses)
         self.initramfs, self.turns = directory / "initramfs", directory / "turns.so"
         if set(" :") & set(str(self.turns)):
@@ -168,11 +178,13 @@ class _Prepared:
         files = {f"modules/{name}.ko": data for name, data in self._modules.items()}
         files |= {"samples": contents.samples.tobytes(), "kinds": contents.kinds.tobytes()}
         files |= {"components": contents.components, "trace": self._trace}
+        files |= {"disk": self._disk.description()} if self._disk else {}
         own = sum(map(len, files.values())) + PAGE_TABLE_ENTRY * len(contents.kinds)
-        sizes = sizes_for(scenario.machine.memory, scenario.zswap.max_pool_percent, own, scenario.swap.size, short)
+        on_disks = scenario.swap.size + (self._disk.blocks * PAGE_SIZE if self._disk else 0)
+        sizes = sizes_for(scenario.machine.memory, scenario.zswap.max_pool_percent, own, on_disks, short)
         names = [f"{name}.ko" for name in self._modules]
         files["script"] = script_for(scenario, self.accesses, names, sizes.pool_percent, self._seed).encode()
-        self.initramfs.write_bytes(archive(files, {"init": runner_bytes()}))
+        self.initramfs.write_bytes(archive(files, {"init": file_runner_bytes() if self._disk else runner_bytes()}))
         self.turns.write_bytes(turns_bytes())
         return sizes
 
@@ -376,6 +388,8 @@ def fingerprint(scenario: Scenario) -> str:
         yield contents.samples.tobytes()
         yield contents.kinds.tobytes()
         yield contents.components
+        if disk := disk_of(scenario, accesses):
+            yield disk.description() + FILES.read_bytes()
         yield from (_words(chunk).tobytes() for chunk in accesses.chunks())
 
     return _hash(parts())

@@ -14,10 +14,18 @@ from swaplab.files import naming
 from swaplab.linux.release import BASE
 from swaplab.scenario.regular import open_regular, read_regular
 from swaplab.vm.apt import Bars, silent
-from swaplab.vm.debian import Package, fetch_kernel, kept_kernels, known_kernels, update_kernels, version_key
+from swaplab.vm.debian import (
+    Package,
+    fetch_file_system,
+    fetch_kernel,
+    kept_kernels,
+    known_kernels,
+    update_kernels,
+    version_key,
+)
 from swaplab.vm.modules import find_modules
 
-__all__ = ["DEFAULT", "Kernel", "debian_kernel", "digest", "find_kernels", "newest", "own_kernel"]
+__all__ = ["DEFAULT", "Kernel", "debian_kernel", "digest", "find_kernels", "newest", "own_kernel", "with_file_system"]
 
 DEFAULT: Final = str(BASE)
 VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
@@ -26,10 +34,11 @@ BOOT_MAGIC = (0x202, b"HdrS")  # Documentation/arch/x86/boot.rst
 
 
 class Kernel(NamedTuple):
-    """A kernel to boot: its image, and its modules by name."""
+    """A kernel to boot: its image, its modules by name, and which of Debian's packages it is from, if any."""
 
     image: Path
     modules: dict[str, Path]
+    package: Package | None = None
 
 
 @cache
@@ -113,4 +122,17 @@ def _unpacked(package: Package, bars: Bars) -> Kernel:
     images = sorted(directory.glob("**/vmlinuz*"))
     if not images:
         raise SwaplabError(f"{directory} has no kernel; remove it, and it will be fetched again")
-    return Kernel(images[0], find_modules(directory))
+    return Kernel(images[0], find_modules(directory), package)
+
+
+def with_file_system(kernel: Kernel) -> Kernel:
+    """Return the same with the modules of ext4; the first time, those of Debian's are fetched.
+
+    Raises:
+        SwaplabError: they cannot be fetched.
+        OSError: the cache is full.
+    """
+    if not kernel.package:
+        return kernel
+    found = find_modules(fetch_file_system(kernel.package, silent))
+    return kernel._replace(modules=found | kernel.modules)

@@ -14,11 +14,12 @@ from swaplab.errors import SwaplabError
 from swaplab.files import scratch_directory
 from swaplab.process import run
 
-__all__ = ["SOURCE", "TURNS", "compiled", "runner_bytes", "turns_bytes"]
+__all__ = ["FILES", "SOURCE", "TURNS", "compiled", "file_runner_bytes", "runner_bytes", "turns_bytes"]
 
 FLAGS: Final = ("-static", "-O2")
 LIBRARY_FLAGS: Final = ("-shared", "-fPIC", "-O2")
 SOURCE: Final = resources.files("swaplab.vm") / "runner.c"
+FILES: Final = resources.files("swaplab.vm") / "files.c"
 TURNS: Final = resources.files("swaplab.vm") / "turns.c"
 
 
@@ -31,6 +32,18 @@ def runner_bytes() -> bytes:
     """
     with resources.as_file(SOURCE) as path:
         return compiled("runner", FLAGS, [path], "the guest's runner")
+
+
+def file_runner_bytes() -> bytes:
+    """Return the program that runs scenarios with files; the first time it is compiled.
+
+    Raises:
+        As `runner_bytes`.
+    """
+    included = hashlib.sha256(SOURCE.read_bytes()).hexdigest()
+    with resources.as_file(FILES) as path, resources.as_file(SOURCE) as runner:
+        flags = (*FLAGS, f"-I{runner.parent}", f"-DRUNNER={included}")
+        return compiled("file-runner", flags, [path], "the guest's runner for files")
 
 
 def turns_bytes() -> bytes:

@@ -15,6 +15,7 @@ from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Scenario
 from swaplab.scenario.timeline import timeline
 from swaplab.scenario.tree import LEAF, leaves, parent_of, parents, pre_order
+from swaplab.vm.files import disk_of
 from swaplab.vm.memory import MIB, disk_size, min_free_kbytes
 
 __all__ = ["Watched", "refuse", "script_for", "watched_files"]
@@ -23,8 +24,9 @@ ROOT = "/sys/fs/cgroup"
 TRACE = "/trace"
 # Loading null_blk makes a nullb0, which is left alone. Linux 6.1 numbers its devices, later ones name them as their
 # directory in configfs.
-SWAP = "nullb1"
+SWAP, FILE_DISK = "nullb1", "nullb2"
 CONFIG = "/sys/kernel/config"
+MOUNTED = "/files"
 # mm/page_alloc.c:boost_watermark: it would keep some of the other node's memory from being taken.
 BOOST, BOOST_DEFAULT = "/proc/sys/vm/watermark_boost_factor", 15000
 ZSWAP = "/sys/module/zswap/parameters"
@@ -96,7 +98,7 @@ def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], p
         *(("module", f"/modules/{name}") for name in modules),
         ("port",),
         ("trace", TRACE),
-        *_other_node(scenario),
+        *_other_node(scenario, accesses),
         *_machine(scenario),
         *_zswap(scenario, pool_percent),
         *_cgroups(scenario, homes),
@@ -113,34 +115,48 @@ def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], p
     return "".join("\t".join(map(str, command)) + "\n" for command in commands)
 
 
-def _other_node(scenario: Scenario) -> Iterator[Command]:
-    """Fill it with the disk, and what is left of it."""
+def _other_node(scenario: Scenario, accesses: Accesses) -> Iterator[Command]:
+    """Fill it with the disks, and what is left of it."""
     yield "write", BOOST, 0
     yield from _disk(scenario)
+    yield from _file_disk(scenario, accesses)
     yield ("occupy",)
     yield "write", BOOST, BOOST_DEFAULT
 
 
 def _disk(scenario: Scenario) -> Iterator[Command]:
+    size = scenario.swap.size
+    if size:
+        yield from _null_blk(scenario, SWAP, disk_size(size), size + PAGE_SIZE)
+        yield "swapon", f"/dev/{SWAP}"
+
+
+def _file_disk(scenario: Scenario, accesses: Accesses) -> Iterator[Command]:
+    """Another such disk, with the files on it (`files.c`)."""
+    if disk := disk_of(scenario, accesses):
+        size = disk.blocks * PAGE_SIZE
+        yield from _null_blk(scenario, FILE_DISK, disk_size(size), size)
+        yield "mkdir", MOUNTED
+        yield "mount", "ext4", MOUNTED
+
+
+def _null_blk(scenario: Scenario, name: str, size: int, filled: int) -> Iterator[Command]:
     """A disk in memory that takes its time (drivers/block/null_blk): the same for a read and a write, however many."""
-    device, size = scenario.swap.device, scenario.swap.size
-    if not size:
-        return
+    device = scenario.swap.device
     assert device != "zram"  # noqa: S101 - refuse() has seen to it
     settings = {
-        "size": disk_size(size) // MIB,
+        "size": size // MIB,
         "blocksize": PAGE_SIZE,
         "memory_backed": 1,
         "irqmode": 2,  # a timer
         "completion_nsec": device.read_latency_ns + PAGE_SIZE * 10**9 // device.read_bandwidth + device.seek_ns,
     }
     yield "mount", "configfs", CONFIG
-    yield "mkdir", f"{CONFIG}/nullb/{SWAP}"
-    yield from (("write", f"{CONFIG}/nullb/{SWAP}/{name}", value) for name, value in settings.items())
-    yield "write", f"{CONFIG}/nullb/{SWAP}/power", 1
-    yield "fill", f"/dev/{SWAP}", size + PAGE_SIZE
-    yield "write", f"/sys/block/{SWAP}/queue/rotational", int(device.rotational)
-    yield "swapon", f"/dev/{SWAP}"
+    yield "mkdir", f"{CONFIG}/nullb/{name}"
+    yield from (("write", f"{CONFIG}/nullb/{name}/{key}", value) for key, value in settings.items())
+    yield "write", f"{CONFIG}/nullb/{name}/power", 1
+    yield "fill", f"/dev/{name}", filled
+    yield "write", f"/sys/block/{name}/queue/rotational", int(device.rotational)
 
 
 def _machine(scenario: Scenario) -> Iterator[Command]:
