@@ -85,3 +85,22 @@ def test_half_of_the_memory_is_in_use(running: int, tmp_path: Path, capsys: pyte
 def test_what_cannot_be_is_said_in_a_line(arguments: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         run(*arguments)
+
+
+def test_what_is_idle_is_told_with_what_zswap_would_save_of_it(
+    running: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def profile(*arguments: str) -> str:
+        app(["profile", "--pid", str(running), *arguments], exit_on_error=False, result_action="return_value")
+        return capsys.readouterr().out
+
+    assert "Memory that was not used for" in profile("--cold", "1s", "--samples", "30")
+    told = json.loads(profile("--cold", "1s", "--samples", "30", "--json"))
+    group, total = told["idle"]
+    assert PAGES / 2 - 64 <= group["idle_pages"] <= group["resident_pages"] - PAGES / 2 + 64
+    saved = told["total"]["compressors"]["lzo"]["saved_bytes"]["value"]
+    share = group["idle_pages"] / told["total"]["resident_pages"]
+    assert group["saved_bytes"]["lzo"] == pytest.approx(share * saved, rel=0.01)
+    assert total["idle_pages"] == group["idle_pages"]
+    with pytest.raises(InputError, match="--cold: expected seconds"):
+        profile("--cold", "soon")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,7 @@ __all__ = [
     "check_output",
     "conclude",
     "console",
+    "parse_seconds",
     "printing_beside",
     "report_beside",
     "say",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 
+_SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smh]?)", re.ASCII)
 WIDTH_MIN = 20  # in less, the help never comes to an end
 
 
@@ -102,6 +105,18 @@ def show(parts: Iterable[Part]) -> None:
 def say_json(value: object) -> None:
     """Print a value as one line of JSON."""
     sys.stdout.write(to_json(value) + "\n")
+
+
+def parse_seconds(text: str, where: str) -> float:
+    """Read a time such as ``90``, ``90s``, ``10m`` or ``1h``.
+
+    Raises:
+        InputError: it is something else.
+    """
+    found = _SECONDS.fullmatch(text)
+    if not found:
+        raise InputError(where, "seconds, or a time with s, m or h, such as 10m", repr(text))
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def conclude(work: Callable[[], object]) -> int:

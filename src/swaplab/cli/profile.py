@@ -7,10 +7,26 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from swaplab.cli.common import Flag, Html, Output, check_html, check_output, report_beside, say_json, show, steps, tell
+from swaplab.cli.common import (
+    Flag,
+    Html,
+    Output,
+    bars,
+    check_html,
+    check_output,
+    parse_seconds,
+    report_beside,
+    say_json,
+    show,
+    steps,
+    tell,
+)
 from swaplab.errors import InputError
+from swaplab.host.attach.idle import Idle, find_idle
+from swaplab.host.attach.proc import holding_signals
+from swaplab.host.attach.watch import ThisKernel
 from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
-from swaplab.host.profile import Pages, write_pages
+from swaplab.host.profile import Pages, with_idle, write_pages
 from swaplab.host.profile import profile as make_profile
 from swaplab.report.page import write_page
 from swaplab.report.profile import profile_report
@@ -25,6 +41,7 @@ def profile(
     children: Flag = False,
     cgroup: str | None = None,
     all: Flag = False,
+    cold: str | None = None,
     output: Output = None,
     samples: Annotated[int, Parameter(validator=Number(gte=30, lte=PROFILE_SAMPLES_MAX))] = 2000,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
@@ -43,6 +60,8 @@ def profile(
         All processes in this cgroup and below it.
     all
         All processes.
+    cold
+        Wait so long first (`90`, `10m`, `1h`), and say what was not used meanwhile; ctrl-C ends the wait.
     output
         Write the sampled pages as a content profile for scenarios. It holds raw memory.
     samples
@@ -56,11 +75,14 @@ def profile(
     """
     check_output(output)
     check_html(html)
+    seconds = None if cold is None else parse_seconds(cold, "--cold")
     chosen = _choose(pid or [], children, cgroup, all)
+    idle = [] if seconds is None else _wait(chosen, seconds)
     kept: list[Pages] = []
     with steps("reading memory", len(chosen)) as step:
         keep = kept.append if output else _forget
         result = make_profile(chosen, samples=samples, seed=seed, step=step, keep=keep)
+    result = with_idle(result, idle) if idle else result
     if output:
         write_pages(output, kept, f"{result.total.processes} running processes, seed {seed}")
         tell(f"swaplab: {output} holds raw memory of these processes; only you may read it")
@@ -69,6 +91,13 @@ def profile(
         write_page(html, "What zswap would save now", report)
     with report_beside(output):
         say_json(result) if json else show(report)
+
+
+def _wait(processes: list[Process], seconds: float) -> list[Idle]:
+    with bars() as bar, holding_signals():
+        waiting = bar("waiting for what is used")
+        chosen = [process for process in processes if process.has_memory]
+        return find_idle(chosen, seconds, ThisKernel(), lambda passed: waiting(round(passed), round(seconds)))
 
 
 def _forget(pages: Pages) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.progress import Progress, TaskID
 
-from swaplab.cli.common import Flag, bars, console, say_json, show, tell
+from swaplab.cli.common import Flag, bars, console, parse_seconds, say_json, show, tell
 from swaplab.errors import InputError
 from swaplab.host.attach.recording import attach
 from swaplab.host.attach.targets import Target, of_cgroup, of_pid, of_unit
@@ -71,7 +70,7 @@ def record(
     json
         Print the summary as JSON on standard output, as the line after what the program prints there.
     """
-    seconds = None if duration is None else _seconds(duration)
+    seconds = None if duration is None else parse_seconds(duration, "--duration")
     target = _target(command, pid, cgroup, unit)
     if target:
         _refuse({"--window": window, "--skip": skip, "--timed": timed}, "a program to start, behind --")
@@ -117,13 +116,6 @@ def _refuse(options: Mapping[str, object], expected: str) -> None:
             raise InputError(name, expected, "none")
 
 
-def _seconds(text: str) -> float:
-    found = DURATION.fullmatch(text)
-    if not found:
-        raise InputError("--duration", "seconds, or a time with s, m or h, such as 10m", repr(text))
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-
-
 def _attach(target: Target, output: Path | None, seconds: float, sample_pages: int, seed: int, json: bool) -> None:
     with bars() as bar:
         looking, writing = bar(f"looking at {shown(target.name)}"), bar("writing the trace")
@@ -140,7 +132,6 @@ def _attach(target: Target, output: Path | None, seconds: float, sample_pages: i
     say_json(recording) if json else show(attach_report(recording))
 
 
-DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smh]?)", re.ASCII)
 ATTACH_SECONDS = 600.0
 NAMED = 5
 TOLERANCE = 0.05

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from swaplab.compress import compress
 from swaplab.errors import InputError
+from swaplab.host.attach.idle import Idle
 from swaplab.host.draw import Sample, Unreadable, draw
 from swaplab.host.estimate import Estimate, Stratum, add, quantiles
 from swaplab.host.processes import PROC, Process
@@ -33,10 +34,12 @@ __all__ = [
     "PARTIAL_BYTES_MAX",
     "CgroupProfile",
     "CompressorProfile",
+    "IdleProfile",
     "Pages",
     "Profile",
     "Timing",
     "profile",
+    "with_idle",
     "write_pages",
 ]
 
@@ -98,6 +101,24 @@ class CgroupProfile(msgspec.Struct, frozen=True):
     compressors: dict[str, CompressorProfile]
 
 
+class IdleProfile(msgspec.Struct, frozen=True):
+    """Memory of a cgroup that was not used for a while.
+
+    Attributes:
+        cgroup: its path, or "total".
+        seconds: how long was waited.
+        resident_pages: of anonymous and of shared memory, not mlocked.
+        idle_pages: of these.
+        saved_bytes: what zswap would save of them, by compressor, if they compress as anonymous pages of the cgroup do.
+    """
+
+    cgroup: str
+    seconds: float
+    resident_pages: int
+    idle_pages: int
+    saved_bytes: dict[str, int]
+
+
 class Timing(msgspec.Struct):
     """Microseconds of processor time for a page other than a zero page, on this machine; `host.timing` says how."""
 
@@ -115,6 +136,7 @@ class Profile(msgspec.Struct, frozen=True):
         without_memory: kernel threads and zombies; they have no anonymous memory.
         seed: of the sample.
         timing: by compressor. Measured, so it differs from run to run, unlike the rest on the same memory.
+        idle: by cgroup and last in total, if it was asked for.
     """
 
     cgroups: list[CgroupProfile]
@@ -123,6 +145,7 @@ class Profile(msgspec.Struct, frozen=True):
     without_memory: int
     seed: int
     timing: dict[str, Timing]
+    idle: list[IdleProfile] = []
 
 
 class Pages(NamedTuple):
@@ -285,6 +308,23 @@ def profile(
         seed=seed,
         timing=_timing(timed[:TIMED_PAGES]),
     )
+
+
+def with_idle(profile: Profile, found: Sequence[Idle]) -> Profile:
+    """Return it with what is idle; of cgroups that have both."""
+    by_cgroup = {each.cgroup: each for each in found}
+    idle = [_idle(group, by_cgroup[group.cgroup]) for group in profile.cgroups if group.cgroup in by_cgroup]
+    saved: dict[str, int] = {name: sum(each.saved_bytes[name] for each in idle) for name in COMPRESSORS}
+    seconds = max((each.seconds for each in idle), default=0.0)
+    resident, unused = (sum(getattr(each, name) for each in idle) for name in ("resident_pages", "idle_pages"))
+    total = IdleProfile("total", seconds, resident, unused, saved)
+    return msgspec.structs.replace(profile, idle=[*idle, total])
+
+
+def _idle(group: CgroupProfile, found: Idle) -> IdleProfile:
+    share = found.idle / max(group.resident_pages, 1)
+    saved: dict[str, int] = {name: round(share * each.saved_bytes.value) for name, each in group.compressors.items()}
+    return IdleProfile(group.cgroup, found.seconds, round(found.resident), round(found.idle), saved)
 
 
 def _nothing(processes: list[Process], unreadable: list[Unreadable]) -> InputError:

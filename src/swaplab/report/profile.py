@@ -29,7 +29,24 @@ def _size(pages: int) -> str:
 
 def profile_report(profile: Profile) -> list[Part]:
     """All that it says."""
-    return [_cgroup_table(profile), _compressor_table(profile), "\n".join(_notes(profile))]
+    idle = [_idle_table(profile)] if profile.idle else []
+    return [_cgroup_table(profile), *idle, _compressor_table(profile), "\n".join(_notes(profile))]
+
+
+def _idle_table(profile: Profile) -> Table:
+    """One row for each cgroup, the idlest first: how much is idle, and what zswap would save of it."""
+    longest = profile.idle[-1].seconds
+    table = Table(
+        f"Memory that was not used for {longest:,.0f} s, and what zswap would save of that",
+        ["cgroup", "idle", "of resident", *SHOWN],
+    )
+    *groups, total = profile.idle
+    groups = sorted(groups, key=lambda each: (-each.idle_pages, each.cgroup))
+    for each in [*groups, total] if len(groups) > 1 else groups:
+        saved = [round_size(each.saved_bytes[name]) for name in SHOWN]
+        share = _share(each.idle_pages, each.resident_pages)
+        table.add_row(shown(each.cgroup), _size(each.idle_pages), share, *saved)
+    return table
 
 
 def _cgroup_table(profile: Profile) -> Table:
@@ -103,6 +120,8 @@ def _notes(profile: Profile) -> Iterator[str]:
     yield f"pages resident: {total.resident_pages:,}, a shared one once; sampled: {total.sampled_pages:,}"
     yield f"zero pages, kept as a bit and not in zswap: {_interval(total.zero_pages)}"
     yield f"other same-filled pages, compressed like any: {_interval(total.same_filled_pages)}"
+    if profile.idle:
+        yield "idle: how much is known, not which pages; they are taken to compress as anonymous ones do"
     if total.shared_pages:
         yield f"left out: {_size(total.shared_pages)} of shared memory and tmpfs, which Linux swaps to zswap as well"
     if total.locked_pages:

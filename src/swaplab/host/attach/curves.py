@@ -65,7 +65,8 @@ def _steps(samples: NDArray[np.void]) -> Floats:
     is_first = np.append(True, rows["cycle"][1:] != rows["cycle"][:-1])
     before = [np.where(is_first, 0.0, np.append(0.0, rows[name][:-1])) for name in ("window", "referenced")]
     # A cycle that came too late for a look says nothing of the windows before and behind that one.
-    counts = level == np.where(is_first, level.min(), np.append(0, level[:-1]) + 1)
+    rank = np.unique(level, return_inverse=True)[1]
+    counts = rank == np.where(is_first, 0, np.append(0, rank[:-1]) + 1)
     passed = np.maximum(rows["window"] - before[0], 1e-9)[counts]
     grown = np.maximum(rows["referenced"] - before[1], 0.0)[counts]
     number = np.bincount(level[counts])

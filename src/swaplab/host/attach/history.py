@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from swaplab.files import write_whole
 from swaplab.host.attach.curves import Floats, ages, promotions, working_set
 from swaplab.host.attach.trace import Sampled
-from swaplab.host.attach.watch import LEVEL_SECONDS, longest_level
+from swaplab.host.attach.watch import OCTAVE, longest_level, window_of
 from swaplab.text import shown
 
 __all__ = ["PARTS", "Part", "history", "whole_ages", "write_histograms"]
 
 PARTS: Final = 8
 """Of a recording, each of which has a curve."""
-AGE_LEVEL: Final = 6  # one second
+AGE_LEVEL: Final = 6 * OCTAVE  # one second
 
 
 class Part(NamedTuple):
@@ -46,7 +46,7 @@ class Part(NamedTuple):
 
 def whole_ages(seconds: float) -> list[int]:
     """Return the ages, in whole seconds, that a recording of so many seconds can tell."""
-    return [round(LEVEL_SECONDS * 2.0**level) for level in range(AGE_LEVEL, longest_level(seconds))]
+    return [round(window_of(level)) for level in range(AGE_LEVEL, longest_level(seconds), OCTAVE)]
 
 
 def history(lives: Sequence[Sampled], seconds: float, age: Sequence[int]) -> list[Part]:

@@ -179,6 +179,8 @@ def _contents(processes: Sequence[Process], count: int, seed: int) -> Pages:
     """Read some pages, before anything is cleared: reading marks them as used, and who has ended has none."""
     alive = [process for process in processes if process.has_memory]
     sample = draw(alive, count, np.random.default_rng(seed), PROC, lambda: None)
+    if not len(sample.weights):
+        return Pages(sample.pages, sample.weights)
     stratum = Stratum(sample.weights, sample.population, sample.fraction)
     return Pages(sample.pages, stratum.expansion())
 

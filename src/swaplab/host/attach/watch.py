@@ -3,7 +3,8 @@
 A look says how many pages were used since they were cleared, so each cycle gives the beginning of a curve, and longer
 cycles more of it. Of cycles 1, 2, 3, ... each has the length of the first times the largest power of two that divides
 its number: half of them have one length, a quarter two, so that each length gets as much time. Looking costs processor
-time, and the process may wait for it: a cycle goes on until that is one percent of it.
+time, and the process may wait for it: a cycle goes on until that is one percent of it. In the first cycle, number 0,
+one look finds out what looking takes.
 """
 
 from __future__ import annotations
@@ -23,22 +24,35 @@ from swaplab.host.attach.samples import SAMPLES, Attached, Life
 from swaplab.host.processes import PROC, Process
 from swaplab.text import shown
 
-__all__ = ["LEVEL_SECONDS", "SECONDS_MAX", "Kernel", "ThisKernel", "Watched", "longest_level", "watch"]
+__all__ = [
+    "LEVEL_SECONDS",
+    "OCTAVE",
+    "SECONDS_MAX",
+    "Kernel",
+    "ThisKernel",
+    "Watched",
+    "longest_level",
+    "watch",
+    "window_of",
+]
 
 LEVEL_SECONDS: Final = 1 / 64
-"""The shortest window; each level's is twice as long as the one before."""
+"""The shortest window, of level 0."""
+OCTAVE: Final = 4
+"""So many levels are between a window and one that is twice as long."""
 BUDGET: Final = 0.01
 LOOKS: Final = 4
-"""The shortest window lasts at least as long as so many looks take."""
+"""Two looks are at least so many times as far apart as one takes."""
 CYCLES_MIN: Final = 4
 """So many times the longest window fits into a recording."""
-CYCLE_LEVELS: Final = 5
+CYCLE_OCTAVES: Final = 5
 """The longest cycle is so many times twice as long as the shortest, so that one fits into a recording."""
 SECONDS_MAX: Final = 30 * 86400.0
 GRACE: Final = 10.0
 """Seconds that a service may take to start again."""
 POLL: Final = 1.0
 NAMED: Final = 3
+LEVELS: Final = 128
 METHOD: Final = "clear_refs and Referenced"
 
 
@@ -106,11 +120,26 @@ class _Known(NamedTuple):
 
 def longest_level(seconds: float) -> int:
     """Return the level of the longest window of a recording of so many seconds."""
-    return _level(max(seconds / CYCLES_MIN, LEVEL_SECONDS), math.floor)
+    return OCTAVE * max(0, math.floor(math.log2(max(seconds / CYCLES_MIN / LEVEL_SECONDS, 1.0))))
 
 
-def _level(seconds: float, whole: Callable[[float], int]) -> int:
-    return whole(math.log2(seconds / LEVEL_SECONDS))
+def window_of(level: int) -> float:
+    """Return the seconds of a level's window."""
+    return LEVEL_SECONDS * 2.0 ** (level / OCTAVE)
+
+
+def levels_for(took: float) -> list[int]:
+    """Return the levels of a cycle, ascending, if a look takes so many seconds of processor time.
+
+    There is one for each octave as soon as they are far enough apart, and all as soon as that costs next to nothing.
+    """
+    found: list[int] = []
+    for level in range(LEVELS):
+        step = OCTAVE if level % OCTAVE == 0 else 1
+        room = window_of(level) - (window_of(level - step) if level else 0.0)
+        if room >= took * (LOOKS if step > 1 else 1 / BUDGET):
+            found.append(level)
+    return found
 
 
 class _Watch:
@@ -122,7 +151,7 @@ class _Watch:
         rows: of `SAMPLES`.
         unreadable: names of processes that may not be looked at, by id.
         cycle: number of the present one, from 1.
-        shortest: level of the shortest window.
+        levels: of looks in a cycle.
         least: level of the last look of the shortest cycles.
     """
 
@@ -135,7 +164,8 @@ class _Watch:
         self.known: dict[int, _Known] = {}
         self.rows: list[tuple[int, int, int, float, float, float, float, float]] = []
         self.unreadable: dict[int, str] = {}
-        self.cycle = self.shortest = self.least = 0
+        self.cycle = self.least = 0
+        self.levels = [0]
         self.huge = self.resident = 0.0
 
     def passed(self) -> float:
@@ -218,28 +248,39 @@ class _Watch:
         except PermissionError:
             self.unreadable[pid] = f"{self.lives[self.known.pop(pid).number].name} ({pid})"
 
+    def calibrate(self) -> str:
+        """Find out what looking takes; return what ended the recording, or nothing."""
+        before = self.spent()
+        cleared = self.clear()
+        if ended_by := self.wait(self.kernel.now() + LEVEL_SECONDS):
+            return ended_by
+        self.look(0, cleared)
+        self.levels = levels_for((self.spent() - before) / 2)
+        self.least = max(self.levels[0], self.longest - OCTAVE * CYCLE_OCTAVES)
+        return ""
+
     def look_on(self, told: Callable[[float, int], None]) -> str:
         """Go through a cycle; return what ended the recording, or nothing."""
         self.cycle += 1
         spent, started = self.spent(), self.kernel.now()
         cleared = self.clear()
-        level, last = self.shortest, min(self.longest, self.least + _twos(self.cycle))
-        while cleared:
-            due = started + LEVEL_SECONDS * 2.0**level
-            if ended_by := self.kernel.wait(min(due, self.end_at)) or "--duration" * (due > self.end_at):
+        last = min(self.longest, self.least + OCTAVE * _twos(self.cycle))
+        for level in self.levels:
+            due = started + window_of(level)
+            if due < self.kernel.now() and level > self.levels[0]:
+                continue  # too late for this one
+            if ended_by := self.wait(due):
                 return ended_by
-            before = self.spent()
             self.look(level, cleared)
             told(self.passed(), len(self.rows))
-            if not self.least:  # the very first cycle finds out what looking takes
-                self.shortest = max(self.shortest, _level(max(LOOKS * (self.spent() - before), 1e-9), math.ceil))
-            if level >= last and self.spent() - spent <= BUDGET * (self.kernel.now() - started):
+            is_cheap = self.spent() - spent <= BUDGET * (self.kernel.now() - started)
+            if not cleared or (level >= last and is_cheap and level % OCTAVE == 0):
                 break
-            level = max(level + 1, self.shortest, _level(self.kernel.now() - started, math.floor) + 1)
-        if not self.least:
-            self.least = max(1, level, self.longest - CYCLE_LEVELS)
-            self.rows = [row for row in self.rows if row[2] >= self.shortest]
         return ""
+
+    def wait(self, until: float) -> str:
+        """Wait for a time; return what ended the recording before, or nothing."""
+        return self.kernel.wait(min(until, self.end_at)) or "--duration" * (until > self.end_at)
 
 
 def _twos(number: int) -> int:
@@ -270,15 +311,16 @@ def watch(
     while not ended_by:
         state.meet([process for process in choose() if process.has_memory])
         if state.known:
-            ended_by = state.look_on(told)
+            ended_by = state.look_on(told) if state.rows else state.calibrate()
             seen = kernel.now()
         elif kernel.now() - seen >= GRACE or not state.rows:
             ended_by = "the end of all processes"
         else:
-            due = kernel.now() + POLL
-            ended_by = kernel.wait(min(due, state.end_at)) or "--duration" * (due > state.end_at)
+            ended_by = state.wait(kernel.now() + POLL)
     _check(state)
     samples = np.array(state.rows, SAMPLES)
+    if state.cycle and (samples["cycle"] > 0).any():
+        samples = samples[samples["cycle"] > 0]
     samples = samples[np.argsort(samples["life"], kind="stable")]
     attached = Attached(METHOD, state.passed(), state.spent(), state.lives, samples)
     return Watched(attached, ended_by, list(state.unreadable.values()), state.huge / max(state.resident, 1.0))
