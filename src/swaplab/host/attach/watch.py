@@ -125,7 +125,7 @@ def longest_level(seconds: float) -> int:
 
 def window_of(level: int) -> float:
     """Return the seconds of a level's window."""
-    return LEVEL_SECONDS * 2.0 ** (level / OCTAVE)
+    return LEVEL_SECONDS * math.exp2(level / OCTAVE)
 
 
 def levels_for(took: float) -> list[int]:
