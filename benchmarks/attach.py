@@ -24,10 +24,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from swaplab.host.attach.methods import best_method
 from swaplab.host.attach.proc import holding_signals, identity
 from swaplab.host.attach.recording import attach
 from swaplab.host.attach.targets import of_pid
-from swaplab.host.attach.watch import ThisKernel, watch
+from swaplab.host.attach.watch import watch
 from swaplab.host.record import record
 from swaplab.replay.engine import replay
 from swaplab.scenario.load import load_scenario
@@ -210,7 +211,7 @@ def looking(pid: int) -> Iterator[None]:
 
     def look() -> None:
         with holding_signals():
-            watch(of_pid(pid).choose, 3600, ThisKernel(), lambda seconds, samples: is_on.set())
+            watch(of_pid(pid).choose, 3600, best_method(), lambda seconds, samples: is_on.set())
 
     child = context.Process(target=look)
     child.start()

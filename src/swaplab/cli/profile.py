@@ -23,8 +23,8 @@ from swaplab.cli.common import (
 )
 from swaplab.errors import InputError
 from swaplab.host.attach.idle import Idle, find_idle
+from swaplab.host.attach.methods import best_method
 from swaplab.host.attach.proc import holding_signals
-from swaplab.host.attach.watch import ThisKernel
 from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
 from swaplab.host.profile import Pages, with_idle, write_pages
 from swaplab.host.profile import profile as make_profile
@@ -97,7 +97,7 @@ def _wait(processes: list[Process], seconds: float) -> list[Idle]:
     with bars() as bar, holding_signals():
         waiting = bar("waiting for what is used")
         chosen = [process for process in processes if process.has_memory]
-        return find_idle(chosen, seconds, ThisKernel(), lambda passed: waiting(round(passed), round(seconds)))
+        return find_idle(chosen, seconds, best_method(), lambda passed: waiting(round(passed), round(seconds)))
 
 
 def _forget(pages: Pages) -> None:

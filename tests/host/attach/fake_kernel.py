@@ -35,6 +35,8 @@ class FakeProcess:
 class FakeKernel:
     """The clock goes on when it is waited for, and when something is looked at."""
 
+    method = "made up"
+
     def __init__(self, processes: dict[int, FakeProcess], signal_at: float = 1e9) -> None:
         self.processes, self.signal_at = processes, signal_at
         self.time = 0.0

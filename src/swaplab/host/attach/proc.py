@@ -20,12 +20,12 @@ from swaplab.host.processes import PROC
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import ENDING
 
-__all__ = ["GONE", "Clock", "Identity", "Look", "clear", "holding_signals", "identity", "look", "parse"]
+__all__ = ["GONE", "SHARED", "Clock", "Identity", "Look", "clear", "holding_signals", "identity", "look", "parse"]
 
 GONE = (FileNotFoundError, ProcessLookupError)
 """What is raised when a process has ended."""
 _HEADER = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ ...([ps]) [0-9a-f]+ [0-9a-f]+:[0-9a-f]+ [0-9]+ *(.*)$", re.MULTILINE)
-_SHARED = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV", b"/dev/shm/", b"/[aio]")
+SHARED = (b"/dev/zero (deleted)", b"/memfd:", b"/SYSV", b"/dev/shm/", b"/[aio]")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -91,7 +91,7 @@ def parse(smaps: bytes) -> Look:
         if header is None or b" lo" in block[block.rfind(b"VmFlags:") :]:
             continue
         rss = _kib(block, b"\nRss:")
-        own = rss if header[1] == b"s" and header[2].startswith(_SHARED) else _kib(block, b"\nAnonymous:")
+        own = rss if header[1] == b"s" and header[2].startswith(SHARED) else _kib(block, b"\nAnonymous:")
         away = _kib(block, b"\nSwap:")
         if own:
             share = own / rss * _kib(block, b"\nPss:") / rss

@@ -15,10 +15,11 @@ import numpy as np
 from swaplab.errors import InputError
 from swaplab.files import check_new_directory, write_whole, write_whole_directory
 from swaplab.host.attach.history import Part, history, whole_ages, write_histograms
+from swaplab.host.attach.methods import best_method
 from swaplab.host.attach.proc import holding_signals
 from swaplab.host.attach.samples import Attached, write_samples
 from swaplab.host.attach.trace import Sampled, sampled_lives, write_trace
-from swaplab.host.attach.watch import SECONDS_MAX, ThisKernel, Watched, watch
+from swaplab.host.attach.watch import SECONDS_MAX, Watched, watch
 from swaplab.host.draw import draw
 from swaplab.host.estimate import Stratum
 from swaplab.host.processes import PROC, Process
@@ -152,7 +153,7 @@ def attach(
     with write_whole_directory(out) as partial, holding_signals():
         pages = _contents(choose(), sample_pages, seed)
         began = time.time()
-        watched = watch(choose, seconds, ThisKernel(), told)
+        watched = watch(choose, seconds, best_method(), told)
         lives = sampled_lives(watched.attached)
         info = write_trace(
             partial / "trace.parquet",

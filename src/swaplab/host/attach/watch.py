@@ -28,8 +28,8 @@ __all__ = [
     "LEVEL_SECONDS",
     "OCTAVE",
     "SECONDS_MAX",
+    "AccessedBits",
     "Kernel",
-    "ThisKernel",
     "Watched",
     "longest_level",
     "watch",
@@ -53,11 +53,16 @@ GRACE: Final = 10.0
 POLL: Final = 1.0
 NAMED: Final = 3
 LEVELS: Final = 128
-METHOD: Final = "clear_refs and Referenced"
 
 
 class Kernel(Protocol):
-    """What a process is looked at with; `ThisKernel` is the real one."""
+    """What a process is looked at with.
+
+    Attributes:
+        method: what that is, for people.
+    """
+
+    method: str
 
     def clear(self, pid: int) -> None:
         """See `proc.clear`."""
@@ -78,10 +83,11 @@ class Kernel(Protocol):
         """See `proc.Clock`."""
 
 
-class ThisKernel(Clock):
-    """The machine's own."""
+class AccessedBits(Clock):
+    """What every kernel has: accessed bits, counted by mapping. It takes no root."""
 
-    def __init__(self, proc: Path = PROC) -> None:
+    def __init__(self, method: str = "accessed bits by mapping", proc: Path = PROC) -> None:
+        self.method = method
         self._proc = proc
 
     def clear(self, pid: int) -> None:
@@ -322,7 +328,7 @@ def watch(
     if state.cycle and (samples["cycle"] > 0).any():
         samples = samples[samples["cycle"] > 0]
     samples = samples[np.argsort(samples["life"], kind="stable")]
-    attached = Attached(METHOD, state.passed(), state.spent(), state.lives, samples)
+    attached = Attached(kernel.method, state.passed(), state.spent(), state.lives, samples)
     return Watched(attached, ended_by, list(state.unreadable.values()), state.huge / max(state.resident, 1.0))
 
 
