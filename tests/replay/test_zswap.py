@@ -11,6 +11,7 @@ from tests.replay.lab import A, Lab, do_shrink_slab_of, pages_on, shrink_worker_
 from tests.replay.validate import validate
 
 from swaplab.linux.release import MODELLED, Modelled
+from swaplab.linux.sched import BASE_SLICE_NS
 from swaplab.replay import replay
 from swaplab.replay.state import COMPRESSED, ENTRY_REFERENCED, LRU_INACTIVE, ON_DISK, RESIDENT, ZERO_FILLED
 from swaplab.replay.stats import read_stats
@@ -341,17 +342,44 @@ def test_the_worker_does_what_its_processor_has_time_for() -> None:
     validate(lab.machine)
 
 
-def test_a_refused_store_has_the_worker_look_around_at_once() -> None:
-    """While reclaim goes on: 16 entries or so lose their second chance with every folio that the full pool refuses."""
+def test_a_worker_without_a_processor_of_its_own_takes_turns_with_the_task() -> None:
+    """Of a slice each. What the one does, the other waits for."""
     lab = filled()
+    unreference(lab, lab.entries())
+    zswap, task = lab.machine.zswap, lab.machine.task
+    zswap.accept_pages = 0
+    one = int(lab.machine.cost.decompress_ns + lab.machine.device.submit_ns)
+    task.cpus = zswap.shrink_queued = 1
+    task.clock = zswap.worker_clock = 10**9
+    zswap.worker_turn = 10**9 + 10 * one
+    lab.set(memory_high=None)
+    assert lab.count("zswpwb") == 10
+    assert task.clock == 10**9 + 10 * one
+    lab.set(memory_high=None)
+    assert lab.count("zswpwb") == 10, "it is the task's turn"
+    task.clock += BASE_SLICE_NS
+    lab.set(memory_high=None)
+    assert lab.count("zswpwb") == 100
+    assert task.clock == 10**9 + 100 * one + BASE_SLICE_NS
+    validate(lab.machine)
+
+
+@pytest.mark.parametrize(("kernel", "cpus", "runs"), [("6.12", 2, 4), ("6.12", 1, 4), ("7.2", 2, 4), ("7.2", 1, 1)])
+def test_a_refused_store_has_the_worker_look_around_as_soon_as_it_may(kernel: Modelled, cpus: int, runs: int) -> None:
+    """With every folio that the full pool refuses 16 entries or so lose their second chance.
+
+    On a processor that it shares, 7.2's worker waits until reclaim is over.
+    """
+    lab = filled(kernel=kernel)
     zswap = lab.machine.zswap
     zswap.max_pages = zswap.pool_pages
     zswap.accept_pages = 0
+    lab.machine.task.cpus = cpus
     lab.touch(range(100, 104))
     lab.reclaim(4)
     assert zswap.pool_limit_hit == 4
     looked_at = np.sum(lab.machine.folios["bits"][lab.entries()] & ENTRY_REFERENCED == 0)
-    assert looked_at == 16 + 3 * 15, "a run that begins where the tree ends has failed once"
+    assert looked_at == 16 + (runs - 1) * 15, "a run that begins where the tree ends has failed once"
 
 
 def test_what_was_written_back_is_read_from_disk() -> None:

@@ -6,6 +6,7 @@ is the later one (docs/guides/kernel.md, "What kernels have, and lack").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
@@ -45,6 +46,15 @@ class Release(NamedTuple):
         """
         major, minor = map(int, text.split("."))
         return cls(major, minor)
+
+    @classmethod
+    def of_kernel(cls, name: str) -> Release:
+        """Return the series that a kernel is of, by its name (``uname -r``, such as 6.12.117+deb12-amd64).
+
+        Raises:
+            ValueError: it does not begin with two numbers.
+        """
+        return cls.parse(".".join(re.split(r"[^0-9]", name, maxsplit=2)[:2]))
 
 
 BASE = Release(6, 12)
@@ -89,6 +99,9 @@ class Features(NamedTuple):
             (include/linux/mm_inline.h:lru_gen_folio_seq, mm/vmscan.c:sort_folio).
         hopeless_until_balanced: kswapd, once it has failed 16 times, sleeps until the node is balanced; before, until
             anybody reclaimed a page (mm/vmscan.c:balance_pgdat).
+        preempted_lazily: a thread of the kernel that is woken waits until the running task is back in user space;
+            before, until that looks, as reclaim does after each page (Debian's CONFIG_PREEMPT_LAZY,
+            CONFIG_PREEMPT_VOLUNTARY).
     """
 
     incompressible_kept: bool
@@ -100,6 +113,7 @@ class Features(NamedTuple):
     gen_scan_stops: bool
     gen_by_use: bool
     hopeless_until_balanced: bool
+    preempted_lazily: bool
 
 
 SINCE: Mapping[str, Release] = MappingProxyType(

@@ -365,6 +365,7 @@ def _control(scenario: Scenario, accesses: Accesses, memcgs: Records, cost: Cost
     _set_swap(control["swap"], scenario)
     _set_device(control["device"], scenario)
     control["task"].swapping_in = -1
+    control["task"].cpus = scenario.machine.cpus
     control["mglru"].enabled = scenario.machine.lru == "mglru"
     control["mglru"].random = scenario.machine.seed % 2**31
     _set_cost(control["cost"], scenario.zswap.compressor, cost)

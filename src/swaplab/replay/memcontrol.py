@@ -11,6 +11,7 @@ from swaplab.replay.stock import charge_by_force, refill_stock
 
 __all__ = [
     "begin_background",
+    "begin_turn",
     "charge_slot",
     "charge_zswap",
     "count_slot",
@@ -47,7 +48,7 @@ def spend(m: State, nanoseconds: int) -> int:
 
 @jit
 def begin_background(m: State, clock: int) -> int:
-    """Switch to a task on another CPU, where it is `clock`; what the running task's clock said."""
+    """Switch to another task, where it is `clock`; what the running task's clock said."""
     now = wide(m.task.clock)
     m.task.clock = clock
     m.task.background = 1
@@ -56,11 +57,18 @@ def begin_background(m: State, clock: int) -> int:
 
 @jit
 def end_background(m: State, now: int) -> int:
-    """Switch back to a task where it is `now`; what the other one's clock said."""
+    """Switch back to a task where it is `now`, or later if they share a CPU; what the other one's clock said."""
     clock = wide(m.task.clock)
-    m.task.clock = now
+    m.task.clock = now if m.task.cpus > 1 else max(now, clock)
     m.task.background = 0
     return clock
+
+
+@jit
+def begin_turn(m: State, clock: int, end: int) -> None:
+    """Let zswap's worker have the CPU from `clock` to `end`, if it has none of its own."""
+    m.zswap.worker_clock = clock
+    m.zswap.worker_turn = end
 
 
 @inline

@@ -344,7 +344,8 @@ ZSWAP = _numbers(
     "pool_reached_full",
     "shrink_queued",
     "worker_running",
-    "worker_clock",  # ns; the worker has a CPU of its own
+    "worker_clock",  # ns
+    "worker_turn",  # where its turn on the task's CPU ends, if that has no other
     "worker_failures",
     "worker_attempts",
     "worker_memcg",  # whose turn it is, NOT_CHOSEN before the cursor has moved
@@ -429,7 +430,8 @@ TASK = _numbers(
     "reclaimed",  # whether there was reclaim since somebody looked
     "clock",
     "current",  # its cgroup
-    "background",  # kswapd or a worker, on a CPU of its own
+    "cpus",  # with 1, background tasks run while this one waits; else they have one of their own
+    "background",  # kswapd or a worker runs
     "in_lru_fault",  # task_struct.in_lru_fault: in a page fault
     "swapping_in",  # the page whose slot it has claimed to swap it in; -1 for none
 )

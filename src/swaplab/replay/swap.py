@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import lru_add_tail, lru_del, next_batch
-from swaplab.replay.memcontrol import payer, spend
+from swaplab.replay.memcontrol import begin_turn, payer, spend
 from swaplab.replay.state import (
     CLOCK_MAX,
     ISOLATED,
@@ -80,6 +80,8 @@ def device_read(m: State, page: int, wait: bool) -> None:
     done = min(device_start(m, page, wide(m.device.read_page_ns)) + wide(m.device.read_latency_ns), CLOCK_MAX)
     memcg.pswpin += 1
     if wait:
+        if m.zswap.worker_running and m.task.cpus == 1 and not m.task.background:
+            begin_turn(m, min(wide(m.zswap.worker_clock), wide(m.task.clock)), done)
         memcg.device_ns += spend(m, done - wide(m.task.clock))
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from swaplab.linux.page import PAGE_SHIFT, PAGE_SIZE
 from swaplab.linux.reclaim import MAX_RECLAIM_RETRIES
+from swaplab.linux.sched import BASE_SLICE_NS
 from swaplab.replay.entries import entries_head, entry_add, entry_del
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lists import list_add_tail, list_del, lru_add_batched
 from swaplab.replay.memcontrol import (
     begin_background,
+    begin_turn,
     charge_zswap,
     end_background,
     is_online,
@@ -272,12 +274,16 @@ def shrink_memcg(m: State, memcg: int) -> int:
 
 @jit
 def queue_shrink_work(m: State) -> None:
-    """Wake the worker (the end of mm/zswap.c:zswap_store), which gets as far as it does without reclaim."""
+    """Wake the worker (the end of mm/zswap.c:zswap_store), which gets as far as it does without reclaim.
+
+    Where it shares the task's CPU, it may have to wait until the fault is over.
+    """
     zswap = m.zswap
     zswap.shrink_queued = 1
     if not zswap.worker_running:
-        zswap.worker_clock = max(wide(zswap.worker_clock), wide(m.task.clock))
-    if not m.task.background:
+        start = max(wide(zswap.worker_clock), wide(m.task.clock))
+        begin_turn(m, start, start + BASE_SLICE_NS)
+    if not m.task.background and (m.task.cpus > 1 or not m.linux.preempted_lazily):
         shrink_worker(m, False)
 
 
@@ -353,6 +359,9 @@ def shrink_worker(m: State, has_room: bool) -> int:
         now = begin_background(m, wide(zswap.worker_clock))
         shrink_next(m, memcg)
         zswap.worker_clock = end_background(m, now)
+        if m.task.cpus == 1 and zswap.worker_clock >= zswap.worker_turn:
+            start = wide(zswap.worker_clock) + BASE_SLICE_NS
+            begin_turn(m, start, start + BASE_SLICE_NS)
     return -1
 
 

@@ -52,6 +52,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         lru: which reclaim runs.
         page_cluster: log2 of the pages that swap readahead reads (vm.page-cluster); 0, none, where Linux has 3.
         swappiness: vm.swappiness.
+        cpus: processors; the workloads use one, and kswapd and zswap's worker another one, if there is.
         nodes: NUMA nodes.
         seed: what every random choice of the scenario derives from.
     """
@@ -61,6 +62,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     lru: Literal["classic", "mglru"] = "classic"
     page_cluster: Annotated[int, Meta(ge=0, le=5)] = 0
     swappiness: Annotated[int, Meta(ge=0, le=200)] = 60
+    cpus: Annotated[int, Meta(ge=1, le=8192)] = 2
     nodes: Annotated[int, Meta(ge=1, le=64)] = 1
     seed: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
 

@@ -57,12 +57,13 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def at_pace(scenario: Scenario, pace: Pace) -> Scenario:
-    """Return a scenario on a machine's device, which rotates if the scenario's does: the guest is told so, too."""
+    """Return a scenario on a guest's one processor and its device, which rotates if the scenario's does."""
     device = scenario.swap.device
     if device == "zram":
         return scenario
     device = replace(pace.device, rotational=device.rotational)
-    return replace(scenario, swap=replace(scenario.swap, device=device))
+    machine, swap = replace(scenario.machine, cpus=1), replace(scenario.swap, device=device)
+    return replace(scenario, machine=machine, swap=swap)
 
 
 def calibration(compressor: Compressor, device: Device, shrinks: bool = True) -> Scenario:

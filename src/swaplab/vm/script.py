@@ -10,6 +10,7 @@ import numpy as np
 
 from swaplab.errors import UnsupportedError
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.sched import TICK_NS
 from swaplab.result.counters import DEBUGFS
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Scenario
@@ -34,7 +35,7 @@ ZSWAP_COUNTERS = "/sys/kernel/debug/zswap"
 # Offlining takes two grace periods of RCU and two work queues, and tells nobody when it is done.
 OFFLINE_US = 200_000
 FILES = ("memory.stat", "memory.current", "memory.swap.current", "memory.events", "memory.swap.events")
-TICK_US, GOLDEN = 4000, (5**0.5 - 1) / 2  # of Debian's kernels, with CONFIG_HZ=250
+GOLDEN = (5**0.5 - 1) / 2
 Command = tuple[object, ...]
 Homes = Mapping[str, str]
 
@@ -107,7 +108,7 @@ def script_for(scenario: Scenario, accesses: Accesses, modules: Iterable[str], p
         ("write", "/proc/sys/vm/drop_caches", 3),
         ("settle", scenario.machine.memory),
         ("sample",),
-        *([("sleep", round(seed * GOLDEN % 1 * TICK_US))] if seed else []),
+        *([("sleep", round(seed * GOLDEN % 1 * TICK_NS / 1000))] if seed else []),
         *_run(scenario, accesses, homes),
         ("check",),
         ("done",),
