@@ -108,7 +108,8 @@ def attached(program: Path, kind: str, seconds: int, out: Path) -> None:
         running.stdout.readline()
         running.stdin.write("go\n")
         running.stdin.flush()
-        attach(kind, of_pid(running.pid).choose, out, seconds=seconds, sample_pages=0)
+        # It takes longer than it sleeps; its end ends the recording.
+        attach(kind, of_pid(running.pid).choose, out, seconds=2 * seconds, sample_pages=0)
         running.wait()
 
 
@@ -144,8 +145,7 @@ def judge(directory: Path, seconds: int) -> None:
                 errors[name].append(abs(off))
                 cells += [f"{right:,}", f"{found:,}", f"{off:+.0%}"]
             table.add_row(kind, f"{share:.0%}", *cells)
-            Console().print(kind, f"{share:.0%}", *cells)
-    Console().print(table)
+    Console(width=140).print(table)
     for name, found in errors.items():
         Console().print(
             f"{name}: {median(found):.1%} off in the median, {sorted(found)[int(0.9 * len(found))]:.0%} at p90"
@@ -193,7 +193,7 @@ def slowdown(rounds: int, count: int) -> None:
     for how, rounded in found.items():
         columns = zip(*rounded, strict=True)
         table.add_row(how, *(f"{median(each):,.2f} ({min(each):,.2f} to {max(each):,.2f})" for each in columns))
-    Console().print(table)
+    Console(width=140).print(table)
 
 
 def served(pid: int, count: int) -> Round:

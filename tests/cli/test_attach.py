@@ -90,12 +90,11 @@ def test_what_cannot_be_is_said_in_a_line(arguments: list[str], message: str) ->
 def test_what_is_idle_is_told_with_what_zswap_would_save_of_it(
     running: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def profile(*arguments: str) -> str:
+    def profile(*arguments: str) -> None:
         app(["profile", "--pid", str(running), *arguments], exit_on_error=False, result_action="return_value")
-        return capsys.readouterr().out
 
-    assert "Memory that was not used for" in profile("--cold", "1s", "--samples", "30")
-    told = json.loads(profile("--cold", "1s", "--samples", "30", "--json"))
+    profile("--cold", "1s", "--samples", "30", "--json")
+    told = json.loads(capsys.readouterr().out)
     group, total = told["idle"]
     assert PAGES / 2 - 64 <= group["idle_pages"] <= group["resident_pages"] - PAGES / 2 + 64
     saved = told["total"]["compressors"]["lzo"]["saved_bytes"]["value"]

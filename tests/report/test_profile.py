@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from swaplab.host.attach.idle import Idle
 from swaplab.host.draw import Unreadable
 from swaplab.host.estimate import Estimate
-from swaplab.host.profile import CgroupProfile, CompressorProfile, Profile, Timing
+from swaplab.host.profile import CgroupProfile, CompressorProfile, Profile, Timing, with_idle
 from swaplab.linux.crypto import COMPRESSORS
 from swaplab.report.parts import Part
 from swaplab.report.profile import profile_report
@@ -62,3 +63,13 @@ def test_nothing_is_said_of_what_is_not_there() -> None:
     said = " ".join(text(profile_report(make())[-1]))
     assert "NOT READ" not in said
     assert "kernel threads" not in said
+
+
+def test_what_is_idle_has_a_table() -> None:
+    found = with_idle(make(), [Idle("/big", 600.4, 2000, 1024), Idle("/nowhere", 600, 9, 9)])
+    assert [each.cgroup for each in found.idle] == ["/big", "total"]
+    assert found.idle[0].saved_bytes["lzo"] == 1024 * 2048
+    lines = " ".join(text(profile_report(found)[1]))
+    assert "not used for 600 s" in lines
+    assert "4.00M 51%" in " ".join(lines.split())
+    assert "how much is known, not which pages" in " ".join(text(profile_report(found)[-1]))

@@ -114,6 +114,16 @@ def test_heading(parts: dict[str, object], said: str) -> None:
     )
 
 
+def test_a_trace_that_nobody_saw_is_said_to_be_reconstructed() -> None:
+    result = make()
+    told = {"a.parquet": "from 9 samples", "b": "from 8", "c": "from 7"}
+    info = msgspec.structs.replace(result.info, reconstructed=told)
+    end = "a.parquet is reconstructed from 9 samples. b is reconstructed from 8. So are others."
+    assert heading(Result(info, result.samples)).endswith(end)
+    assert info.summary()["reconstructed"] == told
+    assert "reconstructed" not in heading(result)
+
+
 def test_heading_without_a_name_or_a_source_of_costs() -> None:
     said = heading(make(cost=""))
     assert said.startswith("scenario: 100 accesses")
