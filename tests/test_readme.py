@@ -39,7 +39,7 @@ def commands() -> Iterator[tuple[str, str]]:
         for block in SHELL.findall(document.read_text()):
             for line in block.replace("\\\n", " ").splitlines():
                 if (command := line.removeprefix("$ ")).startswith("swaplab "):
-                    yield str(document.relative_to(ROOT)), command.partition(" > ")[0]
+                    yield str(document.relative_to(ROOT)), re.split(r" [>|] ", command)[0]
 
 
 def test_the_demo_prints_what_the_readme_shows() -> None:

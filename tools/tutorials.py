@@ -8,15 +8,24 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
+from swaplab.cli import app
+from swaplab.cli.common import conclude
 from swaplab.files import write_whole
 
 __all__ = ["TUTORIALS", "played"]
 
 ROOT = Path(__file__).parents[1]
-TUTORIALS = [*sorted((ROOT / "docs/tutorials").glob("*.md")), ROOT / "docs/upgrade.md"]
+TUTORIALS = [
+    *sorted((ROOT / "docs/tutorials").glob("*.md")),
+    *sorted((ROOT / "docs/questions").glob("*.md")),
+    ROOT / "docs/upgrade.md",
+]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 SAVED = re.compile(r"(?:Save\s+(?:this|it)\s+as|this\s+as|Add\s+this\s+to)\s+`([\w.]+)`:\s*$")
 
@@ -44,16 +53,37 @@ def _pieces(text: str, directory: Path) -> Iterator[str]:
 
 
 def _output(command: str, directory: Path) -> str:
-    """What a command prints; `swaplab` and `python` are this checkout's."""
-    program, *arguments = shlex.split(command)
-    module = ["-m", "swaplab"] if program == "swaplab" else []
-    path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "80", "LC_ALL": "C.UTF-8"}
-    whole = [sys.executable, *module, *arguments]
-    done = subprocess.run(whole, cwd=directory, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"{command}: status {done.returncode}\n{done.stderr}")
-    return "".join(f"{line.rstrip()}\n" for line in done.stdout.rstrip().splitlines())
+    """What a command prints, or the last lines of it, with no blanks at their ends."""
+    typed, _, last = command.partition(" | tail -n ")
+    program, *arguments = shlex.split(typed)
+    environment = {"PYTHONPATH": _path(), "COLUMNS": "80", "LC_ALL": "C.UTF-8"}
+    with chdir(directory), patch.dict(os.environ, environment):
+        if program == "swaplab" and arguments[0] != "check":
+            status, printed = _here(arguments)
+        else:
+            status, printed = _started(["-m", "swaplab"] * (program == "swaplab") + arguments)
+    if status not in (0, 1):
+        raise SystemExit(f"{command}: status {status}")
+    lines = printed.rstrip().splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines[-int(last or len(lines)) :])
+
+
+def _here(arguments: list[str]) -> tuple[int, str]:
+    """Run a command of swaplab in this process, which has imported already what it takes."""
+    with redirect_stdout(StringIO()) as printed:
+        status = conclude(lambda: app(arguments))
+    return status, printed.getvalue()
+
+
+def _started(arguments: list[str]) -> tuple[int, str]:
+    """Run a Python program, or swaplab where it starts itself anew: to check, it orders what Python hashes."""
+    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    return done.returncode, done.stdout
+
+
+def _path() -> str:
+    """Where Python finds this checkout."""
+    return os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
 
 
 if __name__ == "__main__":
