@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 BELOW = {
     "process": [],
     "text": [],
+    "notebook": [],
     "errors": ["text"],
     "files": ["process"],
     "cache": ["errors", "files"],
@@ -20,8 +21,8 @@ BELOW = {
     "compress": ["cache", "linux"],
     "kernel": ["compress"],
     "scenario": ["compress"],
-    "explore": ["kernel", "scenario"],
-    "result": ["scenario"],
+    "explore": ["kernel", "scenario", "notebook"],
+    "result": ["scenario", "notebook"],
     "replay": ["result"],
     "vm": ["result"],
     "study": ["replay"],

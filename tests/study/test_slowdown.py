@@ -121,5 +121,5 @@ def test_slowdown_is_a_percentage(text: str) -> None:
 def test_a_spread_without_one_has_none() -> None:
     variants = [Variant({"k": "1"}, scenario(), seed) for seed in range(2)]
     with_base, without = Outcome(1, 1, 1, 1, 1, 0, 0.5), Outcome(1, 1, 1, 1, 1, 0)
-    assert spreads(variants, [with_base, without])[0].median.slowdown is None
-    assert spreads(variants, [with_base] * 2) == [Spread({"k": "1"}, with_base, with_base, with_base)]
+    assert spreads(variants, [with_base, without]).rows[0].median.slowdown is None
+    assert spreads(variants, [with_base] * 2).rows == [Spread({"k": "1"}, with_base, with_base, with_base)]

@@ -124,7 +124,7 @@ def test_the_table_has_a_row_for_each_variant_and_cgroup(plan: list[Variant], tm
 def test_spreads_are_over_seeds(plan: list[Variant]) -> None:
     variants = [Variant({"a": value}, plan[0].scenario, seed) for value in "xy" for seed in range(3)]
     outcomes = [Outcome(number, 0, 0, 0, -number, 0) for number in (5, 1, 3, 10, 30, 20)]
-    (x, y) = spreads(variants, outcomes)
+    (x, y) = spreads(variants, outcomes).rows
     assert (x.settings, x.median.memory, x.least.memory, x.most.memory) == ({"a": "x"}, 3, 1, 5)
     assert (y.median.time_lost, y.least.time_lost, y.most.time_lost) == (-20, -30, -10)
 

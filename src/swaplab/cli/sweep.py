@@ -34,10 +34,9 @@ from swaplab.cli.replaying import (
 from swaplab.errors import InputError
 from swaplab.report.page import write_page
 from swaplab.report.sweep import sweep_report
-from swaplab.scenario.reconstructed import reconstructed
 from swaplab.study.plan import Variant, of_axes
 from swaplab.study.run import Map, Summarise, Task
-from swaplab.study.table import Outcome, Spread, spreads, write_table
+from swaplab.study.table import Outcome, Spreads, spreads, write_table
 from swaplab.study.vary import parse_axis
 
 __all__ = ["sweep"]
@@ -95,13 +94,13 @@ def sweep(
     with report_beside(output):
         with mapping(jobs, cluster, len(variants)) as mapped:
             found = _run(variants, mapped, Summarise(costs), output)
-        report = sweep_report(found, seeds, reconstructed(variants[0].scenario))
+        report = sweep_report(found)
         if html:
             write_page(html, f"{scenario.name}: what was varied", report)
         _print_json(found) if json else show(report)
 
 
-def _run(variants: Sequence[Variant], mapped: Map, task: Task, output: Path | None) -> list[Spread]:
+def _run(variants: Sequence[Variant], mapped: Map, task: Task, output: Path | None) -> Spreads:
     with steps("variants", len(variants)) as step:
         summaries = mapped(task, variants)
         outcomes: list[Outcome] = []
@@ -111,9 +110,9 @@ def _run(variants: Sequence[Variant], mapped: Map, task: Task, output: Path | No
     return spreads(variants, outcomes)
 
 
-def _print_json(found: Sequence[Spread]) -> None:
+def _print_json(found: Spreads) -> None:
     def rows() -> Iterator[dict[str, object]]:
-        for each in found:
+        for each in found.rows:
             yield {name: value if name == "settings" else value._asdict() for name, value in each._asdict().items()}
 
     say_json(list(rows()))

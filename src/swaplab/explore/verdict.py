@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
+from swaplab.notebook import Shown
+
 __all__ = [
     "CARRIES_OVER",
     "EVERY_OBSERVATION",
@@ -106,7 +108,7 @@ class Schedule(msgspec.Struct, frozen=True):
     choices: list[int]
 
 
-class Holds(msgspec.Struct, frozen=True, tag="holds"):
+class Holds(Shown, msgspec.Struct, frozen=True, tag="holds"):
     """Nothing breaks in any interleaving.
 
     Attributes:
@@ -119,7 +121,7 @@ class Holds(msgspec.Struct, frozen=True, tag="holds"):
     complete: ClassVar[bool] = True
 
 
-class Bounded(msgspec.Struct, frozen=True, tag="bounded"):
+class Bounded(Shown, msgspec.Struct, frozen=True, tag="bounded"):
     """Nothing broke as far as was looked, which is not everywhere.
 
     Attributes:
@@ -151,7 +153,7 @@ class Violation(msgspec.Struct, frozen=True):
     steps: list[Step]
 
 
-class Violated(msgspec.Struct, frozen=True, tag="violated"):
+class Violated(Shown, msgspec.Struct, frozen=True, tag="violated"):
     """Something breaks.
 
     Attributes:

@@ -15,13 +15,14 @@ from swaplab.explore import (
     Holds,
     Reordering,
     Unsure,
+    Verdict,
     Violated,
 )
 from swaplab.races.cases import Judgement
 from swaplab.report.diagram import WIDTH, diagram, diagram_of
 from swaplab.report.parts import Diagram, Heading, Part, Table, Verbatim
 
-__all__ = ["check_report", "judgement", "memory_order_summary", "museum", "museum_summary", "outcome", "table"]
+__all__ = ["check_report", "judgement", "memory_order_summary", "museum", "museum_summary", "table", "verdict_parts"]
 
 REORDERED_MAX = 8
 UNSURE_MAX = 8
@@ -33,9 +34,8 @@ VERDICT, NUMBERS = 26, 20
 """Widths of verdicts, and of executions and seconds."""
 
 
-def outcome(judged: Judgement) -> str:
+def _outcome(verdict: Verdict) -> str:
     """The verdict in a few words."""
-    verdict = judged.verdict
     if isinstance(verdict, Violated):
         return f"VIOLATED: {', '.join(dict.fromkeys(each.kind for each in verdict.violations))}"
     return f"bounded: {verdict.limit}" if isinstance(verdict, Bounded) else "holds, complete"
@@ -84,7 +84,7 @@ def _row(text: str, judged: Judgement, left: int, width: int) -> list[str]:
     indent = len(text) - len(text.lstrip())
     names = wrap(text, left, subsequent_indent=" " * (indent + 2))
     middle = width - left - GAP - NUMBERS
-    verdicts = wrap(outcome(judged) + note, middle)
+    verdicts = wrap(_outcome(judged.verdict) + note, middle)
     time = f"{judged.seconds:.{2 if judged.seconds < MANY_SECONDS else 0}f}"
     numbers = f"{judged.verdict.effort.executions:>10,} {time:>5} s"
     return [
@@ -123,14 +123,14 @@ def check_report(judged: Sequence[Judgement]) -> list[Part]:
     for each in judged:
         note = "" if each.as_expected else " (not what was expected)"
         executions = f"{each.verdict.effort.executions:,}"
-        found.add_row(each.label, outcome(each) + note, executions, f"{each.seconds:.2f} s")
+        found.add_row(each.label, _outcome(each.verdict) + note, executions, f"{each.seconds:.2f} s")
     summary = [text for text in [memory_order_summary(judged)] if text]
-    return [found, *summary, *(part for each in judged for part in judgement_parts(each))]
+    return [found, *summary, *(part for each in judged for part in verdict_parts(each.verdict, each.label))]
 
 
 def judgement(judged: Judgement, width: int = WIDTH) -> str:
     """Everything about one verdict, in lines of that width."""
-    return "\n".join(line for part in judgement_parts(judged) for line in _lines(part, width))
+    return "\n".join(line for part in verdict_parts(judged.verdict, judged.label) for line in _lines(part, width))
 
 
 def _lines(part: Part, width: int) -> list[str]:
@@ -141,12 +141,11 @@ def _lines(part: Part, width: int) -> list[str]:
     return [wrapped for line in text.split("\n") for wrapped in _wrapped(line, width)]
 
 
-def judgement_parts(judged: Judgement) -> Iterator[Part]:
-    """Yield everything about one verdict."""
-    verdict = judged.verdict
+def verdict_parts(verdict: Verdict, label: str = "") -> Iterator[Part]:
+    """Yield everything about one verdict, with the name of the program where it has one."""
     effort = verdict.effort
     runs = f"{_counted(effort.executions, 'execution')}, {_counted(effort.steps, 'step')}"
-    yield Heading(f"{judged.label}: {outcome(judged)} ({runs})")
+    yield Heading(f"{label}{': ' if label else ''}{_outcome(verdict)} ({runs})")
     if isinstance(verdict, Holds) or effort.search != EVERY_TRACE:
         yield f"Run: {effort.search}."
     if isinstance(verdict, Violated):

@@ -14,7 +14,7 @@ from swaplab.report.parts import Chart, Diagram, Heading, Part, Table, Verbatim
 from swaplab.report.vega import svg
 from swaplab.text import FALLBACK, shown, shown_lines
 
-__all__ = ["COLOURS", "page", "write_page"]
+__all__ = ["COLOURS", "fragment", "page", "write_page"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser is told to allow: nothing but the style that is in the page."""
@@ -27,9 +27,15 @@ COLOURS = """
   --series-4: #d9c75a; --series-5: #c4c7cc; } }
 """
 """Of text and series, as CSS variables: on light paper, and on dark where the reader's is."""
-STYLE = """body { background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; max-width: 62rem;
+STYLE = """
+body { background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; max-width: 62rem;
   margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.1rem; margin-top: 2.2rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; line-height: 1.25; }
+footer { color: var(--faint); font-size: .85rem; margin-top: 3rem; }
+@media print { body { max-width: none; padding: 0; } }
+"""
+PARTS_STYLE = """
+h2 { font-size: 1.1rem; margin-top: 2.2rem; overflow-wrap: anywhere; }
 p { max-width: 48rem; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: 1.2rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
@@ -44,10 +50,14 @@ pre { background: var(--mark); padding: .7rem; overflow-x: auto; font-size: .85r
 .diagram td { font: .82rem/1.35 ui-monospace, monospace; padding-left: calc(var(--depth, 0) * 1rem); }
 .diagram td[title]:hover { background: var(--mark); }
 .end { font-weight: 600; }
-footer { color: var(--faint); font-size: .85rem; margin-top: 3rem; }
-@media print { body { max-width: none; padding: 0; } .wide, pre { overflow: visible; white-space: pre-wrap; }
-  figure, tr { break-inside: avoid; } }
+@media print { .wide, pre { overflow: visible; white-space: pre-wrap; } figure, tr { break-inside: avoid; } }
 """
+"""Of the parts, on a page as in a cell of a notebook."""
+CELL_COLOURS = """
+--ink: currentColor; --faint: #808080; --grid: #8080806b; --mark: #8080801f; --series-0: #2f8fd6; --series-1: #d9722e;
+--series-2: #1f9d78; --series-3: #b066a8; --series-4: #958420; --series-5: #888;
+"""
+"""Seen on light and on dark alike: a notebook has a theme of its own, and does not say which."""
 
 
 def write_page(path: Path, title: str, parts: Iterable[Part]) -> None:
@@ -63,7 +73,7 @@ def write_page(path: Path, title: str, parts: Iterable[Part]) -> None:
 
 def page(title: str, parts: Iterable[Part]) -> str:
     """Return a report as an HTML page. What names hold is shown and never obeyed."""
-    body = "\n".join(_html(part) for part in parts)
+    body = _body(parts)
     name = escape(shown(title))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -72,7 +82,7 @@ def page(title: str, parts: Iterable[Part]) -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name}</title>
-<style>{COLOURS}{STYLE}</style>
+<style>{COLOURS}{STYLE}{PARTS_STYLE}</style>
 </head>
 <body>
 <h1>{name}</h1>
@@ -81,6 +91,16 @@ def page(title: str, parts: Iterable[Part]) -> str:
 </body>
 </html>
 """
+
+
+def fragment(parts: Iterable[Part]) -> str:
+    """Return a report as HTML for a cell of a notebook, whose own style it leaves alone."""
+    style = f".swaplab {{ {CELL_COLOURS}{PARTS_STYLE} }}"
+    return f'<div class="swaplab"><style>{style}</style>\n{_body(parts)}\n</div>'
+
+
+def _body(parts: Iterable[Part]) -> str:
+    return "\n".join(_html(part) for part in parts)
 
 
 @singledispatch

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from swaplab.report.charts import MIB
 from swaplab.report.parts import Chart, Part, Table
 from swaplab.report.run import duration, reconstructed_from, slowdown
 from swaplab.report.vega import SERIES_MAX
+from swaplab.scenario.reconstructed import reconstructed
 from swaplab.scenario.units import round_size
-from swaplab.study.table import Spread
+from swaplab.study.table import Spread, Spreads
 
 __all__ = ["sweep_report"]
 
@@ -17,14 +18,9 @@ ROWS_MAX = 200
 NOTHING = "-"
 
 
-def sweep_report(spreads: Sequence[Spread], seeds: int, traces: Mapping[str, str]) -> list[Part]:
-    """What each combination of settings came to, and where they stand between memory and time.
-
-    Args:
-        spreads: of each.
-        seeds: how many there were.
-        traces: see `swaplab.scenario.reconstructed`.
-    """
+def sweep_report(found: Spreads) -> list[Part]:
+    """What each combination of settings came to, and where they stand between memory and time."""
+    spreads = found.rows
     axis = next((key for key in spreads[0].settings if _is_few(spreads, key)), None)
     series: dict[str, list[tuple[float, float]]] = {}
     for each in spreads:
@@ -32,8 +28,8 @@ def sweep_report(spreads: Sequence[Spread], seeds: int, traces: Mapping[str, str
             name = f"{axis} = {each.settings[axis]}" if axis else "combinations"
             series.setdefault(name, []).append((each.median.memory / MIB, each.median.time_lost / 1e9))
     chart = Chart("Memory against time", "memory held (MiB)", "time lost (s)", series, kind="points")
-    said = reconstructed_from(traces).strip()
-    return [_sweep_table(spreads, seeds), *([said] if said else []), *([chart] if series else [])]
+    said = reconstructed_from(reconstructed(found.scenario)).strip()
+    return [_sweep_table(spreads, found.seeds), *([said] if said else []), *([chart] if series else [])]
 
 
 def _is_few(spreads: Sequence[Spread], key: str) -> bool:

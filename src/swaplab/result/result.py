@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from swaplab.errors import InputError
 from swaplab.files import write_whole
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.notebook import Shown
 from swaplab.result.counters import BY_NAME, TIMES
 from swaplab.result.run import RunInfo, decode_info, encode_info
 from swaplab.scenario.parquet import open_parquet, refuse_large_pages, row_groups
@@ -85,8 +86,8 @@ class Row(dict[str, Any]):
         return int(self.get("pool_total_size", self["zswap"]))
 
 
-class Result:
-    """Counters of one run.
+class Result(Shown):
+    """Counters of one run. A notebook shows it as a report; libraries that take Arrow get its samples.
 
     Attributes:
         info: what was run, and on what.
@@ -117,6 +118,10 @@ class Result:
         """The last sample of each cgroup."""
         last = self.samples.take(pa.array([rows[-1] for rows in self._rows.values()], pa.int64()))
         return dict(zip(self._rows, last.to_pylist(), strict=True))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the samples to another library, without a copy: the PyCapsule interface of Arrow."""
+        return self.samples.__arrow_c_stream__(requested_schema)
 
     def series(self, cgroup: str = "") -> pa.Table:
         """Return the samples of one cgroup, in order."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -13,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from swaplab.files import write_whole
+from swaplab.notebook import Shown
 from swaplab.result import Result
 from swaplab.result.counters import EVENTS, LEVELS, MACHINE
+from swaplab.scenario.model import Scenario
 from swaplab.study.plan import Variant
 
-__all__ = ["Outcome", "Spread", "Summary", "outcome_of", "spreads", "write_table"]
+__all__ = ["Outcome", "Spread", "Spreads", "Summary", "outcome_of", "spreads", "write_table"]
 
 COUNTERS = (*EVENTS, *LEVELS, *MACHINE)
 ROWS = 1 << 14  # held before they are written
@@ -67,6 +70,40 @@ class Spread(NamedTuple):
     most: Outcome
 
 
+@dataclass(frozen=True)
+class Spreads(Shown):
+    """What every combination of settings of a plan comes to, in the plan's order.
+
+    A notebook shows it as ``swaplab sweep`` does; libraries that take Arrow get its `table`.
+
+    Attributes:
+        rows: one for each combination.
+        seeds: how many runs each is of.
+        scenario: of the first combination; all have its traces.
+    """
+
+    rows: Sequence[Spread]
+    seeds: int
+    scenario: Scenario
+
+    @property
+    def table(self) -> pa.Table:
+        """A row for each combination: its settings, and each number of `Outcome` with its least and its most."""
+        return pa.Table.from_pylist([_flat(each) for each in self.rows])
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the table to another library: the PyCapsule interface of Arrow."""
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+def _flat(spread: Spread) -> Mapping[str, object]:
+    least, most = spread.least._asdict(), spread.most._asdict()
+    numbers: dict[str, object] = {}
+    for name, value in spread.median._asdict().items():
+        numbers |= {name: value, f"{name}_least": least[name], f"{name}_most": most[name]}
+    return {**spread.settings, **numbers}
+
+
 def outcome_of(result: Result) -> Outcome:
     """Return what a run comes to."""
     series, last = result.series(), result.final()
@@ -89,15 +126,16 @@ def _slowdown(result: Result) -> float | None:
     return max(filter(None, map(result.slowdown, paths)), default=0.0)
 
 
-def spreads(variants: Sequence[Variant], outcomes: Sequence[Outcome]) -> list[Spread]:
+def spreads(variants: Sequence[Variant], outcomes: Sequence[Outcome]) -> Spreads:
     """Return what every combination of settings comes to, over its seeds, in the order of the plan."""
     groups: dict[tuple[str, ...], tuple[dict[str, str], list[Outcome]]] = {}
     for variant, outcome in zip(variants, outcomes, strict=True):
         groups.setdefault(tuple(variant.settings.values()), (variant.settings, []))[1].append(outcome)
-    return [
+    rows = [
         Spread(settings, _each(median, outcomes), _each(min, outcomes), _each(max, outcomes))
         for settings, outcomes in groups.values()
     ]
+    return Spreads(rows, len(variants) // len(groups), variants[0].scenario)
 
 
 def _each(over: Callable[[Sequence[float]], float], outcomes: Sequence[Outcome]) -> Outcome:

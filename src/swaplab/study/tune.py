@@ -266,7 +266,7 @@ def _spreads(
         for seed in range(seeds)
     ]
     outcomes = [summary.outcome for summary in mapped(task, variants)]
-    return [(each.median, each.least, each.most) for each in spreads(variants, outcomes)]
+    return [(each.median, each.least, each.most) for each in spreads(variants, outcomes).rows]
 
 
 def _best(tried: Sequence[Kind], objective: str, constraints: Sequence[Constraint], run: Runner) -> list[Point]:
