@@ -36,21 +36,21 @@ app.command(
 app.command(
     "swaplab.cli.sweep:sweep",
     name="sweep",
-    help="Replay a scenario under all combinations of some settings, and put them side by side.\n\n"
+    help="Replay a scenario under all combinations of some settings, side by side.\n\n"
     "Example: `swaplab sweep scenarios/demo.toml --vary zswap.compressor=lz4,zstd --vary "
     "cgroup.shop.memory.max=40M..64M/8M`\n\n"
-    "What was replayed before, by a sweep that was interrupted or another one, is not replayed again.",
+    "Replays are kept: an interrupted sweep goes on where it was, and another one does not repeat them.",
 )
 app.command(
     "swaplab.cli.tune:tune",
     name="tune",
-    help="Say what to set for a workload, by replaying it under every kind of compressed swap. It changes nothing.\n\n"
+    help="Replay a workload under every kind of compressed swap, and say what to set. It changes nothing.\n\n"
     'Example: `swaplab tune scenarios/demo.toml --save memory --within "stall<=1s"`',
 )
 app.command(
     "swaplab.cli.fleet:fleet",
     name="fleet",
-    help="Say what to set on many machines, what that would save, and who would lose by it.\n\n"
+    help="Say what to set on many machines, what that would save, and which machines would lose.\n\n"
     "Example: `swaplab fleet histograms.parquet`, or `swaplab fleet recordings/ --vary zswap.compressor=lz4,zstd`",
 )
 app.command(
@@ -69,12 +69,12 @@ app.command(
     name="profile",
     help="Sample the memory of running processes; say what zswap would save with each compressor.\n\n"
     "Example: `swaplab profile --pid $$ --children`\n\n"
-    "It takes the right to trace the processes: they are your own, or you are root. They go on running.",
+    "It needs the right to trace the processes: they are your own, or you are root. They go on running.",
 )
 app.command(
     "swaplab.cli.doctor:doctor",
     name="doctor",
-    help="Say what zswap is doing on this machine, or where some counters come from, with the arithmetic.\n\n"
+    help="Explain the zswap counters of this machine, or of a report, with the arithmetic.\n\n"
     "Example: `swaplab doctor`, or `swaplab doctor report.txt`\n\n"
     "To look at another machine: `grep -rs . /proc/meminfo /proc/vmstat /proc/swaps /sys/module/zswap/parameters "
     "/sys/kernel/debug/zswap > report.txt`",
@@ -82,7 +82,7 @@ app.command(
 app.command(
     "swaplab.cli.top:top",
     name="top",
-    help="Show live what every cgroup does with zswap: what it holds, and what comes and goes a second.\n\n"
+    help="Show live what every cgroup has in zswap, and how many pages come and go a second.\n\n"
     "Example: `swaplab top`, or `swaplab top --count 1 --sort stores`",
 )
 app.command(

@@ -78,34 +78,35 @@ def check(
 
     Example: `swaplab check offline`
 
-    The status is 0 if all is as it has to be, 1 if something breaks that must not, or holds that must not, and 3 if
-    nothing does as far as was looked, which was not everywhere.
+    The status is 0 if every program holds or breaks as it should, 1 if something breaks that must not, or holds that
+    must not, and 3 if nothing broke but not every interleaving was run.
 
     Parameters
     ----------
     targets
-        `offline` (zswap's LRU against the offlining of a cgroup), `suspects` (what looks as if it could break in Linux
-        7.2), exhibits of the museum, or Python files with `swaplab.Program`s in variables or in lists. Files are run.
+        `offline` (zswap's LRU against the offlining of a cgroup), `suspects` (protocols of Linux 7.2 that look as if
+        they could break), exhibits of the museum, or Python files with `swaplab.Program`s in variables or in lists.
+        Files are run.
     all
         The whole museum of published races.
     only
-        Of the targets' programs, those with this in their names.
+        Run only the programs with this text in their names.
     replay
-        Run schedules of the targets again that -o wrote, and show them.
+        Run the schedules in a file of `-o` again, and show them.
     executions
-        Give up after so many executions of a program. The verdict then is no proof, and says so.
+        Give up after this number of executions of a program. The verdict then is no proof, and says so.
     first
-        Stop at the first thing that breaks a program. Otherwise all that can break is found, each with the fewest
-        interruptions that it takes.
+        Stop at the first thing that breaks a program. Otherwise everything that can break is found, each with the
+        fewest interruptions that it takes.
     every_trace
-        Run every trace. Otherwise, as long as nothing breaks, about one execution is run for all that tell the tasks
-        the same and end in the same state: as complete, in a fraction of the executions.
+        Run every trace. By default, as long as nothing breaks, executions that tell the tasks the same and end in the
+        same state count as one: this is as complete, in a fraction of the executions.
     output
-        Write the schedules of all that breaks.
+        Write the schedules of everything that breaks.
     html
         Write the verdicts, and diagrams with the state after each step, as one HTML file that needs nothing else.
     jobs
-        Processes to use; as many as there are processors if not given. They explore several programs at once, or share
+        Processes to use; by default as many as there are processors. They explore several programs at once, or share
         one. The verdicts do not depend on it.
     json
         Print verdicts as JSON.

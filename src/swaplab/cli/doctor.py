@@ -34,17 +34,17 @@ def doctor(
     watch: Annotated[float | None, Parameter(validator=Number(gt=0, lte=86400))] = None,
     json: Flag = False,
 ) -> None:
-    """Say what zswap is doing here, or where some counters come from, with the arithmetic. It changes nothing.
+    """Explain the zswap counters of this machine, or of a report, with the arithmetic. It changes nothing.
 
     Parameters
     ----------
     counters
-        A file of counters and settings in whatever form people post them; - reads standard input. By default, this
-        machine's own.
+        A file of counters and settings, in any form in which people post them; - reads standard input. By default,
+        those of this machine.
     scenario
         Write a scenario of the machine, for `swaplab run`.
     watch
-        Then print what happens every so many seconds, until interrupted.
+        Then print rates, once in this number of seconds, until interrupted.
     json
         Print JSON instead of text.
     """

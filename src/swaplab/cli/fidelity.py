@@ -44,7 +44,7 @@ def fidelity(
 
     Example: `swaplab fidelity --recorded`
 
-    The kernel's results are kept, so that only what changed runs again.
+    The kernel's results are kept, so that only changed scenarios run again.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ def fidelity(
     record
         Write the kernel's results beside the scenarios, in `truth/`.
     repeat
-        Run each so many times on the kernel, to know how far its own runs are apart.
+        Number of runs of each scenario on the kernel, to know how far its own runs are apart.
     counters
         Show all counters of each scenario.
     kernel
-        What to run on: Debian's newest kernel of a series, fetched with apt (by default 6.12), or a bzImage.
+        The kernel to run on: Debian's newest kernel of a series, fetched with apt (by default 6.12), or a bzImage.
     modules
         Directory with a bzImage's modules.
     html

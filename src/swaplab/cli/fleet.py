@@ -43,7 +43,7 @@ def fleet(
     html: Html = None,
     json: Flag = False,
 ) -> None:
-    """Say what to set on many machines, what that would save, and who would lose by it.
+    """Say what to set on many machines, what that would save, and which machines would lose.
 
     Parameters
     ----------
@@ -51,24 +51,24 @@ def fleet(
         Histograms of cold memory, CSV or Parquet; or one directory with a recording or a scenario of each machine, in
         a directory for each class.
     percentile
-        Percent of the machines that may not lose; of histograms, of a job's time and of a class's jobs.
+        Percent of the machines that may not lose; for histograms, of a job's time and of a class's jobs.
     target
-        Of histograms: how much of its working set may come back to a job in a minute (0.2%).
+        For histograms: the share of its working set that may come back to a job in a minute (0.2%).
     ratio
-        Of histograms: what compressible pages compress by, where they do not say it (3).
+        For histograms: the compression ratio of compressible pages, where they have none (3).
     compressible
-        Of histograms: how much of the memory compresses, where they do not say it (100%).
+        For histograms: the share of memory that compresses, where they have none (100%).
     vary
-        Of a directory: `KEY=VALUE,VALUE,...` or `KEY=FIRST..LAST/STEP`, as `swaplab sweep` has it, or
+        For a directory: `KEY=VALUE,VALUE,...` or `KEY=FIRST..LAST/STEP`, as `swaplab sweep` has it, or
         `limits=70%,80%`: all memory limits together. May be repeated.
     set
-        Of a directory: change a key for all: `KEY=VALUE`. May be repeated.
+        For a directory: change a key for all: `KEY=VALUE`. May be repeated.
     save
-        Of a directory: what is to be least (memory).
+        For a directory: the number to make least (memory).
     within
-        Of a directory: a constraint, as `swaplab tune` has it. May be repeated.
+        For a directory: a constraint, as `swaplab tune` has it. May be repeated.
     cost
-        Of a directory: what things cost on the clock, as `swaplab calibrate -o FILE` wrote it.
+        For a directory: a cost file of `swaplab calibrate -o FILE`, for the clock.
     jobs
         Processes; by default as many as there are processors.
     cluster

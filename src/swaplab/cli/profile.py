@@ -65,7 +65,7 @@ def profile(
     output
         Write the sampled pages as a content profile for scenarios. It holds raw memory.
     samples
-        Read at most so many pages of each cgroup.
+        Read at most this number of pages of each cgroup.
     seed
         Choose another sample.
     html

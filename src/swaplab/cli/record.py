@@ -45,7 +45,7 @@ def record(
     Parameters
     ----------
     command
-        The program and its arguments, behind `--`.
+        The program and its arguments, after `--`.
     pid
         Attach to this process instead.
     cgroup
@@ -55,20 +55,20 @@ def record(
     output
         The directory to make; `PROGRAM.recording` if not given.
     duration
-        End the program after so long: `90`, `90s`, `10m`, `1h`. Of what runs already, end the recording (10m).
+        End the program after this time: `90`, `90s`, `10m`, `1h`. With running processes, end the recording (10m).
     sample_pages
-        Keep the contents of at most so many pages.
+        Keep the contents of at most this number of pages.
     window
-        Leave out what repeats one of the last so many accesses recorded of a process (64).
+        Leave out an access that repeats one of the last recorded accesses of its process; this is their number (64).
     skip
-        Of the first so many seconds, keep only the first touch and the first write of each page.
+        For this number of seconds, keep only the first touch and the first write of each page.
     timed
-        Run the program once without the recorder before, without input and output, to know what it takes then; else
-        that is estimated.
+        First run the program once without the recorder, without input and output, to measure its time; by default
+        that time is an estimate.
     seed
-        Of what runs already: draw other accesses with the same reuse times (0).
+        With running processes: draw other accesses with the same reuse times (0).
     json
-        Print the summary as JSON on standard output, as the line after what the program prints there.
+        Print the summary as JSON on standard output, as a line after the output of the program.
     """
     seconds = None if duration is None else parse_seconds(duration, "--duration")
     target = _target(command, pid, cgroup, unit)

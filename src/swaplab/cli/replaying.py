@@ -44,7 +44,7 @@ def mapping(jobs: int | None, cluster: str | None, variants: int) -> Iterator[Ma
         return
     with connect(cluster) as found:
         if found.dashboard:
-            tell(f"swaplab: what Dask does is shown at {found.dashboard}, if bokeh is installed there")
+            tell(f"swaplab: Dask's dashboard is at {found.dashboard}, if bokeh is installed there")
         yield found.mapped
 
 

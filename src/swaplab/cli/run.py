@@ -89,21 +89,20 @@ def run(
     baseline
         Run it under another kind of compressed swap.
     compare
-        Replay it under each of them as well, and say what the comparison tells.
+        Replay it under each of them as well, and compare them in sentences.
     kernels
         Replay it on several releases of Linux, such as `6.12,7.2`, and say what an upgrade changes.
     cost
-        What things cost on the replay's clock, as `swaplab calibrate -o FILE` wrote it, and the device
-        if it has one and the scenario has none; beside a kernel, what they
-        cost in its guest, if nothing else is said.
+        A cost file of `swaplab calibrate -o FILE`: the costs of the replay's clock, and the device
+        if the scenario names none. Beside a kernel, the default is the costs of its guest.
     kernel
-        What to run on: Debian's newest kernel of a series, such as 7.2, fetched with apt (by default
-        `machine.kernel`'s), or a bzImage. Several stand side by side. The replay is of the first one's release, if
-        that is modelled.
+        The kernel to run on: Debian's newest of a series, such as 7.2, fetched with apt (by default
+        that of `machine.kernel`), or a bzImage. Several stand side by side. The replay is of the first one's release,
+        if that is modelled.
     modules
         Directory with a bzImage's modules; of several, in their order.
     repeat
-        Run so many times on each kernel, each starting a part of a tick later, and say how far the runs are apart.
+        Number of runs on each kernel. Each starts a part of a tick later; the tables show how far they are apart.
     dry_run
         Print QEMU's command line instead.
     output

@@ -68,10 +68,10 @@ def sweep(
     set
         Change a key for all: `KEY=VALUE`. May be repeated.
     seeds
-        Run each combination with so many seeds; show medians and ranges.
+        Run each combination with this number of seeds; show medians and ranges.
     cost
-        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it, and the device
-        if it has one and the scenario has none.
+        A cost file of `swaplab calibrate -o FILE`: the costs of the clock, and the device
+        if the scenario names none.
     jobs
         Processes; by default as many as there are processors.
     cluster

@@ -31,18 +31,18 @@ def top(
     profile: Path | None = None,
     json: Flag = False,
 ) -> None:
-    """Show what every cgroup does with zswap: what it holds, and what comes and goes a second. It changes nothing.
+    """Show what every cgroup has in zswap, and how many pages come and go a second. It changes nothing.
 
     Parameters
     ----------
     every
         Seconds between two looks.
     count
-        Print so many tables and end. Where standard output is no terminal, one is printed if nothing else is said.
+        Print this number of tables and end. If standard output is no terminal, the default is one.
     sort
         The column to sort by, the largest first.
     profile
-        What `swaplab profile --json` printed before: says what zswap would save of the cgroup that is selected.
+        The output of `swaplab profile --json`: shows what zswap would save of the selected cgroup.
     json
         Print each look as one line of JSON.
     """

@@ -53,24 +53,24 @@ def tune(
     html: Html = None,
     json: Flag = False,
 ) -> None:
-    """Say what to set for a workload, by replaying it under every kind of compressed swap. It changes nothing.
+    """Replay a workload under every kind of compressed swap, and say what to set. It changes nothing.
 
     Parameters
     ----------
     scenario
         The TOML file, or a recording's directory.
     save
-        What is to be least. For memory, limits are lowered as far as the constraints allow.
+        The number to make least. For memory, limits are lowered as far as the constraints allow.
     within
         A constraint: `stall<=500ms`, `writes<=100M`, `refaults<=10000`, `memory<=1G`, `slowdown<=2%`. May be repeated.
     set
         Change a key of the file: `KEY=VALUE`. May be repeated.
     seeds
-        Replay each point with so many seeds: the worst has to keep the constraints, and what they do not tell apart is
-        said to be equal.
+        Replay each point with this number of seeds. The worst has to keep the constraints. Points whose ranges overlap
+        are reported as equal.
     cost
-        What things cost on the clock, as `swaplab calibrate -o FILE` wrote it, and the device
-        if it has one and the scenario has none.
+        A cost file of `swaplab calibrate -o FILE`: the costs of the clock, and the device
+        if the scenario names none.
     jobs
         Processes; by default as many as there are processors.
     cluster

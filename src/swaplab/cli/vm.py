@@ -31,7 +31,7 @@ def kernels(*, update: Flag = False, json: Flag = False) -> None:
     Parameters
     ----------
     update
-        Look what the mirrors have now. The first time they are asked in any case.
+        Ask the mirrors again. The first time they are asked in any case.
     json
         Print JSON instead of a table.
     """
@@ -76,7 +76,7 @@ def selftest(
     source
         A tree of the kernel's source with the test; by default Debian's of 6.12, fetched with apt.
     kernel
-        What to run on: Debian's newest kernel of a series, fetched with apt (by default 6.12), or a bzImage.
+        The kernel to run on: Debian's newest kernel of a series, fetched with apt (by default 6.12), or a bzImage.
     modules
         Directory with a bzImage's modules.
     json

@@ -1,6 +1,6 @@
 """Holds a program to what it did before, when the same was done, or the same in an order that makes no difference.
 
-A search runs one of such orders and leaves out the rest. A difference shows that tasks share what nobody watches.
+A search runs one of such orders and leaves out the rest. A difference shows that tasks share unwatched state.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WHY = {
 
 
 class Follow:
-    """A strategy that goes on with who is written down, and gives the execution up where that is not possible.
+    """A strategy that follows a list of tasks, and gives the execution up where that is not possible.
 
     Args:
         choices: numbers of tasks, in turn.
@@ -47,7 +47,7 @@ class Follow:
 
 
 def another_order(history: History) -> list[int]:
-    """Return tasks in an order that keeps what depends on each other, and otherwise lets nobody go on for long."""
+    """Return tasks in an order that keeps dependent operations in order, and otherwise switches tasks often."""
     waiting: dict[int, list[int]] = {}
     for number, event in reversed([*enumerate(history.events)]):
         waiting.setdefault(event.task, []).append(number)

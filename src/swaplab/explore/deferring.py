@@ -16,7 +16,7 @@ from swaplab.kernel.sync.work import Deferred, Work, WorkQueue
 __all__ = ["Deferring"]
 
 QUEUED = WRITE | RMW | LOCK
-"""To queue on one queue depends on who was first, but orders nothing besides the work."""
+"""To queue on one queue depends on the order, but orders nothing besides the work."""
 
 
 class Deferring(Locks):
@@ -106,7 +106,7 @@ class Deferring(Locks):
             return True
         before = self._queued.setdefault(queue, [])
         child = self._spawn(task, work.title, lambda: self._run_work(work, child))
-        # It begins by not being pending any more, which depends on whoever queues it again or cancels it.
+        # It begins by not being pending any more, which depends on tasks that queue it again or cancel it.
         child.accesses, child.operands = self.parts.touch(work.owner, work.name, FULL), (None, work)
         # Not beside itself, either: kernel/workqueue.c:__queue_work has it go where it still runs.
         child.ready, child.after, child.wait = _ends([*before, *(work.token or ())])
@@ -123,7 +123,7 @@ class Deferring(Locks):
     def cancel_work(self, work: Work, disable: bool) -> bool:
         """Let pending work not run.
 
-        Who would run it still begins, to find that there is nothing to do: so that it is seen to do so before, too.
+        The task that would run it still begins, and finds nothing to do: so that it is seen to do so before, too.
         """
         self._change(work, "cancel_work_sync" if disable else "cancel_work", FULL)
         work.disabled += disable
@@ -162,7 +162,7 @@ class Deferring(Locks):
     def relax(self) -> None:
         """Wait until something has changed that the task has read since its last attempt began.
 
-        To go on it looks at all of that, so it depends on whoever changes it: whichever change comes first is tried.
+        To go on it looks at all of that, so it depends on all tasks that change it: each change is tried as the first.
         """
         task = self.task
         if task is None:

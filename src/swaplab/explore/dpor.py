@@ -38,7 +38,7 @@ class Branch:
     """A step to take, and what to do after it.
 
     Attributes:
-        task: number of who takes it.
+        task: number of the one that takes it.
         accesses: what that touches.
         branches: sequences to run after it; free to choose if there are none.
     """
@@ -63,7 +63,7 @@ class Node:
     """A state on the way.
 
     Attributes:
-        sleep: steps that lead to executions which were run, by who takes them.
+        sleep: steps that lead to executions which were run, by the task that takes them.
         taken: the step that the present execution takes.
         others: steps still to be taken.
         asked: steps taken here, each with tasks whose steps were to be run instead, in turn.
@@ -193,7 +193,7 @@ class OptimalSearch:
         return True
 
     def pick(self, explorer: Explorer) -> Task | None:
-        """Follow what has to be run; otherwise go on with who is running, or with the first that does not sleep."""
+        """Follow what has to be run; otherwise go on with the running task, or the first that does not sleep."""
         nodes = self.nodes
         if explorer.depth < len(nodes):
             return explorer.tasks[nodes[explorer.depth].taken.task]

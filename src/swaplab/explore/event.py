@@ -68,7 +68,7 @@ class Event:
 
     @property
     def label(self) -> str:
-        """How texts call it: who does what to what."""
+        """Its name in texts: the task, the operation and the variable."""
         return f"{self.name}: {self.what} {self.target}".rstrip()
 
     @property

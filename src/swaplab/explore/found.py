@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
 
 def first_ones(found: Iterable[Found]) -> Iterator[Found]:
-    """Leave out what only follows from an operation that broke: nobody knows what that has done."""
+    """Leave out the consequences of an operation that broke: its effect is unknown."""
     found = list(found)
     spoiled = {each.event for each in found if isinstance(each.bug, SPOILING) and each.event >= 0}
     for each in found:

@@ -31,7 +31,7 @@ AWAKE = -1
 """Among what a task has touched: it was changed since."""
 
 Owed = frozenset[tuple[int, int]]
-"""Who waits for which read section of whom, by slot; for the end of a task if that is -1."""
+"""Which task waits for which read section of which, by slot; for the end of a task if that is -1."""
 
 
 class Unknown(Contradiction):
@@ -42,10 +42,10 @@ class Unknown(Contradiction):
 
 
 class Waiting(NamedTuple):
-    """Who waits for what.
+    """Which task waits for what.
 
     Attributes:
-        owed: read sections and tasks that must end first, by slot of who waits.
+        owed: read sections and tasks that must end first, by slot of the waiting task.
         touched: what tasks that may relax have touched since they did so last.
     """
 
@@ -73,7 +73,7 @@ class State:
     Attributes:
         nodes: the history of each task, by slot.
         world: states of variables that differ from their first.
-        waiting: who waits for what.
+        waiting: which task waits for what.
         rest: key of that.
         bits: a number that stands for histories and world.
         parent, passed: the state before, and histories whose next operations lead from there to here, all of one task.
@@ -107,7 +107,7 @@ class State:
 
     @property
     def end(self) -> object:
-        """What was observed, if nobody can go on: histories, and what has changed."""
+        """What was observed, if no task can go on: histories, and what has changed."""
         return tuple(node.number for node in self.nodes), frozenset(self.world.items())
 
 
@@ -120,7 +120,7 @@ class Graph:
 
     Attributes:
         states: by key.
-        ends: states in which nobody can go on, by key.
+        ends: states in which no task can go on, by key.
         steps: taken.
     """
 
@@ -141,7 +141,7 @@ class Graph:
         return State([*self.learned.roots], {}, NOBODY, None, sum(node.bits for node in self.learned.roots))
 
     def value(self, state: State, variable: int) -> int:
-        """Return the state of a variable that nobody has changed.
+        """Return the state of a variable that was not changed.
 
         Raises:
             Unknown: that was never seen.
@@ -175,7 +175,7 @@ class Graph:
         """Return what an operation would touch.
 
         Raises:
-            Unknown: nobody has seen it in such a state.
+            Unknown: it was not seen in such a state.
         """
         if operation.footprint is not None:
             return operation.footprint
@@ -215,7 +215,7 @@ class Graph:
         """Return the state after the next step of a task.
 
         Raises:
-            Unknown: nobody has seen what that does.
+            Unknown: its effect was not seen.
         """
         node = state.nodes[slot]
         world = state.world
@@ -252,7 +252,7 @@ class Graph:
             else:
                 world[variable] = value
 
-    # Who waits
+    # Waiting
 
     def _arrange(self, new: State, footprint: Footprint, awaited: Awaited, fails: bool) -> None:
         """Enter whom a step has wait, and whom it lets go."""
@@ -271,7 +271,7 @@ class Graph:
             new.rest = new.waiting.key
 
     def _begin(self, new: State, following: Node, owed: dict[int, Owed], awaited: Awaited) -> dict[int, Owed]:
-        """Enter tasks that a step makes, and return who waits then."""
+        """Enter tasks that a step makes, and return the tasks that wait then."""
         nodes, slots = new.nodes, self.learned.slots
         for child in following.started:
             nodes += [ABSENT] * (child.slot + 1 - len(nodes))
@@ -305,7 +305,7 @@ class Graph:
         return new.waiting.touched if touched == new.waiting.touched else touched
 
     def leap(self, state: State, slot: int) -> State:
-        """Take a step, and those of the same task after it which are nobody else's business."""
+        """Take a step, and those of the same task after it which concern no other task."""
         new = self.take(state, slot)
         passed = new.passed
         while self._is_apart(new.nodes[slot]) and self.can_go_on(new, slot):
@@ -322,14 +322,14 @@ class Graph:
     # Persistent sets
 
     def _is_apart(self, node: Node) -> bool:
-        """Tell whether nobody else ever does anything on which a task's next operation depends."""
+        """Tell whether no other task ever does anything on which a task's next operation depends."""
         footprint = node.operation.footprint
         return (
             footprint is not None and node.slot < len(self._others) and not footprint.depends & self._others[node.slot]
         )
 
     def _persistent(self, state: State, able: list[int]) -> list[int]:
-        """Return who has to go on from here."""
+        """Return the tasks that have to go on from here."""
         nodes = state.nodes
         for slot in able:
             if self._is_apart(nodes[slot]):
@@ -440,7 +440,7 @@ class Graph:
         for slot, node in enumerate(state.nodes):
             if not node.is_over:
                 if node.operation.footprint is None:
-                    # Also of who never goes on: it could have come before what keeps it.
+                    # Also of a task that never goes on: it could have come before what keeps it.
                     self._note(state, slot, node)
                 if self.can_go_on(state, slot):
                     able.append(slot)
@@ -482,7 +482,7 @@ class Graph:
 
 
 def _released(owed: dict[int, Owed], following: Node) -> dict[int, Owed]:
-    """Return who still waits when a task has come to another history."""
+    """Return the tasks that still wait when a task has come to another history."""
     slot, ended, over = following.slot, following.place.ended, following.is_over
     waits = {}
     for who, before in owed.items():

@@ -151,7 +151,7 @@ class History:
         found = []
         for event in conflicts:
             opener = self.events[event].opener
-            # Who waits for a lock cannot come before its release, but before it was taken.
+            # A task that waits for a lock cannot come before its release, but before it was taken.
             first = opener if waits and opener >= 0 else event
             if before >> first & 1 or first in found:
                 continue

@@ -16,7 +16,7 @@ from swaplab.kernel.sync.shared import Shared
 __all__ = ["find_leaks"]
 
 NOT_HELD = (type, ModuleType, BuiltinFunctionType, FunctionType, Task)
-"""What leads on only by way of Python, or of who runs the system: locks and work know their tasks."""
+"""References that exist only in Python or in the explorer: locks and work know their tasks."""
 identity = object.__hash__
 """As ``id``, of which Python tells its audit hooks: that takes longer than all else here."""
 

@@ -41,7 +41,7 @@ KIND = READ | WRITE | COMMUTE
 
 
 class Contradiction(ProgramError):  # noqa: N818
-    """An execution is not what others taught: something matters that nobody watches, or is not understood."""
+    """An execution contradicts what others taught: some state that matters is not watched, or not understood."""
 
 
 class Footprint:
@@ -89,7 +89,7 @@ class Operation:
         is_noticed: whether what it touches counts as seen by a task that relaxes.
         is_store: whether it overwrites the first variable that it touches, whatever that was.
         effects: what it returns and changes, by the states of what it touches; none if that is not all that
-            it takes, as its arguments have no canonical form, or nobody knows what is called.
+            it takes, as its arguments have no canonical form, or the called function is unknown.
     """
 
     __slots__ = (
@@ -147,9 +147,9 @@ class Place(NamedTuple):
 Changes = tuple[tuple[int, int], ...]
 """Variables, and their new states."""
 Awaited = tuple[tuple[int, frozenset[int]], ...]
-"""Who begins to wait, and for the ends of which tasks, all by number."""
+"""Tasks that begin to wait, and for the ends of which tasks, all by number."""
 Effect = tuple[Hashable, Changes, Awaited, bool]
-"""What an operation returns, what it changes, who begins to wait, and whether it fails, so that it wakes nobody."""
+"""What an operation returns and changes, who begins to wait, and whether it fails, so that it wakes no task."""
 
 
 class Taken(NamedTuple):
@@ -164,7 +164,7 @@ class Taken(NamedTuple):
         after: states of that then.
         result: what it returned, or the bug that the task met then.
         is_bug: whether that is one.
-        awaited: who begins to wait for ends of tasks.
+        awaited: tasks that begin to wait for ends of tasks.
         fails: whether it is an operation that has failed.
         place: where the task stands then.
     """
@@ -187,11 +187,11 @@ class Node:
 
     Attributes:
         slot: number of the task among those that are known.
-        parent: the history one step earlier; of work, that of who is about to defer it.
+        parent: the history one step earlier; for work, that of the task about to defer it.
         place: where the task stands.
         operation, lock, held: of that.
         is_over: whether that is its end.
-        is_special: whether somebody begins to wait with it.
+        is_special: whether a task begins to wait with it.
         bits: a random number that stands for this history.
         touches: mask of its next operation, in every state in which that was looked at.
         future: mask of whatever the task and work that it defers may still touch.
@@ -199,7 +199,7 @@ class Node:
         grown: when these last did.
         next: histories by what the next operation returns.
         effects: what its next operation returns and changes, by the states of what it touches.
-        own: the same where that is not the operation's alone: the task ends with a bug then, or somebody waits.
+        own: the same where it is not the operation's alone: the task ends with a bug then, or a task waits.
         steps: where that leads to, by the states of what is touched.
         work: first histories of tasks that its next step may make.
     """
@@ -284,7 +284,7 @@ class Learned:
         roots: first histories of the tasks of the program.
         initial: states of variables after the set-up.
         made: the same of objects that tasks make, by number of the history in which they do.
-        free: states of locks that nobody holds.
+        free: states of locks that are not held.
         lists: variables that are lists.
         wholes: what objects are embedded in.
         entries: variables that are the entries of a list, by its state.
@@ -436,7 +436,7 @@ class Learned:
 
     @staticmethod
     def effect(node: Node, before: tuple[int, ...]) -> Effect | None:
-        """Return what the next operation returns and changes; none if nobody has seen it in such states."""
+        """Return what the next operation returns and changes; none if it was not seen in such states."""
         found = node.own.get(before)
         if found is None:
             found = node.effects.get(before[1:] if node.operation.is_store else before)

@@ -19,7 +19,7 @@ from swaplab.kernel.sync.runtime import ACQUIRE, COMMUTE, LOCK, PLAIN, READ, REL
 __all__ = ["Past", "Source", "Target", "is_ordered"]
 
 OF_RCU = frozenset((RCU, CALLBACKS))
-"""What is no memory, so that nobody learns from it what came first."""
+"""Variables that are no memory, so that no task learns from them what came first."""
 Tasks = set[int]
 Wholes = Mapping[int, int]
 """Of objects that are embedded in another its number, by theirs."""
@@ -46,7 +46,7 @@ class Source(NamedTuple):
         start: the first event that may come after it.
         task: whose it is.
         mode: of the access.
-        event: it is of; none for what its maker stored in an object before anybody else could know it.
+        event: it is of; none for a store of the maker of an object, before another task could know the object.
         number: of that event.
     """
 
@@ -89,7 +89,7 @@ class _Step:
 
 
 class _Carriers:
-    """Events by which tasks pass something on, to whoever they happen before."""
+    """Events by which tasks pass something on, to the events that they happen before."""
 
     def __init__(self) -> None:
         self._bits: dict[int, int] = {}

@@ -23,7 +23,7 @@ class _Taken(NamedTuple):
     """A lock that was taken with another held.
 
     Attributes:
-        task: who did.
+        task: the one that took it.
         lock: which.
         held: the other.
         event: that took it.
@@ -56,7 +56,7 @@ def _sentence(taken: list[_Taken]) -> str:
 
 
 class LockOrders:
-    """Orders seen in an execution: by class of a lock that was held, those taken then, and who did it."""
+    """Orders seen in an execution: by class of a held lock, those taken then, and by which task."""
 
     def __init__(self) -> None:
         self._after: dict[LockClass, dict[LockClass, list[_Taken]]] = {}

@@ -40,7 +40,7 @@ class Locks(Objects):
         self.lock_orders = LockOrders()
 
     def _blocks(self) -> tuple[Block, Block]:
-        """What ``with`` does: who crashes keeps its locks, and stays in its read sections.
+        """What ``with`` does. A task that crashes keeps its locks, and stays in its read sections.
 
         Whether somebody catches an exception further out is not known yet. So what it leaves is given back when the
         task goes on.

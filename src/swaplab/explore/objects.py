@@ -1,4 +1,4 @@
-"""Shared objects, as whoever watches them sees them: made, read, written, operated on and freed."""
+"""Shared objects, as the explorer sees them: made, read, written, operated on and freed."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Objects(Scheduler):
             maker.making = whole
 
     def _is_made(self, thing: Shared, task: Task) -> bool:
-        """Tell whether an object's ``__init__`` has ended; until then its maker's accesses are nobody's business."""
+        """Tell whether an object's ``__init__`` has ended; until then its maker's accesses are private."""
         if number_of(thing) >> OBJECT_SHIFT == task.number + 1:
             return False
         raise Refused(
@@ -253,7 +253,7 @@ class Objects(Scheduler):
             self._point(task, what, None, "")
 
     def peek(self, part: Part) -> None:
-        """Refuse it to tasks, since nobody would see it."""
+        """Refuse it to tasks, since it would not be seen."""
         if self.task:
             raise Refused(f"{self.task.name} looks into {part.label}, or changes it, unseen: use one of its operations")
 

@@ -29,7 +29,7 @@ SAMPLED = 8
 
 
 class _Stopped(Exception):  # noqa: N818
-    """Whoever looks at executions wants no more."""
+    """The observer of executions wants no more."""
 
 
 class EveryObservation:
@@ -191,7 +191,7 @@ class EveryObservation:
         return sum(1 for _ in takewhile(lambda pair: numbers[pair[0].slot] == pair[1].task, pairs))
 
     def pick(self, explorer: Explorer) -> Task:
-        """Follow what is known, then the schedule, and then go on with who is running, or the first that can.
+        """Follow the known steps, then the schedule, then go on with the running task, or the first that can.
 
         Raises:
             Contradiction: that is not possible here.

@@ -28,8 +28,8 @@ class Race(NamedTuple):
     """A data race of the event that was added last.
 
     Attributes:
-        event: the other one; -1 for what its maker stored in the object before anybody else could know it.
-        task: number of who made that.
+        event: the other one; -1 for a store of the maker of the object, before another task could know it.
+        task: number of the one that made it.
         variable: they access.
         mode: of the access of the event that was added last.
     """
@@ -65,11 +65,11 @@ class Ordering:
     """Of the events so far; what belongs to a common prefix stays from one execution to the next.
 
     Args:
-        events: in order; whoever owns the list appends to it after `append`.
+        events: in order; the owner of the list appends to it after `append`.
 
     Attributes:
         seen: by event, bits of the events that happen before it, with its own.
-        births: who made an object, and that task's last event before, by the object's number.
+        births: the task that made an object, and its last event before, by the object's number.
         wholes: what an object is embedded in, by number: it was made there by ``__init__``.
         unsure: pairs of operations, in any execution, that neither locks nor fully ordered operations nor RCU order.
     """
@@ -167,7 +167,7 @@ class Ordering:
         return found
 
     def _holders(self, variable: Variable) -> int:
-        """Return the bit of the event that took a lock which somebody tries in vain."""
+        """Return the bit of the event that took a lock which a task tries in vain."""
         events = range(len(self.seen) - 1, -1, -1)
         taken = next(number for number in events if any(each == variable for each, _ in self.events[number].accesses))
         return 1 << taken

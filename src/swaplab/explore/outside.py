@@ -1,4 +1,4 @@
-"""What is in no execution, or in one where nobody would see it change: it has to stay as it is."""
+"""State outside executions, or inside where changes are not seen: it has to stay as it is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CALLS = (FunctionType, MethodType, partial)
 
 
 class Outside:
-    """What a program can reach and nobody watches.
+    """State that a program can reach and that is not watched.
 
     Attributes:
         is_sample: whether it is looked at with every step of this execution, and not only at its end.
@@ -50,7 +50,7 @@ class Outside:
         self._reach = Reach(roots, [*objects, *parts])
 
     def give(self, value: object) -> None:
-        """Note the variables around the functions in what is given to others, who may call them."""
+        """Note the variables around functions that are given to other tasks, which may call them."""
         self._around += [(name, cell, cell_contents(cell)) for name, cell in cells(value)]
 
     def insist_same(self, is_end: bool = False) -> None:

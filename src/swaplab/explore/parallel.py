@@ -35,7 +35,7 @@ __all__ = ["ParallelSearch"]
 ALONE = 100
 """Executions after which a search is worth sharing: most end before, or break something."""
 TURN = 16
-"""Executions after which a process looks whether somebody waits for work."""
+"""Executions after which a process looks whether another one waits for work."""
 REPORT = 500
 """Executions after which it reports anyway."""
 
@@ -47,7 +47,7 @@ class Job(NamedTuple):
     """Run all that begins with certain steps.
 
     Attributes:
-        nodes: the states on the way, each with who sleeps there and the step to take.
+        nodes: the states on the way, each with the tasks that sleep there and the step to take.
     """
 
     nodes: list[Node]
@@ -81,7 +81,7 @@ class Helper(OptimalSearch):
     """Does jobs.
 
     Args:
-        asked: whether somebody waits for work.
+        asked: whether a process waits for work.
         report: called with what was done.
     """
 
@@ -133,7 +133,7 @@ class Helper(OptimalSearch):
         self._begin_report()
 
     def pick(self, explorer: Explorer) -> Task | None:
-        """On the way to where the job begins, find out what those do that sleep: nobody could know before."""
+        """On the way to where the job begins, find out what sleeping tasks do: this was not known before."""
         depth = explorer.depth
         if self.is_first and depth <= self.base:
             node = self.nodes[depth]
@@ -143,7 +143,7 @@ class Helper(OptimalSearch):
         return super().pick(explorer)
 
     def want(self, depth: int, sequence: list[Step]) -> bool:
-        """Leave what is to be run elsewhere to who gives out jobs."""
+        """Leave what is to be run elsewhere to the process that gives out jobs."""
         is_new = super().want(depth, sequence)
         if is_new and depth <= self.base:
             self.wanted.append((depth, sequence))
@@ -151,8 +151,8 @@ class Helper(OptimalSearch):
 
 
 def help_out(explorer: Explorer, jobs: Connection) -> None:
-    """Do jobs until there are no more. Between them comes None, whoever gets it: somebody waits for work."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gives out the jobs is interrupted, and sees to it
+    """Do jobs until there are no more. A None between them, which any process may get, says: one waits for work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gives out the jobs is interrupted, and sees to it
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)  # it ends its children by these
     explorer.strategy = helper = Helper(lambda: jobs.poll() and jobs.recv() is None, jobs.send)
@@ -166,11 +166,11 @@ def help_out(explorer: Explorer, jobs: Connection) -> None:
 
 
 class Given(NamedTuple):
-    """A step that somebody took or takes.
+    """A step that a process took or takes.
 
     Attributes:
         branch: that step.
-        is_inner: whether what follows it was not left to who takes it, but is a place of its own.
+        is_inner: whether what follows it is a place of its own, not left to the process that takes it.
     """
 
     branch: Branch
@@ -182,7 +182,7 @@ class Place:
     """A state at which something may have to be run.
 
     Attributes:
-        given: steps that were given out, by who takes them, and before them those that slept when the state was met.
+        given: steps that were given out, by task, and before them those that slept when the state was met.
         left: steps still to be given out.
     """
 
@@ -190,7 +190,7 @@ class Place:
     left: list[Branch] = field(default_factory=list)
 
     def before(self, task: int) -> dict[int, Accesses]:
-        """Return who sleeps while a task takes its step here; what they would do, that task finds out."""
+        """Return the tasks that sleep while one takes its step here; that one finds out what they would do."""
         earlier = takewhile(lambda each: each != task, self.given)
         return dict.fromkeys(earlier, NOTHING)
 
@@ -200,14 +200,14 @@ class Place:
 
 
 class Plan:
-    """What is left to run, by state, and who runs what."""
+    """What is left to run, by state, and which process runs what."""
 
     def __init__(self) -> None:
         self.places: dict[Path, Place] = {}
         self.open: dict[Path, None] = {}
 
     def add(self, path: Path, node: Node, is_taken: bool) -> None:
-        """Add a state; tell whether somebody takes its step already."""
+        """Add a state; tell whether a process takes its step already."""
         steps = [Branch(task, accesses) for task, accesses in node.sleep.items()]
         left = node.others
         if is_taken:
@@ -314,7 +314,7 @@ class ParallelSearch(OptimalSearch):
 
 
 def _do(plan: Plan, free: list[Connection]) -> Iterator[Report]:
-    """Give a plan out to who is free until there is nothing left of it; yield what they report."""
+    """Give a plan out to free processes until there is nothing left of it; yield what they report."""
     busy: dict[Connection, Path] = {}
     asked: set[Connection] = set()
     while busy or plan.open:
@@ -361,7 +361,7 @@ def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
 def _begin(explorer: Explorer, jobs: Connection, theirs: list[Connection], parent: int) -> None:
     become_worker(parent)
     for each in theirs:
-        each.close()  # or it would not be told that who gives out the jobs is gone
+        each.close()  # or it would not be told that the process which gives out the jobs is gone
     # Threads are not forked, so this process needs a watchdog of its own.
     with watchdog(explorer.progress, explorer.stop, explorer.abandon):
         help_out(explorer, jobs)

@@ -46,7 +46,7 @@ class Program(Generic[S]):
     control: Program[S] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could not be run, where it is made: later nobody could say where it comes from."""
+        """Refuse what could not be run where it is made: later its place in the source would be unknown."""
         if not isinstance(self.name, str) or not self.name:
             raise ProgramError(f"expected of a program's name a text, found {_described(self.name)}")
         _insist_callable(self.name, "setup", self.setup, "a function that takes nothing", 0)
@@ -114,7 +114,7 @@ def _insist_callable(program: str, what: str, found: object, expected: str, argu
         raise ProgramError(f"{program}: expected of {what} {expected}, found {_described(found)}")
     try:
         signature = inspect.signature(found)
-    except ValueError:  # of something built in: nobody knows
+    except ValueError:  # a builtin has no signature
         return
     try:
         signature.bind(*[None] * (wanted(found) if arguments is None else arguments))

@@ -50,7 +50,7 @@ def unsure(learned: Learned) -> set[tuple[str, str]]:
 
 
 def _failed_locks(learned: Learned) -> set[tuple[str, str]]:
-    """Return attempts at locks that fail, which order nothing, with who takes these."""
+    """Return attempts at locks that fail, which order nothing, with the tasks that take these."""
     tried = {node.operation.what[1:]: node for node in learned.nodes if "trylock" in node.operation.what[0]}
     takers = [node for node in learned.nodes if "lock" in node.operation.what[0] and node.operation.what[1:] in tried]
     return {
@@ -129,7 +129,7 @@ class _Publication:
         return self.learned.wholes.get(thing, thing)
 
     def is_safe(self, variable: int) -> bool:
-        """Tell whether nobody can access a variable before its object is set up."""
+        """Tell whether no task can access a variable before its object is set up."""
         thing, member = self.learned.names[variable]
         maker = (thing >> OBJECT_SHIFT) - 1
         if maker < 0 or not member:
@@ -143,7 +143,7 @@ class _Publication:
         return bool(channels) and all(self._keeps_order(each, whole, slot) for each in channels)
 
     def _keeps_order(self, channel: int, whole: int, maker: int) -> bool:
-        """Tell whether who reads in a variable of an object sees what its maker did before."""
+        """Tell whether a task that reads of an object in a variable sees what its maker did before."""
         stores = [access for access in self.uses[channel] if access[1] & (WRITE | COMMUTE)]
         loads = [access for access in self.uses[channel] if not access[1] & (WRITE | COMMUTE) or access[1] & RMW]
         pairs = [(store, load) for store in stores for load in loads if store[0] != load[0]]

@@ -328,7 +328,7 @@ def _keeps(value: object) -> bool:
 
 
 def _is_standard(value: object) -> bool:
-    """Tell whether something is a stream that a program may print on: nobody reads that."""
+    """Tell whether something is a stream that a program may print on: no task reads it."""
     return any(value is each for each in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__))
 
 

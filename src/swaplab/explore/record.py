@@ -209,7 +209,7 @@ def _text(value: object, names: Names) -> str:
 def _reordered(events: list[Event]) -> set[int]:
     """Return the events on which something that another CPU does depends.
 
-    Using an object depends on its being freed, but that says more of the one who frees it.
+    Using an object depends on its being freed, but that says more about the task that frees it.
     """
     kinds: dict[Variable, set[tuple[int, int]]] = {}
     users: dict[int, set[int]] = {}

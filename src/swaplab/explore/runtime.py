@@ -35,7 +35,7 @@ class Explorer(Deferring):
 
     Args:
         program: what to run.
-        strategy: who decides who goes on.
+        strategy: decides which task goes on.
 
     Attributes:
         is_repeating: whether a sample of executions is run twice by itself.
@@ -81,7 +81,7 @@ class Explorer(Deferring):
         return (self._executions, self.depth, self.task, self._doing) if self.is_inside else None
 
     def stop(self, does: str, line: str) -> None:
-        """Let nobody go on: whoever runs does not come to an end."""
+        """Let no task go on: the running one does not come to an end."""
         who = self.task.name if self.task else self._doing
         advice = (
             f"{limit():g} s without a step that is watched: have loops end, and those that wait for others call relax()"
@@ -287,5 +287,5 @@ def _meet(events: Sequence[Event]) -> bool:
             users.setdefault(variable, set()).add(origin(event.task))
             if mode & FREE:
                 freed.setdefault(variable[0], set()).add(origin(event.task))
-    users.pop(READER[0][0], None)  # who reads under RCU, or does not sleep, does not meet others by that
+    users.pop(READER[0][0], None)  # tasks that read under RCU, or do not sleep, do not meet others by that
     return any(len(cpus | freed.get(thing, set())) > 1 for (thing, _), cpus in users.items())

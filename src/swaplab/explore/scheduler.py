@@ -1,7 +1,7 @@
-"""Tasks as greenlets: who goes on, up to which point, and what they leave behind when they end.
+"""Tasks as greenlets: which goes on, up to which point, and what they leave behind when they end.
 
-A strategy decides who goes on. The tasks of a program run up to their first operation before anything is decided;
-what they defer (work, RCU callbacks) becomes tasks of its own.
+A strategy decides which task goes on. The tasks of a program run up to their first operation before anything is
+decided. Deferred work and RCU callbacks become tasks of their own.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ STEPS_MAX = 20_000
 ENDS_MAX = 1000
 """How often a task is told to end that catches it."""
 END = "the end"
-"""Among notes: whoever goes on now is told to end."""
+"""Among notes: the task that goes on now is told to end."""
 _UNDEAD: list[greenlet] = []
-"""What will not end: as long as they are known, nobody tells them again."""
+"""Tasks that will not end: as long as they are known, they are not told again."""
 
 
 class Strategy(Protocol):
-    """Decides who goes on."""
+    """Decides which task goes on."""
 
     def pick(self, explorer: Any) -> Task | None:
-        """Return who of `explorer.able()` goes on, which is somebody; None to give the execution up."""
+        """Return which of `explorer.able()`, which is not empty, goes on; None to give the execution up."""
 
 
 class Scheduler:
@@ -55,14 +55,14 @@ class Scheduler:
 
     Args:
         program: what to run.
-        strategy: who decides.
+        strategy: decides which task goes on.
 
     Attributes:
         history: what has happened in this execution.
         parts: of its objects.
         outside: what has to stay as it is.
         tasks: of this execution, by number.
-        task: who is running; none while the system is set up and while invariants are checked.
+        task: the running one; none while the system is set up and while invariants are checked.
         can_go_on: whether that task can do its next operation now.
         prefix: how many events of the last execution come first again.
         depth: how many steps were taken.
@@ -120,7 +120,7 @@ class Scheduler:
         self._starting = False
 
     def _switch(self, task: Task | None) -> None:
-        """Let a task go on, or if there is none who runs the execution."""
+        """Let a task go on or, if there is none, the caller that runs the execution."""
         if task is None:
             self._main.switch()
             return
@@ -224,7 +224,7 @@ class Scheduler:
         task.crashed = True
 
     def _next(self) -> Task | None:
-        """Decide who does the next step, and enter it into the history; None if the execution is over."""
+        """Decide which task does the next step, and enter it into the history; None if the execution is over."""
         if self.error:
             return None
         number = self.depth
@@ -349,7 +349,7 @@ class Scheduler:
         self._notes.clear()
 
     def _release_all(self) -> None:
-        """Give back what tasks hold that never will; until now it says who waits for whom."""
+        """Release what tasks hold that never end; until now it says which task waits for which."""
         for task in self.tasks.values():
             for lock, _ in task.held:
                 lock._holder = None
@@ -373,7 +373,7 @@ class Scheduler:
     def _again(self, task: Task, what: str, owner: Shared | None, member: str) -> bool:
         """Tell whether a task did this step too when the same was done before, and if so enter it.
 
-        Most steps only lead to where an execution differs from the last: nobody has to announce or decide anything.
+        Most steps only lead to where an execution differs from the last: nothing is announced or decided.
         """
         if self._notes:
             self._settle(task)

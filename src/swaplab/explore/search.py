@@ -19,14 +19,14 @@ from swaplab.explore.verdict import Bounded, Effort, Holds, Reordering, Schedule
 __all__ = ["MORE", "Search", "explore"]
 
 MORE = 3_000
-"""Executions to look for more that breaks: a program that breaks may have more of them than anybody waits for."""
+"""Executions in which to look for more bugs: a program with bugs may have too many to run all."""
 
 
 class Search(Strategy, Protocol):
     """A strategy that knows when it is done.
 
     Attributes:
-        limit: what it leaves out; nothing if it leaves out nothing that anybody can observe.
+        limit: what it leaves out; empty if it leaves out nothing that a task can observe.
         findings: what breaks.
         reordered: operations that were run in both orders.
     """

@@ -145,7 +145,7 @@ class _Orders:
     def successors(self, state: _State) -> list[_State]:
         """Return where one can go on from a state.
 
-        If nobody is interrupted, and a task can run to its end, it does: that costs nothing, then or later.
+        If no task is interrupted, and one can run to its end, it does: that costs nothing, then or later.
         """
         running, done = state.running, state.done
         cost = int(running >= 0 and self.could_go_on(running, done))

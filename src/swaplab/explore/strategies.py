@@ -111,7 +111,7 @@ class FewPreemptions(_Sample):
                 self._choices[-1].pop(0)
 
     def pick(self, explorer: Explorer) -> Task:
-        """Go on with who is running first, then interrupt it."""
+        """Go on with the running task first, then interrupt it."""
         if explorer.depth == len(self._choices):
             self._choices.append(self._offers(explorer.task, explorer.able()))
         number, cost = self._choices[explorer.depth][0]
@@ -128,7 +128,7 @@ class FewPreemptions(_Sample):
 
 
 class RandomWalk(_Sample):
-    """Anybody may go on at any step.
+    """Any task may go on at any step.
 
     Args:
         seed: of the choices.

@@ -1,4 +1,4 @@
-"""What it means that nobody can go on."""
+"""What it means that no task can go on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def stuck(tasks: Iterable[Task]) -> KernelBug | None:
     tasks = list(tasks)
     waiting = sorted((task for task in tasks if not task.done), key=lambda task: task.number)
     if any(task.crashed for task in tasks):
-        # Who waits for a task that is gone is not stuck for a reason of its own.
+        # A task that waits for one that is gone is not stuck for a reason of its own.
         waiting = [task for task in waiting if _waits_for_itself(task)]
     elif retrying := [task.name for task in waiting if task.wakers]:
         tries, it = ("tries", "it waits") if len(retrying) == 1 else ("try", "they wait")

@@ -59,7 +59,7 @@ SPECIAL = ("__dict__", "__weakref__")
 OF_ITEMS = (list, bytearray)
 """What an array has its elements in."""
 OWN = frozenset(("_holder", "name", "owner", "token"))
-"""What a part itself keeps track of by its operations, and nobody gives it."""
+"""State that a part keeps by its own operations; no caller passes it."""
 INSTEAD: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((list, bytearray, np.ndarray, memoryview), "use an Array, whose elements are watched, a ListHead, or a tuple"),
     (dict, "use a Table or an XArray, whose elements are watched, or types.MappingProxyType if it never changes"),
@@ -135,7 +135,7 @@ def holds_more(kind: type[Part]) -> bool:
 
 
 def mutable_in(value: object) -> object:
-    """Return what of a value can change without anybody seeing it; none if nothing can.
+    """Return the part of a value that can change unseen; none if nothing can.
 
     What is `Shared`, and a `Part`, is watched itself. Functions are as constant as what they are bound to.
     """
@@ -195,7 +195,7 @@ def attributes(value: object) -> dict[str, object]:
 
 def _of_function(function: FunctionType) -> Iterator[object]:
     if function.__code__.co_filename == operation.__code__.co_filename:
-        return  # an operation of a part, which holds whoever runs it
+        return  # an operation of a part, which holds the task that runs it
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
     yield from map(cell_contents, function.__closure__ or ())

@@ -26,11 +26,11 @@ __all__ = [
     "Violation",
 ]
 
-SMALL_PRINT = "Memory is sequentially consistent: what only weaker memory orders would allow is not looked at."
+SMALL_PRINT = "Memory is sequentially consistent: weaker memory orders are not explored."
 CARRIES_OVER = (
-    "Carries over to Linux's memory order: whatever conflicts is ordered by locks, fully ordered operations or RCU."
+    "Carries over to Linux's memory order: locks, fully ordered operations or RCU order all conflicting accesses."
 )
-MAY_MATTER = "That may matter, for what neither locks nor fully ordered operations nor RCU order:"
+MAY_MATTER = "That may matter for accesses that neither locks nor fully ordered operations nor RCU order:"
 
 
 class Reordering(msgspec.Struct, frozen=True, order=True):
@@ -71,9 +71,9 @@ class Step(msgspec.Struct, frozen=True):
     """One operation of an execution.
 
     Attributes:
-        cpu: task of the program that did it, or whose deferred work did.
+        cpu: task of the program that did it, or that deferred the work which did.
         column: its number among the tasks of the program.
-        task: who, the same or that work.
+        task: its name, the same or that work.
         calls: functions it is in, outermost first, with the objects they are called with.
         begun: how many of them this task was in at its last step already.
         what: the operation.
@@ -97,7 +97,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """Who goes on at each step, which is all it takes to run an execution again.
+    """The task that goes on at each step: this is enough to run an execution again.
 
     Attributes:
         program: its name.
@@ -122,7 +122,7 @@ class Holds(Shown, msgspec.Struct, frozen=True, tag="holds"):
 
 
 class Bounded(Shown, msgspec.Struct, frozen=True, tag="bounded"):
-    """Nothing broke as far as was looked, which is not everywhere.
+    """Nothing broke in the executions that were run, which are not all.
 
     Attributes:
         limit: what ended the search.

@@ -1,4 +1,4 @@
-"""Ends a step that never ends: whoever computes, or waits, for too long without doing anything that is watched."""
+"""Ends a step that never ends: one that computes, or waits, for too long without a watched operation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["COMPUTES", "WAITS", "limit", "watchdog"]
 SECONDS_MAX = 10.0
 """Of processor time that a step may take."""
 LOOKS = 10
-"""How often to look meanwhile. Who has computed nothing at so many looks waits: a stopped process does not look."""
+"""How often to look meanwhile. A task that computed nothing at all of these waits: a stopped process does not look."""
 IDLE = 0.01
-"""The part of the time between two looks that who waits may have computed."""
+"""The part of the time between two looks that a waiting task may have computed."""
 TELLS = 5
-"""How often whoever does not end is told to."""
+"""How often a step that does not end is told to."""
 COMPUTES, WAITS = "computes", "waits"
 
 

@@ -1,4 +1,4 @@
-"""What an execution is to those who learn from it: taken down step by step, in terms that outlive its objects."""
+"""An execution as the learned tree takes it: recorded step by step, in terms that outlive its objects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Witness:
         self._open: _Open | None = None
 
     def look(self) -> None:
-        """Take down the step that is over, and who can go on now."""
+        """Record the step that is over, and the tasks that can go on now."""
         explorer = self.explorer
         self.finish()
         self._able = frozenset([number for number, task in explorer.tasks.items() if task.can_run])

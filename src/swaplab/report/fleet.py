@@ -25,7 +25,7 @@ ALL = "all"
 def thresholds_report(found: Sequence[Finding], aim: Aim) -> list[Part]:
     """What age to call cold in each class, and how to set it."""
     if not found:
-        return ["No job is there twice, so that nothing is known of what comes back."]
+        return ["No job has two rows, so nothing is known of pages that come back."]
     table = Table("What to call cold", ["class", "machines", "jobs", "threshold", "memory", "saved", *_headings()])
     for each in found:
         table.add_row(
@@ -64,12 +64,12 @@ def _age(seconds: int | None) -> str:
 
 def _explained(aim: Aim) -> str:
     return (
-        f"The threshold is the least age from which on at most {_percent(aim.promotions)} of the working set (what was "
-        f"touched within the first age) come back a minute, in {_percent(aim.share)} of a job's time; of a class, what "
-        f"suits {_percent(aim.share)} of its jobs. Saved is what compression frees of older pages, of which "
-        f"{_percent(aim.compressible)} compress, {aim.ratio:g} to 1, where the rows do not say it; in the mean over "
-        "time. p10 to p90 are the shares that machines save of their memory. This is arithmetic on what was collected, "
-        "and not measured: it says nothing of the time that is lost."
+        f"The threshold of a job is the least age from which on at most {_percent(aim.promotions)} of its working set "
+        f"(pages touched within the first age) come back a minute, in {_percent(aim.share)} of its time. The threshold "
+        f"of a class suits {_percent(aim.share)} of its jobs. Saved is the memory that compression frees of older "
+        f"pages, in the mean over time. {_percent(aim.compressible)} of these compress, {aim.ratio:g} to 1, where the "
+        "rows do not say it. p10 to p90 are the shares that machines save of their memory. This is arithmetic on "
+        "collected numbers, and not measured: it says nothing of the time that is lost."
     )
 
 
@@ -150,4 +150,4 @@ def _value(value: float, objective: str) -> str:
 def _who_loses_by_it(losers: Sequence[int], plan: Plan) -> str:
     names = [plan.machines[number].path.as_posix() for number in losers[:LOSERS_MAX]]
     more = f" and {len(losers) - LOSERS_MAX:,} more" if len(losers) > LOSERS_MAX else ""
-    return f"Who loses by what is best for all: {', '.join(names)}{more}."
+    return f"Machines that lose by the best setting for all: {', '.join(names)}{more}."

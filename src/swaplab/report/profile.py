@@ -52,7 +52,7 @@ def _idle_table(profile: Profile) -> Table:
 def _cgroup_table(profile: Profile) -> Table:
     """One row for each cgroup, the largest first: its anonymous memory and what zswap would save of it."""
     headings = ["cgroup", "processes", "resident", "in swap", "zero", *SHOWN]
-    table = Table("Anonymous memory, and what share of it zswap would save", headings)
+    table = Table("Anonymous memory, and the share of it that zswap would save", headings)
     groups = sorted(profile.cgroups, key=lambda group: (-group.resident_pages, group.cgroup))
     for group in groups:
         table.add_row(*_cgroup_row(group))

@@ -62,7 +62,7 @@ def _sentences(old: Result, new: Result) -> Iterator[str]:
     if told:
         yield from told
     else:
-        yield f"What {after} does differs from what {before} does by less than {WORTH_A_WORD:.0%} in every number."
+        yield f"{after} differs from {before} by less than {WORTH_A_WORD:.0%} in every number."
 
 
 def _peak(result: Result, name: str, cgroup: str = "") -> int:
