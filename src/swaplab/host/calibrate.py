@@ -79,7 +79,7 @@ class Order(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What was measured.
+    """The measurement.
 
     Attributes:
         cost: the medians.

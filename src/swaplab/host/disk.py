@@ -179,7 +179,7 @@ def _tidy(value: float, unit: int) -> int:
 
 
 def _file_system(device: int, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """What kind of file system has the number of a device; nothing where that is not known."""
+    """The kind of the file system with a device's number; empty if that is not known."""
     number = f"{os.major(device)}:{os.minor(device)}".encode()
     for line in mounts.read_bytes().splitlines():
         mount, _, rest = line.partition(b" - ")

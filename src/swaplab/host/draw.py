@@ -28,7 +28,7 @@ from swaplab.linux.page import PAGE_SIZE
 __all__ = ["Sample", "Unreadable", "draw"]
 
 ROW = np.dtype([("key", "u8"), ("page", "u8"), ("exclusive", "?"), ("process", "i4"), ("slot", "i4"), ("read", "?")])
-SHARE_MIN = 2.0**-20  # a shared page weighs something, whatever the rounding of a share
+SHARE_MIN = 2.0**-20  # a shared page weighs something, however a share is rounded
 
 Rows = NDArray[np.void]
 Generator = np.random.Generator
@@ -71,7 +71,7 @@ class Sample(NamedTuple):
 
 
 class _Counts(NamedTuple):
-    """What is known exactly of one process.
+    """The exact counts of one process.
 
     Attributes:
         candidates: pages that may be sampled.
@@ -95,7 +95,7 @@ class _Counts(NamedTuple):
 def _count(mappings: list[Mapping], proportional: Proportional, candidates: int, exclusive: int) -> _Counts:
     counted = sum(mapping.anonymous for mapping in mappings if not mapping.locked)
     locked = sum(mapping.anonymous for mapping in mappings if mapping.locked)
-    # The process runs: what left between the two counts is not there to be sampled.
+    # The process runs: pages that left between the two counts cannot be sampled.
     anonymous = min(counted, candidates)
     exclusive = min(exclusive, anonymous)
     shared = anonymous - exclusive

@@ -27,7 +27,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Stratum(NamedTuple):
-    """What a sample says about.
+    """Estimates from a sample.
 
     Attributes:
         weights: float64[n], above 0, of the pages in the sample, n >= 1.
@@ -95,6 +95,6 @@ def quantiles(values: NDArray[np.int32], weights: NDArray[np.float64], at: Seque
     """
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
-    # The slack keeps a share that falls on a boundary there, whatever the sum rounds to.
+    # The slack keeps a share that falls on a boundary there, however the sum is rounded.
     found = np.searchsorted(reached, np.asarray(at) * reached[-1] * (1 - 1e-12))
     return [int(value) for value in values[order[np.minimum(found, len(values) - 1)]]]

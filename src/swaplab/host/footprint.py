@@ -54,7 +54,7 @@ class _Memory:
         self._allocate(np.unique(own[frame == NONE]))
         others = own[frame != NONE]
         for copied in dict.fromkeys(others[self._users[self._frame[others]] > 1].tolist()):
-            if self._users[self._frame[copied]] > 1:  # the last who writes keeps it
+            if self._users[self._frame[copied]] > 1:  # the last one that writes keeps it
                 self._users[self._frame[copied]] -= 1
                 self._allocate(np.array([copied]))
         if self.now.anonymous + self.now.shared > self.peak.anonymous + self.peak.shared:

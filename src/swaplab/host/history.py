@@ -1,4 +1,4 @@
-"""What the words of a recording mean: accesses of processes, and what becomes of their memory.
+"""The meaning of a recording's words: accesses of processes, and changes of their memory.
 
 Only memory that can be swapped has accesses: anonymous memory, private copies of a file's pages, and shared memory that
 no file on a disk backs, which is an object of its own. What is done to files is told by events.
@@ -48,7 +48,7 @@ class Process:
     Attributes:
         stream: its number in the trace.
         sources: files of words about it: its own, and those of children that have its memory.
-        space: what its pages are.
+        space: its mappings.
         pages: which of its private pages it has.
         resident: most anonymous pages that the kernel counted in it.
         recorded: how many it had written then, by the recording.

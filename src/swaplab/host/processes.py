@@ -16,7 +16,7 @@ CGROUP_MOUNT = PurePosixPath("/sys/fs/cgroup")
 
 
 class Process(NamedTuple):
-    """A process as anybody may see it.
+    """A process, with the properties that any user may see.
 
     Attributes:
         pid: its id.

@@ -1,4 +1,4 @@
-"""What zswap would save now: live memory, sampled, compressed with every compressor, sized as zsmalloc does.
+"""Savings of zswap now: live memory, sampled, compressed with every compressor, sized as zsmalloc does.
 
 The answer is for all anonymous pages of the processes in zswap at once. Pages are sampled per cgroup,
 and every number that rests on the sample has a confidence interval. Facts are those of 6.12: pages of zeros
@@ -51,11 +51,11 @@ TIMING_ROUNDS = 3
 
 
 class CompressorProfile(msgspec.Struct, frozen=True):
-    """What one compressor makes of a group's pages.
+    """The pages of a group under one compressor.
 
     Attributes:
-        pool_bytes: what the pool takes, all zspages being full.
-        saved_bytes: what zswap saves: all pages, less the pool and less the pages that it refuses.
+        pool_bytes: size of the pool if all zspages are full.
+        saved_bytes: all pages, less the pool and less the pages that zswap refuses.
         ratio: bytes stored in the pool by bytes it takes; None if it takes none.
         length_percentiles: compressed lengths in bytes of pages other than zero pages, by "p5" to "p95".
         refused_pages: longer than a page when compressed; they go to the swap device (reject_compress_fail).

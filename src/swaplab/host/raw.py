@@ -1,10 +1,10 @@
-"""What the recorder left in its directory: words of all processes, put into one order.
+"""The files of the recorder's directory: words of all processes, put into one order.
 
 The recorder (``valgrind/pages.c``) writes a file of 64-bit words for each program that each process executes; its
 comment FORMAT says what a word means. Each file is in order of time, all share one clock. Files of a directory:
 
 - ``PID.N``: the words; ``PID.N.samples``: for each bucket of pages the contents of one page, then its number;
-- ``counters``: what is counted while it runs; ``log``: what valgrind had to say.
+- ``counters``: counts while it runs; ``log``: messages of valgrind.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class What(IntEnum):
 
 
 class Counters(NamedTuple):
-    """What all processes count while they run.
+    """Counters of all processes while they run.
 
     Attributes:
         accesses: of the program, up to a few thousand records ago.
@@ -182,7 +182,7 @@ def _source(path: Path, key: tuple[int, int]) -> Source | None:
 def merged(files: list[Source], progress: Callable[[int, int], None] | None = None) -> Iterator[Words]:
     """Put the words of all files in one order, that of the clock; tell `progress` of words done.
 
-    Memory is bounded whatever the files hold: each is read a piece at a time.
+    Memory is bounded for any files: each is read a piece at a time.
     """
     total = max(1, sum(source.path.stat().st_size // 8 for source in files))
     waiting = [_Reader(number, source) for number, source in reversed([*enumerate(files)])]
@@ -246,7 +246,7 @@ class _Reader:
                 self._end()
 
     def _end(self) -> None:
-        """Put an end behind words that have none: at once if a program was executed, else when nobody is left."""
+        """Put an end behind words that have none: at once if a program was executed, else when no process is left."""
         self._ended = True
         last = self._words.what[-1] if len(self._words.what) else What.ACCESS
         if last == What.EXIT:

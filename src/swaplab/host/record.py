@@ -84,13 +84,13 @@ class ProcessFootprint(msgspec.Struct):
 
 
 class Recording(msgspec.Struct):
-    """What was recorded.
+    """The summary of a recording.
 
     Attributes:
         directory: where the recording is.
         command: the command line.
         status: exit status of the program, negative if a signal ended it.
-        ended_by: what ended it before its time, "SIGTERM" or "--duration"; "" if nothing did.
+        ended_by: the cause if it was ended early, "SIGTERM" or "--duration"; else "".
         seconds: wall clock time until all its processes had ended.
         own_seconds: processor time that they take without the recorder.
         own_is_about: whether that is an estimate: a `SLOWDOWN`th of what they took with it.
@@ -105,7 +105,7 @@ class Recording(msgspec.Struct):
         streams: one for each process and each shared memory.
         processes: the most of each, those with most first; `PROCESSES_TOLD` of them.
         not_recorded: programs that ran unrecorded.
-        complaints: what valgrind had to say, if anything.
+        complaints: messages of valgrind, if any.
     """
 
     directory: str
@@ -240,7 +240,7 @@ def _check_range(what: str, value: float, limit: float) -> None:
 
 
 def _raw_directory(scratch: Path, tool: Path) -> Path:
-    """Make the directory that the recorder writes to; who runs under it may, whatever user they become."""
+    """Make the directory that the recorder writes to. Recorded processes may write there as any user."""
     directory = scratch / "raw"
     directory.mkdir()
     directory.chmod(0o1777)
@@ -330,7 +330,7 @@ def _check_run(run: _Run, out: Path) -> None:
 
 
 def _complaints(directory: Path) -> list[str]:
-    """What valgrind wrote, but for empty lines."""
+    """The lines that valgrind wrote, but for empty ones."""
     text = (directory / "log").read_text(errors="replace")
     return [line for line in text.splitlines() if line.strip("= 0123456789")][:COMPLAINTS_TOLD]
 

@@ -63,7 +63,7 @@ def running(
 ) -> Iterator[Running]:
     """Run a command, whose processes have no standard streams but ours and `descriptors`; kill what is left in the end.
 
-    Whatever ends this process ends them, too.
+    If this process ends in any way, they end too.
 
     Args:
         is_mute: whether it reads nothing and prints nowhere instead.

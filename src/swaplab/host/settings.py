@@ -1,4 +1,4 @@
-"""How this machine is set: what of it a scenario can say."""
+"""The settings of this machine that a scenario can have."""
 
 from __future__ import annotations
 

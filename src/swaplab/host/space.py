@@ -1,4 +1,4 @@
-"""The memory of a process while it runs: what each page is, and which pages are its own by now."""
+"""The memory of a process while it runs: the mapping of each page, and which pages are its own by now."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FRESH: Final = 1 << 40  # beyond all addresses
 
 
 class What(IntEnum):
-    """What backs a page."""
+    """The backing of a page."""
 
     ANONYMOUS = 0
     PRIVATE_FILE = 1
@@ -29,7 +29,7 @@ class What(IntEnum):
 
 
 class Mapping(NamedTuple):
-    """What a range of addresses is.
+    """The mapping of a range of addresses.
 
     Attributes:
         what: backs it.
@@ -57,7 +57,7 @@ class Piece(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What pages are: ``(n,)`` arrays of the fields of `Mapping`, with the numbers of the pages themselves."""
+    """Mappings of pages: ``(n,)`` arrays of the fields of `Mapping`, with the numbers of the pages themselves."""
 
     what: NDArray[np.uint8]
     number: NDArray[np.int64]
@@ -66,7 +66,7 @@ class Found(NamedTuple):
 
 
 class AddressSpace:
-    """What each page is, by ranges."""
+    """The mapping of each page, by ranges."""
 
     def __init__(self) -> None:
         self._starts, self._mappings = [0], [NOTHING]
@@ -81,7 +81,7 @@ class AddressSpace:
         return other
 
     def look_up(self, page: NDArray[np.int64]) -> Found:
-        """What pages are, given their addresses >> 12."""
+        """The mappings of pages, given their addresses >> 12."""
         if self._arrays is None:
             columns = zip(*self._mappings, strict=True)
             self._arrays = (np.array(self._starts), *(np.array(column, np.int64) for column in columns))
@@ -187,7 +187,7 @@ class PageStates:
         return before
 
     def get(self, page: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """What pages are."""
+        """The mappings of pages."""
         cells = self._cells(page)  # which may make the table larger
         return self._table.reshape(-1)[cells]
 

@@ -119,7 +119,7 @@ def main() -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     program = _start(command, tuple(map(int, filter(None, passed.split(",")))))
     status = _supervise(program, int(orders))
-    with suppress(BrokenPipeError):  # nobody is there any more to be told
+    with suppress(BrokenPipeError):  # the reader is gone
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         os.write(int(reports), f"{status} {used.ru_utime + used.ru_stime}".encode())
 

@@ -43,7 +43,7 @@ STEADY = 0.1
 """Share of the median that half of all times lie within, if they agree."""
 
 Key = tuple[str, str]
-"""``compress`` or ``decompress`` and a compressor's name; or whatever names what is timed beside them."""
+"""``compress`` or ``decompress`` and a compressor's name; or any name for another measurement."""
 Rounds = NDArray[np.float64]
 """Nanoseconds that a thing took for each item, in each round: float64[n]."""
 
@@ -63,12 +63,12 @@ def spread(times: Rounds) -> Spread:
 
 
 class Measurement(NamedTuple):
-    """What is timed.
+    """Something to time.
 
     Attributes:
         measure: does it.
         items: that it does it for.
-        prepare: what comes first, and is not timed.
+        prepare: called first, and not timed.
     """
 
     measure: Callable[[], object]
@@ -94,12 +94,12 @@ def in_rounds(
     """Measure, once in each round, until rounds in a row agree; return those, and all if there are none.
 
     Args:
-        measurements: what is timed.
+        measurements: to take in each round.
         rounds: that have to agree.
         most: rounds after which it is given up.
         seconds: after which it is given up too, if there were as many rounds as have to agree.
         step: called after each.
-        derive: what is wanted of it, in the same rounds.
+        derive: numbers to compute from them, in the same rounds.
     """
     for each in measurements.values():
         each.time()  # what is compiled, or first touched, is not what is timed

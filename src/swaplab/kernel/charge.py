@@ -1,4 +1,4 @@
-"""Memory for a folio, and a memcg to charge it to: whoever asks reclaims when there is none.
+"""Memory for a folio, and a memcg to charge it to: the caller reclaims when there is none.
 
 mm/memcontrol.c, 6.12 and 7.2. Differs: pages are charged one by one, without a stock per CPU.
 """
@@ -25,7 +25,7 @@ _memalloc: ContextVar[bool] = ContextVar("PF_MEMALLOC", default=False)
 
 @contextmanager
 def memalloc() -> Iterator[None]:
-    """Be in reclaim, PF_MEMALLOC: whoever is does not reclaim to get memory, and is charged whatever the limit."""
+    """Be in reclaim, PF_MEMALLOC: such a task does not reclaim to get memory, and is charged regardless of limits."""
     token = _memalloc.set(True)
     try:
         yield

@@ -78,12 +78,12 @@ class CgroupRoot(Shared):
 
 
 class Css(Shared):
-    """struct cgroup_subsys_state; whoever makes one holds cgroup_mutex, and calls `online_css` next.
+    """struct cgroup_subsys_state; its maker holds cgroup_mutex, and calls `online_css` next.
 
     Args:
         cgroups: what it shares with the others.
         name: of the cgroup, for texts.
-        parent: none for the root, which is never destroyed, and whose references nobody counts.
+        parent: none for the root, which is never destroyed, and whose references are not counted.
 
     Attributes:
         level: how many ancestors it has.
@@ -148,11 +148,11 @@ class Css(Shared):
         raise NotImplementedError
 
     def css_released(self) -> None:
-        """What it does once nobody has references. The caller holds cgroup_mutex."""
+        """Called once there are no references. The caller holds cgroup_mutex."""
         raise NotImplementedError
 
     def css_free(self) -> None:
-        """What it does once nobody looks at it any more."""
+        """Called once no task looks at it any more."""
         raise NotImplementedError
 
 

@@ -45,7 +45,7 @@ class Folio(Shared):
 
     Attributes:
         lock: PG_locked.
-        refcount: one each of who made it, of the swap cache, of a page table, and of whoever else uses it.
+        refcount: one each of its maker, of the swap cache, of a page table, and of each other user.
         lru: its place on its memcg's list.
         data: 4096 bytes; under the folio lock, and while it is mapped under the page table's.
         dirty: newer than what the slot has: PG_dirty.
@@ -54,9 +54,9 @@ class Folio(Shared):
         reclaim: to be freed once it is written: PG_reclaim.
         swapcache: in the swap cache, for the slot `swap`: PG_swapcache. Both under the folio lock.
         on_lru: on that list: PG_lru. Under its lock.
-        memcg_data: who is charged, with a reference; the folio's own as long as it lives.
+        memcg_data: memcg or objcg that is charged, with a reference; the folio's own as long as it lives.
         mappings: page tables and keys where it is mapped; under the page table's lock.
-        young, pte_dirty: bits of the page table entries: used, and written to, since somebody looked.
+        young, pte_dirty: bits of the page table entries: used, and written to, since the last look.
     """
 
     zone: Final[Zone]
@@ -118,10 +118,10 @@ def pte_folio(pte: Pte | None) -> Folio | None:
 
 
 class Mm(Shared):
-    """struct mm_struct: a page table, and who pays for what it maps.
+    """struct mm_struct: a page table, and the memcg that pays for its pages.
 
     Attributes:
-        memcg: of the process: who is charged for new pages.
+        memcg: of the process, charged for new pages.
         ptes: by key, a folio, or the slot of one that was swapped out; nothing for pages never written to. Of what
             fork has copied, `WriteProtected` or a `SharedEntry`. Under page_table_lock, which is also what makes an
             access to a mapped page one.
@@ -145,7 +145,7 @@ def folio_alloc(zone: Zone) -> Folio | None:
 
 
 def folio_memcg(folio: Folio) -> MemCgroup | None:
-    """Who a folio is charged to now: include/linux/memcontrol.h:folio_memcg. In 7.2 under RCU."""
+    """The memcg that a folio is charged to now: include/linux/memcontrol.h:folio_memcg. In 7.2 under RCU."""
     charged = folio.memcg_data
     return charged.with_memcg(lambda memcg: memcg) if charged else None
 
@@ -179,7 +179,7 @@ def lruvec_del_folio(lruvec: Lruvec, folio: Folio) -> None:
 
 
 def page_cache_release(folio: Folio) -> None:
-    """Take a folio that nobody has any more off its list: mm/swap.c:page_cache_release."""
+    """Take a folio without users off its list: mm/swap.c:page_cache_release."""
     if folio.memcg_data and READ_ONCE(folio).on_lru:
         lruvec = folio.memcg_data.lock_lruvec()
         lruvec_del_folio(lruvec, folio)

@@ -173,7 +173,7 @@ class ListLru612(ListLru):
 
 
 class OwnedListLru(ListLru612):
-    """What was feared in 2023: a memcg's lists are its own until it is freed, whatever was spliced out of them.
+    """The fear of 2023: a memcg's lists are its own until it is freed, even after they were spliced.
 
     Differs: Linux never had this.
     """
@@ -193,7 +193,7 @@ class OwnedListLru(ListLru612):
 
 
 def switch_ids(memcg: LruMemcg, parent: LruMemcg) -> None:
-    """The first half of memcg_reparent_list_lrus: who looks from now on finds the parent's lists."""
+    """The first half of memcg_reparent_list_lrus: lookups from now on find the parent's lists."""
     with rcu:
         for child in css_descendants(memcg):
             WRITE_ONCE(child).kmemcg_id = READ_ONCE(parent).kmemcg_id

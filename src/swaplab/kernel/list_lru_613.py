@@ -1,4 +1,4 @@
-"""list_lru since 6.13: a lock per list, a mark on dead ones, and whoever meets one goes on to the parent's.
+"""list_lru since 6.13: a lock per list, and a mark on dead ones: a task that meets one goes on to the parent's.
 
 mm/list_lru.c, 6.13 (fb56fdf8b9a2), as mended in 2026 (98733f3f0bec), and 7.2.
 """
@@ -91,7 +91,7 @@ class ListLru613(ListLru):
         return was_empty
 
     def shrunk_through(self, passed: LruMemcg, locked: LruMemcg) -> LruMemcg:
-        """Whose shrinkers find what was added: of who was passed, even if the list is an ancestor's."""
+        """The memcg whose shrinkers find the added item: the one that was passed, even if the list is an ancestor's."""
         return passed
 
     def delete(self, item: ListNode[Any], nid: int, memcg: LruMemcg) -> bool:
@@ -133,7 +133,7 @@ class ListLru613(ListLru):
                 return isolated
 
     def alloc(self, memcg: LruMemcg) -> int:
-        """memcg_list_lru_alloc: the farthest ancestor without lists first; none for who is dying."""
+        """memcg_list_lru_alloc: the farthest ancestor without lists first; none for a dying one."""
         while memcg_kmem_id(memcg) >= 0 and not self.xa.load(memcg_kmem_id(memcg)):
             each = memcg
             while (parent := each.parent) and self._is_missing(parent):  # type: ignore[arg-type]
@@ -194,11 +194,11 @@ class ListLru72(ListLru613):
         super().__init__(nodes, drain_first=True)
 
     def shrunk_through(self, passed: LruMemcg, locked: LruMemcg) -> LruMemcg:
-        """Whose shrinkers find what was added: of who has the list."""
+        """The memcg whose shrinkers find the added item: the one that has the list."""
         return locked
 
     def alloc(self, memcg: LruMemcg) -> int:
-        """memcg_list_lru_alloc: the farthest ancestor without lists first, as far as nobody is dying."""
+        """memcg_list_lru_alloc: the farthest ancestor without lists first, as far as none is dying."""
         while self._is_missing(memcg):
             each = memcg
             while (parent := each.parent) and self._is_missing(parent):  # type: ignore[arg-type]

@@ -190,7 +190,7 @@ class Machine(Shared):
         return {name: number for name, number in stat.items() if name not in self._parts.lacks}
 
     def validate(self) -> None:
-        """Check that all parts of the machine agree with each other. Nobody may be using it.
+        """Check that all parts of the machine agree with each other. No task may be using it.
 
         Raises:
             KernelBug: they do not.
@@ -246,7 +246,7 @@ class Cgroup(Shared):
     def _open(self) -> Iterator[MemCgroup]:
         """Hold the memcg while one of the cgroup's files is used.
 
-        Differs: whoever removes the cgroup does not wait for that, as kernfs_remove() does.
+        Differs: the task that removes the cgroup does not wait for that, as kernfs_remove() does.
 
         Raises:
             OSError: the cgroup was removed, and its files with it.

@@ -102,7 +102,7 @@ class MemcgRoot(CgroupRoot):
         protocol: which version of the system it is.
         list_lrus: all that are aware of memcgs, memcg_list_lrus.
         ids: the last ID given out.
-        mem_cgroup_idr: memcgs by ID, for as long as anybody needs the ID.
+        mem_cgroup_idr: memcgs by ID, for as long as the ID is needed.
         zswap_offline: zswap_memcg_offline_cleanup, where there is a zswap.
         new_objcg: makes the objcg of a memcg.
         charge_memcg: charges a page to a memcg, by the function that it is given, and returns what its folio holds; or
@@ -215,7 +215,7 @@ class ObjCgroup(Shared):
 
 
 class UncheckedObjCgroup(ObjCgroup):
-    """One that nobody asks again."""
+    """One that is not asked again."""
 
     def _is_still(self, memcg: MemCgroup) -> bool:
         return True
@@ -239,7 +239,7 @@ class MemCgroup(LruMemcg):
             MEMCG_ZSWAP_B, MEMCG_ZSWAPPED, and since 7.2 MEMCG_ZSWAP_INCOMP.
         events: here and below, by name.
         lruvec: its pages.
-        iter_position, iter_generation: how far those who reclaim from it have come, and how often through.
+        iter_position, iter_generation: how far tasks that reclaim from it have come, and how often through.
         nr_deferred: what zswap's shrinker is yet to scan.
     """
 
@@ -334,7 +334,7 @@ class MemCgroup(LruMemcg):
         self.id_ref.add(1)
 
     def id_put(self) -> None:
-        """mem_cgroup_id_put_many: as long as anybody needs the ID, the memcg is not released."""
+        """mem_cgroup_id_put_many: as long as the ID is needed, the memcg is not released."""
         if self.id_ref.dec_and_test():
             self.memcgs.mem_cgroup_idr.erase(self.id)
             self.put()
@@ -391,7 +391,7 @@ def mem_cgroup_create(parent: MemCgroup, name: str) -> MemCgroup:
     with memcgs.cgroup_mutex:
         memcgs.ids += 1
         memcg = MemCgroup(memcgs, name, parent, memcgs.ids)
-        # mem_cgroup_css_online: the ID pins the css as long as anybody needs it.
+        # mem_cgroup_css_online: the ID pins the css as long as it is needed.
         memcg.refcnt.get()
         online_css(memcg)
         memcgs.mem_cgroup_idr.store(memcg.id, memcg)
@@ -444,7 +444,7 @@ def lru_reparent_memcg(child: Lruvec, parent: Lruvec) -> None:
 
 
 def memcg_reparent_list_lrus(protocol: Protocol, memcg: MemCgroup, parent: MemCgroup) -> None:
-    """memcg_reparent_list_lrus, mm/list_lru.c: first who looks finds the parent's lists, then items go there."""
+    """memcg_reparent_list_lrus, mm/list_lru.c: first lookups find the parent's lists, then items go there."""
     switches = protocol.list_lru == "6.12"
     late = "id-before-splice" in protocol.without
     src_idx = memcg.id
@@ -511,7 +511,7 @@ def get_mem_cgroup_from_objcg(objcg: ObjCgroup) -> MemCgroup:
 
 
 def get_obj_cgroup_from_memcg(memcg: MemCgroup) -> ObjCgroup | None:
-    """Get who objects of a memcg's pages are charged to, with a reference; None for the root in 6.12.
+    """Get the objcg that objects of a memcg's pages are charged to, with a reference; None for the root in 6.12.
 
     mm/memcontrol.c:__get_obj_cgroup_from_memcg: of the nearest ancestor that still has one.
     """
@@ -599,7 +599,7 @@ def _after(memcg: MemCgroup, root: MemCgroup) -> MemCgroup | None:
 
 
 def mem_cgroup_from_id(memcgs: MemcgRoot, memcg_id: int) -> MemCgroup | None:
-    """Find the memcg of an ID; 0 is nobody's. Under RCU: mm/memcontrol.c:mem_cgroup_from_id."""
+    """Find the memcg of an ID; 0 is none. Under RCU: mm/memcontrol.c:mem_cgroup_from_id."""
     if memcg_id == memcgs.root.id:
         return memcgs.root
     return memcgs.mem_cgroup_idr.load(memcg_id) if memcg_id else None
@@ -643,7 +643,7 @@ def charge_memcg_72(memcg: MemCgroup, try_charge: TryCharge) -> ObjCgroup | None
 
 
 def _charge_objcg(objcg: ObjCgroup, size: int, entries: int) -> None:
-    """Charge bytes, which may be negative, in whole pages of the objcg's sum, whatever the limits."""
+    """Charge bytes, which may be negative, in whole pages of the objcg's sum, regardless of limits."""
     after = objcg.nr_charged_bytes.add_return(size)
     pages = -(-after // PAGE_SIZE) - -(-(after - size) // PAGE_SIZE)
     if pages:

@@ -56,7 +56,7 @@ __all__ = [
 
 
 def get_mem_cgroup_from_mm(mm: Mm) -> MemCgroup:
-    """Get who pays for a process, with a reference: mm/memcontrol.c:get_mem_cgroup_from_mm."""
+    """Get the memcg that a process is charged to, with a reference: mm/memcontrol.c:get_mem_cgroup_from_mm."""
     while True:
         with rcu:
             memcg = READ_ONCE(mm).memcg
@@ -265,7 +265,7 @@ def count_major_fault(swap: Swap, memcg: MemCgroup) -> None:
 
 
 def back_out(pte: SwapPte) -> Fault:
-    """No folio: out of memory, unless somebody else was faster."""
+    """No folio: out of memory, unless another task was faster."""
     with pte.mm.page_table_lock:
         return Fault.OOM if pte.is_same() else Fault.DONE
 
@@ -321,7 +321,7 @@ def zap_page(swap: Swap, mm: Mm, key: int) -> None:
 def free_folio_and_swap_cache(swap: Swap, folio: Folio) -> None:
     """Drop a page table's reference, and the slot if it was the last to need it: mm/swap_state.c:free_swap_cache.
 
-    A folio that somebody else has locked stays in the swap cache until it is reclaimed.
+    A folio that another task has locked stays in the swap cache until it is reclaimed.
     """
     if READ_ONCE(folio).swapcache and folio.lock.try_acquire():
         si = get_swap_device(swap, folio.swap)
@@ -360,7 +360,7 @@ def unuse_mm(swap: Swap, si: SwapInfo, mm: Mm) -> Fault:
 
 
 def unuse_swap_cache(swap: Swap, si: SwapInfo) -> None:
-    """Take folios out of the swap cache that nobody else has in swap: the end of mm/swapfile.c:try_to_unuse."""
+    """Take folios that no other task has in swap out of the swap cache: the end of mm/swapfile.c:try_to_unuse."""
     for entry in si.cached():
         folio = si.get_folio(entry)
         if folio:

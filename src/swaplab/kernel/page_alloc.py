@@ -1,4 +1,4 @@
-"""The machine's memory, counted in pages: who takes a page may not get one.
+"""The machine's memory, counted in pages: a task that takes a page may not get one.
 
 Cited is Linux 6.12.
 """
@@ -11,7 +11,7 @@ from swaplab.kernel.sync.runtime import COMMUTE, READ, WRITE, Several, operation
 __all__ = ["Zone"]
 
 TAKEN_MAX = 8
-"""Pages that anybody takes at once: those of a zspage."""
+"""The most pages that a task takes at once: those of a zspage."""
 
 
 def _by_taking(zone: Zone, _pages: int) -> tuple[tuple[Part, int], ...]:
@@ -23,13 +23,13 @@ def _by_taking(zone: Zone, _pages: int) -> tuple[tuple[Part, int], ...]:
 class Zone(Part):
     """Pages that are free: struct zone.
 
-    Taking and giving back commute as long as there are pages for whoever else may want some at once.
+    Taking and giving back commute as long as there are pages for another task that may want some at once.
 
     Args:
         pages: how many there are.
 
     Attributes:
-        free: how many of them nobody has.
+        free: how many of them are free.
     """
 
     __slots__ = ("_free", "pages")

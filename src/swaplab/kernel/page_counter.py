@@ -61,7 +61,7 @@ def page_counter_cancel(counter: PageCounter, nr_pages: int) -> None:
 
 
 def page_counter_charge(counter: PageCounter, nr_pages: int) -> None:
-    """mm/page_counter.c:page_counter_charge: whatever the limits."""
+    """mm/page_counter.c:page_counter_charge: regardless of limits."""
     each: PageCounter | None = counter
     while each:
         each.usage.add(nr_pages)

@@ -20,7 +20,7 @@ __all__ = ["swap_read_folio", "swap_writepage"]
 
 
 def count_zero(swap: Swap, folio: Folio, event: str) -> None:
-    """Count a page of zeros that is swapped, for who is charged: mm/page_io.c:swap_zeromap_folio_set."""
+    """Count a page of zeros that is swapped, for the charged memcg: mm/page_io.c:swap_zeromap_folio_set."""
     assert folio.memcg_data
     swap.events.count(event)
     objcg = folio.memcg_data.get_objcg()

@@ -57,9 +57,9 @@ class Protocol:
 
             - ``id-under-lock``: kmemcg_id is read under the lock of the lists.
             - ``id-before-splice``: kmemcg_id changes before lists are spliced.
-            - ``ancestors-allocated``: whoever gets a list, its ancestors have got one.
+            - ``ancestors-allocated``: the ancestors of a memcg with a list have one.
             - ``grace-period-before-free``: a list that was given away is freed a grace period later.
-            - ``lruvec-checked-again``: whoever has locked a folio's list looks whether it still is that.
+            - ``lruvec-checked-again``: a task that has locked a folio's list checks that it still is that list.
             - ``folios-with-objcgs``: folios and objcgs go to the parent under one lock.
     """
 

@@ -55,7 +55,7 @@ def try_to_reclaim_swap(swap: Swap, si: SwapInfo, entry: int) -> bool:
 
 
 def swapin_charge_folio(swap: Swap, folio: Folio, owner_id: int, memcg: MemCgroup) -> bool:
-    """Charge a folio to who has its slot, if that is online, else to `memcg`: mem_cgroup_swapin_charge_folio."""
+    """Charge a folio to the owner of its slot, if that is online, else to `memcg`: mem_cgroup_swapin_charge_folio."""
     with rcu:
         owner = mem_cgroup_from_id(memcg.memcgs, owner_id)
         if not owner or not owner.tryget_online():

@@ -22,7 +22,7 @@ class Descriptor(int):
 class SwapFile(Elements):
     """struct block_device: a file, or memory of the operating system that looks like one. Accesses to a slot conflict.
 
-    Differs: whoever reads or writes waits for it, as on a device with SWP_SYNCHRONOUS_IO.
+    Differs: a task that reads or writes waits for it, as on a device with SWP_SYNCHRONOUS_IO.
 
     Args:
         path: of the file, which is made, or emptied; None for one without a name that is gone with the last user.

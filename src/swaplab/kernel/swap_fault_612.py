@@ -112,7 +112,7 @@ def finish_swapin(swap: Swap, si: SwapInfo612, pte: SwapPte, folio: Folio) -> Fa
                     folio.young = True
                 else:
                     map_folio(pte.mm, pte.key, folio)
-                # Before the page table is unlocked: whoever unmaps the folio then may free it.
+                # Before the page table is unlocked: a task that unmaps the folio then may free it.
                 folio.lock.release()
                 return Fault.DONE
     folio.lock.release()

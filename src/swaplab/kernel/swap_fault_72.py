@@ -40,7 +40,7 @@ def do_swap_page(swap: Swap, mm: Mm, key: int, entry: int, write: bool) -> Fault
 def swapin_sync(swap: Swap, si: SwapInfo, pte: SwapPte) -> Folio | None:
     """Read a slot into the swap cache: mm/swap_state.c:swapin_sync and swap_cache_read_folio.
 
-    Whoever was faster has put a folio there, which others wait for by its lock.
+    The fastest task has put a folio there, which others wait for by its lock.
     """
     memcg = get_mem_cgroup_from_mm(pte.mm)
     folio: Folio | int | None = si.alloc_folio(swap, pte.entry, memcg)
@@ -72,7 +72,7 @@ def finish_swapin(swap: Swap, si: SwapInfo, pte: SwapPte, folio: Folio) -> Fault
                 fault = Fault.SIGBUS
             elif pte.is_same():
                 _map(swap, si, pte, folio)
-                # Before the page table is unlocked: whoever unmaps the folio then may free it.
+                # Before the page table is unlocked: a task that unmaps the folio then may free it.
                 folio.lock.release()
                 return Fault.DONE
         folio_free_swap(swap, si, folio)

@@ -49,8 +49,8 @@ class SwapMap(Shared):
 
     Attributes:
         counts: by slot, page table entries that name it, with SWAP_HAS_CACHE; uint8[max], under the area's lock.
-        zeromap: by slot, whether the page is all zeros; bits[max]. Who has the slot's folio locked decides.
-        cgroup_ids: by slot, id of the memcg that is charged, 0 for none; int[max]. Whoever has the slot decides.
+        zeromap: by slot, whether the page is all zeros; bits[max]. The holder of the folio's lock decides.
+        cgroup_ids: by slot, id of the memcg that is charged, 0 for none; int[max]. The owner of the slot decides.
     """
 
     counts: Final[Array[int]]
@@ -197,7 +197,7 @@ def swapcache_prepare(si: SwapMapInfo, entry: int) -> int:
     """Pin a slot for the swap cache: mm/swapfile.c:swapcache_prepare.
 
     Returns:
-        0, -EEXIST if somebody has done so, -ENOENT if the slot is free.
+        0, -EEXIST if another task has done so, -ENOENT if the slot is free.
     """
     return _swap_duplicate(si, entry, SWAP_HAS_CACHE)
 
@@ -214,7 +214,7 @@ def swap_swapcount(si: SwapMapInfo, entry: int) -> int:
 def _swap_entry_free_locked(si: SwapMapInfo, entry: int, usage: int) -> int:
     """Drop one use of a slot; what is left: mm/swapfile.c:__swap_entry_free_locked.
 
-    A slot without any keeps SWAP_HAS_CACHE, so that nobody takes it before `free_swap_slot`.
+    A slot without any keeps SWAP_HAS_CACHE, so that it is not taken before `free_swap_slot`.
     """
     counts = si.swap_map.counts
     used = counts[entry]
@@ -245,7 +245,7 @@ def put_swap_folio(swap: Swap, si: SwapMapInfo, entry: int) -> None:
 
 
 def free_swap_slot(swap: Swap, si: SwapMapInfo, entry: int) -> None:
-    """Nobody needs a slot any more: mm/swap_slots.c:free_swap_slot, mm/swapfile.c:swap_entry_range_free."""
+    """Free a slot that is not needed any more: mm/swap_slots.c:free_swap_slot, mm/swapfile.c:swap_entry_range_free."""
     zswap_invalidate(swap.zswap, si.tree, entry)
     with si.lock:
         swap_map = si.swap_map

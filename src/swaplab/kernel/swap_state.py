@@ -162,7 +162,7 @@ def _find_or_pin(swap: Swap, si: SwapMapInfo, entry: int, skip_if_exists: bool) 
         error = swapcache_prepare(si, entry)
         if not error:
             return None, new
-        # Who pinned it may be waiting for this very caller, who reclaims memory for it: skip_if_exists.
+        # The task that pinned it may be waiting for this very caller, which reclaims memory for it: skip_if_exists.
         if error != -EEXIST or skip_if_exists:
             break
         relax()
@@ -183,7 +183,7 @@ class SwapInfo612(SwapMapInfo):
         return add_to_swap(swap, self, folio)
 
     def alloc_folio(self, swap: Swap, entry: int, memcg: MemCgroup) -> Folio | int:
-        """__read_swap_cache_async, which gives up where somebody has pinned the slot, but put no folio there yet."""
+        """__read_swap_cache_async, which gives up where the slot is pinned, but has no folio yet."""
         folio, is_new = read_swap_cache_async(swap, self, entry, memcg, skip_if_exists=True)
         if folio and not is_new:
             folio_put(folio)
@@ -208,8 +208,8 @@ def read_swap_cache_async(
         swap: with the area.
         si: the area, which is kept.
         entry: the slot.
-        memcg: who is charged if the slot's owner is gone.
-        skip_if_exists: give up where somebody has pinned the slot, but not put a folio there yet.
+        memcg: charged if the slot's owner is gone.
+        skip_if_exists: give up where the slot is pinned, but has no folio yet.
 
     Returns:
         The folio with a reference, or None; and whether it is new, and so locked, charged and empty.

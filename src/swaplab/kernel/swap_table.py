@@ -153,7 +153,7 @@ class SwapInfo72(SwapInfo):
         return word is not None and word.is_zero
 
     def _free_entry(self, swap: Swap, cluster: SwapCluster, entry: int) -> None:
-        """__swap_cluster_free_entries and swap_range_free: who was charged, then what zswap has. It is locked."""
+        """__swap_cluster_free_entries and swap_range_free: the charge, then zswap's entries. It is locked."""
         offset = entry % SWAPFILE_CLUSTER
         cluster.table.erase_locked(entry)
         owner, cluster.memcg_table[offset] = cluster.memcg_table[offset], 0

@@ -62,7 +62,7 @@ class SwapInfo(Shared):
         synchronous: SWP_SYNCHRONOUS_IO: the device is fast.
 
     Attributes:
-        users: who is at work on it; swapoff waits for them.
+        users: tasks at work on it; swapoff waits for them.
         is_unused: whether they are all gone.
         writeok: SWP_WRITEOK: slots are handed out. Under the lock.
         tree: zswap's entries by slot.
@@ -92,7 +92,7 @@ class SwapInfo(Shared):
 
     @property
     def unused(self) -> bool:
-        """swap_info_struct.comp: whether nobody is at work on it any more after it was killed."""
+        """swap_info_struct.comp: whether no task is at work on it any more after it was killed."""
         return smp_load_acquire(self).is_unused
 
     def inuse_pages(self) -> int:
@@ -125,7 +125,7 @@ class SwapInfo(Shared):
         Args:
             swap: with the area.
             entry: the slot.
-            memcg: who is charged if the slot's owner is gone.
+            memcg: charged if the slot's owner is gone.
 
         Returns:
             The folio with a reference, or why there is none: -EEXIST, -ENOENT or -ENOMEM.
@@ -195,7 +195,7 @@ class Swap(Shared):
 
     Attributes:
         info: the swap area; none before swapon and after swapoff.
-        swap_info: its structure, which stays after swapoff, as nobody counts who still looks at it: swap_info[].
+        swap_info: its structure, which stays after swapoff, as its users are not counted: swap_info[].
         nr_swap_pages, total_swap_pages: slots that are free, and that there are.
         events: of /proc/vmstat.
         shrink_work: zswap_shrink_work.

@@ -1,4 +1,4 @@
-"""Looks at a whole machine from outside, while nobody changes it, at whether its parts agree with each other.
+"""Checks from outside, while nothing changes, that the parts of a whole machine agree with each other.
 
 Each raises `Broken`, or the bug that it sees, with the numbers that do not agree.
 """
@@ -39,7 +39,7 @@ def mapped(mms: Iterable[Mm]) -> list[tuple[Mm, int, Folio]]:
 
 
 def folios_of(swap: Swap, mms: Iterable[Mm]) -> dict[Folio, int]:
-    """All folios that somebody has, with the references that there ought to be."""
+    """All folios in use, with the references that there ought to be."""
     found = Counter(folio for _, _, folio in mapped(mms))
     if swap.info:
         found.update(use.folio for use in swap.info.uses() if use.folio)

@@ -65,7 +65,7 @@ def reclaim_folio(swap: Swap, folio: Folio) -> bool:
 
 
 def _prepare(swap: Swap, folio: Folio) -> bool:
-    """Unmap a locked folio that was not used, with a slot to find it again, and make sure that nobody else has it."""
+    """Unmap a locked folio that was not used, with a slot to find it again, and make sure that no other task has it."""
     if READ_ONCE(folio).writeback or folio_referenced(folio):
         return False
     si = READ_ONCE(swap).info
@@ -93,7 +93,7 @@ def isolate_lru_folios(lruvec: Lruvec, nr_to_scan: int) -> list[Folio]:
                 lruvec_del_folio(lruvec, folio)
                 taken.append(folio)
             else:
-                # Being freed, and about to be taken off by who does that.
+                # Being freed, and about to be taken off by the task that frees it.
                 folio.lru.delete()
                 lruvec.lru.add_tail(folio.lru)
     return taken

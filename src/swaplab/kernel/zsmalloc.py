@@ -132,7 +132,7 @@ class Zspage(Shared):
 class ZsClass(Part):
     """struct size_class: what a pool has in one class.
 
-    Differs: its lists are made when they are first needed. The lock is held then, so that nobody can tell.
+    Differs: its lists are made when they are first needed. The lock is held then, so that no task can tell.
 
     Attributes:
         pool: whose it is.
@@ -316,7 +316,7 @@ def zs_malloc(pool: ZsPool, size: int) -> int:
             handle = obj_malloc(zspage)
             fix_fullness_group(zspage)
             return handle
-    # Allocation may sleep. Others may have made room meanwhile, which nobody looks for.
+    # Allocation may sleep. Others may have made room meanwhile; this is not checked.
     zspage = alloc_zspage(pool, zs_class)
     if not zspage:
         return -ENOMEM
@@ -425,7 +425,7 @@ def _validate_zspage(zspage: Zspage, fullness: int) -> None:
 
 
 def validate_pool(pool: ZsPool) -> None:
-    """Check that handles, objects, zspages, groups and the count of pages agree. Nobody may be changing them.
+    """Check that handles, objects, zspages, groups and the count of pages agree. No task may be changing them.
 
     Raises:
         Broken: they do not.

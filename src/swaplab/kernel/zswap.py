@@ -117,7 +117,7 @@ def _compress(zswap: Zswap, pool: ZswapPool, folio: Folio, objcg: ObjCgroup | No
 def _publish(zswap: Zswap, si: SwapInfo, entry: ZswapEntry) -> None:
     """Put an entry into the tree, then on its list, from where reclaim may take it at once: hence last.
 
-    Others who store or invalidate are kept off by the folio lock.
+    The folio lock keeps other stores and invalidations away.
     """
     old = si.tree.xa.store(entry.swpentry, entry)
     if old:

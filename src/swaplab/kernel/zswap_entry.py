@@ -28,7 +28,7 @@ class ZswapEntry(Shared):
         referenced: not yet met by reclaim; under the list's lock.
         pool: where it is, with a reference.
         handle: where in the pool.
-        objcg: who is charged, with a reference; None for the root.
+        objcg: charged for it, with a reference; None for the root.
         lru: its place on the list.
     """
 
@@ -51,7 +51,7 @@ class ZswapEntry(Shared):
 
     @classmethod
     def unfinished(cls, handle: int, length: int) -> ZswapEntry:
-        """Make one that says where its bytes are, and nothing else; whoever asks it more follows a null pointer."""
+        """Make one that says where its bytes are, and nothing else; any other use follows a null pointer."""
         return cls(None, 0, handle, length, None)  # type: ignore[arg-type]
 
 

@@ -58,7 +58,7 @@ class ShrinkWalk:
         if entry.referenced:
             entry.referenced = False
             return LruStatus.ROTATE
-        # Whoever frees the entry unlinks it; should it stay, the tail is the right place.
+        # The task that frees the entry unlinks it; should it stay, the tail is the right place.
         one.list.move_tail(entry.lru)
         swpentry = entry.swpentry
         lock.release()

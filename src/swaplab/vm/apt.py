@@ -37,13 +37,13 @@ INDEX = re.compile(r"^'(\S+?)/?/dists/(\S+)/InRelease'", re.MULTILINE)
 HOOKS: Final = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
 FIELD = re.compile(r"^([\w-]+): (.*)$", re.MULTILINE)
 PROGRESS = re.compile(r"dlstatus:\d+:([\d.]+):")
-# How apt says that a mirror has no such suite, that it is somebody else's, or that Debian keeps it up no more.
+# apt's messages if a mirror has no such suite, if it is another party's, or if Debian no longer keeps it up.
 NOT_DEBIANS: Final = ("does not have a Release file", "is not signed", "is expired")
 ENVIRONMENT: Final = {"LC_ALL": "C"}
 
 
 def silent(_what: str) -> Progress:
-    """Tell nobody."""
+    """Report nothing."""
     return lambda _done, _total: None
 
 
@@ -104,7 +104,7 @@ class Apt:
         Raises:
             SwaplabError: they cannot be fetched.
         """
-        # Nobody asks anything of the lists in apt's own form.
+        # The lists in apt's own form are not used.
         said, status = self._run(silent("lists"), "update", "--error-on=any", "-o", "pkgCacheFile::Generate=false")
         if status and not any(each in said for each in NOT_DEBIANS):
             raise _failed("apt-get update", self._directory, said)

@@ -1,4 +1,4 @@
-"""What things cost in a guest: the numbers that the replay's clock needs to be compared with it.
+"""Costs in a guest: the numbers that the replay's clock needs for a comparison with it.
 
 Where tasks run beside each other, or beside the device, what happens depends on what the one takes and what the other;
 so a replay that is judged by a guest runs at the guest's pace.

@@ -1,4 +1,4 @@
-"""What pages hold, as the guest takes it, and what it must report having read back at the end."""
+"""Contents of pages for the guest, and the contents that it must report at the end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def contents_of(scenario: Scenario, accesses: Accesses) -> Contents:
 
 
 class Memory:
-    """What pages hold, as runner.c's ``struct page`` has it. Those of files (`is_file`) hold what they did.
+    """Contents of pages, as runner.c's ``struct page`` has them. Those of files (`is_file`) keep their contents.
 
     Attributes:
         versions: int64[pages], how often what a page holds was written, -1 if it was never touched.

@@ -215,7 +215,7 @@ class _Prepared:
 
 
 class _Bench(NamedTuple):
-    """What a run takes beside its scenario."""
+    """The arguments of a run beside its scenario."""
 
     seed: int
     kernel: Kernel
@@ -235,7 +235,7 @@ def run_on_kernel(
 ) -> list[Result]:
     """Run scenarios, each on a machine of its own, as many at once as there are processors for.
 
-    An emulated machine does the same each time, whatever the host does, but for the time that a run takes.
+    An emulated machine does the same each time, independent of the host, but for the time that a run takes.
 
     Args:
         kernels: for each, what to boot.
@@ -293,7 +293,7 @@ async def _run_all(runs: Sequence[tuple[_Bench, Scenario, Progress]], ended: lis
 
 
 async def _prepare(scenario: Scenario, seed: int, kernel: Kernel, directory: Path) -> _Prepared:
-    """Make all that a guest takes in a thread, which ends if this is cancelled: nobody would wait for the rest."""
+    """Make all files of a guest in a thread, which ends if this is cancelled: the rest would not be used."""
     ended = threading.Event()
     try:
         return await asyncio.to_thread(_Prepared, scenario, seed, kernel, directory, ended.is_set)

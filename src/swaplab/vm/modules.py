@@ -50,7 +50,7 @@ def module_bytes(path: Path) -> bytes:
 
 
 def _unpacked(suffix: str, data: bytes) -> bytes:
-    """What a module holds, decompressed as far as one byte more than it may have."""
+    """The contents of a module, decompressed up to one byte more than it may have."""
     most = MODULE_BYTES_MAX + 1
     if suffix == ".zst":
         with zstandard.ZstdDecompressor(max_window_size=MEMORY_MAX).stream_reader(data) as stream:

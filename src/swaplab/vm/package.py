@@ -22,7 +22,7 @@ def fetch(package: str, wanted: re.Pattern[str]) -> Path:
 
     Args:
         package: its name.
-        wanted: what the paths of those files begin with, as in ``./boot/vmlinuz``.
+        wanted: beginnings of the paths of those files, as in ``./boot/vmlinuz``.
 
     Raises:
         SwaplabError: apt does not know it, or cannot fetch it.

@@ -40,7 +40,7 @@ CPU: dict[Accelerator, str] = {"kvm": "host", "tcg": "max,cx16=off"}
 QUIET_CPU: dict[Accelerator, str] = CPU | {"tcg": f"{CPU['tcg']},rdrand=off,rdseed=off,erms=off,fsrm=off"}
 SHIFT: Final = 0
 INSTRUCTION_NS: Final = 1 << SHIFT
-"""What an instruction takes of an emulated guest's time."""
+"""The time of an instruction in an emulated guest."""
 QUIET_CMDLINE = (
     # To find out how fast the local APIC's timer is takes a tenth of a second of waiting, and a third of the boot.
     f"{CMDLINE} nolapic_timer randomize_kstack_offset=off page_alloc.shuffle=0 random.trust_cpu=off "

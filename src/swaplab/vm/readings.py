@@ -1,4 +1,4 @@
-"""What the guest's files say, as the columns of a `Result`."""
+"""The guest's files as the columns of a `Result`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Reading", "parse", "table"]
 Counters = dict[str, int]
 LARGEST = (1 << 62) - 1  # so that differences are numbers of 64 bits as well
 RELATIVE = BY_NAME.keys() - {"free"}
-"""What is counted from the start, of the root."""
+"""Counters of the root that count from the start."""
 
 
 class Reading(NamedTuple):
@@ -95,7 +95,7 @@ def _counters(cgroup: str, files: dict[str, Counters]) -> Counters:
 
 
 def table(start: Reading, readings: Sequence[Reading], order: Sequence[str]) -> pa.Table:
-    """Return the samples of a `Result`: what was counted since `start`, by cgroup in `order`.
+    """Return the samples of a `Result`: the counts since `start`, by cgroup in `order`.
 
     The root's levels are counted from `start` as well, since they have the runner's memory in them. Times, and what
     the kernel does not count for a cgroup, are null; so is all of a cgroup that was removed.

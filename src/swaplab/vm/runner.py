@@ -62,7 +62,7 @@ def compiled(name: str, flags: Sequence[str], sources: Sequence[Path], what: str
     Args:
         name: in the cache directory.
         flags: of the compiler.
-        sources: what it is made of. What they include is taken to change only with them.
+        sources: its files. Files that they include are taken to change only with them.
         what: how errors call it.
 
     Raises:

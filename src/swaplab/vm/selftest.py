@@ -76,12 +76,12 @@ Outcome = Literal["pass", "fail", "skip"]
 
 
 class Case(msgspec.Struct, frozen=True):
-    """What one case of the test came to.
+    """The outcome of one case of the test.
 
     Attributes:
         name: of its function.
         outcome: in the end.
-        notes: what it printed.
+        notes: lines that it printed.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Selftest(msgspec.Struct, frozen=True):
-    """What the test said of a kernel.
+    """The outcome of the test on a kernel.
 
     Attributes:
         kernel: its /proc/version.

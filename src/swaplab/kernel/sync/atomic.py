@@ -61,7 +61,7 @@ class Atomic(Part):
 
     @operation(Conditional(FULL, lambda counter: counter._value == 0), "atomic_inc_not_zero")
     def inc_not_zero(self) -> bool:
-        """atomic_inc_not_zero: whatever is not zero is counted up, also what is below."""
+        """atomic_inc_not_zero: any other number is counted up, also a negative one."""
         is_not_zero = self._value != 0
         self._value += is_not_zero
         return is_not_zero
@@ -123,7 +123,7 @@ def _live_mode(ref: PercpuRef) -> int:
 
 
 class PercpuRef(Part):
-    """struct percpu_ref: gets and puts that nobody counts until it is killed, then a count that ends at zero.
+    """struct percpu_ref: gets and puts that are not counted until it is killed, then a count that ends at zero.
 
     lib/percpu-refcount.c, 6.12. Until a grace period after `kill`, gets and puts are additions to a number that nobody
     looks at, be it below zero: `tryget` succeeds, and they commute. Then the sum of all becomes the count, and from
@@ -133,7 +133,7 @@ class PercpuRef(Part):
     Args:
         owner: the object it is part of.
         name: of the member.
-        release: called once, by who drops the last reference after `kill`.
+        release: called once, by the task that drops the last reference after `kill`.
 
     Attributes:
         count: references.

@@ -1,6 +1,6 @@
 """What a kernel would report of itself: the bugs that the runtimes notice while they run a system.
 
-Whoever runs a system may have them noted as they are made (`noted_in`): a task that catches one does not undo it.
+A runner of a system may have them noted as they are made (`noted_in`): a task that catches one does not undo it.
 
 ```
 Refused                 a program does what nobody could watch
@@ -51,7 +51,7 @@ _notes: list[list[Any]] = []
 
 
 class Noted(Exception):  # noqa: N818
-    """Something that stays said, whoever catches it; its text is one sentence with the names of the objects."""
+    """An error that stays noted even if it is caught; its text is one sentence with the names of the objects."""
 
     def __init__(self, sentence: str = "") -> None:
         super().__init__(sentence)
@@ -61,7 +61,7 @@ class Noted(Exception):  # noqa: N818
 
 @contextmanager
 def noted_in(notes: list[Any]) -> Iterator[None]:
-    """Have whatever is `Noted` appended to a list as it is made, inside the block."""
+    """Have every `Noted` appended to a list as it is made, inside the block."""
     _notes.append(notes)
     try:
         yield
@@ -70,7 +70,7 @@ def noted_in(notes: list[Any]) -> Iterator[None]:
 
 
 class Refused(Noted):
-    """A program does what nobody could watch: its text says what, and what to do instead."""
+    """A program does something that cannot be watched: its text says what, and what to do instead."""
 
 
 class KernelBug(Noted):
@@ -104,7 +104,7 @@ class ListCorruption(KernelBug):
 
 
 class LockMisuse(KernelBug):
-    """A lock was released by who does not hold it, or taken again by who does."""
+    """A lock was released by a task that does not hold it, or taken again by its holder."""
 
     title = "lock misuse"
 
@@ -122,7 +122,7 @@ class Deadlock(KernelBug):
 
 
 class StuckInRetry(KernelBug):
-    """A task repeats itself, waiting for what nobody will do."""
+    """A task repeats itself, waiting for something that no task will do."""
 
     title = "stuck in a retry loop"
 

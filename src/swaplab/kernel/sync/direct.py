@@ -44,7 +44,7 @@ class Direct:
         """Functions, not methods, since to call one by the other would take as long as what it does."""
 
         def acquire(lock: Lock) -> None:
-            """Take a lock, which must be free: there is nobody to wait for.
+            """Take a lock, which must be free: there is no task to wait for.
 
             Raises:
                 Deadlock: it is held.
@@ -90,7 +90,7 @@ class Direct:
         return True
 
     def synchronize_rcu(self) -> None:
-        """Nobody reads, where one may sleep."""
+        """There is no reader, where one may sleep."""
         self.might_sleep("synchronize_rcu")
 
     def call_rcu(self, call: Deferred) -> None:
@@ -173,7 +173,7 @@ class Direct:
             raise SleepInAtomic(f"{what} may sleep, but a spinlock is held or an RCU section or callback was begun")
 
     def peek(self, part: object) -> None:
-        """Nobody else is there."""
+        """There is no other task."""
 
     poke = peek
 

@@ -10,7 +10,7 @@ __all__ = ["Lock", "Mutex", "SpinLock"]
 
 @block("lock_block")
 class Lock(Part):
-    """A lock, held by nobody or by one task.
+    """A lock, held by no task or by one.
 
     Args:
         owner: the object it is part of; none for a global lock.
@@ -18,7 +18,7 @@ class Lock(Part):
         order: of locks of one class that may be held together: lower first, as lockdep's subclasses.
 
     Attributes:
-        holder: who holds it; what that is, the runtime knows.
+        holder: of the type that the runtime has for tasks.
         sleeps: whether waiting for it may sleep, and its holder too.
     """
 
@@ -47,11 +47,11 @@ class Lock(Part):
         """`acquire`."""
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        """`release`, unless whoever runs the system has an exception end what held it."""
+        """`release`, unless the runner of the system lets an exception end the holder."""
 
 
 class SpinLock(Lock):
-    """spinlock_t: its holder must not sleep. It is an RCU reader too: RCU waits for whoever cannot be preempted."""
+    """spinlock_t: its holder must not sleep. It is an RCU reader too: RCU waits for tasks that cannot be preempted."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The one interface under all shared state: who runs the system decides what an operation on it is.
+"""The one interface under all shared state: the runner of the system decides what an operation on it is.
 
 `Direct` (one thread, almost free), `Threads` (real threads on real bytes) and the explorer (every operation is a
 scheduling point) implement it. The objects of this package call whichever is installed.
@@ -45,13 +45,13 @@ COMMUTE = 4
 ACQUIRE = 8
 """What another task released here is seen from now on."""
 RELEASE = 16
-"""What this task did so far is seen by who acquires here."""
+"""A task that acquires here sees all that this task did so far."""
 PLAIN = 32
 """Neither atomic nor marked: a data race where nothing else orders it,"""
 RACY = 64
 """unless it is said to be known: data_race()."""
 RMW = 128
-"""Reads and writes at once: who acquires what this wrote acquires what was released before it, too."""
+"""Reads and writes at once: acquiring its write also acquires what was released before it."""
 STRONG = 256
 """Fully ordered: as if between two smp_mb()."""
 LOCK = 512
@@ -93,7 +93,7 @@ What it looks at then may be changed by operations that write only; if by others
 
 
 class Runtime(Protocol):
-    """What shared state needs of who runs it.
+    """What shared state needs of its runner.
 
     A part is a `shared.Part`, a thing a `shared.Shared`, a lock a `locks.Lock`, work a `work.Work`: they call this, so
     it does not import them.
@@ -103,7 +103,7 @@ class Runtime(Protocol):
     def step(self) -> Callable[..., Any] | None:
         """Called with part, mode, what and do of an `operation`, and its arguments: do it, as ``do(part, *args)``.
 
-        None where it is no step to anybody: then it is just done.
+        None where it is a step to no task: then it is just done.
         """
 
     @property
@@ -157,10 +157,10 @@ class Runtime(Protocol):
         """Insist on a context that may sleep."""
 
     def peek(self, part: Any) -> None:
-        """Hear that somebody looks at a part by no operation: no task may."""
+        """Note a look at a part without an operation: no task may do it."""
 
     def poke(self, part: Any) -> None:
-        """Hear that somebody changes a part by no operation: only setup may."""
+        """Note a change of a part without an operation: only setup may do it."""
 
     def free(self, thing: Any) -> None:
         """End the life of an object."""
@@ -220,7 +220,7 @@ def block(name: str) -> Callable[[C], C]:
 
 
 class _Operation:
-    """A method of a part that is one atomic operation: the method itself, or a step of whoever runs the system."""
+    """A method of a part that is one atomic operation: the method itself, or a step of the system's runner."""
 
     def __init__(self, do: Callable[..., Any], mode: Mode, what: str, at: Callable[[Any, int], Any] | None) -> None:
         self.do = do

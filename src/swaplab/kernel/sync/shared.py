@@ -2,7 +2,7 @@
 
 A class that derives from `Shared` declares its shared fields by annotations: reading ``memcg.id`` is a plain load,
 ``READ_ONCE(memcg).id`` a marked one. Attributes without annotation, and those marked `Final`, are set once, before
-anybody else sees the object, and are no shared state. As long as nobody watches, all are Python's own attribute access.
+any other task sees the object, and are no shared state. Unless they are watched, all are Python's own attribute access.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ UNWATCHED = re.compile(r"(\w+\.)*(Final|ClassVar)\b")
 """Annotations of attributes that are no shared fields."""
 
 Made = tuple[list[int], int, str]
-"""How many objects of a class somebody has made, which of them this is, and the name of the task if it was one."""
+"""How many objects of a class a task has made, which of them this is, and the name of the task; empty for setup."""
 ALONE: Made = ([1], 1, "")
 
 
 class SharedType(type):
-    """Lets whoever watches see objects being made."""
+    """Shows a watcher that objects are made."""
 
 
 class Shared(metaclass=SharedType):
@@ -58,7 +58,7 @@ class Shared(metaclass=SharedType):
 
     Attributes:
         freed: whether it was freed, and poisoned.
-        is_handle: whether it stands for an open file: who made it may let go of it, which loses nothing.
+        is_handle: whether it stands for an open file: its maker may let go of it, which loses nothing.
         fields: names of its shared fields.
         defaults: what those hold at first that the class itself has a value for.
         classes: all that derive from it.
@@ -239,7 +239,7 @@ def is_freed(thing: Shared) -> bool:
 
 
 def kfree(thing: Shared) -> None:
-    """Free an object: from now on nobody may use it.
+    """Free an object: from now on no task may use it.
 
     Raises:
         DoubleFree: it was freed before.
@@ -248,11 +248,11 @@ def kfree(thing: Shared) -> None:
 
 
 class Watcher(Protocol):
-    """Whoever watches what is done to shared objects."""
+    """A watcher of operations on shared objects."""
 
     @property
     def task(self) -> object:
-        """Who runs: what is done meanwhile has to be seen, or refused. None while the system is set up."""
+        """The running task: its operations have to be seen, or refused. None while the system is set up."""
 
     def read(self, thing: Shared, name: str, mode: int) -> Any:
         """Read a field."""
@@ -281,7 +281,7 @@ class Watcher(Protocol):
 
 
 class _Watched:
-    """A field whose accesses somebody watches."""
+    """A field whose accesses are watched."""
 
     def __init__(self, name: str, watcher: Watcher) -> None:
         self.name = name
@@ -356,13 +356,13 @@ _watchers: list[Watcher] = []
 
 
 def is_watched() -> bool:
-    """Tell whether somebody watches accesses."""
+    """Tell whether accesses are watched."""
     return bool(_watchers)
 
 
 @contextmanager
 def watched_by(watcher: Watcher) -> Iterator[None]:
-    """Have somebody do every access to a shared field, and make objects, inside the block."""
+    """Let a watcher do every access to a shared field, and make objects, inside the block."""
     classes = [cls for cls in Shared.classes if not cls.freed]
     own = {(cls, name): vars(cls)[name] for cls in classes for name in cls.fields if name in vars(cls)}
     for cls in classes:
@@ -492,7 +492,7 @@ def smp_load_acquire(thing: S) -> S:
 
 
 def smp_store_release(thing: S) -> S:
-    """Store fields so that who loads them with acquire sees what was stored before."""
+    """Store fields so that a task that loads them with acquire sees all earlier stores."""
     return _marked(thing, READ, WRITE | RELEASE) if _watchers else thing
 
 
@@ -510,5 +510,5 @@ def rcu_assign_pointer(thing: S) -> S:
 
 
 def data_race(thing: S) -> S:
-    """Access fields where a race is known and harmless: it is not reported, whatever the other access is."""
+    """Access fields where a race is known and harmless: it is not reported, for any other access."""
     return _marked(thing, READ | RACY, WRITE | RACY) if _watchers else thing

@@ -1,4 +1,4 @@
-"""Real threads: whatever they do to shared state is done at once, in an order that nobody chose.
+"""Real threads: operations on shared state are done at once, in an order that is not chosen.
 
 Operations are done under one lock. Locks, grace periods and deferred work are real: a thread waits for a lock until it
 is free, RCU callbacks run in a thread of their own once every reader of before is gone, and each work queue has a
@@ -45,7 +45,7 @@ class _Task:
         self.atomic = self.sections = 0
 
     def enter(self) -> None:
-        # Counted before it begins, so that who sees it inside knows which section it is in.
+        # Counted before it begins, so that a task that sees it inside knows which section it is in.
         if not self.atomic:
             self.sections += 1
         self.atomic += 1
@@ -96,7 +96,7 @@ class Threads:
         """Call each function in a thread of its own, and wait for all.
 
         Raises:
-            BaseException: whatever the first that failed raised.
+            BaseException: of the first that failed.
             LockMisuse: one has ended with a lock held, or inside an RCU read section.
         """
         errors: list[BaseException] = []
@@ -127,7 +127,7 @@ class Threads:
         return task
 
     def step(self, part: Part, mode: object, what: str, do: Callable[..., T], *args: Any) -> T:
-        """Do it while nobody else does anything."""
+        """Do it while no other task does anything."""
         with self._steps:
             return do(part, *args)
 
@@ -174,7 +174,7 @@ class Threads:
         return self._try_acquire(lock, self._task())
 
     def release(self, lock: Lock) -> None:
-        """Give a lock back. Who has waited longest tries next, and may come second.
+        """Release a lock. The task that has waited longest tries next, and may come second.
 
         Raises:
             LockMisuse: the thread does not hold it.
@@ -282,7 +282,7 @@ class Threads:
         """Wait until work is done.
 
         Raises:
-            BaseException: whatever deferred work raised, this or other.
+            BaseException: of deferred work, this or other.
             Deadlock: it takes too long.
         """
         self._wait_for("flush_work", work.token)
@@ -322,7 +322,7 @@ class Threads:
         """Wait until all that was deferred is done, and what that has deferred in turn.
 
         Raises:
-            BaseException: whatever deferred work raised.
+            BaseException: of deferred work.
             Deadlock: it takes too long.
         """
         self.might_sleep("drain")
@@ -336,7 +336,7 @@ class Threads:
         self._pause.wait(PAUSE_SECONDS)
 
     def peek(self, part: object) -> None:
-        """Whoever looks takes care that nobody changes it."""
+        """The caller makes sure that it does not change."""
 
     poke = peek
 

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def title_of(function: Callable[..., object]) -> str:
-    """Return what texts call whoever runs a function."""
+    """Return the name in texts of the task that runs a function."""
     return getattr(function, "__name__", "work").strip("_")
 
 
@@ -123,7 +123,7 @@ def cancel_work(work: Work) -> bool:
 
 
 def cancel_work_sync(work: Work) -> bool:
-    """The same, and wait for it to end if it is running. Nobody can queue it meanwhile. May sleep."""
+    """The same, and wait for it to end if it is running. No task can queue it meanwhile. May sleep."""
     current.runtime.might_sleep("cancel_work_sync")
     was_pending = current.runtime.cancel_work(work, True)
     current.runtime.flush_work(work)

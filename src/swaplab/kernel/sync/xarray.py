@@ -55,7 +55,7 @@ class XArray(Elements, Generic[T]):
 
     @operation(READ, "xa_load", at=Elements.element)
     def load(self, index: int) -> T | None:
-        """xa_load: under RCU, or whatever else keeps what it returns alive."""
+        """xa_load: under RCU, or something else that keeps the result alive."""
         return self._items.get(index)
 
     @operation(STORE, "xa_store", at=Elements.element)
