@@ -48,7 +48,7 @@ JOBS_MAX = 1024
 
 
 class _Shown(msgspec.Struct, frozen=True):
-    """What a schedule did when it was run again."""
+    """The outcome of a schedule that was run again."""
 
     label: str
     kind: str

@@ -1,4 +1,4 @@
-"""What commands share."""
+"""Shared parts of the commands."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Console(Console):
     """A console that shows what a terminal would obey, wherever it comes from."""
 
     def on_broken_pipe(self) -> None:
-        """Leave it to who called, where rich would end the program with status 1."""
+        """Leave it to the caller; rich would end the program with status 1."""
         raise BrokenPipeError
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:

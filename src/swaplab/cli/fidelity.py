@@ -88,7 +88,7 @@ def fidelity(
 
 
 def _measure(suite: dict[Path, Scenario], kernel: Kernel, repeat: int, record: bool) -> dict[Path, Truth]:
-    """What the kernel does with each; kept one by one, so that an interrupted suite goes on where it was."""
+    """The kernel's results for each; kept one by one, so that an interrupted suite goes on where it was."""
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     truths = {}
     with _bars(len(suite)) as (advance, told):

@@ -1,4 +1,4 @@
-"""What commands that replay a scenario share."""
+"""Shared parts of the commands that replay a scenario."""
 
 from __future__ import annotations
 

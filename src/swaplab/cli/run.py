@@ -157,7 +157,7 @@ def _report(runs: list[list[Result]], replayed: list[Result], on_releases: bool)
 def _releases(
     given: str, engines: list[str], baseline: Baseline | None, compare: bool, output: Path | None
 ) -> list[Modelled]:
-    """What ``--kernels`` names, where nothing is said that does not go with it."""
+    """Return the releases of ``--kernels``, after refusing options that do not go with it."""
     if not given:
         return []
     others = {"--on kernel": "kernel" in engines, "--baseline": baseline, "--compare": compare, "-o": output}
@@ -228,7 +228,7 @@ def _run_on_each(
 
 
 def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool, releases: Sequence[Modelled]) -> list[Variant]:
-    """What to run, the scenario's own configuration first; or the scenario on some releases."""
+    """Return the variants to run, the scenario's own configuration first; or the scenario on some releases."""
     if releases:
         return of_releases(scenario, releases)
     own = of_baselines(scenario, [baseline]) if baseline else [Variant({}, scenario)]

@@ -1,1 +1,1 @@
-"""What zswap is doing on a machine: its counters read, explained, and held against its settings."""
+"""Zswap on a machine: its counters read, explained, and compared with its settings."""

@@ -1,4 +1,4 @@
-"""Counters and settings of zswap, swap and cgroups, from text in whatever form people post it.
+"""Counters and settings of zswap, swap and cgroups, from text in any form in which people post it.
 
 Three forms are read, in any mixture: lines of a file under its name, as ``grep -r .`` prints them
 (``/sys/module/zswap/parameters/enabled:Y``); the lines alone (``Zswapped:  1615368 kB``); and names with numbers in
@@ -116,7 +116,7 @@ class Area(NamedTuple):
 
 @dataclass
 class Facts:
-    """What is known of the machine, or of a cgroup: readings by the kernel's name of them."""
+    """Facts about the machine, or about a cgroup: readings by the kernel's name of them."""
 
     readings: dict[str, Reading] = field(default_factory=dict)
 
@@ -147,7 +147,7 @@ class Snapshot:
     """All that was read.
 
     Attributes:
-        machine: the machine's facts, and whatever was given without saying whose it is.
+        machine: the machine's facts, and those without a cgroup's name.
         cgroups: facts of cgroups by path.
         areas: swap areas.
         unread: files that could not be read, and why.
@@ -221,7 +221,7 @@ def _amount(name: str, text: str, unit: str, where: str) -> Reading:
 
 
 def _scale(name: str, unit: str) -> int:
-    """What a number is to be multiplied by: bytes are powers of 1024 but for MB and GB, counts powers of 1000."""
+    """The factor of a unit: bytes are powers of 1024 but for MB and GB, counts powers of 1000."""
     prefix = unit[:1].upper() if unit not in ("B", "bytes", "pages", "%") else ""
     if name in _COUNTS:
         return int(10 ** _DECIMAL.get(prefix, 0))

@@ -1,4 +1,4 @@
-"""What follows from the counters: each rule looks at the facts and says one thing, with its arithmetic, or nothing.
+"""Conclusions from the counters: each rule looks at the facts and says one thing, with its arithmetic, or nothing.
 
 The counters mean what they mean in Linux 6.12 (mm/zswap.c, mm/memcontrol.c, Documentation/admin-guide/cgroup-v2.rst);
 where 7.x differs, the rule says so. Since 6.8 a page that comes back leaves zswap at once, so what is in the swap
@@ -43,7 +43,7 @@ class Finding(msgspec.Struct, frozen=True):
         evidence: the counters and the arithmetic that it follows from.
         consequence: what it means for the workloads.
         setting: what changes it; empty for an answer.
-        cgroup: whose; None for the machine, or for whatever was pasted.
+        cgroup: that it is about; None for the machine, or for a pasted report.
     """
 
     name: str
@@ -88,7 +88,7 @@ def _swapped(facts: Facts) -> int:
 
 
 class _Pool(msgspec.Struct):
-    """What zswap holds: bytes before and after compression, and the counters that say so."""
+    """Pages in zswap: bytes before and after compression, and the counters that say so."""
 
     pages: int
     taken: int
@@ -196,7 +196,7 @@ def _hits(facts: Facts) -> Iterator[Finding]:
     )
 
 
-# Who writes back, and who refuses -------------------------------------------------------------------------------------
+# Writeback and refusals -------------------------------------------------------------------------------------
 
 
 def _written_back(facts: Facts) -> int:

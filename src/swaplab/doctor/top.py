@@ -1,4 +1,4 @@
-"""What every cgroup does with zswap at the moment: what it holds, and what comes and goes a second."""
+"""Every cgroup's use of zswap at the moment: the pages that it holds, and those that come and go a second."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ UNKNOWN: Final = Usage(None, None, None, None, None, None, None, None)
 
 
 class Row(NamedTuple):
-    """What `rows` says of a cgroup: bytes, and pages a second."""
+    """A row of `rows`, for one cgroup: bytes, and pages a second."""
 
     cgroup: str
     resident: int | None

@@ -1,4 +1,4 @@
-"""What happens between two snapshots of a machine, per second."""
+"""The difference between two snapshots of a machine, per second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVENTS_OF_OLD: Final = {"written_back_pages": "zswpwb"}  # where debugfs may not
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """What happened in an interval.
+    """The events in an interval.
 
     Attributes:
         seconds: how long it was.

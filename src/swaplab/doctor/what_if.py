@@ -1,4 +1,4 @@
-"""What zswap would save of a cgroup that is looked at, by a profile that was made of it before."""
+"""Savings of zswap for a cgroup on the screen, from an earlier profile of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a real kernel did with a scenario, kept as a small JSON file."""
+"""The result of a scenario on a real kernel, kept as a small JSON file."""
 
 from __future__ import annotations
 

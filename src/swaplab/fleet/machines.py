@@ -152,7 +152,7 @@ def _percent(text: str) -> int:
 
 
 class Choice(NamedTuple):
-    """What a class of machines comes to under some settings.
+    """The outcome of a class of machines under some settings.
 
     Attributes:
         settings: by key.

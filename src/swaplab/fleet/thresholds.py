@@ -20,7 +20,7 @@ OVERALL: Final = ""
 
 
 class Aim(NamedTuple):
-    """What a threshold has to keep.
+    """The conditions on a threshold.
 
     Attributes:
         promotions: most pages that come back in a minute, as a share of the working set.
@@ -132,7 +132,7 @@ class Loser(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What to set for a class.
+    """The threshold of a class.
 
     Attributes:
         kind: the class; `OVERALL` for all.

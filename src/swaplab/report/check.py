@@ -109,7 +109,7 @@ def museum(judged: Sequence[Judgement]) -> Table:
 
 
 def museum_summary(judged: Sequence[Judgement]) -> str:
-    """What the table says, in a sentence."""
+    """Sum the table up in a sentence."""
     races = {each.target for each in judged}
     wrong = {each.target for each in judged if not each.as_expected}
     bounded = sum(isinstance(each.verdict, Bounded) for each in judged)

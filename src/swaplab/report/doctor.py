@@ -1,4 +1,4 @@
-"""What the doctor found, as text for people."""
+"""The doctor's findings, as text for people."""
 
 from __future__ import annotations
 

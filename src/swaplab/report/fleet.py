@@ -1,4 +1,4 @@
-"""What a fleet should set, what that would save, and who would lose by it."""
+"""Settings for a fleet, their savings, and the machines that would lose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL = "all"
 
 
 def thresholds_report(found: Sequence[Finding], aim: Aim) -> list[Part]:
-    """What age to call cold in each class, and how to set it."""
+    """The age to call cold in each class, and the lines that set it."""
     if not found:
         return ["No job has two rows, so nothing is known of pages that come back."]
     table = Table("What to call cold", ["class", "machines", "jobs", "threshold", "memory", "saved", *_headings()])
@@ -53,7 +53,7 @@ def _headings() -> list[str]:
 
 
 def _percentiles(shares: NDArray[np.float64]) -> Iterator[str]:
-    """What machines at some percentiles save of their memory, with the next one below where none is there."""
+    """Shares of memory that machines at some percentiles save; the next machine below, if none is there."""
     for each in PERCENTILES:
         yield f"{np.percentile(shares, each, method='lower'):.1%}"
 
@@ -107,7 +107,7 @@ def _settings(finding: Finding) -> Iterator[str]:
 
 
 def machines_report(found: Sequence[Class], plan: Plan, objective: str) -> list[Part]:
-    """What to set in each class, what it comes to there, and the choices for all machines."""
+    """Settings for each class with their outcome, and the choices for all machines."""
     columns = [objective, *_headings(), "losers"]
     table = Table("What to set", ["class", "set", "as it is", *columns], texts=2)
     for each in found:

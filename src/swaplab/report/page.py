@@ -17,7 +17,7 @@ from swaplab.text import FALLBACK, shown, shown_lines
 __all__ = ["COLOURS", "fragment", "page", "write_page"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser is told to allow: nothing but the style that is in the page."""
+"""The policy for browsers: they allow nothing but the style in the page."""
 COLOURS = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1a1a1a; --faint: #5f6368; --grid: #dfe1e5; --mark: #f3f4f6;
   --series-0: #0063a6; --series-1: #b34700; --series-2: #00714f; --series-3: #8e3a80; --series-4: #6b5b00;

@@ -1,4 +1,4 @@
-"""What reports are made of: data, which `swaplab.report.terminal` and `swaplab.report.page` show as it is."""
+"""The parts of reports: data, which `swaplab.report.terminal` and `swaplab.report.page` show as it is."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Verbatim:
 
 @dataclass(frozen=True)
 class Heading:
-    """What the parts below are about."""
+    """The subject of the parts below."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves or points in a plane. A terminal shows none: whatever has to be known stands in a table as well.
+    """Curves or points in a plane. A terminal shows none, so everything important stands in a table as well.
 
     Attributes:
         title: above it.
@@ -93,7 +93,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagram:
-    """What each CPU does, time downwards, and what broke at the end.
+    """The operations of each CPU, time downwards, and the bug at the end.
 
     Attributes:
         names: of the columns, by their numbers.

@@ -100,7 +100,7 @@ def reconstructed_from(traces: Mapping[str, str]) -> str:
 
 
 def run_report(results: Sequence[Result]) -> list[Part]:
-    """What the first of some replays came to, and how others of the same accesses compare with it."""
+    """Report the first of some replays, and compare others of the same accesses with it."""
     own = results[0]
     parts: list[Part] = [heading(own), memory_table(own), fault_table(own)]
     parts += [sentence for sentence in (_base(own), killed(own)) if sentence]
@@ -245,7 +245,7 @@ def _zswap_sentences(by_name: dict[str, Result]) -> Iterable[str]:
 
 
 def _pair_sentences(by_name: dict[str, Result]) -> Iterable[str]:
-    """What each newer kind of zswap changes against the one before it."""
+    """Compare each newer kind of zswap with the one before it."""
     for name, before in (("memcg", "global-lru"), ("shrinker", "memcg")):
         if name in by_name and before in by_name:
             new, old = by_name[name], by_name[before]
@@ -281,7 +281,7 @@ def _zram_sentences(by_name: dict[str, Result]) -> Iterable[str]:
 
 
 def comparison(results: Sequence[Result]) -> str:
-    """What a comparison of the baselines says, in plain sentences; where a workload was killed, there is no time."""
+    """Compare the baselines in plain sentences; where a workload was killed, there is no time."""
     by_name = {each.info.configuration: each for each in results if not each.final()["memory.events.oom_kill"]}
     dead = ", ".join(each.info.configuration or OWN for each in results if each.info.configuration not in by_name)
     sentences = [f"Workloads were killed, for lack of memory or swap, under: {dead}."] if dead else []

@@ -1,4 +1,4 @@
-"""What a sweep came to, as a table for people."""
+"""The outcome of a sweep, as a table for people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING = "-"
 
 
 def sweep_report(found: Spreads) -> list[Part]:
-    """What each combination of settings came to, and where they stand between memory and time."""
+    """The outcome of each combination of settings, and a chart of memory against time."""
     spreads = found.rows
     axis = next((key for key in spreads[0].settings if _is_few(spreads, key)), None)
     series: dict[str, list[tuple[float, float]]] = {}

@@ -1,4 +1,4 @@
-"""What every cgroup does with zswap at the moment, as a table for people."""
+"""Every cgroup's use of zswap at the moment, as a table for people."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sorted_by(found: Sequence[Row], key: str) -> list[Row]:
 
 
 def what_if(row: Row, shares: Mapping[str, Mapping[str, float]]) -> str:
-    """What zswap would save of a cgroup's resident memory by a profile; empty if that does not have it."""
+    """Savings of zswap for a cgroup's resident memory, from a profile; empty if that does not have it."""
     own = shares.get(row.cgroup.strip("/"), {})
     if not own or not row.resident:
         return ""

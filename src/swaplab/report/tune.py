@@ -1,4 +1,4 @@
-"""What to set, as tables and as the lines that set it."""
+"""The answer of ``swaplab tune``: tables, and the lines that set it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS_MAX = 10
 
 
 def tune_report(found: Tuning, objective: str, measured: Sequence[Result]) -> list[Part]:
-    """What is best and how to set it; then the present and the best settings on a kernel, if they were run there."""
+    """The best settings and how to set them; then the present and the best ones on a kernel, if they were run there."""
     parts: list[Part] = [_kinds_table(found), verdict(found, objective)]
     if traces := reconstructed(found.present.scenario):
         parts.append(reconstructed_from(traces).strip())

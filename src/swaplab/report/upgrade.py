@@ -1,4 +1,4 @@
-"""What another release of Linux does to a workload: replays of several, side by side, and what changed in sentences."""
+"""The effect of another release of Linux on a workload: replays side by side, and sentences on the differences."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _table(results: Sequence[Result]) -> Table:
 
 
 def _sentences(old: Result, new: Result) -> Iterator[str]:
-    """What got better or worse, and the change of Linux that it is by."""
+    """Say what got better or worse, and by which change of Linux."""
     before, after = old.info.release, new.info.release
     told = [*_of_kills(old, new), *_of_incompressible(old, new), *_of_writeback(old, new), *_of_faults(old, new)]
     told += _of_slots(old, new)

@@ -22,7 +22,7 @@ NOTHING = "-"
 
 
 def kernel_report(kernels: Sequence[Sequence[Result]], replayed: Result | None) -> list[Part]:
-    """What kernels did with a scenario, and how far a replay of it is off.
+    """Counters of kernels that ran a scenario, and the error of a replay of it.
 
     One table for each cgroup: its counters at the end, those that are not 0 everywhere. With a replay, its error
     against the kernel, if there is one only; of several runs, the median and how far they are apart.
@@ -84,7 +84,7 @@ def _counter_table(path: str, kernels: Sequence[Sequence[Result]], replayed: Res
 
 
 def _cells(found: list[int], expected: int | None, judged: bool, repeated: bool) -> Iterator[str]:
-    """What one kernel did: a number, the replay's error and the spread of several runs."""
+    """The cells of one kernel: a number, the replay's error and the spread of several runs."""
     yield f"{median_low(found):,}" if found else NOTHING
     if judged:
         yield _error(expected, median_low(found)) if found and expected is not None else NOTHING

@@ -1,4 +1,4 @@
-"""What comes of a run, whichever machine ran it: counters, and what was run."""
+"""The result of a run on any engine: counters, and what was run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run returns, whichever machine ran it: the kernel's counters per cgroup, sampled along the way.
+"""The result of a run on any engine: the kernel's counters per cgroup, sampled along the way.
 
 `Result.samples` is an Arrow table, one row per sample and cgroup (``""`` is the root: the machine). Its columns are
 ``access``, accesses made so far, ``time_ns``, on the engine's clock, and ``cgroup``, the path; then int64 for each of
@@ -152,7 +152,7 @@ class Result(Shown):
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """Read what `write` wrote, with whatever counters it has.
+        """Read a file of `write`, with all its counters.
 
         Raises:
             InputError: not such a file.

@@ -1,4 +1,4 @@
-"""What was run, and on what: all that a report says beside the counters."""
+"""The description of a run: everything that a report says beside the counters."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Guest(msgspec.Struct, frozen=True):
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What was run.
+    """The description of a run.
 
     Attributes:
         engine: which kind of machine ran it.
@@ -80,7 +80,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         return self.scenario.swap.device == "zram"
 
     def summary(self) -> dict[str, object]:
-        """What ``--json`` says of it."""
+        """Return the part for ``--json``."""
         return {
             "engine": self.engine,
             "release": self.release,

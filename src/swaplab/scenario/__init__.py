@@ -1,1 +1,1 @@
-"""What to run: scenarios, traces, access patterns and page contents. Knows no engine."""
+"""Input of a run: scenarios, traces, access patterns and page contents. Knows no engine."""

@@ -308,7 +308,7 @@ class Accesses:
         return pages
 
     def _ops(self, trace: Trace, events: NDArray[np.void], offsets: NDArray[np.uint32]) -> NDArray[np.void]:
-        """What `events` do to tasks that have pages; nothing is forked from, or shared with, what is not there."""
+        """Effects of `events` on tasks that have pages; nothing is forked from, or shared with, a missing task."""
         pages = np.array([stream.pages for stream in trace.info.streams], np.uint32)
         kind = events["event"]
         of_two = np.isin(kind, (EventKind.FORK, EventKind.SHARE))

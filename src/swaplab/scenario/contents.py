@@ -1,4 +1,4 @@
-"""What all pages of a scenario hold: contents that are equal are made once."""
+"""Contents of all pages of a scenario: equal ones are made once."""
 
 from __future__ import annotations
 

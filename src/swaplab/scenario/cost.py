@@ -1,4 +1,4 @@
-"""What things cost on the replay's virtual clock: mean nanoseconds of processor time.
+"""Costs on the replay's virtual clock: mean nanoseconds of processor time.
 
 A cost file is TOML with the fields of `Cost` as keys; `swaplab calibrate -o FILE` measures and writes one.
 Device time is not among them but in `Device`, which a file may hold as well: a scenario that names no device has it.

@@ -1,4 +1,4 @@
-"""Scenario files: TOML in, `Scenario` out, and a clear word on whatever is wrong with it.
+"""Scenario files: TOML in, `Scenario` out, and a clear message on each mistake.
 
 The keys are those of `Scenario`'s parts, but for these: ``[cgroup."a/b"]``, ``[[workload]]`` and ``[[event]]`` are
 singular; limits are called as cgroup v2's files (``memory.max``); sizes are bytes or ``64M``; limits may be ``max``.
@@ -116,7 +116,7 @@ def _parse_toml(text: str, where: str) -> Table:
 
 
 def _check_values(table: Table, where: str) -> None:
-    """Refuse what no key can mean, so that whoever looks at a value may print it, or descend into it."""
+    """Refuse values that no key can mean, so that other code may print a value, or descend into it."""
     level: list[Any] = [table]
     for _ in range(DEPTH_MAX):
         level = [each for value in level for each in _inside(value)]
@@ -197,7 +197,7 @@ def _convert(table: object, kind: type[Struct], where: str, extra: Mapping[str, 
 
 
 def _expected(message: str, kind: type[msgspec.Struct], key: str) -> str:
-    """What was expected at `key`, given what msgspec says of it."""
+    """Return the expected value at `key`, from msgspec's message."""
     if match := re.match("Object contains unknown field `(.*)`", message):
         return f"no key {match[1]}"
     if match := re.match("Object missing required field `(.*)`", message):
@@ -210,7 +210,7 @@ def _expected(message: str, kind: type[msgspec.Struct], key: str) -> str:
 
 
 def _choices(hint: object) -> list[str]:
-    """What a value of that type may be, in words."""
+    """Return the values of a type, in words."""
     if get_origin(hint) is Literal:
         return [str(each) for each in get_args(hint)]
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):

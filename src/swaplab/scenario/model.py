@@ -140,7 +140,7 @@ class OwnTime(msgspec.Struct, frozen=True):
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one task touches: a pattern over `pages`, or streams of a trace.
+    """The accesses of one task: a pattern over `pages`, or streams of a trace.
 
     Attributes:
         name: for reports.

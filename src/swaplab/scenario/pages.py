@@ -28,7 +28,7 @@ SYNTHETIC_SAMPLES: Final = 64
 ALPHABET: Final = 16
 TOLERANCE: Final = 0.02
 
-# A page is fitted to one target of each family; whatever else is asked for must then be right by itself.
+# A page is fitted to one target of each family; all other targets must then be right by themselves.
 DICTIONARY_COMPRESSORS: Final = ("lz4", "lzo", "lzo-rle")
 ENTROPY_COMPRESSORS: Final = ("zstd", "deflate")
 

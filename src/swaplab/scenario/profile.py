@@ -43,7 +43,7 @@ class _Metadata(msgspec.Struct):
 
 
 class Profile(NamedTuple):
-    """What a profile's pages hold, ready to draw from.
+    """Contents of a profile's pages, ready to draw from.
 
     Attributes:
         zero_weight: share of the pages that are all zeros, 0..1. pages: uint8[n, 4096], n <= 4096: samples

@@ -23,7 +23,7 @@ KINDS = {
 
 
 def found_instead(path: Path) -> str:
-    """What is there in place of a regular file, in words for a message; nothing if there is one."""
+    """Return, in words for a message, the kind of a file that is not regular; empty if it is."""
     try:
         return KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""When things happen along a run: whatever runs it fires events, and reads counters, at the same places."""
+"""The timeline of a run: every engine fires events, and reads counters, at the same places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scenario must satisfy beyond the type of each key: checked once, before anything runs."""
+"""Conditions on a scenario beyond the type of each key: checked once, before anything runs."""
 
 from __future__ import annotations
 

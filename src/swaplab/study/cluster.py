@@ -52,7 +52,7 @@ class Cluster(NamedTuple):
 
 
 class Files(NamedTuple):
-    """What a scenario reads.
+    """The files that a scenario reads.
 
     Attributes:
         digest: of all of it.

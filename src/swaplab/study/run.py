@@ -110,7 +110,7 @@ def code() -> bytes:
 
 
 class Promise(Protocol):
-    """What is being worked at."""
+    """A summary that is being computed."""
 
     def result(self) -> Summary:
         """Wait for it."""

@@ -1,4 +1,4 @@
-"""What the variants of a study share, so that it is made once in each process: the order of accesses, and contents."""
+"""Parts that the variants of a study share and each process makes once: the order of accesses, and contents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 
 
 def versions(scenario: Scenario) -> list[tuple[object, ...]]:
-    """Name whatever a scenario reads, and what tells whether that has changed.
+    """Name all files that a scenario reads, with values that tell whether they have changed.
 
     Raises:
         OSError: a file is missing.
@@ -33,7 +33,7 @@ def versions(scenario: Scenario) -> list[tuple[object, ...]]:
 
 
 class Shared:
-    """What was made for the latest variants."""
+    """The parts made for the latest variants."""
 
     def __init__(self) -> None:
         self._orders: dict[str, list[Chunk]] = {}

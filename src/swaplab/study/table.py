@@ -1,4 +1,4 @@
-"""What came out of a study, as one table: a row for each variant and cgroup."""
+"""The outcomes of a study, as one table: a row for each variant and cgroup."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = 1 << 14  # held before they are written
 
 
 class Outcome(NamedTuple):
-    """What one variant comes to, for the whole machine.
+    """The outcome of one variant, for the whole machine.
 
     Attributes:
         memory: bytes that its workloads and the compressed pool hold, in the mean over all samples.
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What is kept of a run.
+    """The part of a run that is kept.
 
     Attributes:
         outcome: what it comes to.
@@ -72,14 +72,14 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True)
 class Spreads(Shown):
-    """What every combination of settings of a plan comes to, in the plan's order.
+    """The outcomes of all combinations of settings of a plan, in its order.
 
     A notebook shows it as ``swaplab sweep`` does; libraries that take Arrow get its `table`.
 
     Attributes:
         rows: one for each combination.
         seeds: how many runs each is of.
-        scenario: of the first combination; all have its traces.
+        scenario: of the first combination.
     """
 
     rows: Sequence[Spread]

@@ -1,4 +1,4 @@
-"""What to set: the kinds of compressed swap, each with its memory limits as low as the constraints allow.
+"""A search for settings: the kinds of compressed swap, each with memory limits as low as the constraints allow.
 
 Memory saved is what the limits take away, so for each kind the lowest limits that keep the constraints are found by
 bisection, all kinds at once: a lower limit never makes a workload faster. Differs from a real optimum where that is
@@ -184,7 +184,7 @@ class Point(NamedTuple):
 
 
 class Tuning(NamedTuple):
-    """What was found.
+    """The result of a search.
 
     Attributes:
         present: the scenario as it is.

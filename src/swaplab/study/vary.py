@@ -1,4 +1,4 @@
-"""What is varied: keys of a scenario with the values that they take, as a command line says them."""
+"""Axes of a sweep: keys of a scenario with their values, as a command line says them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ __all__ = ["Measured", "measured_of"]
 
 
 class Measured(NamedTuple):
-    """What a run on a real kernel comes to, for the whole machine.
+    """The outcome of a run on a real kernel, for the whole machine.
 
     Attributes:
         memory: bytes that the workloads and the compressed pool hold, in the mean over all samples.

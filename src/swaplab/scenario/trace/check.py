@@ -25,7 +25,7 @@ _UNUSED: Final = {
 
 
 class Checks:
-    """What the rows of one trace have to keep to; takes them chunk by chunk.
+    """Checks the rows of one trace, chunk by chunk.
 
     Args:
         path: what errors name.

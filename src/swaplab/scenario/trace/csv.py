@@ -74,7 +74,7 @@ _WORDS: Final = {
 
 
 class CsvColumns(msgspec.Struct):
-    """What `parse_columns` was told, if anything; columns are numbers from 1 or names in the header."""
+    """The columns given to `parse_columns`, if any: numbers from 1, or names in the header."""
 
     time: str | None = None
     id: str | None = None
@@ -87,7 +87,7 @@ class CsvColumns(msgspec.Struct):
 
 
 class _Layout(msgspec.Struct):
-    """What is read: positions of columns, and how to read the page."""
+    """The columns to read: their positions, and how to read the page."""
 
     delimiter: str
     columns: list[str]

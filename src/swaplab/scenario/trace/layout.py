@@ -42,7 +42,7 @@ ROW_GROUP_ROWS: Final = 1 << 17  # about 1 MB a group in memory: what reads it k
 
 
 class EventKind(IntEnum):
-    """What happens to memory, or to a file; ``docs/reference/traces.md`` says what each means."""
+    """Events of memory, or of a file; ``docs/reference/traces.md`` says what each means."""
 
     UNMAP = 1
     DISCARD = 2
@@ -89,7 +89,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
         accesses: rows of this stream.
         ranges: ``(first address >> 12, pages)`` of each contiguous range, in order of address, when known.
             Page 0 is the first page of the first range; the pages of all ranges add up to `pages`.
-        kind: ``"shared"`` for shared memory, which has no accesses: those who map it do.
+        kind: ``"shared"`` for shared memory, which has no accesses: the processes that map it do.
         parent: number of the stream that it was forked from, if it was.
     """
 
@@ -102,7 +102,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
 
 
 class TraceInfo(msgspec.Struct, omit_defaults=True):
-    """What the metadata of a trace says.
+    """The metadata of a trace.
 
     Attributes:
         accesses: rows of the file that are no events.
@@ -198,7 +198,7 @@ def check_info(where: str, info: TraceInfo) -> None:
     if len(info.files) > MAX_FILES or any(not 0 <= file.pages <= MAX_FILE_PAGES for file in info.files):
         expected = f"at most {MAX_FILES} files of at most {MAX_FILE_PAGES} pages"
         raise InputError(f"{where}: files", expected, f"{len(info.files)} files")
-    # Dense page numbers need an access each: whoever declares many pages has to bring as many rows.
+    # Dense page numbers need an access each: a file that declares many pages has to have as many rows.
     most = min(MAX_PAGES, max(info.accesses, _FREE_PAGES))
     if info.pages > most:
         raise InputError(f"{where}: streams", f"at most {most} pages in all for {info.accesses} accesses", info.pages)

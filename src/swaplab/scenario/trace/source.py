@@ -1,4 +1,4 @@
-"""What readers of foreign formats share: inputs, compressed or not, in pieces of bounded size."""
+"""Shared parts of readers of foreign formats: inputs, compressed or not, in pieces of bounded size."""
 
 from __future__ import annotations
 

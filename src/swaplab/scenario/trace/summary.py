@@ -1,4 +1,4 @@
-"""What a trace does, in a few numbers."""
+"""A trace in a few numbers."""
 
 from __future__ import annotations
 
