@@ -1,4 +1,4 @@
-"""What is compiled with numba, and kept in the cache directory: numba's own cache trusts whatever it finds there.
+"""Code compiled with numba and kept in the cache directory: numba's own cache trusts any file there.
 
 numba would keep it beside the source, which need not be writable, and end with a traceback on a file that is damaged.
 """
@@ -27,7 +27,7 @@ DIRECTORY = "compiled"
 
 
 def _variant(signature: Any) -> str:
-    """What the types of arguments say is a variant of theirs, as part of a file's name."""
+    """Return the variant that the types of arguments ask for, as part of a file's name."""
     return "".join(f"{each.variant}-" for each in signature if hasattr(each, "variant"))
 
 

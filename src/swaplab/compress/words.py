@@ -1,4 +1,4 @@
-"""What the compiled compressors share: reading and comparing bytes of a page."""
+"""Shared parts of the compiled compressors: reading and comparing bytes of a page."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Release(NamedTuple):
 
 
 BASE = Release(6, 12)
-"""What all models are of if nothing else is said, what `Features` differ from, and what guests run by default."""
+"""The default release of all models and guests, and the base of `Features`."""
 Modelled = Literal["6.12", "7.2"]
 MODELLED: tuple[Modelled, ...] = get_args(Modelled)
 """Releases that there are models of; of those in between, nobody read the source."""
@@ -78,7 +78,7 @@ INCOMPRESSIBLE_COUNTED_BY_MEMCG = Release(7, 2)
 
 
 class Features(NamedTuple):
-    """What a release does otherwise than 6.12, one by one, so that each can be had without the others.
+    """Differences of a release from 6.12, one by one, so that each can be had without the others.
 
     Attributes:
         incompressible_kept: zswap keeps a page that does not compress as it is, if the cgroup may write to the device

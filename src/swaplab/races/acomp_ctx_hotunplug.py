@@ -28,7 +28,7 @@ def compress_unchecked(machine: Machine) -> None:
 
 
 def dead_unlocked(machine: Machine) -> None:
-    """mm/zswap.c:zswap_cpu_comp_dead, 6.11: nobody is on that CPU any more."""
+    """mm/zswap.c:zswap_cpu_comp_dead, 6.11: no task is on that CPU any more."""
     WRITE_ONCE(machine).is_up = False
     kfree(cast(Request, machine.ctx[1].req))
 

@@ -73,7 +73,7 @@ def memcg_reparent_list_lrus(system: System) -> None:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What keeps a new list from being nobody's."""
+    """The safeguards that keep a new list from being unreachable."""
 
     store: Callable[[System, ListLruOne], bool] = store_if_alive
     grace_period: Callable[[], None] = synchronize_rcu

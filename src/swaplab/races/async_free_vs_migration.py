@@ -62,7 +62,7 @@ class Zspage(Shared):
 
 
 class System(Shared):
-    """A zspage with pages P and Q, of which one is to migrate: who does so has a reference to it."""
+    """A zspage with pages P and Q, of which one is to migrate: the migrating task has a reference to it."""
 
     def __init__(self, place: int) -> None:
         pages = Page("P", 2 - place, 0), Page("Q", 1 + place, 1)

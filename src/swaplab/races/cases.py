@@ -55,7 +55,7 @@ class How(NamedTuple):
     Attributes:
         executions_max: give a program up after so many; None for all that there are.
         first: stop at the first thing that breaks it.
-        every_trace: run every trace, whatever can be observed.
+        every_trace: run every trace, even where observations would do.
     """
 
     executions_max: int | None = None

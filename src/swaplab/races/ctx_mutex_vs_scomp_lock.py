@@ -1,4 +1,4 @@
-"""A compression context is freed under its mutex, by a function that waits for who waits for that mutex.
+"""A compression context is freed under its mutex, by a function that waits for a task that waits for that mutex.
 
 Whoever makes a compressor holds crypto's scomp_lock and allocates; that may reclaim memory, which compresses pages and
 takes the mutex of a context. Whoever frees the context of a CPU that goes held the mutex, and needs scomp_lock to free

@@ -1,4 +1,4 @@
-"""The cursor of zswap's global shrinker stops at a memcg that nobody takes it away from any more.
+"""The cursor of zswap's global shrinker stops at a memcg, and no task takes it away from there any more.
 
 The shrinker goes round all memcgs and keeps a reference to the one it is at. A memcg that goes offline takes the cursor
 away from itself, once, to the next one. If that is a memcg which has done so before, it stays pinned until the shrinker
@@ -39,7 +39,7 @@ class Memcg(Shared):
 
     Attributes:
         online: CSS_ONLINE.
-        released: whether nobody has a reference any more.
+        released: whether there is no reference any more.
         shrunk: whether it was asked for memory.
     """
 
@@ -98,7 +98,7 @@ def offline_cleanup(zswap: Zswap, memcg: Memcg) -> None:
 
 
 def offline_cleanup_once(zswap: Zswap, memcg: Memcg) -> None:
-    """The same, 6.8: go to the next one, whatever it is."""
+    """The same, 6.8: go to the next one, of any kind."""
     with zswap.shrink_lock:
         if zswap.next_shrink is memcg:
             zswap.next_shrink = mem_cgroup_iter(zswap, zswap.next_shrink)

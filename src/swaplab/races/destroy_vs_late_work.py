@@ -27,7 +27,7 @@ class Pool(Shared):
     Attributes:
         isolated_pages: how many are to come back.
         free_work: frees what is empty.
-        zspages: how many nobody has freed yet.
+        zspages: how many are not freed yet.
     """
 
     name: Final[str]

@@ -1,4 +1,4 @@
-"""An exclusive load drops the reference that somebody else has dropped already.
+"""An exclusive load drops the reference that another task has dropped already.
 
 A load holds a reference of its own while it decompresses. With exclusive loads it invalidates the entry afterwards:
 takes it out of the tree and drops the tree's reference. If the slot was invalidated meanwhile, the load's own is the
@@ -69,13 +69,13 @@ def zswap_entry_put(system: System, entry: Entry) -> None:
 
 
 def invalidate_and_put(system: System, entry: Entry) -> None:
-    """mm/zswap.c:zswap_invalidate_entry, 6.4: the tree's reference goes, whoever took the entry out of it."""
+    """mm/zswap.c:zswap_invalidate_entry, 6.4: the tree's reference goes, even if another took the entry out of it."""
     zswap_rb_erase(system, entry)
     zswap_entry_put(system, entry)
 
 
 def invalidate(system: System, entry: Entry) -> None:
-    """mm/zswap.c:zswap_invalidate_entry, 6.5: who takes an entry out of the tree drops the tree's reference."""
+    """mm/zswap.c:zswap_invalidate_entry, 6.5: taking an entry out of the tree drops the tree's reference."""
     if zswap_rb_erase(system, entry):
         zswap_entry_put(system, entry)
 

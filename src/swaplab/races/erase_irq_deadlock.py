@@ -54,7 +54,7 @@ def device(system: System) -> None:
 
 
 def interrupts_are_on(system: System) -> None:
-    """Handle what is pending, on top of who is running."""
+    """Handle a pending interrupt, on top of the running task."""
     if system.pending.xchg(0):
         folio_end_writeback(system.mapping)
 

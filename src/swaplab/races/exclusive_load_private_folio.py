@@ -73,7 +73,7 @@ def load_keeping(system: System, slot: SwapSlot) -> str:
 
 
 def load_exclusively(system: System, slot: SwapSlot) -> str:
-    """The same, 6.8: the entry goes, whatever the folio is."""
+    """The same, 6.8: the entry goes, for any kind of folio."""
     data = load_keeping(system, slot)
     zswap_invalidate(system)
     return data

@@ -4,7 +4,7 @@ The last page table that names a slot is gone; only the swap cache still has it.
 folio there. But somebody else may do so first, and then the device is empty: swapoff ends, and frees what the exiting
 process is about to read.
 
-Differs: the device has one slot, and swapoff itself is who is first.
+Differs: the device has one slot, and swapoff itself comes first.
 """
 
 from __future__ import annotations

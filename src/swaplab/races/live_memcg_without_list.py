@@ -1,4 +1,4 @@
-"""A warning that syzbot met and nobody has explained: a memcg that is not dying has no list.
+"""A warning that syzbot met and that was not explained: a memcg that is not dying has no list.
 
 Since 6.13 the list of a memcg may only be missing, or dead, if the memcg is dying, and list_lru_add() warns if not. One
 cause was found and mended: a shadow node of the page cache whose list was never set up. For the rest there are
@@ -36,7 +36,7 @@ class System(Shared):
 
 
 def lock_list_lru_of_memcg(lru: ListLru, memcg: Memcg) -> ListLruOne:
-    """mm/list_lru.c:lock_list_lru_of_memcg, 6.13, for those who do not skip what is missing."""
+    """mm/list_lru.c:lock_list_lru_of_memcg, 6.13, for callers that do not skip missing lists."""
     with rcu:
         while True:
             one = list_lru_from_memcg_idx(lru, memcg.kmemcg_id)

@@ -18,7 +18,7 @@ __all__ = ["EXHIBIT"]
 
 
 class Objcg(Shared):
-    """struct obj_cgroup that nobody allocates from any more: one object is left that refers to it."""
+    """struct obj_cgroup without new allocations: one object is left that refers to it."""
 
     def __init__(self, list_lock: SpinLock, objcg_list: ListHead[Objcg]) -> None:
         self.list_lock = list_lock

@@ -71,7 +71,7 @@ class Pages(Shared):
 
 
 def fault(pages: Pages) -> None:
-    """do_anonymous_page, mm/memory.c: charge a page to who pays for the process, and put it on the list."""
+    """do_anonymous_page, mm/memory.c: charge a page to the memcg of the process, and put it on the list."""
     folio = Folio(pages.zone)
     memcg = get_mem_cgroup_from_mm(pages.mm)
     folio.memcg_data = pages.memcgs.charge_memcg(memcg, pages.try_charge)

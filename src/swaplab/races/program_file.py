@@ -54,7 +54,7 @@ def programs_of(path: Path) -> list[Program[Any]]:
 
     Raises:
         InputError: there is no such file, it fails, has no program, has programs that cannot be told apart, or makes
-            one that it does not keep: nobody would run that.
+            one that it does not keep: it would not be run.
         ProgramError: one of its programs could not be run.
     """
     if instead := found_instead(path):

@@ -80,7 +80,7 @@ Stage = tuple[Callable[[System, "Protocol"], None], ...]
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is done when a memcg goes offline, and what when nobody refers to it any more."""
+    """The work when a memcg goes offline, and the work when there is no reference to it any more."""
 
     offline: Stage = (memcg_reparent_objcgs, memcg_reparent_list_lrus)
     released: Stage = ()

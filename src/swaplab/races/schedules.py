@@ -1,4 +1,4 @@
-"""Schedules in files: of what breaks, to be run again by who has the program."""
+"""Schedules in files: of executions that break, to be run again with the program."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Slab reclaim looks at a memcg's list_lrus only if the memcg's bit says so. Who a
 clears it when it finds nothing, and then counts once more in case something came in between. Splicing a child's list
 used to set the parent's bit only if the parent had nothing before. But the parent's count may be wrong at that time: an
 item that is deleted from the child's list while that goes offline is counted off the parent's. Not zero but -1, "so the
-bit is set already": nobody sets it. Now it is set whenever the child had anything.
+bit is set already": no task sets it. Now it is set whenever the child had anything.
 
 Differs: one shrinker. Counts are plain where a lock is held, and racing with reclaim's on purpose.
 """

@@ -25,7 +25,7 @@ class SwapSlot(Shared):
     """A slot of a swap device, with the lock that guards it.
 
     Attributes:
-        swap_map: how many page tables name it, and SWAP_HAS_CACHE for whoever pins it.
+        swap_map: how many page tables name it, and SWAP_HAS_CACHE for a task that pins it.
         disk: what the device has there.
     """
 
@@ -81,7 +81,7 @@ def get_swap_page(slot: SwapSlot) -> bool:
 
 
 def read_disk(slot: SwapSlot) -> str:
-    """mm/page_io.c:swap_read_folio, 6.12; the device does not mind who else reads or writes."""
+    """mm/page_io.c:swap_read_folio, 6.12; other tasks may read or write the device meanwhile."""
     return READ_ONCE(slot).disk
 
 

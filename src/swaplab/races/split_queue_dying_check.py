@@ -1,4 +1,4 @@
-"""A mark that is not set under the lock it decides about: said to be a race, and none as long as nobody skips the lock.
+"""A mark that is not set under the lock it decides about: said to be a race, and none if no task skips the lock.
 
 Every memcg has a queue of large folios to split. When it goes offline its queue is spliced into the parent's, and from
 the moment it is marked as dying everybody uses the parent's lock instead. The mark is set without any lock: two tasks,

@@ -1,4 +1,4 @@
-"""A queue that counts 18446744073709551615 folios, and another whose folios nobody sees, while a memcg goes offline.
+"""A queue that counts 18446744073709551615 folios, and another whose folios are not seen, while a memcg goes offline.
 
 From the moment a memcg is marked as dying, everybody uses its parent's queue of large folios instead; what it has
 itself is only spliced over when it goes offline, later. Until then a scan of the memcg does not see its folios, and a

@@ -8,7 +8,7 @@ the walk writes, the page is in no generation, until aging makes that number the
 memcg's pages where they were.
 
 Modelled is that protocol as read in Debian's 7.2.13: one page, the numbers of both memcgs' generations, one eviction by
-the parent. Nobody has seen this on a kernel.
+the parent. This was not seen on a kernel.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ charged once, and who its entry is charged to is decided by each store: where th
 holds no ID of its own memcg.
 
 Modelled is what mm/list_lru.c, mm/memcontrol.c and mm/zswap.c of Debian's 7.2.13 do, as read: the entry is removed, its
-memcg goes offline, another is made and gets lists, and the parent's list is added to. Nobody has seen this on a kernel.
+memcg goes offline, another is made and gets lists, and the parent's list is added to. This was not seen on a kernel.
 """
 
 from __future__ import annotations

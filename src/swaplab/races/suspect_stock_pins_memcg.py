@@ -8,7 +8,7 @@ machine with few cgroups that may never come to pass, and the memcg stays dying.
 
 Modelled is what mm/memcontrol.c of Debian's 7.2.13 does, as read: refill_stock, consume_stock and drain_all_stock on
 one processor, whose stock has two slots instead of seven; two memcgs charge. "Never" is: not by the time that all of
-them have done what they do. Nobody has measured it on a kernel.
+them have done what they do. It was not measured on a kernel.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def whatever(slot: Slot) -> bool:
 
 
 def offline(system: System, is_needed: Callable[[Slot], bool]) -> None:
-    """mm/memcontrol.c:mem_cgroup_css_offline: drain_all_stock, then the reference of who is online."""
+    """mm/memcontrol.c:mem_cgroup_css_offline: drain_all_stock, then the reference of the online css."""
     if any(READ_ONCE(slot).cached is system.going and is_needed(slot) for slot in system.stock):
         with system.lock:
             for slot in system.stock:

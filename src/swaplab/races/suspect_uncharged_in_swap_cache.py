@@ -8,7 +8,7 @@ is a folio waits for somebody who gets on, and whoever fails is out of memory, w
 
 Modelled are two faults on one slot, whose charges both fail, as read in Debian's 7.2.13: swapin_sync, and the lock and
 check of do_swap_page. What it rests on is that the folio is unlocked only after it has lost the slot; the other way
-round a task maps a folio that nobody was charged for.
+round a task maps a folio that was not charged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Folio(Shared):
 
     Attributes:
         lock: PG_locked.
-        refcount: of who has made or found it; the swap cache's is left out.
+        refcount: of tasks that have made or found it; the swap cache's is left out.
         has_slot: whether it is in the swap cache.
     """
 

@@ -1,4 +1,4 @@
-"""A charge for swap that nobody takes back, as it was written down to a memcg that is gone.
+"""A charge for swap that is never taken back, as it was written down to a memcg that is gone.
 
 A page that is swapped out stays charged to its memcg, and who frees the slot finds that memcg by the id recorded with
 it. If the memcg is offline and has given its id back already, the charge goes to the nearest ancestor that has one. But
@@ -73,7 +73,7 @@ def id_of_owner(memcg: Memcg, swap_memcg: Memcg) -> int:
 
 
 def id_of_charged(memcg: Memcg, swap_memcg: Memcg) -> int:
-    """Record who is charged, as in 6.12."""
+    """Record the memcg that is charged, as in 6.12."""
     return swap_memcg.id
 
 
@@ -103,7 +103,7 @@ def swap_out_and_free(system: System, record: Record) -> None:
 
 
 def is_uncharged(system: System) -> bool:
-    """Tell whether nobody is charged."""
+    """Tell whether no memcg is charged."""
     return all(memcg.memsw.value == 0 for memcg in (system.parent, system.memcg))
 
 

@@ -58,7 +58,7 @@ Swapin = Callable[[Slot], Folio | None]
 
 
 def charge_and_pin(slot: Slot) -> Folio | None:
-    """mm/memory.c:alloc_swap_folio and do_swap_page, 6.12; none if somebody else has the slot pinned."""
+    """mm/memory.c:alloc_swap_folio and do_swap_page, 6.12; none if another task has the slot pinned."""
     folio = Folio(READ_ONCE(slot).memcg)
     if swapcache_prepare(slot):
         kfree(folio)

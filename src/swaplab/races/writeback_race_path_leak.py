@@ -32,7 +32,7 @@ class Entry(Shared):
 
 
 class Folio(Shared):
-    """struct folio, with a reference of whoever made it."""
+    """struct folio, with a reference of its maker."""
 
     name: Final[str]
 

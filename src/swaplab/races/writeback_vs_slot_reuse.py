@@ -4,7 +4,7 @@ Writeback holds a reference to a zswap entry, not to the swap slot the entry is 
 which pins the slot, the slot may have been freed and given to another page. That the folio could be had for the slot
 says nothing then: the entry may still be there only because writeback holds it.
 
-Differs: a page in the swap cache is the pin on its slot; who finds a slot pinned waits until it is not.
+Differs: a page in the swap cache is the pin on its slot; a task that finds a slot pinned waits until it is not.
 """
 
 from __future__ import annotations

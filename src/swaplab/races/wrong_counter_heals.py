@@ -80,13 +80,13 @@ Check = Callable[[ListLruOne, ListLruOne], None]
 
 
 def look(system: System, check: Check) -> None:
-    """Somebody takes the lock and looks at the counts."""
+    """A task takes the lock and looks at the counts."""
     with system.lru.lock:
         check(*(list_lru_from_memcg_idx(system.lru, index) for index in (1, 2)))
 
 
 def program(label: str, splice: Callable[[ListLruOne, ListLruOne], None], check: Check) -> Program[System]:
-    """An item is deleted while its memcg goes offline, and somebody counts."""
+    """An item is deleted while its memcg goes offline, and another task counts."""
     return Program(
         f"wrong-counter-heals: {label}",
         System,

@@ -1,6 +1,6 @@
 """Accesses, a block at a time: which of them will fault, and what they leave behind.
 
-Between two reclaims, no page goes away and nobody looks at accessed bits. So what faults in a block is known ahead, and
+Between two reclaims, no page goes away and nothing reads accessed bits. So the faults in a block are known ahead, and
 faults follow each other without the accesses in between, which are `settle`d all at once.
 """
 
@@ -27,7 +27,7 @@ def look_ahead(m: State, accesses: NDArray[np.uint32], block: int) -> int:
         access = wide(accesses[np.uintp(i)])
         window[np.uintp(at)] = access
         missing[count] = at
-        count += wide(pte[access >> 1]) < PRESENT  # no branch, which nobody could predict
+        count += wide(pte[access >> 1]) < PRESENT  # no branch: it could not be predicted
         at += 1
         i += 1
     for i in range(first, count):
@@ -82,7 +82,7 @@ def settle_writes(m: State, begin: int, end: int) -> None:
 def settle(m: State) -> None:
     """Have page table and contents show all accesses made, as reclaim is about to look or the block is over.
 
-    All their pages are present: what faulted was made so, and there was no reclaim since.
+    All their pages are present: a fault made them so, and there was no reclaim since.
     """
     pte, window = m.pte, m.window
     begin, end = wide(m.task.settled), wide(m.task.made)

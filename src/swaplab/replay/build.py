@@ -121,7 +121,7 @@ def tree_of(scenario: Scenario) -> list[str]:
 
 
 class CompressedContents(NamedTuple):
-    """What all pages hold, and what that compresses to.
+    """The contents of all pages, and their compressed lengths.
 
     Attributes:
         kind: component of every page.
@@ -282,7 +282,7 @@ def _set_limits(memcgs: Records, limits: Sequence[Cgroup]) -> None:
 
 
 def _stocks(memcgs: Records, linux: Features) -> Records:
-    """What is left of pages that were charged for the cgroups' own structures; where there is one stock, nothing is.
+    """The rest of pages that were charged for the cgroups' own structures; with one stock there is none.
 
     Differs: of more than seven cgroups with children, the last in pre-order have one, not those with the last children.
     """

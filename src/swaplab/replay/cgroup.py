@@ -148,7 +148,7 @@ def reparent_list(m: State, memcg: int, parent: int, lru: int) -> int:
 
 @jit
 def lru_gen_reparent_memcg(m: State, memcg: int, parent: int) -> int:
-    """Move a cgroup's generations to its parent's lists of the same numbers, whatever their ages (mm/vmscan.c).
+    """Move a cgroup's generations to its parent's lists of the same numbers, of any age (mm/vmscan.c).
 
     The parent gets four first, without a walk of its tasks (max_lru_gen_memcg). How many folios there were.
     """

@@ -40,7 +40,7 @@ def is_compiled(scenario: Scenario) -> bool:
 
 
 class Prepared(NamedTuple):
-    """What of a scenario takes time to make, and may be shared by replays that differ in other things."""
+    """The parts of a scenario that take time to make. Replays that differ in other things may share them."""
 
     accesses: Accesses
     contents: CompressedContents
@@ -63,8 +63,8 @@ class Replay:
         prepared: what was made for a scenario with the same accesses and contents.
 
     Attributes:
-        scenario: what is run.
-        cost: what things cost on its clock.
+        scenario: the one that is run.
+        cost: of its clock.
         accesses: the order of its accesses.
         machine: the state, as `swaplab.replay.state` describes it.
         position: accesses made so far.
@@ -179,7 +179,7 @@ class Replay:
         self._samples.add(self.position)
 
     def result(self, configuration: str = "") -> Result:
-        """What was sampled so far."""
+        """The samples so far."""
         info = RunInfo(
             engine="replay",
             release=self.scenario.machine.kernel,
@@ -204,7 +204,7 @@ def replay(
     """Run a scenario to its end.
 
     Args:
-        cost: what things cost on the virtual clock.
+        cost: of the virtual clock.
         configuration: a name for what was varied, for reports.
         progress: called with accesses done and in all, now and then.
         prepared: what was made for a scenario with the same accesses and contents.

@@ -1,7 +1,7 @@
 """zswap's LRUs, one per cgroup: its entries in the order of their stores (mm/zswap.c:zswap_lru_add, 6.12).
 
 Most runs never look at them: without the shrinker, only a full pool, a cgroup over memory.zswap.max and the removal of
-one do. Until somebody does, an entry has the number of its store instead of neighbours, so that freeing it needs no
+one do. Until one does, an entry has the number of its store instead of neighbours, so that freeing it needs no
 more memory than its own; then all are sorted by that, once, and linked from there on.
 """
 

@@ -1,4 +1,4 @@
-"""What the compiler and the processor cannot know: what memory is needed soon, and which way a branch rarely goes."""
+"""Hints for the compiler and the processor: which memory is needed soon, and which way a branch rarely goes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prefetch_element(_typing: Any, column: Any, index: Any) -> Any:
 
 @overload(prefetch, strict=False)
 def compiled_prefetch(column: Any, index: Any) -> Any:
-    """What `prefetch` compiles to."""
+    """The instruction that `prefetch` compiles to."""
     return lambda column, index: prefetch_element(column, index)  # type: ignore[call-arg]  # noqa: PLW0108
 
 
@@ -48,7 +48,7 @@ def unlikely(condition: object) -> bool:
 
 @type_callable(unlikely)
 def type_unlikely(_context: Any) -> Any:
-    """Whatever is given, the answer is a boolean."""
+    """For any argument, the answer is a boolean."""
     return lambda condition: types.boolean
 
 

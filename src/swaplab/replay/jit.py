@@ -45,7 +45,7 @@ class Part(JITCodeLibrary):
 
     @property
     def codegen(self) -> Part:
-        """What numba asks to `set_env`, and for nothing else."""
+        """The method of a library that numba calls for `set_env`, and for nothing else."""
         return self
 
     def set_env(self, name: str, env: Any) -> None:
@@ -87,7 +87,7 @@ class KnowFeatures(FunctionPass):
         super().__init__()
 
     def run_pass(self, state: Any) -> bool:
-        """Put constants in the place of features; numba's own pass then prunes branches that nobody takes."""
+        """Put constants in the place of features; numba's own pass then prunes dead branches."""
         program, known = state.func_ir, False
         for block in program.blocks.values():
             for statement in block.find_insts(ir.Assign):
@@ -98,7 +98,7 @@ class KnowFeatures(FunctionPass):
         return known
 
     def _value(self, state: Any, expression: Any) -> object:
-        """What an expression is known to be: the machine's features, or one of them; None for all others."""
+        """The known value of an expression: the machine's features, or one of them; None for all others."""
         if not (isinstance(expression, ir.Expr) and expression.op == "getattr"):
             return None
         of = guard(get_definition, state.func_ir, expression.value)
@@ -152,7 +152,7 @@ def fingerprint() -> str:
 
 
 def jit(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Compile `function`, in nopython mode, into whatever compiled function calls it. Python cannot call it."""
+    """Compile `function`, in nopython mode, into the compiled functions that call it. Python cannot call it."""
     # Told nothing, numba inlines by force all that an inlined function calls, down to the OOM killer.
     return cast("Callable[Parameters, Returned]", numba.njit(**INTERNAL, forceinline=False)(function))
 

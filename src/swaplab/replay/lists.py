@@ -81,7 +81,7 @@ def list_add_tail(records: Records, head: int, item: int) -> None:
 
 @jit
 def list_del(records: Records, item: int) -> None:
-    """Unlink `item` from whatever list it is on."""
+    """Unlink `item` from the list that it is on."""
     before, after = wide(records[item].prev), wide(records[item].next)
     records[before].next = after
     records[after].prev = before

@@ -71,7 +71,7 @@ def refs_flags(m: State) -> int:
 
 @jit
 def folio_update_gen(m: State, page: int, gen: int) -> None:
-    """Say that a folio is of the youngest generation, whatever list it is on (mm/vmscan.c:folio_update_gen).
+    """Mark a folio as of the youngest generation, without moving it (mm/vmscan.c:folio_update_gen).
 
     In 7.2 when it is found used for the second time.
     """

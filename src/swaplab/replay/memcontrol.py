@@ -1,4 +1,4 @@
-"""Who pays for compressed bytes, swap slots and time (mm/memcontrol.c, 6.12)."""
+"""Charges for compressed bytes, swap slots and time (mm/memcontrol.c, 6.12)."""
 
 from __future__ import annotations
 
@@ -143,9 +143,9 @@ def uncharge_zswap(m: State, objcg: int, length: int) -> None:
 
 @jit
 def zswap_charged(m: State, memcg: int) -> tuple[int, int]:
-    """Entries and compressed bytes, here and below, as memory.stat has them: what is the root's own has no objcg.
+    """Entries and compressed bytes, here and below, as memory.stat has them: the root's own have no objcg.
 
-    Differs: what a removed cgroup left to the root counts as the root's own.
+    Differs: entries that a removed cgroup left to the root count as the root's own.
     """
     stored = bytes_stored = 0
     for each in range(max(memcg, 1), wide(m.memcgs[memcg].end)):

@@ -117,7 +117,7 @@ def map_page(m: State, page: int, dirty: int) -> None:
 def do_anonymous_page(m: State, page: int) -> bool:
     """First touch: a fresh folio (mm/memory.c:do_anonymous_page). Differs: a read does not map the zero page."""
     memcg = wide(m.task.current)
-    spend(m, wide(m.cost.fault_minor_ns))  # nobody's loss: it costs as much with memory to spare
+    spend(m, wide(m.cost.fault_minor_ns))  # no time lost: it costs as much with memory to spare
     task = task_of(m, page)
     if not alloc_pte(m, task, page, page):
         return False
@@ -184,7 +184,7 @@ def wp_page_copy(m: State, page: int, folio: int) -> bool:
 
 @jit
 def can_reuse_anon_folio(m: State, folio: int) -> bool:
-    """Whether nobody else has a shared folio that a page maps (mm/memory.c:wp_can_reuse_anon_folio)."""
+    """Whether no other page has a shared folio that a page maps (mm/memory.c:wp_can_reuse_anon_folio)."""
     if m.rmaps[folio - wide(m.sizes.nr_pages)].owners > 1:
         return False
     folio_free_swap(m, folio)
@@ -263,7 +263,7 @@ def is_hit(m: State, page: int, write: int) -> bool:
 
 @jit
 def handle_pte_fault(m: State, page: int, write: int, state: int) -> bool:
-    """What a fault comes to by what there is of the page (mm/memory.c:handle_pte_fault)."""
+    """Handle a fault by the state of the page (mm/memory.c:handle_pte_fault)."""
     if state == NONE:
         return do_anonymous_page(m, page)
     if unlikely(state == SHARED):

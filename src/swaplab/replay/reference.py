@@ -38,7 +38,7 @@ class StateType(types.Type):
 
     @property
     def variant(self) -> str:
-        """What is compiled for it, as part of a file's name."""
+        """The code that is compiled for it, as part of a file's name."""
         return variant_of(self.linux, self.has)
 
 

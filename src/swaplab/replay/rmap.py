@@ -1,11 +1,9 @@
-"""Folios that several page table entries map, or could: fork's, and those that nobody maps any more (mm/rmap.c, 6.12).
+"""Folios that several page table entries map, or could: fork's, and unmapped ones (mm/rmap.c, 6.12).
 
-A page's own record is its folio's as long as nobody else has it. When a task forks, the folio moves to a record of its
-own, behind those of pages, and pages that have it are `SHARED`: each names it, and they are linked in a ring. All that
-a shared folio needs beyond its record is in `rmaps`; its entry in `pte` sums up those of its pages. Shared memory's
-folios (`shmem.py`) are of this kind, too.
-
-An access to a shared page is always looked at as if it was a fault, so that those to others need not be.
+A page's own record is its folio's as long as no other page has it. When a task forks, the folio moves to a record of
+its own, behind those of pages, and pages that have it are `SHARED`: each names it, and they are linked in a ring. All
+other data of a shared folio are in `rmaps`; its entry in `pte` sums up those of its pages. Shared memory's folios
+(`shmem.py`) are of this kind, too.
 """
 
 from __future__ import annotations
@@ -246,7 +244,7 @@ def share(m: State, page: int) -> int:
 
 @jit
 def take_home(m: State, folio: int, page: int) -> None:
-    """Make a shared folio that one page maps, and nobody else has, that page's own (PG_anon_exclusive)."""
+    """Make a shared folio that only one page has that page's own (PG_anon_exclusive)."""
     unlink_owner(m, folio, page)
     entry = wide(m.pte[folio])
     move_folio(m, folio, page)

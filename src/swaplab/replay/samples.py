@@ -73,7 +73,7 @@ class Samples:
     """All samples so far, in the units in which they are shown.
 
     Args:
-        m: what is read.
+        m: the state to read.
         shown: numbers of the cgroups that are shown, the root first.
         room: samples to make room for at first.
         release: of Linux, which may not count all that there is here.

@@ -3,7 +3,7 @@
 An object's page that there is has a shared folio (`rmap.py`), and is one of those that have it; the pages of tasks that
 map it are the others. A task's page that belongs to a mapping is `SHMEM`, and names the object's.
 
-Differs: memory that is read before anybody wrote to it has contents that go to swap, as private memory does here; and
+Differs: memory that is read before a write to it has contents that go to swap, as private memory does here; and
 of devices that do not rotate nothing is read ahead.
 """
 
@@ -60,14 +60,14 @@ def write_to(m: State, folio: int) -> None:
 
 @jit
 def map_shmem(m: State, page: int, folio: int) -> None:
-    """Map a folio of shared memory (mm/memory.c:set_pte_range): what is mapped around a fault is young, too."""
+    """Map a folio of shared memory (mm/memory.c:set_pte_range): pages mapped around a fault are young, too."""
     link_owner(m, folio, page)
     count_mapping(m, folio, page, YOUNG)
 
 
 @jit
 def shmem_alloc_and_add_folio(m: State, page: int, source: int) -> bool:
-    """Give a page of shared memory a folio, which who faults pays for (mm/shmem.c:shmem_alloc_and_add_folio).
+    """Give a page of shared memory a folio, charged to the faulting task (mm/shmem.c:shmem_alloc_and_add_folio).
 
     False when the task that faults on `page` was killed.
     """
@@ -198,7 +198,7 @@ def shmem_truncate_page(m: State, source: int) -> None:
 
 @entry
 def shmem_truncate_range(m: State, source: int, end: int) -> None:
-    """Free an object's pages from `source` to `end`, whoever maps them (mm/shmem.c:shmem_truncate_range)."""
+    """Free an object's pages from `source` to `end`, for all that map them (mm/shmem.c:shmem_truncate_range)."""
     for each in range(source, end):
         if unlikely(wide(m.folios[each].bits) & STATE_MASK == SHARED):
             shmem_truncate_page(m, each)

@@ -1,4 +1,4 @@
-"""What reclaim does with one folio (mm/vmscan.c: shrink_folio_list and what it calls, 6.12)."""
+"""Reclaim of one folio (mm/vmscan.c: shrink_folio_list and its callees, 6.12)."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""What a replay knows: a few named groups of arrays.
+"""The state of a replay: a few named groups of arrays.
 
 Every structured array is a record array, so ``folios[p].memcg`` reads the same compiled and interpreted.
 
 - `FOLIO`    one record per page, and one per folio that several share, plus one byte of page-table entry each; one per
              list head
-- `RMAP`     one record per folio that several pages share: who does
+- `RMAP`     one record per folio that several pages share: which do
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
-- `FILE_LRU`  one record per cgroup: what the classic lists know of its file memory
-- `LRU_GEN`  one record per cgroup: what MGLRU knows of it
+- `FILE_LRU`  one record per cgroup: the state of the classic lists for its file memory
+- `LRU_GEN`  one record per cgroup: its generations in MGLRU
 - `ZSPAGE`   one record per zspage, with the size classes beside them
 - `SIZES`, `MEMORY`, `ZSWAP`, `SWAP`, `DEVICE`, `MGLRU`, `COST`, `TASK`, `SCAN`  a record of integers each: parameters,
   counters, the clock, the scan in progress
@@ -70,9 +70,9 @@ NO_LIMIT = 1 << 52
 # Page-table entry (uint8). An entry is less than PRESENT or it is present: that can be added up without a branch.
 PRESENT, YOUNG, PTE_DIRTY = 8, 2, 1
 MAPPED = 4
-"""Of a page that shares its folio: present, though an access to it is looked at as if it was not."""
+"""A page that shares its folio: present, though an access to it is handled as a fault."""
 MANY = 16
-"""Of the folio that is shared: what it is beside is what any of its pages' entries is."""
+"""A shared folio: its other bits are those of any of its pages' entries."""
 
 # Where a page is: the low three of `bits`.
 NONE, RESIDENT, COMPRESSED, ON_DISK, ZERO_FILLED, GONE, SHARED, SHMEM = 0, 1, 2, 3, 4, 5, 6, 7
@@ -101,7 +101,7 @@ LRU_GEN_SHIFT = 11
 LRU_GEN_MASK = 7 << LRU_GEN_SHIFT
 """Generation + 1 of a folio on one of MGLRU's lists, in the bits that tell of an entry or a shadow without a folio."""
 UNMAPPED = 1 << 3
-"""Of a page without a folio: it is in no mapping, so that its page table may go."""
+"""A page without a folio: it is in no mapping, so that its page table may go."""
 FOLIO_FLAGS = (
     PG_ACTIVE
     | PG_REFERENCED
@@ -206,7 +206,7 @@ CLOCK_MAX = 1 << 62
 """Nanoseconds, 146 years; what is added to a clock at once is less, so that no sum overflows (`Accesses`)."""
 
 COUNTERS = tuple(BY_NAME[name].field for name in EVENTS)
-"""Events of a cgroup itself (int64, never decreasing). Mostly the kernel's names; times are of who waited."""
+"""Events of a cgroup itself (int64, never decreasing). Mostly the kernel's names; times are of the waiting tasks."""
 
 MEMCG = np.dtype(
     [
@@ -333,7 +333,7 @@ MEMORY = _numbers(
     "lru_batch_nr",  # folios in it
     "kswapd_failures",
 )
-"""The machine's memory, in pages, and who waits with charges, statistics and lists."""
+"""The machine's memory, in pages, and charges, statistics and lists that are still to be updated."""
 
 ZSWAP = _numbers(
     "enabled",
@@ -411,7 +411,7 @@ MGLRU = _numbers(
     "random",  # state of the generator that picks their lists
     "mm_walk",  # current->reclaim_state->mm_walk is there
 )
-"""What MGLRU knows of all cgroups."""
+"""MGLRU's state for all cgroups."""
 
 COST = _numbers(
     "access_ns",
@@ -421,13 +421,13 @@ COST = _numbers(
     "compress_ns",
     "decompress_ns",
 )
-"""What things cost, in ns (`swaplab.scenario.cost`)."""
+"""Costs, in ns (`swaplab.scenario.cost`)."""
 
 TASK = _numbers(
     "position",  # accesses made so far
     "made",  # and where in the window these end
     "settled",  # where those end that page table and contents show (`swaplab.replay.access`)
-    "reclaimed",  # whether there was reclaim since somebody looked
+    "reclaimed",  # whether there was reclaim since the last look
     "clock",
     "current",  # its cgroup
     "cpus",  # with 1, background tasks run while this one waits; else they have one of their own
@@ -490,8 +490,8 @@ class Parts(NamedTuple):
 class State:
     """All state of one replay; what the compiled functions take, by reference (`swaplab.replay.reference`)."""
 
-    linux: Features  # to the compiler part of the type: what a release does not do is not compiled for it
-    has: Parts  # and what a scenario does not have
+    linux: Features  # to the compiler part of the type: code of other releases is not compiled
+    has: Parts  # and code for things that a scenario does not have
     folios: Records  # FOLIO[nr_folios + LISTS_PER_MEMCG * nr_memcgs]
     pte: NDArray[np.uint8]  # [nr_folios]
     rmaps: Records  # RMAP[nr_folios - nr_pages]

@@ -1,4 +1,4 @@
-"""Statistics as whoever decides by them sees them: as of their last flush (mm/memcontrol.c:do_flush_stats, 6.12)."""
+"""Statistics as reclaim reads them: as of their last flush (mm/memcontrol.c:do_flush_stats, 6.12)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swaplab.replay.stock import drain_all_stock
 __all__ = ["flush_stats", "flush_stats_if_due", "read_stats"]
 
 FLUSH_INTERVAL = 256
-"""Accesses. Linux flushes every two seconds, or when somebody reads; in the guest somebody reads this often."""
+"""Accesses. Linux flushes every two seconds, or when they are read; the guest's runner reads this often."""
 
 
 @jit

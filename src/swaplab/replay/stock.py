@@ -60,7 +60,7 @@ def headroom(m: State, memcg: int) -> int:
 
 @jit
 def stock_of(m: State, memcg: int) -> int:
-    """Which of the stocks is a cgroup's, or the first that is nobody's for -1; -1 if none is."""
+    """The number of a cgroup's stock, or for -1 of the first without a cgroup; -1 if there is none."""
     for slot in range(NR_MEMCG_STOCK):
         if m.stocks[slot].memcg == memcg:
             return slot
@@ -69,7 +69,7 @@ def stock_of(m: State, memcg: int) -> int:
 
 @jit
 def drain_slot(m: State, slot: int) -> None:
-    """Uncharge what is left of one stock, which is nobody's then (mm/memcontrol.c:drain_stock)."""
+    """Uncharge the rest of one stock, which has no cgroup then (mm/memcontrol.c:drain_stock)."""
     stock = m.stocks[slot]
     if stock.memcg >= 0:
         page_counter_charge(m, wide(stock.memcg), -wide(stock.pages))
@@ -92,7 +92,7 @@ def drain_stocks(m: State, memcg: int) -> int:
 
 @jit
 def refill_one_of_seven(m: State, memcg: int, pages: int) -> None:
-    """`refill_stock`; a cgroup that has none takes one that is nobody's, else they take turns to give way."""
+    """`refill_stock`; a cgroup that has none takes one without a cgroup, else they take turns to give way."""
     if pages > MEMCG_CHARGE_BATCH:
         page_counter_charge(m, memcg, -pages)
         return

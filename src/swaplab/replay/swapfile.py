@@ -1,4 +1,4 @@
-"""Swap slots, and who gives them back (mm/swapfile.c, mm/swap_state.c, 6.12 and 7.2).
+"""Swap slots, and when they are freed (mm/swapfile.c, mm/swap_state.c, 6.12 and 7.2).
 
 Differs: but for rotational devices, where alone it matters which number a slot has (`swaplab.replay.swap_slots`, and
 `swaplab.replay.swap_clusters` for 7.2), slots are only counted, and freed at once.

@@ -55,7 +55,7 @@ __all__ = ["exit_mmap", "is_gone", "madvise_dontneed", "munmap", "put_folio", "u
 
 @jit
 def free_folio(m: State, page: int) -> None:
-    """Free a folio that nobody maps and that has no slot (mm/swap.c:folios_put_refs)."""
+    """Free a folio that is not mapped and has no slot (mm/swap.c:folios_put_refs)."""
     lru_del(m, page)
     page_counter_charge(m, wide(m.folios[page].memcg), -1)
     m.memory.free += 1
@@ -154,9 +154,9 @@ def zap_shmem(m: State, page: int) -> None:
 
 @jit
 def zap_pte(m: State, page: int, left: int, directly: bool) -> None:
-    """Free whatever a page has, wherever it is, and leave its record in the state `left` (zap_pte_range).
+    """Free the memory of a page, wherever it is, and leave its record in the state `left` (zap_pte_range).
 
-    Differs: waits for a write in flight if as many folios as there are pages are nobody's already.
+    Differs: waits for a write in flight if as many folios as there are pages have no page any more.
     """
     folio = m.folios[page]
     if unlikely(wide(folio.bits) & STATE_MASK == SHMEM):

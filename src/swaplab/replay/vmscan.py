@@ -107,7 +107,7 @@ def shrink_inactive_list(m: State, memcg: int, lru: int, nr_to_scan: int) -> int
 
 @jit
 def clear_young(m: State, page: int) -> None:
-    """Forget that a folio was used (mm/rmap.c:folio_referenced, whose answer nobody needs)."""
+    """Forget that a folio was used (mm/rmap.c:folio_referenced; the answer is not needed)."""
     entry = wide(m.pte[page])
     m.pte[page] = entry & ~YOUNG
     if unlikely(entry & MANY):
@@ -304,7 +304,7 @@ def shrink_lruvec(m: State, memcg: int) -> None:
 
 @jit
 def inactive_of_node(m: State) -> int:
-    """Inactive folios of the machine, which nobody has to flush (include/linux/vmstat.h:node_page_state)."""
+    """Inactive folios of the machine, which need no flush (include/linux/vmstat.h:node_page_state)."""
     total = 0
     for each in range(wide(m.sizes.nr_memcgs)):
         total += wide(m.memcgs[each].inactive)

@@ -150,7 +150,7 @@ def zswap_load(m: State, page: int) -> None:
 def zram_store(m: State, page: int, length: int) -> bool:
     """Write a folio to zram (drivers/block/zram/zram_drv.c:zram_write_page); False when memory is out.
 
-    Charged to nobody, without limit but the machine's memory; what would go to the huge class is kept whole.
+    Not charged, without limit but the machine's memory; a page that would go to the huge class is kept whole.
     """
     m.memcgs[payer(m)].compress_ns += spend(m, wide(m.cost.compress_ns))
     zspage = zs_malloc(m, min(length, PAGE_SIZE))
@@ -189,7 +189,7 @@ def zswap_writeback_entry(m: State, page: int) -> int:
     """Decompress an entry into a folio in the swap cache and write that out (mm/zswap.c:zswap_writeback_entry).
 
     The folio is charged, over the limit if need be, until reclaim frees it after the write. 0, ENOMEM, or EEXIST if the
-    page is about to be swapped in, by who reclaims now.
+    page is about to be swapped in, by the reclaiming task.
     """
     if page == m.task.swapping_in:
         return EEXIST if m.linux.cached_before_charged else ENOMEM

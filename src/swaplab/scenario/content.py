@@ -1,4 +1,4 @@
-"""What pages hold: a weighted mix of components, each with a list of sample pages.
+"""Contents of pages: a weighted mix of components, each with a list of sample pages.
 
 A page belongs to one component for good, chosen by a hash of the seed and its number. Which of that
 component's samples it holds is a hash of its number and its version, the number of writes so far. So the
@@ -122,7 +122,7 @@ class Samples:
 
 
 class ContentBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all contents can do; the classes below say what they are."""
+    """The methods of all contents; the classes below say what they are."""
 
     def resolve(self, seed: int, base: Path, where: object = "content") -> Samples:
         """Make every sample page.
@@ -296,7 +296,7 @@ class Mix(ContentBase, frozen=True, forbid_unknown_fields=True, tag="mix", tag_f
 
 
 Content = Unmixed | Mix
-"""What the pages of a workload hold."""
+"""The contents of a workload's pages."""
 
 NAMED: Final[dict[object, Unmixed]] = {"zero": Zero(), "random": Random()}
 TABLES: Final[dict[object, tuple[type[Unmixed], str]]] = {

@@ -1,4 +1,4 @@
-"""What an LRU cache of any size would miss of a cgroup's accesses.
+"""Misses of an LRU cache of any size with a cgroup's accesses.
 
 It is what one can know of a workload without a model of the kernel. It knows nothing of what zswap takes from the
 limit, of limits above, and of memory that is freed or shared.

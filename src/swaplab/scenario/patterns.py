@@ -131,7 +131,7 @@ def _phases(random: np.random.Generator, pages: int, pattern: Phases) -> Iterato
 
 
 def _left_behind(position: int, pages: int, size: int, length: int) -> NDArray[np.int64]:
-    """What is unmapped where phases begin among a chunk's accesses, in two ranges where it goes past the last page."""
+    """Pages unmapped where phases begin among a chunk's accesses, in two ranges where they go past the last page."""
     phase = np.arange(-(-max(position, 1) // length), -(-(position + CHUNK) // length), dtype=np.int64)
     first = (phase - 1) % pages * size % pages
     at = phase * length - position
