@@ -61,8 +61,9 @@ app.command(
 app.command(
     "swaplab.cli.record:record",
     name="record",
-    help="Record which pages a program touches, and what they hold. It needs no privileges.\n\n"
-    "Example: `swaplab record -o sorting -- sort -S 100M words.txt`",
+    help="Record which pages a program touches, and what they hold; or attach to running processes. It needs no "
+    "privileges.\n\n"
+    "Example: `swaplab record -o sorting -- sort -S 100M words.txt`, or `swaplab record --unit redis --duration 10m`",
 )
 app.command(
     "swaplab.cli.profile:profile",

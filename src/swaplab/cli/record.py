@@ -38,7 +38,7 @@ def record(
     seed: int | None = None,
     json: Flag = False,
 ) -> None:
-    """Record which pages a program touches, and what they hold; or attach to what runs. It needs no privileges.
+    """Record which pages a program touches, and what they hold; or attach to running processes. It needs no privileges.
 
     Example: `swaplab record -o sorting -- sort -S 100M words.txt`, or `swaplab record --unit redis --duration 10m`
 
