@@ -72,3 +72,11 @@ def test_growth_is_of_memory_not_of_what_is_touched() -> None:
     curve = working_set(samples)
     assert curve.grown == pytest.approx(30 / (samples["at"][1] - samples["at"][0]))
     assert isinstance(curve, Curve)
+
+
+def test_a_part_without_the_first_look_has_that_of_the_whole() -> None:
+    whole = looks([[4, 2, 2], [4, 2, 2], [4, 2, 6]], 100)
+    late = whole[(whole["cycle"] == 2) & (whole["level"] > 0)]
+    curve = working_set(late, whole)
+    assert curve.window.tolist() == [1, 2, 4]
+    assert curve.pages == pytest.approx([4, 20 / 3, 12])  # the last two slopes would ascend

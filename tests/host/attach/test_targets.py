@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.host.fake_proc import add_process
 
 from swaplab.errors import InputError
 from swaplab.host.attach.targets import of_cgroup, of_pid, of_unit
-from tests.host.fake_proc import add_process
 
 
 @pytest.fixture

@@ -46,9 +46,10 @@ def working_set(samples: NDArray[np.void], others: NDArray[np.void] | None = Non
         samples: `SAMPLES`.
         others: of the same life, for the windows that `samples` has not.
     """
-    steps = _steps(samples)
+    levels = np.unique((samples if others is None else others)["level"])
+    steps = _steps(samples, levels)
     if others is not None:
-        whole = _steps(others)
+        whole = _steps(others, levels)
         steps = np.concatenate([steps, whole[~np.isin(whole[:, 0], steps[:, 0])]])
         steps = steps[np.argsort(steps[:, 0])]
     window, pages = np.cumsum(steps[:, 1]), steps[:, 2]
@@ -58,14 +59,14 @@ def working_set(samples: NDArray[np.void], others: NDArray[np.void] | None = Non
     return Curve(window, np.minimum(touched, resident), resident, swapped, _growth(samples))
 
 
-def _steps(samples: NDArray[np.void]) -> Floats:
-    """Return level, seconds and pages from each window to the next, in the mean over cycles: float64[k, 3]."""
+def _steps(samples: NDArray[np.void], levels: NDArray[np.uint16]) -> Floats:
+    """Return level, seconds and pages from each of the levels to the next, in the mean over cycles: float64[k, 3]."""
     rows = samples[np.lexsort((samples["window"], samples["cycle"]))]
     level = rows["level"].astype(np.int64)
     is_first = np.append(True, rows["cycle"][1:] != rows["cycle"][:-1])
     before = [np.where(is_first, 0.0, np.append(0.0, rows[name][:-1])) for name in ("window", "referenced")]
     # A cycle that came too late for a look says nothing of the windows before and behind that one.
-    rank = np.unique(level, return_inverse=True)[1]
+    rank = np.searchsorted(levels, level)
     counts = rank == np.where(is_first, 0, np.append(0, rank[:-1]) + 1)
     passed = np.maximum(rows["window"] - before[0], 1e-9)[counts]
     grown = np.maximum(rows["referenced"] - before[1], 0.0)[counts]

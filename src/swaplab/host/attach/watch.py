@@ -268,7 +268,7 @@ class _Watch:
     def look_on(self, told: Callable[[float, int], None]) -> str:
         """Go through a cycle; return what ended the recording, or nothing."""
         self.cycle += 1
-        spent, started = self.spent(), self.kernel.now()
+        started = self.kernel.now()
         cleared = self.clear()
         last = min(self.longest, self.least + OCTAVE * _twos(self.cycle))
         for level in self.levels:
@@ -279,7 +279,7 @@ class _Watch:
                 return ended_by
             self.look(level, cleared)
             told(self.passed(), len(self.rows))
-            is_cheap = self.spent() - spent <= BUDGET * (self.kernel.now() - started)
+            is_cheap = self.spent() <= BUDGET * self.passed()
             if not cleared or (level >= last and is_cheap and level % OCTAVE == 0):
                 break
         return ""
