@@ -8,12 +8,13 @@ entries, their sizes, lists and limits, the pool's pages, charges, and every cou
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.replay.lab import pages_on
+from tests.replay.lab import do_shrink_slab_of, look_at_of, pages_on, run_background_of, wait_for_write_of
 from tests.replay.validate import stocks
 
 from swaplab.kernel.charge import memalloc
@@ -28,16 +29,11 @@ from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.release import Modelled, features_of
 from swaplab.replay import Replay
 from swaplab.replay.fork import copy_page_range
-from swaplab.replay.jit import entry, wide
-from swaplab.replay.lists import lru_add, lru_del
-from swaplab.replay.memory import run_background
-from swaplab.replay.shrink_folio import shrink_folio_list
 from swaplab.replay.state import (
     ANON_VMA_BYTES,
     COMPRESSED,
     ENTRY_REFERENCED,
     GONE,
-    ISOLATED,
     LRU_ZSWAP,
     MAPPED,
     MEMCG_PAGES,
@@ -53,9 +49,7 @@ from swaplab.replay.state import (
     ZERO_FILLED,
     State,
 )
-from swaplab.replay.swap import wait_for_write
 from swaplab.replay.unmap import madvise_dontneed, munmap
-from swaplab.replay.zswap import do_shrink_slab
 from swaplab.scenario.accesses import Chunk
 from swaplab.scenario.content import Content
 from swaplab.scenario.model import Cgroup as Limits
@@ -73,35 +67,28 @@ CHARGED = ("memory.current", "memory.swap.current")
 NAMES = {NONE: "", RESIDENT: "resident", COMPRESSED: "zswap", ON_DISK: "device", ZERO_FILLED: "zeros", GONE: ""}
 
 
-@entry
 def settle(m: State) -> None:
     """Let the worker do what it was woken for, however long it takes, on a device that takes no time."""
     while m.zswap.worker_running or m.zswap.shrink_queued:
-        m.task.clock = max(wide(m.task.clock), wide(m.zswap.worker_clock))
-        run_background(m)
-    while wait_for_write(m):
+        m.task.clock = max(int(m.task.clock), int(m.zswap.worker_clock))
+        run_background_of(m)
+    while wait_for_write_of(m):
         pass
 
 
-@entry
 def look_at(m: State, page: int) -> None:
     """Let reclaim look at one unused folio, then put it back unless it is freed; the device is done in no time."""
-    m.pte[page] = wide(m.pte[page]) & ~YOUNG
-    lru_del(m, page)
-    m.folios[page].next = ISOLATED
-    m.isolated[0] = page
+    m.pte[page] = int(m.pte[page]) & ~YOUNG
     m.task.background = 1  # the worker waits, as it does in kernel/
-    if shrink_folio_list(m, 1):
-        lru_add(m, page)
+    look_at_of(m, page)
     m.task.background = 0
     settle(m)
 
 
-@entry
 def shrink(m: State, memcg: int, priority: int) -> None:
     """Let zswap's shrinker look at a cgroup, as kswapd does."""
     m.task.background = 1
-    do_shrink_slab(m, memcg, priority)
+    do_shrink_slab_of(m, memcg, priority)
     m.task.background = 0
     settle(m)
 
@@ -306,10 +293,11 @@ class Pair:
         for path in self.paths:
             for key in range(self.pages):
                 found[f"{path} page {key}"] = self._page_of_kernel(path, key)
+        owners = self._owners_in_kernel()
         for path, cgroup in {"": machine.root, **self.cgroups}.items():
             if path and path not in self.live:
                 continue
-            found[f"{path or '/'} entries"] = self._entries_of_kernel(cgroup.memcg)
+            found[f"{path or '/'} entries"] = self._entries_of_kernel(cgroup.memcg, owners)
             if path:
                 stat = cgroup.stat()
                 if path not in self.leaves.values():
@@ -334,16 +322,17 @@ class Pair:
             "reached_full": bool(machine.zswap.pool_reached_full),
             "cursor": None if machine.zswap.next_shrink < 0 else self.order[int(machine.zswap.next_shrink)],
         }
-        for path in self.paths:
-            for key in range(self.pages):
-                found[f"{path} page {key}"] = self._page_of_replay(self._page(path, key))
+        owners: defaultdict[int, Owners] = defaultdict(set)
+        for (path, key), (record, *page) in zip(product(self.paths, range(self.pages)), self._pages(), strict=True):
+            owners[record].add((path, key))
+            found[f"{path} page {key}"] = tuple(page)
         self.replay._samples.add(self.replay.position)
         table: Mapping[str, Any] = self.replay._samples.last()
         shown = [self.order[number] for number in self.replay._shown]
         for number, path in enumerate(self.order):
             if path and path not in self.live:
                 continue
-            found[f"{path or '/'} entries"] = self._entries_of_replay(number)
+            found[f"{path or '/'} entries"] = self._entries_of_replay(number, owners)
             if path in shown[1:]:
                 found |= {f"{path} {name}": int(table[name][shown.index(path)]) for name in (*STAT, *CHARGED)}
                 found[f"{path} memory.current"] -= (
@@ -385,36 +374,40 @@ class Pair:
             return ("zswap", False, True, entry.length)
         return ("zeros" if use.is_zero else "device", False, True, 0)
 
-    def _page_of_replay(self, page: int) -> tuple[Any, ...]:
-        machine = self.replay.machine
-        folio = self._record(page)
-        state, bits = self._state(page), int(machine.folios["bits"][folio])
-        assert not bits & PG_WRITEBACK
-        has_slot = bool(bits & PG_SWAPCACHE) if state == RESIDENT else state not in (NONE, GONE)
-        return (
-            NAMES[state],
-            bool(machine.pte[page] & (PRESENT | MAPPED)),
-            has_slot,
-            int(machine.folios["length"][folio]) if state == COMPRESSED else 0,
+    def _pages(self) -> Iterator[tuple[int, str, bool, bool, int]]:
+        """Of each page of the replay where its folio is, and then what `_page_of_kernel` says."""
+        machine, numbers = self.replay.machine, np.arange(len(self.paths) * self.pages)
+        bits = np.asarray(machine.folios["bits"])
+        records = np.where(bits[numbers] & STATE_MASK == SHARED, machine.folios["zspage"][numbers], numbers)
+        bits = bits[records]
+        assert not (bits & PG_WRITEBACK).any()
+        states = bits & STATE_MASK
+        has_slot = np.where(states == RESIDENT, bits & PG_SWAPCACHE != 0, ~np.isin(states, (NONE, GONE)))
+        lengths = np.where(states == COMPRESSED, machine.folios["length"][records], 0)
+        yield from zip(
+            records.tolist(),
+            (NAMES[state] for state in states.tolist()),
+            (machine.pte[numbers] & (PRESENT | MAPPED) != 0).tolist(),
+            has_slot.tolist(),
+            lengths.tolist(),
+            strict=True,
         )
 
-    def _entries_of_kernel(self, memcg: MemCgroup) -> list[tuple[Owners, bool]]:
-        """Who has what is on a cgroup's zswap LRU, the oldest first, and whether it still has its second chance."""
-        one = self.kernel.zswap.list_lru.from_memcg_idx(NODE, memcg.kmemcg_id)
-        if not one:
-            return []
+    def _owners_in_kernel(self) -> defaultdict[object, Owners]:
+        """Who has what page table entries tell of."""
         owners: defaultdict[object, Owners] = defaultdict(set)
         for path, process in self.processes.items():
             for key, pte in process.mm.ptes.items.items():
                 owners[pte].add((path, key))
-        return [(owners[entry.swpentry], entry.referenced) for entry in one.list.entries()]
+        return owners
 
-    def _entries_of_replay(self, memcg: int) -> list[tuple[Owners, bool]]:
+    def _entries_of_kernel(self, memcg: MemCgroup, owners: Mapping[object, Owners]) -> list[tuple[Owners, bool]]:
+        """Who has what is on a cgroup's zswap LRU, the oldest first, and whether it still has its second chance."""
+        one = self.kernel.zswap.list_lru.from_memcg_idx(NODE, memcg.kmemcg_id)
+        return [(owners[entry.swpentry], entry.referenced) for entry in one.list.entries()] if one else []
+
+    def _entries_of_replay(self, memcg: int, owners: Mapping[int, Owners]) -> list[tuple[Owners, bool]]:
         machine = self.replay.machine
-        owners: defaultdict[int, Owners] = defaultdict(set)
-        for page in range(len(self.paths) * self.pages):
-            path, key = divmod(page, self.pages)
-            owners[self._record(page)].add((self.paths[path], key))
         return [
             (owners[folio], bool(machine.folios["bits"][folio] & ENTRY_REFERENCED))
             for folio in pages_on(machine, memcg, LRU_ZSWAP)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from swaplab.explore import Holds, Program, Violated, explore
+from swaplab.explore import FewPreemptions, Holds, Program, Violated, explore
 from swaplab.kernel import memcontrol
 from swaplab.kernel.css import cgroup_rmdir
 from swaplab.kernel.memcontrol import (
@@ -121,7 +121,7 @@ def test_no_walk_follows_what_was_freed() -> None:
 def test_unless_positions_are_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     ignore: Callable[[MemCgroup], None] = lambda dead: None  # noqa: E731
     monkeypatch.setattr(memcontrol, "invalidate_reclaim_iterators", ignore)
-    verdict = explore(WALK_AND_RMDIR)
+    verdict = explore(WALK_AND_RMDIR, first=True)
     assert isinstance(verdict, Violated)
     assert {each.kind for each in verdict.violations} == {"use after free"}
 
@@ -142,6 +142,7 @@ def test_even_one_walker_may_be_given_the_same_twice() -> None:
     def is_shared(_: Tree, told: dict[str, Walk]) -> bool:
         return all(len(set(walk)) == len(walk) for walk in told.values())
 
-    verdict = explore(Program("walkers", Tree, WALKERS, {"each memcg is met once in each walk": is_shared}))
+    program = Program("walkers", Tree, WALKERS, {"each memcg is met once in each walk": is_shared})
+    verdict = explore(program, FewPreemptions(1), first=True)
     assert isinstance(verdict, Violated)
     assert verdict.violations[0].preemptions == 1

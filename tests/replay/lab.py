@@ -12,11 +12,23 @@ from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.release import Modelled
 from swaplab.replay import Replay
 from swaplab.replay.entries import entries_head
-from swaplab.replay.jit import entry
+from swaplab.replay.jit import entry, jit
+from swaplab.replay.lists import lru_add, lru_del
 from swaplab.replay.lru_gen_aging import try_to_inc_max_seq
 from swaplab.replay.lru_gen_tiers import get_tier_idx, lru_gen_set_refs
 from swaplab.replay.memory import run_background
-from swaplab.replay.state import LISTS_PER_MEMCG, LRU_ZSWAP, PG_ACTIVE, PG_DIRTY, PG_SWAPCACHE, STATE_MASK, State
+from swaplab.replay.shrink_folio import shrink_folio_list
+from swaplab.replay.state import (
+    ISOLATED,
+    LISTS_PER_MEMCG,
+    LRU_ZSWAP,
+    PG_ACTIVE,
+    PG_DIRTY,
+    PG_SWAPCACHE,
+    STATE_MASK,
+    State,
+)
+from swaplab.replay.swap import wait_for_write
 from swaplab.replay.swapfile import alloc_slot, free_slot
 from swaplab.replay.vmscan import prepare_scan_control, scan_target
 from swaplab.replay.zsmalloc import zs_free, zs_malloc
@@ -32,11 +44,14 @@ __all__ = [
     "alloc_slot_of",
     "do_shrink_slab_of",
     "free_slot_of",
+    "look_at_of",
     "pages_on",
+    "run_background_of",
     "scan_target_of",
     "set_refs_of",
     "shrink_worker_of",
     "tier_idx_of",
+    "wait_for_write_of",
     "zs_free_of",
     "zs_malloc_of",
 ]
@@ -153,70 +168,136 @@ def pages_on(m: State, memcg: int, lru: int) -> list[int]:
     return pages
 
 
+(
+    ENTRIES_HEAD,
+    SCAN_TARGET,
+    AGE,
+    SET_REFS,
+    TIER_IDX,
+    ALLOC_SLOT,
+    FREE_SLOT,
+    DO_SHRINK_SLAB,
+    RUN_BACKGROUND,
+    WAIT_FOR_WRITE,
+    LOOK_AT,
+    ZS_MALLOC,
+    ZS_FREE,
+) = range(13)
+
+
 @entry
+def call(m: State, what: int, number: int, other: int) -> int:  # noqa: PLR0911, PLR0912 - one for each
+    """One of the functions that only compiled code calls.
+
+    They are one program, since each by itself would be compiled with nearly all of reclaim.
+    """
+    if what == ENTRIES_HEAD:
+        return entries_head(m, number)
+    if what == SCAN_TARGET:
+        prepare_scan_control(m)
+        return scan_target(m, number, other)
+    if what == AGE:
+        try_to_inc_max_seq(m, number, 1)
+    elif what == SET_REFS:
+        return lru_gen_set_refs(m, number)
+    elif what == TIER_IDX:
+        return get_tier_idx(m, number)
+    elif what == ALLOC_SLOT:
+        alloc_slot(m, number)
+    elif what == FREE_SLOT:
+        free_slot(m, number, other)
+    elif what == DO_SHRINK_SLAB:
+        do_shrink_slab(m, number, other)
+    elif what == RUN_BACKGROUND:
+        run_background(m)
+    elif what == WAIT_FOR_WRITE:
+        return wait_for_write(m)
+    elif what == LOOK_AT:
+        look_at(m, number)
+    elif what == ZS_MALLOC:
+        return zs_malloc(m, number)
+    elif what == ZS_FREE:
+        zs_free(m, number)
+    return 0
+
+
+@jit
+def look_at(m: State, page: int) -> None:
+    """Let reclaim look at one folio, then put it back unless it is freed."""
+    lru_del(m, page)
+    m.folios[page].next = ISOLATED
+    m.isolated[0] = page
+    if shrink_folio_list(m, 1):
+        lru_add(m, page)
+
+
 def entries_head_of(m: State, memcg: int) -> int:
     """`entries_head`, for Python to call: from then on, entries are linked."""
-    return entries_head(m, memcg)
+    return call(m, ENTRIES_HEAD, memcg, 0)
 
 
-@entry
 def scan_target_of(m: State, memcg: int, size: int) -> int:
     """`scan_target` in a pass over what `scan.target` says, for Python to call."""
-    prepare_scan_control(m)
-    return scan_target(m, memcg, size)
+    return call(m, SCAN_TARGET, memcg, size)
 
 
-@entry
 def age_of(m: State, memcg: int) -> None:
     """`try_to_inc_max_seq`, for Python to call."""
-    try_to_inc_max_seq(m, memcg, 1)
+    call(m, AGE, memcg, 0)
 
 
-@entry
 def set_refs_of(m: State, page: int) -> bool:
     """`lru_gen_set_refs`, for Python to call."""
-    return lru_gen_set_refs(m, page)
+    return bool(call(m, SET_REFS, page, 0))
 
 
-@entry
 def tier_idx_of(m: State, memcg: int) -> int:
     """`get_tier_idx`, for Python to call."""
-    return get_tier_idx(m, memcg)
+    return call(m, TIER_IDX, memcg, 0)
 
 
-@entry
 def alloc_slot_of(m: State, page: int) -> None:
     """`alloc_slot`, for Python to call."""
-    alloc_slot(m, page)
+    call(m, ALLOC_SLOT, page, 0)
 
 
-@entry
 def free_slot_of(m: State, page: int, memcg: int) -> None:
     """`free_slot`, for Python to call."""
-    free_slot(m, page, memcg)
+    call(m, FREE_SLOT, page, memcg)
 
 
-@entry
 def do_shrink_slab_of(m: State, memcg: int, priority: int) -> None:
     """`do_shrink_slab`, for Python to call."""
-    do_shrink_slab(m, memcg, priority)
+    call(m, DO_SHRINK_SLAB, memcg, priority)
 
 
-@entry
+def run_background_of(m: State) -> None:
+    """`run_background`, for Python to call."""
+    call(m, RUN_BACKGROUND, 0, 0)
+
+
+def wait_for_write_of(m: State) -> bool:
+    """`wait_for_write`, for Python to call."""
+    return bool(call(m, WAIT_FOR_WRITE, 0, 0))
+
+
+def look_at_of(m: State, page: int) -> None:
+    """`look_at`, for Python to call."""
+    call(m, LOOK_AT, page, 0)
+
+
 def shrink_worker_of(m: State) -> None:
     """Queue `shrink_worker`, and give it all the time that it needs."""
     m.zswap.shrink_queued = 1
     m.task.clock += 10**12
-    run_background(m)
+    run_background_of(m)
 
 
-@entry
 def zs_malloc_of(m: State, length: int) -> int:
     """`zs_malloc`, for Python to call."""
-    return zs_malloc(m, length)
+    return call(m, ZS_MALLOC, length, 0)
 
 
-@entry
 def zs_free_of(m: State, zspage: int) -> None:
     """`zs_free`, for Python to call."""
-    zs_free(m, zspage)
+    call(m, ZS_FREE, zspage, 0)
