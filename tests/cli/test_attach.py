@@ -88,8 +88,10 @@ def test_what_cannot_be_is_said_in_a_line(arguments: list[str], message: str) ->
 
 
 def test_what_is_idle_is_told_with_what_zswap_would_save_of_it(
-    running: int, capsys: pytest.CaptureFixture[str]
+    running: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("swaplab.host.profile._timing", lambda pages: {})  # which takes seconds
+
     def profile(*arguments: str) -> None:
         app(["profile", "--pid", str(running), *arguments], exit_on_error=False, result_action="return_value")
 
