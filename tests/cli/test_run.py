@@ -81,6 +81,25 @@ def test_for_people(tiny: Path, capsys: Shown) -> None:
     assert max(map(len, said.splitlines())) <= 80
 
 
+def test_a_policy_is_named_with_what_it_decided(tiny: Path, capsys: Shown) -> None:
+    Path("refuse.py").write_text("def accept_store(entry, cgroup, pool):\n    return False\n")
+    (found,) = counters(capsys, tiny, "--policy", "refuse.py")
+    assert found["run"]["policy"]["file"] == "refuse.py"
+    assert found["cgroups"]["a"]["zswpout"] == 0 < found["cgroups"]["a"]["pswpout"]
+    assert run(tiny, "--policy", "refuse.py", "--compare") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "in which a policy that is not Linux's decides, refuse.py (sha256 " in said
+    assert "time lost" in said.partition(" refuse.py - - - ")[0]
+    assert " as it is " in said.partition(" refuse.py - - - ")[2]
+
+
+@pytest.mark.parametrize("option", ["--on=kernel", "--kernels=6.12,7.2"])
+def test_a_policy_does_not_go_with(option: str, tiny: Path, capsys: Shown) -> None:
+    Path("p.py").write_text("raise ValueError")
+    assert run(tiny, "--policy", "p.py", option) == 2
+    assert "policy" in capsys.readouterr().err
+
+
 def test_compared(tiny: Path, capsys: Shown) -> None:
     assert run(tiny, "--compare") == 0
     said = capsys.readouterr().out

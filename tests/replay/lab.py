@@ -10,6 +10,7 @@ from tests.replay.validate import expected_lists, stocks
 
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.release import Modelled
+from swaplab.policy import Policy
 from swaplab.replay import Replay
 from swaplab.replay.entries import entries_head
 from swaplab.replay.jit import entry, jit
@@ -86,6 +87,7 @@ class Lab(Replay):
         page_cluster: int = 0,
         device: Device | None = None,
         kernel: Modelled = "6.12",
+        policy: Policy | None = None,
         **limits: Any,
     ) -> None:
         paged = {
@@ -101,7 +103,8 @@ class Lab(Replay):
                 swap=Swap(size=swap_pages * PAGE_SIZE, device=device or DEVICES["nvme"]),
                 cgroups={"a": Cgroup(**paged)} | (cgroups or {}),
                 workloads=(workload,),
-            )
+            ),
+            policy=policy,
         )
 
     def touch(self, pages: Iterable[int], write: bool = False) -> None:

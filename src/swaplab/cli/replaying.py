@@ -19,10 +19,22 @@ from swaplab.scenario.shipped import shipped
 from swaplab.study.cluster import cluster as connect
 from swaplab.study.run import Map, processes, processors
 
-__all__ = ["ClusterAddress", "Jobs", "chosen_cost", "mapping", "read_for", "say_if_it_compiles", "scenario_file"]
+__all__ = [
+    "ClusterAddress",
+    "Jobs",
+    "PolicyFile",
+    "chosen_cost",
+    "mapping",
+    "read_for",
+    "say_if_it_compiles",
+    "scenario_file",
+]
 
 Jobs = Annotated[int | None, Parameter(alias="-j", validator=Number(gte=1, lte=1024))]
 """How many processes replay; None for as many as there are processors."""
+
+PolicyFile = Annotated[Path | None, Parameter(name="--policy")]
+"""A file with functions that decide in the place of Linux: see `swaplab.policy`."""
 
 ClusterAddress = Annotated[str | None, Parameter(name="--cluster")]
 """Where to replay instead: see `swaplab.study.cluster`."""

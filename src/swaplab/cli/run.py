@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +25,10 @@ from swaplab.cli.common import (
     say_json,
     show,
 )
-from swaplab.cli.replaying import chosen_cost, read_for, say_if_it_compiles, scenario_file
+from swaplab.cli.replaying import PolicyFile, chosen_cost, read_for, say_if_it_compiles, scenario_file
 from swaplab.errors import InputError
 from swaplab.linux.release import MODELLED, Modelled
+from swaplab.policy import Policy, read_policy
 from swaplab.replay import replay
 from swaplab.report.charts import miss_charts
 from swaplab.report.page import write_page
@@ -65,6 +67,7 @@ def run(
     baseline: Baseline | None = None,
     compare: Flag = False,
     kernels: str = "",
+    policy: PolicyFile = None,
     cost: Path | None = None,
     kernel: Texts = (),
     modules: Annotated[tuple[Path, ...], Parameter(negative="", show_default=False)] = (),
@@ -92,6 +95,9 @@ def run(
         Replay it under each of them as well, and compare them in sentences.
     kernels
         Replay it on several releases of Linux, such as `6.12,7.2`, and say what an upgrade changes.
+    policy
+        A Python file with functions that decide in the place of Linux, in the replay: see the guide. It is run.
+        With `--compare`, the scenario is replayed without it as well.
     cost
         A cost file of `swaplab calibrate -o FILE`: the costs of the replay's clock, and the device
         if the scenario names none. Beside a kernel, the default is the costs of its guest.
@@ -114,12 +120,13 @@ def run(
     """
     engines = _engines(on)
     check_html(html)
-    _check_options(engines, output, compare, kernel, modules, dry_run, repeat)
+    _check_options(engines, output, compare, kernel, modules, dry_run, repeat, policy)
     costs = chosen_cost(cost)
     loaded = load_scenario(scenario_file(scenario), set, costs.device)
-    check_apart(read_for(scenario, loaded, cost), output, html)
-    releases = _releases(kernels, engines, baseline, compare, output)
-    plan = _plan(on_release_of(loaded, kernel[0]) if kernel else loaded, baseline, compare, releases)
+    check_apart([*read_for(scenario, loaded, cost), *([policy] if policy else [])], output, html)
+    releases = _releases(kernels, engines, baseline, compare, output, policy)
+    asked = read_policy(policy) if policy else None
+    plan = _plan(on_release_of(loaded, kernel[0]) if kernel else loaded, baseline, compare, releases, asked)
     own = plan[0].scenario
     booted = _kernels(kernel or (own.machine.kernel,), modules) if "kernel" in engines else []
     if dry_run:
@@ -134,7 +141,9 @@ def run(
             pace = guest_pace(booted[0], own, bar("pace of the guest"))
             results = [replay(at_pace(own, pace), pace.cost, baseline or "", bar("replay"))]
         elif "replay" in engines:
-            results = [replay(each.scenario, costs, each.baseline, bar(each.baseline or "replay")) for each in plan]
+            results = [
+                replay(each.scenario, costs, each.name, bar(each.name or "replay"), policy=each.policy) for each in plan
+            ]
         if booted:
             runs = _run_on_each(own, booted, repeat, bar, baseline or "")
     measured = [result for each in runs for result in each]
@@ -155,12 +164,18 @@ def _report(runs: list[list[Result]], replayed: list[Result], on_releases: bool)
 
 
 def _releases(
-    given: str, engines: list[str], baseline: Baseline | None, compare: bool, output: Path | None
+    given: str, engines: list[str], baseline: Baseline | None, compare: bool, output: Path | None, policy: Path | None
 ) -> list[Modelled]:
     """Return the releases of ``--kernels``, after refusing options that do not go with it."""
     if not given:
         return []
-    others = {"--on kernel": "kernel" in engines, "--baseline": baseline, "--compare": compare, "-o": output}
+    others = {
+        "--on kernel": "kernel" in engines,
+        "--baseline": baseline,
+        "--compare": compare,
+        "-o": output,
+        "--policy": policy,
+    }
     for name in [name for name, value in others.items() if value]:
         raise InputError("--kernels", f"no {name} beside it", "both")
     releases = [each for name in given.split(",") for each in MODELLED if each == name]
@@ -184,6 +199,7 @@ def _check_options(
     modules: tuple[Path, ...],
     dry_run: bool,
     repeat: int,
+    policy: Path | None,
 ) -> None:
     """Refuse, before any work is done, options that do not go together."""
     several = {
@@ -200,6 +216,8 @@ def _check_options(
     given = [name for name, value in of_kernel.items() if value]
     if given and "kernel" not in engines:
         raise InputError(given[0], "--on kernel beside it", "none")
+    if policy and "kernel" in engines:
+        raise InputError("--policy", "--on replay: no kernel asks it", "kernel")
     if compare and "kernel" in engines:
         raise InputError("--compare", "--on replay: it compares times, which the kernel does not count", "kernel")
     check_output(output)
@@ -227,11 +245,19 @@ def _run_on_each(
     return [runs[i : i + repeat] for i in range(0, count, repeat)]
 
 
-def _plan(scenario: Scenario, baseline: Baseline | None, compare: bool, releases: Sequence[Modelled]) -> list[Variant]:
-    """Return the variants to run, the scenario's own configuration first; or the scenario on some releases."""
+def _plan(
+    scenario: Scenario,
+    baseline: Baseline | None,
+    compare: bool,
+    releases: Sequence[Modelled],
+    policy: Policy | None,
+) -> list[Variant]:
+    """Return the variants to run, the scenario's own configuration first, under a policy if there is one; or on some releases."""
     if releases:
         return of_releases(scenario, releases)
     own = of_baselines(scenario, [baseline]) if baseline else [Variant({}, scenario)]
+    if policy:
+        own = [replace(own[0], policy=policy), *(own if compare else [])]
     others = [name for name in BASELINES if name != baseline] if compare else []
     return own + of_baselines(scenario, others)
 

@@ -18,6 +18,7 @@ from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.release import Features, features_of
 from swaplab.linux.swap import SWAPFILE_CLUSTER
 from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
+from swaplab.policy import Policy
 from swaplab.replay.state import (
     BLOCK,
     CLASSIC_LISTS,
@@ -49,6 +50,7 @@ from swaplab.replay.state import (
     PTRS_PER_TABLE,
     READAHEAD,
     RMAP,
+    RULES,
     SLOT_CACHED,
     SLOT_FREE,
     STOCK,
@@ -135,10 +137,16 @@ class CompressedContents(NamedTuple):
     lengths: NDArray[np.int16]
 
 
-def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: CompressedContents) -> State:
+def build(
+    scenario: Scenario, accesses: Accesses, cost: Cost, contents: CompressedContents, policy: Policy | None = None
+) -> State:
     """Return a machine on which nothing has happened yet.
 
+    Args:
+        policy: to be asked where Linux decides by itself.
+
     Raises:
+        InputError: the policy does not compile, or names a cgroup that there is not.
         UnsupportedError: the scenario asks for something that is not modelled.
     """
     refuse(scenario)
@@ -159,13 +167,14 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
     folios.length[:nr_pages] = UNKNOWN
     folios.kind[:nr_pages] = np.where(np.repeat(accesses.task_file, np.diff(accesses.task_first)), FILE, kind)
     first_node = _first_nodes(accesses)
-    return State(
+    machine = State(
         linux=linux,
         has=parts_of(scenario),
         folios=folios,
         pte=np.zeros(2 * nr_pages, np.uint8),
         rmaps=records(RMAP, nr_pages),
         memcgs=memcgs,
+        rules=records(RULES, len(order)),
         lru_gens=_lru_gens(len(order), scenario.machine.seed),
         file_lrus=records(FILE_LRU, len(order)),
         descriptors=_descriptors(scenario, accesses),
@@ -200,6 +209,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         missing=np.zeros(2 * BLOCK, np.int32),
         stacks=np.full(DIGITS, -1, np.int32),
         written=np.zeros(BLOCK, np.int32),
+        stored_at=np.zeros(2 * nr_pages if policy else 1, np.int64),
         isolated=np.zeros(MIN_LRU_BATCH, np.int32),
         first=first,
         count=count,
@@ -209,6 +219,9 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         task_first=accesses.task_first,
         **{name: control[name] for name in CONTROL.names or ()},
     )
+    if policy:
+        policy.put_into(machine, {path: number[leaf.get(path, path)] for path in number})
+    return machine
 
 
 def _descriptors(scenario: Scenario, accesses: Accesses) -> Records:

@@ -11,6 +11,7 @@ from swaplab.compress.jit import is_kept
 from swaplab.errors import InputError
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.release import Release, features_of
+from swaplab.policy import Policy
 from swaplab.replay.build import CompressedContents, build, compressed_contents, pages_of, parts_of, tree_of
 from swaplab.replay.cgroup import css_offline, memory_high_write, memory_max_write, memory_reclaim
 from swaplab.replay.fork import copy_page_range
@@ -61,6 +62,7 @@ class Replay:
 
     Args:
         prepared: what was made for a scenario with the same accesses and contents.
+        policy: asked where Linux decides by itself.
 
     Attributes:
         scenario: the one that is run.
@@ -68,17 +70,25 @@ class Replay:
         accesses: the order of its accesses.
         machine: the state, as `swaplab.replay.state` describes it.
         position: accesses made so far.
+        policy: as it was given.
 
     Raises:
         UnsupportedError: the scenario asks for something the replay does not model.
-        InputError: a trace or a content is broken.
+        InputError: a trace or a content is broken; or the policy is.
     """
 
-    def __init__(self, scenario: Scenario, cost: Cost = DEFAULT_COST, prepared: Prepared | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        cost: Cost = DEFAULT_COST,
+        prepared: Prepared | None = None,
+        policy: Policy | None = None,
+    ) -> None:
         self.scenario = scenario
         self.cost = cost
+        self.policy = policy
         self.accesses, contents = prepared or _prepare(scenario)
-        self.machine = build(scenario, self.accesses, cost, contents)
+        self.machine = build(scenario, self.accesses, cost, contents, policy)
         self.position = 0
         self._order = tree_of(scenario)
         self._number = {path: i for i, path in enumerate(self._order)}
@@ -88,7 +98,11 @@ class Replay:
         self._samples = Samples(self.machine, self._shown, scenario.samples, Release.parse(scenario.machine.kernel))
 
     def access(self, chunk: Chunk) -> None:
-        """Make some accesses, and do what happens between them."""
+        """Make some accesses, and do what happens between them.
+
+        Raises:
+            InputError: a policy has raised, or said what it may not; or the clock has run out.
+        """
         begin = 0
         for at, operation, *where in chunk.ops.tolist():
             if at > begin:
@@ -97,6 +111,7 @@ class Replay:
             begin = at
         run(self.machine, chunk.accesses[begin:])
         self.position += len(chunk.accesses)
+        self._check_policy()
         if self.machine.task.clock >= CLOCK_MAX:
             where = f"{self.scenario.source}: swap.device and the costs"
             raise InputError(
@@ -134,8 +149,16 @@ class Replay:
         else:
             raise ValueError(f"no operation on memory: {operation}")
 
+    def _check_policy(self) -> None:
+        if self.policy:
+            self.policy.check(self.machine)
+
     def fire(self, event: Event) -> None:
-        """Let an event happen."""
+        """Let an event happen.
+
+        Raises:
+            InputError: a policy has raised, or said what it may not.
+        """
         m, memcg = self.machine, self._number[event.cgroup]
         for field, value in event.set.items():
             self._write_limit(memcg, field, value)
@@ -146,6 +169,7 @@ class Replay:
                 exit_mmap(m, int(task))
         if event.remove:
             self._remove(event.cgroup)
+        self._check_policy()
 
     def _home(self, path: str) -> int:
         """Number of the cgroup that a cgroup's processes live in."""
@@ -190,6 +214,7 @@ class Replay:
             reconstructed=self.accesses.reconstructed(),
             own_times=self.accesses.own_times(),
             cost=self.cost,
+            policy=self.policy.name if self.policy else None,
         )
         return Result(info, self._samples.table([self._order[i] for i in self._shown]))
 
@@ -200,6 +225,7 @@ def replay(
     configuration: str = "",
     progress: Progress = lambda done, total: None,
     prepared: Prepared | None = None,
+    policy: Policy | None = None,
 ) -> Result:
     """Run a scenario to its end.
 
@@ -208,12 +234,13 @@ def replay(
         configuration: a name for what was varied, for reports.
         progress: called with accesses done and in all, now and then.
         prepared: what was made for a scenario with the same accesses and contents.
+        policy: asked where Linux decides by itself.
 
     Raises:
         UnsupportedError: the scenario asks for something the replay does not model.
-        InputError: a trace or a content is broken.
+        InputError: a trace or a content is broken; or the policy is.
     """
-    run_ = Replay(scenario, cost, prepared)
+    run_ = Replay(scenario, cost, prepared, policy)
     total = run_.accesses.total
     chunks, rest = run_.accesses.chunks(), Chunk(np.empty(0, np.uint32))
     for stop in timeline(scenario, total):

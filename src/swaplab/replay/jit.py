@@ -27,6 +27,7 @@ from numba.core.untyped_passes import RewriteSemanticConstants
 from swaplab import linux
 from swaplab.compress.jit import keep
 from swaplab.linux.release import Features
+from swaplab.policy import told
 from swaplab.replay.state import Parts
 from swaplab.result import counters
 from swaplab.scenario import content
@@ -147,7 +148,7 @@ ENTRY: dict[str, Any] = {**COMMON, "nogil": True}
 def fingerprint() -> str:
     """Hash of all source that is compiled: a cached function holds its callees, which may be in other files."""
     own, facts = Path(__file__).parent, Path(linux.__path__[0])
-    files = [*own.glob("*.py"), *facts.glob("*.py"), *(Path(str(each.__file__)) for each in (content, counters))]
+    files = [*own.glob("*.py"), *facts.glob("*.py"), *(Path(str(each.__file__)) for each in (content, counters, told))]
     return sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 

@@ -6,11 +6,12 @@ Every structured array is a record array, so ``folios[p].memcg`` reads the same 
              list head
 - `RMAP`     one record per folio that several pages share: which do
 - `MEMCG`    one record per cgroup, in pre-order: the descendants of ``m`` are ``m + 1 .. memcgs[m].end - 1``
+- `RULES`    one record per cgroup: the state of rules that are not Linux's
 - `FILE_LRU`  one record per cgroup: the state of the classic lists for its file memory
 - `LRU_GEN`  one record per cgroup: its generations in MGLRU
 - `ZSPAGE`   one record per zspage, with the size classes beside them
-- `SIZES`, `MEMORY`, `ZSWAP`, `SWAP`, `DEVICE`, `MGLRU`, `COST`, `TASK`, `SCAN`  a record of integers each: parameters,
-  counters, the clock, the scan in progress
+- `SIZES`, `MEMORY`, `ZSWAP`, `SWAP`, `DEVICE`, `MGLRU`, `COST`, `TASK`, `SCAN`, `POLICY`  a record of integers each:
+  parameters, counters, the clock, the scan in progress
 - `State`  all of them together, with the ring of writes in flight, and which `Features` its Linux has
 
 A page is in exactly one place, so one pair of links serves both an LRU list (while a folio exists) and the zswap LRU
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swaplab.linux.release import Features
+from swaplab.policy.told import POLICY
 from swaplab.result.counters import BY_NAME, EVENTS
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "MGLRU",
     "NO_LIMIT",
     "READAHEAD",
+    "RULES",
     "SCAN",
     "SIZES",
     "SWAP",
@@ -272,6 +275,14 @@ XA_CHUNK_SHIFT = 6
 XA_NODE_BYTES = 592
 """A node of the tree that finds a file's folios, of 584 bytes on x86-64, and a pointer to its objcg."""
 
+RULES = np.dtype(
+    [
+        ("tag", "i8"),  # what a policy calls it
+        ("written_back_at", "i8"),  # ns, when an entry of its objcg's was last written back, 0 if none was
+    ]
+)
+"""One cgroup, to what is not Linux's: policies of one's own."""
+
 LRU_GEN = np.dtype(
     [
         ("next", "i4"),  # links of the list of cgroups that global reclaim goes by
@@ -471,6 +482,7 @@ CONTROL = np.dtype(
         ("cost", COST),
         ("task", TASK),
         ("scan", SCAN),
+        ("policy", POLICY),
     ]
 )
 """These records, one behind the other: so compiled code finds all of them by one address."""
@@ -496,6 +508,7 @@ class State:
     pte: NDArray[np.uint8]  # [nr_folios]
     rmaps: Records  # RMAP[nr_folios - nr_pages]
     memcgs: Records  # MEMCG[nr_memcgs]
+    rules: Records  # RULES[nr_memcgs]
     lru_gens: Records  # LRU_GEN[nr_memcgs + MEMCG_NR_GENS * MEMCG_NR_BINS]
     file_lrus: Records  # FILE_LRU[nr_memcgs]
     descriptors: Records  # DESCRIPTOR[tasks]
@@ -533,6 +546,7 @@ class State:
     missing: NDArray[np.int32]  # [2 * BLOCK] where in the window those are that are about to fault
     stacks: NDArray[np.int32]  # [DIGITS] tops of stacks of entries while they are sorted, else -1
     written: NDArray[np.int32]  # [BLOCK] pages written to
+    stored_at: NDArray[np.int64]  # [nr_folios] ns, when an entry was stored; [1] where no policy asks for its age
     isolated: NDArray[np.int32]  # [MIN_LRU_BATCH] folios off their list during a scan
     first: NDArray[np.int32]  # [components] first sample
     count: NDArray[np.int32]  # [components] samples
@@ -549,6 +563,7 @@ class State:
     cost: Records  # COST
     task: Records  # TASK
     scan: Records  # SCAN
+    policy: Records  # POLICY
 
     @cached_property
     def table(self) -> NDArray[np.int64]:

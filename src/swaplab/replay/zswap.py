@@ -26,6 +26,7 @@ from swaplab.replay.memcontrol import (
     writeback_enabled,
     zswap_charged,
 )
+from swaplab.replay.policy import accepts_store, gives_second_chance, left_alone, limits_shrinker, preference
 from swaplab.replay.state import ENTRY_REFERENCED, PG_SWAPCACHE, RESIDENT, STATE_MASK, State
 from swaplab.replay.stats import flush_stats
 from swaplab.replay.stock import charge_by_force, has_room
@@ -48,6 +49,7 @@ SHRINK_BATCH = 128
 ENOENT, EAGAIN, ENOMEM, EEXIST = 2, 11, 12, 17
 NOT_CHOSEN = -2
 LRU_REMOVED_RETRY, LRU_ROTATE, LRU_RETRY, LRU_STOP = 1, 2, 4, 5  # include/linux/list_lru.h:enum lru_status
+LEFT_ALONE = -1
 
 
 # Storing and loading --------------------------------------------------------------------------------------------------
@@ -103,6 +105,10 @@ def zswap_store_checked(m: State, page: int, length: int, objcg: int) -> bool:
         return False
     length = compress(m, page, length)
     if not length:
+        return False
+    if unlikely(m.policy.is_there) and not accepts_store(m, page, length, objcg):
+        zs_free(m, wide(m.folios[page].zspage))
+        m.folios[page].zspage = -1
         return False
     charge_zswap(m, objcg, length, 1)
     m.memcgs[objcg].zswpout += 1
@@ -203,6 +209,7 @@ def zswap_writeback_entry(m: State, page: int) -> int:
     charge_by_force(m, folio_memcg, 1)
     m.memcgs[payer(m)].decompress_ns += spend(m, wide(m.cost.decompress_ns))
     m.memcgs[objcg].zswpwb += 1
+    m.rules[objcg].written_back_at = m.task.clock
     zswap_entry_free(m, page)
     workingset_refault(m, page, folio_memcg)
     entry.memcg = folio_memcg
@@ -216,14 +223,24 @@ def zswap_writeback_entry(m: State, page: int) -> int:
 
 
 @jit
+def oldest_entry(m: State, memcg: int) -> int:
+    """The entry that is next to be written back, the list's head if there is none."""
+    return wide(m.folios[entries_head(m, memcg)].next)
+
+
+@jit
 def has_second_chance(m: State, page: int) -> bool:
     """Whether an entry is to be passed over once; the one list of before 6.8 had no such thing."""
+    if unlikely(m.policy.second_chance):
+        return gives_second_chance(m, page)
     return bool(wide(m.folios[page].bits) & ENTRY_REFERENCED) and not m.zswap.global_lru
 
 
 @jit
 def shrink_memcg_cb(m: State, page: int, head: int) -> int:
     """Second chance or writeback for one entry (mm/zswap.c:shrink_memcg_cb). LRU_STOP is the shrinker's only."""
+    if unlikely(m.policy.is_there) and left_alone(m, page):
+        return LEFT_ALONE
     list_del(m.folios, page)
     list_add_tail(m.folios, head, page)
     entry = m.folios[page]
@@ -256,8 +273,8 @@ def list_lru_walk(m: State, memcg: int, nr_to_walk: int, may_stop: bool) -> int:
             isolated += 1
         elif status == LRU_STOP and may_stop:
             return 0
-        elif status == LRU_ROTATE and m.folios[head].next == page:
-            break  # the end of a list of one
+        elif status == LEFT_ALONE or (status == LRU_ROTATE and m.folios[head].next == page):
+            break  # or the end of a list of one
     return isolated
 
 
@@ -265,6 +282,8 @@ def list_lru_walk(m: State, memcg: int, nr_to_walk: int, may_stop: bool) -> int:
 def shrink_memcg(m: State, memcg: int) -> int:
     """Write back one entry of `memcg`: 0, ENOENT or EAGAIN (mm/zswap.c:shrink_memcg)."""
     if not writeback_enabled(m, memcg) or not is_online(m, memcg) or not m.memcgs[memcg].entries:
+        return ENOENT
+    if unlikely(m.policy.is_there) and left_alone(m, oldest_entry(m, memcg)):
         return ENOENT
     return 0 if list_lru_walk(m, memcg, 1, False) else EAGAIN
 
@@ -288,8 +307,27 @@ def queue_shrink_work(m: State) -> None:
 
 
 @jit
+def next_preferred(m: State) -> int:
+    """Set the cursor to whom a policy prefers, of equals the next in pre-order; -1 if to nobody."""
+    cursor, nr_memcgs = wide(m.zswap.next_shrink), wide(m.sizes.nr_memcgs)
+    chosen, most = -1, 0
+    for step in range(1, nr_memcgs + 1):
+        memcg = (cursor + step) % nr_memcgs
+        if is_online(m, memcg) and m.memcgs[memcg].entries and writeback_enabled(m, memcg):
+            if left_alone(m, oldest_entry(m, memcg)):
+                continue
+            wanted = preference(m, memcg)
+            if wanted > most:
+                chosen, most = memcg, wanted
+    m.zswap.next_shrink = chosen
+    return chosen
+
+
+@jit
 def next_online(m: State) -> int:
     """Advance zswap's cursor to the next online cgroup in pre-order; -1 at the end of the tree."""
+    if unlikely(m.policy.worker_preference):
+        return next_preferred(m)
     memcg = wide(m.zswap.next_shrink) + 1
     while memcg < m.sizes.nr_memcgs and not is_online(m, memcg):
         memcg += 1
@@ -300,11 +338,12 @@ def next_online(m: State) -> int:
 @jit
 def lacks_room(m: State, memcg: int) -> int:
     """The limit that the folio for writing back `memcg`'s oldest entry would exceed, or -1."""
-    head = entries_head(m, memcg)
-    page = wide(m.folios[head].next)
-    if page == head or not writeback_enabled(m, memcg):
+    page = oldest_entry(m, memcg)
+    if not m.memcgs[memcg].entries or not writeback_enabled(m, memcg):
         return -1
     owner = wide(m.folios[page].memcg)
+    if unlikely(m.policy.is_there) and left_alone(m, page):
+        return -1
     if has_second_chance(m, page) or not is_online(m, owner):
         return -1
     return has_room(m, owner)
@@ -383,7 +422,10 @@ def zswap_shrinker_count(m: State, memcg: int) -> int:
         return 0
     protected = min(freeable, wide(lruvec.nr_disk_swapins))
     lruvec.nr_disk_swapins -= protected
-    return (freeable - protected) * (bytes_stored >> PAGE_SHIFT) // stored
+    count = (freeable - protected) * (bytes_stored >> PAGE_SHIFT) // stored
+    if unlikely(m.policy.is_there) and left_alone(m, oldest_entry(m, memcg)):
+        return 0
+    return limits_shrinker(m, memcg, count) if unlikely(m.policy.shrinker_count) else count
 
 
 @jit

@@ -10,7 +10,7 @@ from swaplab.scenario.cost import Cost
 from swaplab.scenario.model import OwnTime, Scenario
 from swaplab.text import from_json, to_json
 
-__all__ = ["Guest", "RunInfo", "decode_info", "encode_info"]
+__all__ = ["Guest", "PolicyName", "RunInfo", "decode_info", "encode_info"]
 
 
 class Guest(msgspec.Struct, frozen=True):
@@ -46,6 +46,21 @@ class Guest(msgspec.Struct, frozen=True):
         return self.kernel.split()[2]
 
 
+class PolicyName(msgspec.Struct, frozen=True):
+    """Which policy of one's own a run had.
+
+    Attributes:
+        file: its name.
+        sha256: of what it holds.
+    """
+
+    file: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.file} (sha256 {self.sha256[:12]})"
+
+
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The description of a run.
 
@@ -61,6 +76,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         reconstructed: traces of which no access was seen, with what they are made from.
         cost: of the replay's clock.
         guest: the kernel's machine.
+        policy: what decided in the place of Linux; None where nothing did.
     """
 
     engine: Literal["replay", "kernel"]
@@ -73,6 +89,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     reconstructed: dict[str, str] = {}
     cost: Cost | None = None
     guest: Guest | None = None
+    policy: PolicyName | None = None
 
     @property
     def zram(self) -> bool:
@@ -92,6 +109,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
             **({"reconstructed": self.reconstructed} if self.reconstructed else {}),
             "cost": self.cost.source if self.cost else "",
             "zram": self.zram,
+            **({"policy": msgspec.to_builtins(self.policy)} if self.policy else {}),
         }
 
 

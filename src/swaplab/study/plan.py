@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from swaplab.linux.release import Modelled
+from swaplab.policy import Policy
 from swaplab.scenario.device import Device
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Baseline, Scenario, with_baseline, with_release
@@ -26,12 +27,19 @@ class Variant:
         seed: added to the scenario's own.
         scenario: the whole of it.
         baseline: the kind of compressed swap that it is run under; empty for its own.
+        policy: asked where Linux decides by itself, if there is one.
     """
 
     settings: dict[str, str]
     scenario: Scenario
     seed: int = 0
     baseline: Baseline | str = ""
+    policy: Policy | None = None
+
+    @property
+    def name(self) -> str:
+        """What reports call it, empty for the scenario as it is."""
+        return " with ".join(filter(None, [self.baseline, self.policy.name.file if self.policy else ""]))
 
 
 def of_axes(
