@@ -59,7 +59,7 @@ class Family(Replay):
     def swap_out(self, memcg: int = A) -> None:
         """Reclaim until nothing is left, in two rounds, since what was used is spared in the first."""
         for _ in range(9):
-            memory_reclaim(self.machine, memcg, 2 * PAGES)
+            memory_reclaim(self.machine, memcg, 2 * PAGES, 0)
         validate(self.machine)
 
 
@@ -103,7 +103,7 @@ def test_a_page_that_two_used_is_activated_at_once() -> None:
     entries = family.machine.pte
     assert (entries[0], entries[CHILD]) == (MAPPED | YOUNG, MAPPED), "the child's entry is old"
     family.touch(CHILD)
-    memory_reclaim(family.machine, A, 1)
+    memory_reclaim(family.machine, A, 1, 0)
     assert family.count("pgactivate") == 1
     validate(family.machine)
 
@@ -162,7 +162,7 @@ def test_what_is_being_written_when_it_is_freed_stays_until_reclaim_finds_it() -
     family = Family(zswap=False, device="hdd")
     family.touch(*range(PAGES), write=True)
     for _ in range(3):
-        memory_reclaim(family.machine, A, 32)
+        memory_reclaim(family.machine, A, 32, 0)
     being_written = int(family.machine.device.writes_count)
     assert being_written
     family.apply(EventKind.UNMAP, 0, PAGES)

@@ -59,7 +59,7 @@ class Sharing(Replay):
         """Reclaim until nothing is left, in rounds, since what was used is spared in the first."""
         for _ in range(9):
             read_stats(self.machine)
-            memory_reclaim(self.machine, 0, 2 * PAGES)
+            memory_reclaim(self.machine, 0, 2 * PAGES, 0)
         validate(self.machine)
 
 

@@ -66,7 +66,7 @@ def test_slots_in_a_row_are_freed_past_the_cache_of_freed_slots() -> None:
     m = run.machine
     run.access(Chunk(np.arange(0, 128, 2, dtype=np.uint32)))
     for _ in range(9):
-        memory_reclaim(m, 1, 64)
+        memory_reclaim(m, 1, 64, 0)
     assert (np.diff(m.page_slot[:64]) == 1).all()
     madvise_dontneed(m, 1, 2)
     madvise_dontneed(m, 0, 5)

@@ -15,7 +15,7 @@ from swaplab.errors import InputError
 from swaplab.scenario.content import Mix, Part, Random, Ratio, Zero
 from swaplab.scenario.device import DEVICES, Device
 from swaplab.scenario.load import LIMITS, TOP, load_scenario, parse_scenario
-from swaplab.scenario.model import Cgroup, Event, Machine, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import Cgroup, Event, Machine, Proposed, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.patterns import HotCold, Phases, Scan, Uniform, Zipf
 
 WORKLOAD = "[[workload]]\npages = 10\n"
@@ -438,7 +438,26 @@ def test_documented_examples_are_scenarios(text: str) -> None:
 
 def test_every_key_is_documented() -> None:
     text = DOCUMENTATION.read_text()
-    kinds = (Machine, Zswap, Swap, Workload, Device, Zipf, Phases, HotCold)
+    kinds = (Machine, Zswap, Swap, Proposed, Workload, Device, Zipf, Phases, HotCold)
     keys = {name.removesuffix("_ns") for kind in kinds for name in kind.__struct_fields__}
-    keys |= {*TOP, *LIMITS, "at", "memory.reclaim", "exit", "remove"}
+    keys |= {*TOP, *LIMITS, "at", "memory.reclaim", "times", "every", "exit", "remove"}
     assert not [key for key in sorted(keys) if f"`{key}`" not in text]
+
+
+def test_an_event_may_happen_again_and_again() -> None:
+    event = '[cgroup.a]\n[[event]]\nat = 2\ncgroup = "a"\nmemory.reclaim = "4K"\ntimes = 3\nevery = 4\n'
+    assert [(each.at, each.reclaim) for each in parse(WORKLOAD + event).events] == [(2, 4096), (6, 4096), (10, 4096)]
+    with pytest.raises(InputError, match=r"event\[0\].times: expected 1, as the cgroup is removed, found 3"):
+        parse(WORKLOAD + event + "remove = true\n")
+
+
+def test_what_is_of_no_release_is_asked_for_over_the_newest() -> None:
+    event = '[cgroup.a]\n[[event]]\nat = 0\ncgroup = "a"\nmemory.reclaim = "1M source=zswap"\n'
+    proposed = "[proposed]\nshrink_batch = 32\n"
+    scenario = parse('machine.kernel = "7.2"\n' + proposed + WORKLOAD + event)
+    assert (scenario.events[0].reclaim, scenario.events[0].source) == (1 << 20, "zswap")
+    assert scenario.unreleased == ["shrink_batch = 32", "memory.reclaim with source=zswap"]
+    for text in (proposed + WORKLOAD, WORKLOAD + event):
+        with pytest.raises(InputError, match=r"machine\.kernel: expected 7\.2, over which it was proposed: "):
+            parse(text)
+    assert not parse(WORKLOAD).unreleased

@@ -252,7 +252,7 @@ def _plan(
     releases: Sequence[Modelled],
     policy: Policy | None,
 ) -> list[Variant]:
-    """Return the variants to run, the scenario's own configuration first, under a policy if there is one; or on some releases."""
+    """Return the variants to run: the scenario's own configuration first, or under a policy; or it on some releases."""
     if releases:
         return of_releases(scenario, releases)
     own = of_baselines(scenario, [baseline]) if baseline else [Variant({}, scenario)]

@@ -18,7 +18,6 @@ from swaplab.linux.page import PAGE_SIZE
 from swaplab.linux.release import Features, features_of
 from swaplab.linux.swap import SWAPFILE_CLUSTER
 from swaplab.linux.zsmalloc import SIZE_CLASSES, class_of_length
-from swaplab.policy import Policy
 from swaplab.replay.state import (
     BLOCK,
     CLASSIC_LISTS,
@@ -70,7 +69,7 @@ from swaplab.replay.stock import MEMCG_CHARGE_BATCH
 from swaplab.scenario.accesses import Accesses
 from swaplab.scenario.contents import page_contents
 from swaplab.scenario.cost import Cost
-from swaplab.scenario.model import Cgroup, Scenario
+from swaplab.scenario.model import Cgroup, Proposed, Scenario
 from swaplab.scenario.tree import leaves, parent_of, pre_order
 
 __all__ = ["CompressedContents", "build", "compressed_contents", "pages_of", "parts_of", "refuse", "tree_of"]
@@ -137,16 +136,10 @@ class CompressedContents(NamedTuple):
     lengths: NDArray[np.int16]
 
 
-def build(
-    scenario: Scenario, accesses: Accesses, cost: Cost, contents: CompressedContents, policy: Policy | None = None
-) -> State:
+def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: CompressedContents) -> State:
     """Return a machine on which nothing has happened yet.
 
-    Args:
-        policy: to be asked where Linux decides by itself.
-
     Raises:
-        InputError: the policy does not compile, or names a cgroup that there is not.
         UnsupportedError: the scenario asks for something that is not modelled.
     """
     refuse(scenario)
@@ -156,7 +149,6 @@ def build(
     kind, first, count, lengths = contents
     number = {path: i for i, path in enumerate(order)}
     home = np.array([number[leaf.get(each.cgroup, each.cgroup)] for each in scenario.workloads], np.int32)
-    classes = _size_classes()
     memcgs = _memcgs(scenario, order)
     control = _control(scenario, accesses, memcgs, cost)
     tasks = len(accesses.task_workload)
@@ -167,14 +159,14 @@ def build(
     folios.length[:nr_pages] = UNKNOWN
     folios.kind[:nr_pages] = np.where(np.repeat(accesses.task_file, np.diff(accesses.task_first)), FILE, kind)
     first_node = _first_nodes(accesses)
-    machine = State(
+    return State(
         linux=linux,
         has=parts_of(scenario),
         folios=folios,
         pte=np.zeros(2 * nr_pages, np.uint8),
         rmaps=records(RMAP, nr_pages),
         memcgs=memcgs,
-        rules=records(RULES, len(order)),
+        rules=_rules(len(order)),
         lru_gens=_lru_gens(len(order), scenario.machine.seed),
         file_lrus=records(FILE_LRU, len(order)),
         descriptors=_descriptors(scenario, accesses),
@@ -191,7 +183,7 @@ def build(
         zspages=_zspages(nr_pages),
         class_of_length=class_of_length(),
         class_groups=np.zeros(len(SIZE_CLASSES), np.int32),
-        **classes,
+        **_size_classes(),
         page_slot=np.zeros(2 * nr_pages if control["device"].rotational else 1, np.int32),
         slot_page=_slots(control),
         clusters=_clusters(control),
@@ -209,7 +201,7 @@ def build(
         missing=np.zeros(2 * BLOCK, np.int32),
         stacks=np.full(DIGITS, -1, np.int32),
         written=np.zeros(BLOCK, np.int32),
-        stored_at=np.zeros(2 * nr_pages if policy else 1, np.int64),
+        stored_at=np.zeros(1, np.int64),
         isolated=np.zeros(MIN_LRU_BATCH, np.int32),
         first=first,
         count=count,
@@ -219,9 +211,6 @@ def build(
         task_first=accesses.task_first,
         **{name: control[name] for name in CONTROL.names or ()},
     )
-    if policy:
-        policy.put_into(machine, {path: number[leaf.get(path, path)] for path in number})
-    return machine
 
 
 def _descriptors(scenario: Scenario, accesses: Accesses) -> Records:
@@ -375,6 +364,7 @@ def _control(scenario: Scenario, accesses: Accesses, memcgs: Records, cost: Cost
     _set_sizes(control["sizes"], int(accesses.task_first[-1]), len(memcgs), len(accesses.task_workload))
     _set_memory(control["memory"], scenario, memcgs)
     _set_zswap(control["zswap"], scenario)
+    _set_proposed(control["zswap"], scenario.proposed)
     _set_swap(control["swap"], scenario)
     _set_device(control["device"], scenario)
     control["task"].swapping_in = -1
@@ -414,6 +404,17 @@ def _set_zswap(zswap: Records, scenario: Scenario) -> None:
     zswap.entries_linked = scenario.swap.device == "zram"  # which has no such lists
     zswap.next_shrink = zswap.free_zspage = -1
     zswap.fresh_zspage = ZSPAGE_LISTS + 1
+
+
+def _rules(nr_memcgs: int) -> Records:
+    array = records(RULES, nr_memcgs)
+    array.zswap_iterator = -1
+    return array
+
+
+def _set_proposed(zswap: Records, proposed: Proposed) -> None:
+    zswap.shrink_batch = proposed.shrink_batch
+    zswap.cursor, zswap.drop_written = proposed.cursor, proposed.drop_written
 
 
 def _set_swap(swap: Records, scenario: Scenario) -> None:

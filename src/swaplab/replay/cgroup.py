@@ -14,6 +14,7 @@ from swaplab.replay.state import LRU_ACTIVE, LRU_INACTIVE, LRU_ZSWAP, MAX_NR_GEN
 from swaplab.replay.stock import drain_all_stock, page_counter_charge
 from swaplab.replay.swap import wait_for_write
 from swaplab.replay.vmscan import try_to_free_pages
+from swaplab.replay.zswap import zswap_proactive_writeback
 
 __all__ = ["css_offline", "memory_high_write", "memory_max_write", "memory_reclaim"]
 
@@ -50,9 +51,9 @@ def memory_high_write(m: State, memcg: int, pages: int) -> None:
     run_background(m)
 
 
-@entry
-def memory_reclaim(m: State, memcg: int, pages: int) -> int:
-    """Reclaim `pages` from the subtree; how many came back, maybe fewer (mm/memcontrol.c:memory_reclaim)."""
+@jit
+def reclaim_from_all(m: State, memcg: int, pages: int) -> int:
+    """Reclaim `pages` from the subtree; how many came back (the loop of mm/memcontrol.c:memory_reclaim)."""
     reclaimed = 0
     retries = MAX_RECLAIM_RETRIES
     m.scan.proactive = 1
@@ -64,6 +65,16 @@ def memory_reclaim(m: State, memcg: int, pages: int) -> int:
                 break
         reclaimed += progress
     m.scan.proactive = 0
+    return reclaimed
+
+
+@entry
+def memory_reclaim(m: State, memcg: int, pages: int, from_zswap: int) -> int:
+    """Reclaim `pages` from the subtree; how many came back, maybe fewer (mm/memcontrol.c:memory_reclaim).
+
+    With ``source=zswap``, which is proposed, they are written back from there.
+    """
+    reclaimed = zswap_proactive_writeback(m, memcg, pages) if from_zswap else reclaim_from_all(m, memcg, pages)
     run_background(m)
     return reclaimed
 

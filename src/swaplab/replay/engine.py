@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -88,11 +89,15 @@ class Replay:
         self.cost = cost
         self.policy = policy
         self.accesses, contents = prepared or _prepare(scenario)
-        self.machine = build(scenario, self.accesses, cost, contents, policy)
+        self.machine = build(scenario, self.accesses, cost, contents)
         self.position = 0
         self._order = tree_of(scenario)
         self._number = {path: i for i, path in enumerate(self._order)}
         self._leaves = leaves(scenario)
+        if policy:
+            # Only policies ask how old an entry is.
+            self.machine = replace(self.machine, stored_at=np.zeros(len(self.machine.pte), np.int64))
+            policy.put_into(self.machine, {path: self._home(path) for path in self._order})
         hidden = {*self._leaves.values()}
         self._shown = [i for i, path in enumerate(self._order) if path not in hidden]
         self._samples = Samples(self.machine, self._shown, scenario.samples, Release.parse(scenario.machine.kernel))
@@ -163,7 +168,7 @@ class Replay:
         for field, value in event.set.items():
             self._write_limit(memcg, field, value)
         if event.reclaim is not None:
-            memory_reclaim(m, memcg, event.reclaim // PAGE_SIZE)
+            memory_reclaim(m, memcg, event.reclaim // PAGE_SIZE, int(event.source == "zswap"))
         if event.exit:
             for task in np.flatnonzero(m.task_memcg == self._home(event.cgroup)):
                 exit_mmap(m, int(task))

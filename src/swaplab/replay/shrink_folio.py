@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from swaplab.replay.content import compressed_length
+from swaplab.replay.free_folio import free_folios, remove_mapping
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import inline, jit, wide
 from swaplab.replay.lru_gen_aging import lru_gen_look_around
 from swaplab.replay.lru_gen_tiers import lru_gen_set_refs
 from swaplab.replay.memcontrol import swap_full, writeback_enabled
-from swaplab.replay.rmap import free_record, referenced_by, swap_count, unmap_all
+from swaplab.replay.rmap import referenced_by, unmap_all
 from swaplab.replay.state import (
     COMPRESSED,
     ENTRY_REFERENCED,
@@ -30,9 +31,8 @@ from swaplab.replay.state import (
     ZEROMAP,
     State,
 )
-from swaplab.replay.stock import page_counter_charge
 from swaplab.replay.swap import device_write
-from swaplab.replay.swapfile import add_to_swap, folio_free_swap, free_slot
+from swaplab.replay.swapfile import add_to_swap, folio_free_swap
 from swaplab.replay.workingset import workingset_eviction
 from swaplab.replay.zswap import zram_store, zswap_store
 
@@ -76,28 +76,6 @@ def unmap(m: State, page: int) -> None:
         m.folios[page].bits |= PG_DIRTY
     m.pte[page] = 0
     m.memcgs[wide(m.folios[page].memcg)].anon -= 1
-
-
-@jit
-def remove_mapping(m: State, page: int, state: int) -> None:
-    """Let go of a folio that has a copy elsewhere, and leave a shadow (mm/vmscan.c:__remove_mapping)."""
-    folio = m.folios[page]
-    memcg = wide(folio.memcg)
-    owner = wide(folio.other_memcg)
-    workingset_eviction(m, page, wide(m.scan.target))
-    folio.bits = wide(folio.bits) & ~(STATE_MASK | FOLIO_FLAGS) | state
-    folio.memcg = owner
-    m.memcgs[memcg].swapcached -= 1
-    if unlikely(m.pte[page]) and not swap_count(m, page):
-        free_slot(m, page, owner)
-        free_record(m, page)
-
-
-@jit
-def free_folios(m: State, memcg: int, count: int) -> None:
-    """Give what was let go of back to cgroup and machine (mm/memcontrol.c:mem_cgroup_uncharge_folios)."""
-    page_counter_charge(m, memcg, -count)
-    m.memory.free += count
 
 
 @jit
@@ -157,14 +135,15 @@ def pageout(m: State, page: int) -> int:
     m.scan.nr_pageout += 1
     if state == WRITING:
         return KEEP
-    remove_mapping(m, page, state)
+    remove_mapping(m, page, state, wide(m.scan.target))
     return FREED
 
 
 @inline
 def drop_clean(m: State, page: int) -> int:
     """Free an unmapped folio that its slot still has."""
-    remove_mapping(m, page, ZERO_FILLED if wide(m.folios[page].bits) & ZEROMAP else ON_DISK)
+    state = ZERO_FILLED if wide(m.folios[page].bits) & ZEROMAP else ON_DISK
+    remove_mapping(m, page, state, wide(m.scan.target))
     return FREED
 
 

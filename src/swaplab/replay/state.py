@@ -279,9 +279,10 @@ RULES = np.dtype(
     [
         ("tag", "i8"),  # what a policy calls it
         ("written_back_at", "i8"),  # ns, when an entry of its objcg's was last written back, 0 if none was
+        ("zswap_iterator", "i8"),  # whom memory.reclaim with source=zswap took from last, -1 before the first
     ]
 )
-"""One cgroup, to what is not Linux's: policies of one's own."""
+"""One cgroup, to what is not Linux's: policies of one's own, and rules that are proposed."""
 
 LRU_GEN = np.dtype(
     [
@@ -361,6 +362,9 @@ ZSWAP = _numbers(
     "worker_attempts",
     "worker_memcg",  # whose turn it is, NOT_CHOSEN before the cursor has moved
     "next_shrink",  # zswap_next_shrink, -1 for none
+    "shrink_batch",  # entries of a cgroup that are walked at once; of no release but 1
+    "cursor",  # whether `zswap_iterator` is used: proposed
+    "drop_written",  # whether what was written back is freed then: proposed
     "stored_pages",
     "stored_incompressible_pages",
     "entries_linked",  # whether entries are on lists, and not numbered only

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from swaplab.replay.free_folio import free_folios, remove_mapping
+from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import jit, wide
 from swaplab.replay.lists import lru_add_tail, lru_del, next_batch
 from swaplab.replay.memcontrol import begin_turn, payer, spend
 from swaplab.replay.state import (
     CLOCK_MAX,
     ISOLATED,
+    ON_DISK,
     PG_ACTIVE,
     PG_DIRTY,
     PG_RECLAIM,
     PG_WRITEBACK,
+    PRESENT,
     WRITES_IN_FLIGHT,
     State,
 )
@@ -103,6 +107,19 @@ def device_write(m: State, page: int, batch: int) -> None:
 
 
 @jit
+def drop_written(m: State, page: int) -> bool:
+    """Free what zswap wrote back, now that it is written, if nobody has come for it and no scan holds it: proposed."""
+    folio = m.folios[page]
+    if m.pte[page] & PRESENT or folio.next == ISOLATED or wide(folio.bits) & (PG_DIRTY | PG_ACTIVE):
+        return False
+    memcg = wide(folio.memcg)
+    lru_del(m, page)
+    remove_mapping(m, page, ON_DISK, memcg)
+    free_folios(m, memcg, 1)
+    return True
+
+
+@jit
 def end_writeback(m: State) -> None:
     """Finish the oldest write: its folio is next to be reclaimed (mm/filemap.c:folio_end_writeback)."""
     device = m.device
@@ -112,6 +129,10 @@ def end_writeback(m: State) -> None:
     device.writes_count -= 1
     folio = m.folios[page]
     flags = wide(folio.bits) & ~(PG_WRITEBACK | PG_RECLAIM)
+    if unlikely(m.zswap.drop_written) and batch >= 0:
+        folio.bits = flags
+        if drop_written(m, page):
+            return
     # folio_rotate_reclaimable() leaves alone what is on no list: a scan holds it and puts it back, or it is new.
     if folio.next == ISOLATED or batch == m.memory.lru_batch:
         folio.bits = flags

@@ -42,6 +42,7 @@ __all__ = [
     "zram_store",
     "zswap_entry_free",
     "zswap_load",
+    "zswap_proactive_writeback",
     "zswap_store",
 ]
 
@@ -99,7 +100,7 @@ def compress(m: State, page: int, length: int) -> int:
 @inline
 def zswap_store_checked(m: State, page: int, length: int, objcg: int) -> bool:
     """The steps of a store that a failure of any of them ends (mm/zswap.c:zswap_store)."""
-    if objcg and not may_zswap(m, objcg) and (m.zswap.global_lru or shrink_memcg(m, objcg)):
+    if objcg and not may_zswap(m, objcg) and (m.zswap.global_lru or shrink_memcg(m, objcg, 1)):
         return False
     if check_limits(m):
         return False
@@ -279,13 +280,16 @@ def list_lru_walk(m: State, memcg: int, nr_to_walk: int, may_stop: bool) -> int:
 
 
 @jit
-def shrink_memcg(m: State, memcg: int) -> int:
-    """Write back one entry of `memcg`: 0, ENOENT or EAGAIN (mm/zswap.c:shrink_memcg)."""
+def shrink_memcg(m: State, memcg: int, nr_to_walk: int) -> int:
+    """Write back what there is among the oldest entries of `memcg`: 0, ENOENT or EAGAIN (mm/zswap.c:shrink_memcg).
+
+    Linux looks at one. Differs: of what is proposed, only the first is made room for by reclaim.
+    """
     if not writeback_enabled(m, memcg) or not is_online(m, memcg) or not m.memcgs[memcg].entries:
         return ENOENT
     if unlikely(m.policy.is_there) and left_alone(m, oldest_entry(m, memcg)):
         return ENOENT
-    return 0 if list_lru_walk(m, memcg, 1, False) else EAGAIN
+    return 0 if list_lru_walk(m, memcg, min(nr_to_walk, wide(m.memcgs[memcg].entries)), False) else EAGAIN
 
 
 # The worker -----------------------------------------------------------------------------------------------------------
@@ -371,7 +375,7 @@ def shrink_next(m: State, memcg: int) -> None:
         zswap.worker_failures += zswap.worker_attempts == 0
         zswap.worker_attempts = 0
     else:
-        result = shrink_memcg(m, memcg)
+        result = shrink_memcg(m, memcg, wide(zswap.shrink_batch))
         zswap.worker_attempts += result != ENOENT
         zswap.worker_failures += result != 0 and (result != ENOENT or zswap.global_lru)
     if zswap.worker_failures >= MAX_RECLAIM_RETRIES or zswap.pool_pages <= zswap.accept_pages:
@@ -402,6 +406,64 @@ def shrink_worker(m: State, has_room: bool) -> int:
             start = wide(zswap.worker_clock) + BASE_SLICE_NS
             begin_turn(m, start, start + BASE_SLICE_NS)
     return -1
+
+
+# memory.reclaim with source=zswap, which is proposed ------------------------------------------------------------------
+
+
+@jit
+def write_back_some(m: State, memcg: int, pages: int) -> int:
+    """Write back a batch of a cgroup's entries, at most `pages`; how many, or -1 if it has none to give.
+
+    It looks at no entry twice, so where all have their second chance, this only takes it away.
+    """
+    to_walk = wide(m.memcgs[memcg].entries)
+    if not to_walk or not writeback_enabled(m, memcg) or not is_online(m, memcg):
+        return -1
+    target = min(pages, wide(m.zswap.shrink_batch))
+    written = 0
+    while to_walk > 0 and written < target:
+        written += list_lru_walk(m, memcg, 1, False)
+        to_walk -= 1
+    return written
+
+
+@jit
+def next_to_write_back(m: State, target: int, memcg: int) -> int:
+    """Cgroup of the subtree after `memcg`, of which -1 is before the first and after the last.
+
+    With a cursor, all walks of the subtree share their position.
+    """
+    before = wide(m.rules[target].zswap_iterator) if m.zswap.cursor else memcg
+    following = target if before < 0 else before + 1
+    if following >= m.memcgs[target].end:
+        following = -1
+    m.rules[target].zswap_iterator = following
+    return following
+
+
+@jit
+def zswap_proactive_writeback(m: State, target: int, pages: int) -> int:
+    """Write back `pages` of a subtree, a batch from each of its cgroups in turn; how many.
+
+    It gives up when 16 times a cgroup had none to write, or nobody had an entry; without a cursor, when a round has
+    written nothing.
+    """
+    written = failures = attempts = begun = 0
+    memcg = -1
+    while written < pages and failures < MAX_RECLAIM_RETRIES:
+        memcg = next_to_write_back(m, target, memcg)
+        if memcg < 0:
+            failures += attempts == 0
+            if written == begun and not m.zswap.cursor:
+                break
+            begun, attempts = written, 0
+            continue
+        some = write_back_some(m, memcg, pages - written)
+        attempts += some >= 0
+        failures += some == 0
+        written += max(some, 0)
+    return written
 
 
 # The shrinker ---------------------------------------------------------------------------------------------------------

@@ -84,11 +84,13 @@ def heading(result: Result, *others: Result) -> str:
         kind = "no zswap"
     source = _printable(info.cost.source) if info.cost else ""
     releases = " and ".join(dict.fromkeys(each.info.release for each in (result, *others)))
+    unreleased = ", ".join(dict.fromkeys(name for each in (result, *others) for name in each.info.scenario.unreleased))
+    proposed = f" with what is of no release ({unreleased})" if unreleased else ""
     policy = f" in which a policy that is not Linux's decides, {_printable(str(info.policy))}" if info.policy else ""
     return (
         f"{scenario.name or 'scenario'}: {info.accesses:,} accesses on {short_size(scenario.machine.memory)} "
         f"of memory, {kind}, {short_size(swap.size)} of swap. "
-        f"Replayed by a model of Linux {releases}{policy}, not measured on one. "
+        f"Replayed by a model of Linux {releases}{proposed}{policy}, not measured on one. "
         f"Costs: {source or 'their file does not say where they were measured'}."
         f"{reconstructed_from(info.reconstructed)}"
     )

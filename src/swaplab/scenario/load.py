@@ -12,15 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
 from swaplab.errors import InputError
 from swaplab.files import naming
 from swaplab.scenario.content import content_from_toml
 from swaplab.scenario.device import Device
-from swaplab.scenario.model import LIMIT_FILES, Cgroup, Event, Machine, OwnTime, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.model import (
+    LIMIT_FILES,
+    Cgroup,
+    Event,
+    Machine,
+    OwnTime,
+    Proposed,
+    Scenario,
+    Swap,
+    Workload,
+    Zswap,
+)
 from swaplab.scenario.regular import open_regular, read_regular
 from swaplab.scenario.toml import DEPTH_MAX, parse_toml
 from swaplab.scenario.units import parse_duration, parse_size
@@ -37,6 +49,7 @@ TOP = (
     "machine",
     "zswap",
     "swap",
+    "proposed",
     "cgroup",
     "workload",
     "event",
@@ -46,10 +59,21 @@ TOP = (
 LIMITS = {file: field for field, file in LIMIT_FILES.items()}
 """Fields of `Cgroup` by the keys that they have in a scenario's file."""
 CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f]")  # but for tabs and newlines, which a description may have
+FROM_ZSWAP = " source=zswap"
 ABOUT = "about "  # before a time that is an estimate
 WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "array": "an array"}
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 Table = dict[str, Any]
+
+
+class _Again(msgspec.Struct, forbid_unknown_fields=True):
+    """How many times an event happens, and how many accesses there are from one to the next."""
+
+    times: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    every: Annotated[int, Meta(ge=0)] = 0
+
+
+AGAIN = _Again.__struct_fields__
 
 
 def load_scenario(path: Path, overrides: Sequence[str] = (), device: Device | None = None) -> Scenario:
@@ -263,15 +287,27 @@ def _cgroup(table: object, where: str) -> Cgroup:
     return Cgroup(**limits)
 
 
-def _event(table: object, where: str) -> Event:
+def _events(table: object, where: str) -> list[Event]:
+    """Read an event, which may happen again and again."""
     if not isinstance(table, dict):
         raise InputError(where, "a table", _shown(table))
+    again = _convert({key: table[key] for key in AGAIN if key in table}, _Again, where)
+    event = _event({key: value for key, value in table.items() if key not in AGAIN}, where)
+    if again.times > 1 and event.remove:
+        raise InputError(f"{where}.times", "1, as the cgroup is removed", again.times)
+    return [msgspec.structs.replace(event, at=event.at + i * again.every) for i in range(again.times)]
+
+
+def _event(table: Table, where: str) -> Event:
     known = ("at", "cgroup", "memory.reclaim", "exit", "remove", *LIMITS)
     flat = _check_keys(_flatten(table), known, where)
     limits = {LIMITS[key]: _limit(key, value, where) for key, value in flat.items() if key in LIMITS}
     rest = {key: value for key, value in flat.items() if key in ("at", "cgroup", "exit", "remove")}
     if "memory.reclaim" in flat:
-        rest["reclaim"] = parse_size(flat["memory.reclaim"], f"{where}.memory.reclaim")
+        written = flat["memory.reclaim"]
+        size = written.removesuffix(FROM_ZSWAP) if isinstance(written, str) else written
+        rest["reclaim"] = parse_size(size, f"{where}.memory.reclaim")
+        rest["source"] = "" if size == written else "zswap"
     for key in ("at", "cgroup"):
         if key not in rest:
             raise InputError(where, f"the key {key}", "an event without it")
@@ -338,13 +374,16 @@ def _scenario(table: Table, source: str, base: Path) -> Scenario:
         "machine": _machine(table.get("machine", {}), f"{where}machine"),
         "zswap": _convert(table.get("zswap", {}), Zswap, f"{where}zswap"),
         "swap": _swap(table.get("swap", {}), f"{where}swap"),
+        "proposed": _convert(table.get("proposed", {}), Proposed, f"{where}proposed"),
         "cgroups": {path: _cgroup(each, f'{where}cgroup."{path}"') for path, each in cgroups.items()},
         "workloads": tuple(
             _workload(each, f"{where}workload[{i}]")
             for i, each in enumerate(_list(table.get("workload", []), f"{where}workload"))
         ),
         "events": tuple(
-            _event(each, f"{where}event[{i}]") for i, each in enumerate(_list(table.get("event", []), f"{where}event"))
+            event
+            for i, each in enumerate(_list(table.get("event", []), f"{where}event"))
+            for event in _events(each, f"{where}event[{i}]")
         ),
         "base": base,
         "source": source,

@@ -26,6 +26,7 @@ __all__ = [
     "Event",
     "Machine",
     "OwnTime",
+    "Proposed",
     "Scenario",
     "Swap",
     "Workload",
@@ -85,6 +86,21 @@ class Zswap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     accept_threshold_percent: Percent = 90
     shrinker_enabled: bool = False
     lru: Literal["memcg", "global"] = "memcg"
+
+
+class Proposed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was proposed on Linux's mailing list over 7.2, and is of no release; as Linux is, unless it is asked for.
+
+    Attributes:
+        shrink_batch: entries of a cgroup that zswap's worker, and memory.reclaim with ``source=zswap``, walk at once;
+            Linux's worker walks one.
+        cursor: whether memory.reclaim with ``source=zswap`` goes on with the cgroup after the one it ended with.
+        drop_written: whether a folio that zswap wrote back is freed once it is written, not when reclaim meets it.
+    """
+
+    shrink_batch: Annotated[int, Meta(ge=1, le=4096)] = 1
+    cursor: bool = False
+    drop_written: bool = False
 
 
 class Swap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -181,6 +197,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         cgroup: path.
         set: limits to write, by field name of `Cgroup`; bytes, None for ``max``, or a bool.
         reclaim: bytes to write to memory.reclaim.
+        source: ``zswap`` to have these written back from zswap, which was proposed and is of no release; else empty.
         exit: the workloads that run in it exit; their memory is freed.
         remove: rmdir. Its workloads move to the parent, and what they had stays charged to the dead cgroup.
     """
@@ -189,6 +206,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cgroup: str
     set: dict[str, int | bool | None] = {}
     reclaim: Bytes | None = None
+    source: Literal["", "zswap"] = ""
     exit: bool = False
     remove: bool = False
 
@@ -210,6 +228,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     machine: Machine = Machine()
     zswap: Zswap = Zswap()
     swap: Swap = Swap()
+    proposed: Proposed = Proposed()
     cgroups: dict[str, Cgroup] = {}
     workloads: tuple[Workload, ...]
     events: tuple[Event, ...] = ()
@@ -222,6 +241,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def has_file_memory(self) -> bool:
         """Whether a workload uses the page cache."""
         return any(each.kind == "file" for each in self.workloads)
+
+    @property
+    def unreleased(self) -> list[str]:
+        """What it asks for that is of no release of Linux, in words."""
+        asked = msgspec.to_builtins(self.proposed)
+        changed = [f"{key} = {str(asked[key]).lower()}" for key in asked if asked[key] != getattr(Proposed(), key)]
+        return changed + ["memory.reclaim with source=zswap"] * any(each.source for each in self.events)
 
     def files(self) -> list[str]:
         """Paths that it reads, as it has them: relative to `base`."""

@@ -8,6 +8,7 @@ from itertools import islice
 
 from swaplab.errors import InputError
 from swaplab.linux.page import PAGE_SIZE
+from swaplab.linux.release import MODELLED
 from swaplab.scenario.content import Content
 from swaplab.scenario.model import Cgroup, Event, Scenario, Workload
 from swaplab.scenario.patterns import Churn, Phases
@@ -21,6 +22,7 @@ SWAP_MAX = 1 << 40
 WORKLOADS_MAX = 1000
 CGROUPS_MAX = 10_000
 ROWS_MAX = 1_000_000
+NEWEST = MODELLED[-1]
 RATIOS_MAX = 256  # some 20 ms to find the pages for each
 
 
@@ -30,7 +32,8 @@ def validate(scenario: Scenario) -> None:
     Raises:
         InputError: the first thing that is wrong.
     """
-    checks = (_check_machine, _check_cgroups, _check_workloads, _check_files, _check_interleave, _check_events)
+    of_workloads = (_check_workloads, _check_files, _check_interleave)
+    checks = (_check_machine, _check_cgroups, *of_workloads, _check_events, _check_proposed)
     for check in checks:
         for place, expected, found in check(scenario):
             raise InputError(f"{scenario.source}: {place}", expected, found)
@@ -141,6 +144,15 @@ def _check_interleave(scenario: Scenario) -> Problems:
     for i, workload in enumerate(scenario.workloads):
         if workload.accesses is not None:
             yield f"workload[{i}].accesses", 'all that the trace has with interleave = "trace"', workload.accesses
+
+
+def _check_proposed(scenario: Scenario) -> Problems:
+    if scenario.unreleased and scenario.machine.kernel != NEWEST:
+        yield (
+            "machine.kernel",
+            f"{NEWEST}, over which it was proposed: {', '.join(scenario.unreleased)}",
+            (scenario.machine.kernel),
+        )
 
 
 def _has_action(event: Event) -> bool:

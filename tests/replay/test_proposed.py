@@ -1,0 +1,67 @@
+"""What was proposed for Linux and is of no release: from whose pool memory.reclaim with source=zswap takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from swaplab.linux.page import PAGE_SIZE
+from swaplab.replay import replay
+from swaplab.result import Result
+from swaplab.scenario.content import SameFilled
+from swaplab.scenario.model import Cgroup, Event, Machine, Proposed, Scenario, Swap, Workload, Zswap
+from swaplab.scenario.patterns import Scan
+
+CHILDREN = 10
+PAGES = 400
+CALLS = 12
+
+
+def asked(proposed: Proposed) -> Result:
+    """Ten cgroups, all in zswap, of whose parent 256 pages are asked for again and again: the experiment in small."""
+    all_pages = CHILDREN * PAGES
+    workloads = tuple(
+        Workload(
+            cgroup=f"all/{i}",
+            pages=PAGES,
+            accesses=PAGES,
+            pattern=Scan(),
+            content=SameFilled(same_filled=0x42),
+        )
+        for i in range(CHILDREN)
+    )
+    calls = [Event(at=all_pages, cgroup="all", reclaim=256 * PAGE_SIZE, source="zswap")] * CALLS
+    return replay(
+        Scenario(
+            machine=Machine(memory=1 << 28),
+            zswap=Zswap(enabled=True),
+            swap=Swap(size=1 << 28),
+            proposed=proposed,
+            cgroups={"all": Cgroup(), **{f"all/{i}": Cgroup() for i in range(CHILDREN)}},
+            workloads=workloads,
+            events=(Event(at=all_pages, cgroup="all", reclaim=2 * all_pages * PAGE_SIZE), *calls),
+            samples=1,
+        )
+    )
+
+
+def written_back(result: Result) -> list[int]:
+    return [result.final(f"all/{i}")["zswpwb"] for i in range(CHILDREN)]
+
+
+@pytest.mark.parametrize(
+    ("proposed", "expected"),
+    [
+        (Proposed(shrink_batch=32), [352] * 8 + [0, 0]),
+        (Proposed(shrink_batch=32, cursor=True), [320] * 6 + [288] * 4),
+    ],
+)
+def test_who_is_taken_from(proposed: Proposed, expected: list[int]) -> None:
+    """Without a cursor, the first call only takes second chances away, and later ones get to eight children."""
+    assert written_back(asked(proposed)) == expected
+
+
+def test_what_was_written_is_dropped_at_once() -> None:
+    kept, dropped = asked(Proposed(shrink_batch=32)), asked(Proposed(shrink_batch=32, drop_written=True))
+    assert written_back(kept) == written_back(dropped)
+    assert kept.final("all")["swapcached"] > dropped.final("all")["swapcached"]
+    assert kept.final("all")["memory.current"] > dropped.final("all")["memory.current"]
