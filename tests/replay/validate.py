@@ -281,7 +281,10 @@ def expected_lists(m: State) -> list[int]:
     folio_list = memcg_of(m) * LISTS_PER_MEMCG + lru
     owner = 0 * objcg_of(m) if m.zswap.global_lru else objcg_of(m)
     entry_list = owner * LISTS_PER_MEMCG + LRU_ZSWAP
-    lists = np.where(states(m) == RESIDENT, folio_list, np.where(is_entry(m), entry_list, -1 - m.sizes.nr_folios))
+    is_new = np.isin(np.arange(len(lru)), m.batch_added[: int(m.memory.files_added)])
+    lists = np.where(
+        (states(m) == RESIDENT) & ~is_new, folio_list, np.where(is_entry(m), entry_list, -1 - m.sizes.nr_folios)
+    )
     return [int(head) for head in lists + m.sizes.nr_folios]
 
 

@@ -46,6 +46,7 @@ from swaplab.replay.state import (
     NO_LIMIT,
     NR_MEMCG_STOCK,
     OBJECTS_MAX,
+    PAGEVEC_SIZE,
     PTRS_PER_TABLE,
     READAHEAD,
     RMAP,
@@ -98,9 +99,6 @@ def _not_modelled_of_files(scenario: Scenario) -> Iterator[str]:
     if scenario.swap.device == "zram":
         yield 'swap.device: files need a device, found "zram"'
     of_files = {each.cgroup for each in scenario.workloads if each.kind == "file"}
-    for i, workload in enumerate(scenario.workloads):
-        if workload.kind == "file" and workload.advice != "random":
-            yield f'workload[{i}].advice: the replay models no readahead of files yet, only advice = "random"'
     for i, event in enumerate(scenario.events):
         if event.cgroup in of_files and (event.exit or event.remove):
             yield f"event[{i}]: the replay does not model that who has file memory exits, or its cgroup is removed"
@@ -172,6 +170,8 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         descriptors=_descriptors(scenario, accesses),
         first_node=first_node,
         has_node=np.zeros(max(1, int(first_node[-1])), np.uint8),
+        batch_added=np.zeros(PAGEVEC_SIZE, np.int32),
+        batch_activated=np.zeros(PAGEVEC_SIZE, np.int32),
         scan_counts=np.zeros(2 * CLASSIC_LISTS, np.int64),
         gen_pages=np.zeros(len(order) * MAX_NR_GENS, np.int64),
         tiers=records(TIER, len(order) * MAX_NR_TIERS),
@@ -216,7 +216,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
 def _descriptors(scenario: Scenario, accesses: Accesses) -> Records:
     array = records(DESCRIPTOR, len(accesses.task_workload))
     array.random = [scenario.workloads[each].advice == "random" for each in accesses.task_workload]
-    array.prev = -1
+    array.prev = UNKNOWN
     return array
 
 

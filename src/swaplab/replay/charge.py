@@ -15,6 +15,7 @@ from swaplab.replay.vmscan import try_to_free_pages
 
 __all__ = [
     "alloc_charged",
+    "alloc_charged_once",
     "alloc_pte",
     "anon_vma_prepare",
     "handle_over_high",
@@ -142,6 +143,25 @@ def alloc_charged(m: State, memcg: int, page: int) -> bool:
         return True
     m.memory.free += 1
     return False
+
+
+@jit
+def alloc_charged_once(m: State, memcg: int, page: int) -> bool:
+    """`alloc_charged` for what nobody waits for: given up without a kill (__GFP_NORETRY in try_charge_memcg)."""
+    if not alloc_page(m, page):
+        return False
+    limited, drained = charge(m, memcg, 1, MEMCG_CHARGE_BATCH), False
+    while limited >= 0:
+        m.memcgs[limited].max_events += 1
+        try_to_free_pages(m, limited, 1)
+        if m.memcgs[limited].usage >= m.memcgs[limited].memory_max:
+            if drained:
+                m.memory.free += 1
+                return False
+            drain_all_stock(m, limited)
+            drained = True
+        limited = charge(m, memcg, 1, 1)
+    return True
 
 
 @jit

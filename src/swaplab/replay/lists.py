@@ -34,11 +34,15 @@ from swaplab.replay.state import (
 )
 
 __all__ = [
+    "drain_activations",
     "fetch_later",
+    "folio_activate",
+    "folio_add_file",
     "folio_add_lru",
     "folio_is_file_lru",
     "folio_lru_gen",
     "folio_lru_list",
+    "is_in_batch",
     "list_add",
     "list_add_tail",
     "list_del",
@@ -263,6 +267,10 @@ def next_batch(m: State) -> None:
     """Begin a batch of new folios; those of the last are on their lists (mm/swap.c:folio_batch_move_lru)."""
     m.memory.lru_batch += 1
     m.memory.lru_batch_nr = 0
+    if m.has.file_memory:
+        for i in range(wide(m.memory.files_added)):
+            lru_add(m, wide(m.batch_added[i]))
+        m.memory.files_added = 0
 
 
 @inline
@@ -275,6 +283,51 @@ def lru_add_batched(m: State, page: int) -> None:
     m.memory.lru_batch_nr += 1
     if unlikely(m.memory.lru_batch_nr == PAGEVEC_SIZE):
         next_batch(m)
+
+
+# Batches of files -----------------------------------------------------------------------------------------------------
+
+
+@jit
+def folio_add_file(m: State, page: int) -> None:
+    """Have a new folio of a file wait in the batch of new ones (mm/swap.c:folio_add_lru)."""
+    memory = m.memory
+    m.batch_added[wide(memory.files_added)] = page
+    memory.files_added += 1
+    memory.lru_batch_nr += 1
+    if memory.lru_batch_nr == PAGEVEC_SIZE:
+        next_batch(m)
+
+
+@jit
+def is_in_batch(m: State, page: int) -> bool:
+    """Whether a folio of a file is new, and on no list yet (in mm/swap.c:__lru_cache_activate_folio)."""
+    found = 0
+    for i in range(wide(m.memory.files_added)):
+        found += m.batch_added[i] == page
+    return found > 0
+
+
+@jit
+def drain_activations(m: State) -> None:
+    """Move those folios to the active list that were used again (mm/swap.c:lru_activate)."""
+    for i in range(wide(m.memory.files_activated)):
+        page = wide(m.batch_activated[i])
+        if not wide(m.folios[page].bits) & PG_ACTIVE:
+            lru_del(m, page)
+            m.folios[page].bits |= PG_ACTIVE
+            lru_add(m, page)
+            m.memcgs[wide(m.folios[page].memcg)].pgactivate += 1
+    m.memory.files_activated = 0
+
+
+@jit
+def folio_activate(m: State, page: int) -> None:
+    """Have a folio of a file wait to be moved to the active list (mm/swap.c:folio_activate)."""
+    m.batch_activated[wide(m.memory.files_activated)] = page
+    m.memory.files_activated += 1
+    if m.memory.files_activated == PAGEVEC_SIZE:
+        drain_activations(m)
 
 
 @jit

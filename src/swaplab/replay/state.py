@@ -268,9 +268,20 @@ FILE_LRU = np.dtype(
 
 FILE = -1
 """`kind` of a page of a file."""
-DESCRIPTOR = np.dtype([("random", "i8"), ("prev", "i8")])
-"""include/linux/fs.h:struct file_ra_state, of the task that has the file open: FMODE_RANDOM, and the page read last, -1
-before the first."""
+DESCRIPTOR = np.dtype(
+    [
+        ("random", "i8"),  # FMODE_RANDOM
+        ("prev", "i8"),  # page read last, UNKNOWN before the first
+        ("start", "i8"),  # page that the last readahead began with
+        ("ra_size", "i8"),  # and its pages
+        ("async_size", "i8"),  # of these, those from the marked one on
+        ("io_from", "i8"),  # page that the last request began with
+        ("io_done", "i8"),  # ns
+    ]
+)
+"""include/linux/fs.h:struct file_ra_state, of the task that has the file open."""
+RA_PAGES = 32
+"""Pages of the largest readahead (include/linux/pagemap.h:VM_READAHEAD_PAGES)."""
 XA_CHUNK_SHIFT = 6
 XA_NODE_BYTES = 592
 """A node of the tree that finds a file's folios, of 584 bytes on x86-64, and a pointer to its objcg."""
@@ -343,6 +354,8 @@ MEMORY = _numbers(
     "next_flush",  # the next at which statistics are flushed
     "lru_batch",  # number of the batch in which new folios wait to be put on lists
     "lru_batch_nr",  # folios in it
+    "files_added",  # of these, those of files, which are on no list
+    "files_activated",  # folios that wait to be put on an active list
     "kswapd_failures",
 )
 """The machine's memory, in pages, and charges, statistics and lists that are still to be updated."""
@@ -518,6 +531,8 @@ class State:
     descriptors: Records  # DESCRIPTOR[tasks]
     first_node: NDArray[np.int64]  # [tasks + 1] first node of each file's tree
     has_node: NDArray[np.uint8]  # [nodes] whether it is there
+    batch_added: NDArray[np.int32]  # [PAGEVEC_SIZE] new folios of files
+    batch_activated: NDArray[np.int32]  # [PAGEVEC_SIZE] folios of files that were used again
     scan_counts: NDArray[np.int64]  # [2 * CLASSIC_LISTS] folios of each list left to scan; and set out to scan
     gen_pages: NDArray[np.int64]  # [nr_memcgs * MAX_NR_GENS] folios of each generation
     tiers: Records  # TIER[nr_memcgs * MAX_NR_TIERS], 7.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from swaplab.replay.free_folio import free_folios, remove_mapping
 from swaplab.replay.hints import unlikely
 from swaplab.replay.jit import jit, wide
-from swaplab.replay.lists import lru_add_tail, lru_del, next_batch
+from swaplab.replay.lists import drain_activations, lru_add_tail, lru_del, next_batch
 from swaplab.replay.memcontrol import begin_turn, payer, spend
 from swaplab.replay.state import (
     CLOCK_MAX,
@@ -154,6 +154,8 @@ def lru_add_drain(m: State) -> None:
     """Put new folios on their lists (mm/swap.c:lru_add_drain), too late for those that were written by now."""
     complete_writes(m)
     next_batch(m)
+    if m.has.file_memory:
+        drain_activations(m)
 
 
 @jit
