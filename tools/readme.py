@@ -22,6 +22,7 @@ from swaplab.errors import InputError
 from swaplab.explore import Violated
 from swaplab.fidelity.suite import recorded_truth
 from swaplab.files import write_whole
+from swaplab.linux.release import BASE
 from swaplab.races.cases import Judgement
 from swaplab.races.museum import exhibits, suspects
 from swaplab.replay import replay
@@ -191,7 +192,7 @@ def neighbour() -> str:
     """What happens to two cgroups under one LRU, under one each, and on Linux, as a table."""
     file = ROOT / "scenarios/fidelity/cold-neighbour.toml"
     scenario = load_scenario(file)
-    truth = recorded_truth(file, scenario)
+    truth = recorded_truth(file, scenario, BASE)
     replays = [
         replay(at_pace(with_baseline(scenario, baseline), truth.pace), truth.pace.cost)
         for baseline in ("global-lru", "memcg")
@@ -209,12 +210,10 @@ def neighbour() -> str:
 
 
 def summary_of(fidelity: str) -> str:
-    """Of what swaplab says of the suite: all counters, at the end and along the way, and what they come to."""
-    lines = fidelity.split("\n")
-    head = next(at for at, line in enumerate(lines) if line.startswith("counter "))
-    total = [line for line in lines if line.startswith(("all ", "along the way "))]
-    said = " ".join(ending(fidelity, "The replay's error at the end").split()).partition(" * Apart")[0]
-    return "\n".join([lines[head], lines[head + 1], *total, "", fill(said, 80)])
+    """What swaplab says of the suite, release by release, without its tables and the names of scenarios."""
+    said = [" ".join(part.split()) for part in fidelity.split("\n\n")]
+    kept = [part.partition(" ~ ")[0] for part in said if part.startswith(("The replay's error", "Errors are"))]
+    return "\n\n".join(fill(part, 80) for part in kept)
 
 
 def block(name: str, text: str, is_table: bool = False) -> str:

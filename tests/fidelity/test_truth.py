@@ -14,6 +14,7 @@ from swaplab.vm import Pace
 
 TRUTH = Truth(
     key="0123456789abcdef",
+    guest="fedcba9876543210",
     kernel="6.12.1",
     command="swaplab fidelity a.toml --repeat 2 --record",
     pace=Pace(cost=DEFAULT_COST, device=DEVICES["ssd"]),

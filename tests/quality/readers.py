@@ -230,7 +230,7 @@ def readers(scratch: Path) -> dict[str, Reader]:
     said = b"\n".join(map(msgspec.json.encode, [*reports, {"contents": 0, "sum": 1}, {"done": True}])) + b"\n"
     traces = [scratch / "t.parquet", _eventful(scratch / "events.parquet")]
     toml = sorted(ROOT.glob("scenarios/fidelity/*.toml"))[:12]
-    truths = sorted(ROOT.glob("scenarios/fidelity/truth/*.json"), key=lambda path: path.stat().st_size)[:3]
+    truths = sorted(ROOT.glob("scenarios/fidelity/truth/*/*.json"), key=lambda path: path.stat().st_size)[:3]
     hostile = {
         each: [p.read_bytes() for p in sorted(ROOT.glob(f"tests/hostile/{each}/*"))]
         for each in ("csv", "damo", "scenario", "module")

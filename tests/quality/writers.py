@@ -132,7 +132,7 @@ WRITERS = {
     "vm selftest": Writer(["vm", "selftest", "--source", "linux"], "cache/swaplab", _has_program, 0.4, SELFTEST),
     "fidelity --record": Writer(
         ["fidelity", "suite", "--record", "--repeat", "1"],
-        "suite/truth/guest.json",
+        "suite/truth/6.12/guest.json",
         read_truth,
         0.2,
         KERNEL,
@@ -161,7 +161,7 @@ WRITERS = {
 
 def prepare(name: str, directory: Path) -> None:
     """Put what a writer reads into a directory, and make what it writes to."""
-    for each in ("out", "tmp", "suite/truth", "bin", "tree/boot", "tree/DEBIAN", SELFTESTS):
+    for each in ("out", "tmp", "suite/truth/6.12", "bin", "tree/boot", "tree/DEBIAN", SELFTESTS):
         (directory / each).mkdir(parents=True)
     rows = itertools.chain(["time,page"], (f"{i},{i * i % 9973}" for i in range(400_000)))
     (directory / "in.csv").write_text("\n".join(rows) + "\n")

@@ -16,7 +16,7 @@ DEMO = Path("scenarios/demo.toml")
 def test_the_demo_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_scenario(shipped(DEMO)).name == "a database and an index"
-    assert len([*shipped(Path("scenarios/fidelity")).glob("truth/*.json")]) > 50
+    assert len([*shipped(Path("scenarios/fidelity")).glob("truth/*/*.json")]) > 50
     DEMO.parent.mkdir()
     DEMO.touch()
     assert shipped(DEMO) == DEMO

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,17 @@ from rich.progress import Progress
 
 from swaplab.cli.common import Flag, Html, bars, check_apart, check_html, console, say_json, show, steps
 from swaplab.errors import InputError
-from swaplab.fidelity.suite import Judged, judge, measured_truth, recorded_path, recorded_truth, scenario_files
+from swaplab.fidelity.suite import (
+    Judged,
+    judge,
+    measured_truth,
+    recorded_path,
+    recorded_releases,
+    recorded_truth,
+    scenario_files,
+)
 from swaplab.fidelity.truth import Truth, write_truth
+from swaplab.linux.release import Release
 from swaplab.report.fidelity import counters_of, fidelity_report
 from swaplab.report.page import write_page
 from swaplab.scenario.load import load_scenario
@@ -26,6 +36,7 @@ __all__ = ["fidelity"]
 
 SUITE = Path("scenarios/fidelity")
 REPEAT_MAX = 100
+SERIES = re.compile(r"\d+\.\d+")
 
 
 def fidelity(
@@ -51,15 +62,16 @@ def fidelity(
     scenarios
         Scenarios, or directories of them; by default `scenarios/fidelity`.
     recorded
-        Judge by the kernel's results that ship with the scenarios; nothing runs in QEMU.
+        Judge by the kernels' results that ship with the scenarios; nothing runs in QEMU.
     record
-        Write the kernel's results beside the scenarios, in `truth/`.
+        Write the kernel's results beside the scenarios, in `truth/6.12/` for a kernel 6.12.
     repeat
-        Number of runs of each scenario on the kernel, to know how far its own runs are apart.
+        Number of runs of each scenario on the kernel, from different starts, to know how far its own runs are apart.
     counters
         Show all counters of each scenario.
     kernel
         The kernel to run on: Debian's newest kernel of a series, fetched with apt (by default 6.12), or a bzImage.
+        With `--recorded`, the only series to judge by.
     modules
         Directory with a bzImage's modules.
     html
@@ -67,15 +79,15 @@ def fidelity(
     json
         Print all errors as JSON instead of tables.
     """
-    if recorded and (record or kernel or modules):
-        raise InputError("--recorded", "none of --record, --kernel and --modules beside it", "one")
+    if recorded and (record or modules):
+        raise InputError("--recorded", "neither --record nor --modules beside it", "one")
     if not 1 <= repeat <= REPEAT_MAX:
         raise InputError("--repeat", f"a number from 1 to {REPEAT_MAX}", repeat)
     check_html(html)
     suite = {file: load_scenario(file) for file in scenario_files([shipped(each) for each in scenarios])}
     check_apart(suite, html)
     if recorded:
-        truths = {file: recorded_truth(file, scenario) for file, scenario in suite.items()}
+        truths = _recorded(suite, kernel)
     else:
         with bars() as bar:
             (found,) = find_kernels([kernel] if kernel else [], [modules] if modules else [], bar)
@@ -87,25 +99,41 @@ def fidelity(
     say_json(judged) if json else show(report)
 
 
-def _measure(suite: dict[Path, Scenario], kernel: Kernel, repeat: int, record: bool) -> dict[Path, Truth]:
+def _recorded(suite: dict[Path, Scenario], kernel: str | None) -> list[tuple[Path, Truth]]:
+    """What ships, of all releases or of one, a release after the other."""
+    if kernel and not SERIES.fullmatch(kernel):
+        raise InputError("--kernel with --recorded", "a series of Linux, such as 6.12", kernel)
+    found = {file: [Release.parse(kernel)] if kernel else recorded_releases(file) for file in suite}
+    releases = sorted({release for each in found.values() for release in each})
+    return [
+        (file, recorded_truth(file, scenario, release))
+        for release in releases
+        for file, scenario in suite.items()
+        if release in found[file]
+    ]
+
+
+def _measure(suite: dict[Path, Scenario], kernel: Kernel, repeat: int, record: bool) -> list[tuple[Path, Truth]]:
     """The kernel's results for each; kept one by one, so that an interrupted suite goes on where it was."""
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    truths = {}
+    truths = []
     with _bars(len(suite)) as (advance, told):
         for file, scenario in suite.items():
-            truths[file] = measured_truth(file, scenario, kernel, repeat, date, [told] * repeat)
+            truth = measured_truth(file, scenario, kernel, repeat, date, [told] * repeat)
+            truths.append((file, truth))
             if record:
-                recorded_path(file).parent.mkdir(exist_ok=True)
-                write_truth(recorded_path(file), truths[file])
+                path = recorded_path(file, truth.release)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_truth(path, truth)
             advance(file.stem)
     return truths
 
 
-def _judge(suite: dict[Path, Scenario], truths: dict[Path, Truth]) -> list[Judged]:
+def _judge(suite: dict[Path, Scenario], truths: list[tuple[Path, Truth]]) -> list[Judged]:
     judged = []
-    with steps("replaying", len(suite)) as advance:
-        for file, scenario in suite.items():
-            judged.append(judge(file, scenario, truths[file]))
+    with steps("replaying", len(truths)) as advance:
+        for file, truth in truths:
+            judged.append(judge(file, suite[file], truth))
             advance()
     return judged
 

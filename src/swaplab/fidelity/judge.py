@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import mean, median, quantiles
+from statistics import fmean, median, quantiles
 
 import msgspec
 
@@ -11,12 +11,10 @@ from swaplab.fidelity.truth import Series, Truth
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.result.counters import BY_NAME
 
-__all__ = ["CHAOTIC", "FLOOR", "WIDE", "Error", "Summary", "errors_of", "is_chaotic", "is_wide", "summary_of"]
+__all__ = ["FLOOR", "WIDE", "Error", "Summary", "errors_of", "is_wide", "summary_of"]
 
 FLOOR = 256
 """Pages below which a difference is not a relative one: four batches of a processor (MEMCG_CHARGE_BATCH)."""
-CHAOTIC = 0.10
-"""Where a tenth of a scenario's counters, or more, differ by so much between runs of the same kernel."""
 WIDE = 0.02
 """Where a counter differs by more between runs that start at other times, runs are compared as distributions."""
 
@@ -27,10 +25,10 @@ class Error(msgspec.Struct, frozen=True):
     Attributes:
         cgroup: path; the machine's is empty.
         counter: name.
-        kernel: at the end, the median of the runs.
+        kernel: at the end, the mean of the runs.
         predicted: likewise.
         error: their difference at the end, relative to the kernel's number or to `FLOOR`; where the kernel's runs are
-            `WIDE` and as many are predicted, the distance between the two distributions (Wasserstein).
+            `WIDE`, the distance between the two distributions (Wasserstein).
         along: the largest difference at any sample, relative to the kernel's largest number or to `FLOOR`.
         spread: of the kernel's runs at the end, largest less smallest, relative as `error` is.
         predicted_spread: likewise.
@@ -59,16 +57,16 @@ def _floor(counter: str) -> int:
     return FLOOR * PAGE_SIZE if BY_NAME[counter].unit == "bytes" else FLOOR
 
 
-def _medians(measured: Sequence[Sequence[int | None]]) -> list[float | None]:
-    """The median of some runs at each sample; None where a cgroup was gone."""
-    return [None if None in values else median(values) for values in zip(*measured, strict=True)]
+def _means(measured: Sequence[Sequence[int | None]]) -> list[float | None]:
+    """The mean of some runs at each sample; None where a cgroup was gone."""
+    return [None if None in values else fmean(values) for values in zip(*measured, strict=True)]
 
 
 def errors_of(truth: Truth, predicted: Sequence[Series]) -> list[Error]:
     """Return the errors of all counters that both have, but for those that are 0 in both throughout.
 
     Args:
-        predicted: one run, or one for each of the kernel's.
+        predicted: some runs.
     """
     return [error for path in truth.runs[0] for error in _errors_of_cgroup(truth, predicted, path)]
 
@@ -81,7 +79,7 @@ def _errors_of_cgroup(truth: Truth, predicted: Sequence[Series], path: str) -> I
         measured = [run[path][counter] for run in truth.runs]
         pairs = [
             (known, found)
-            for known, found in zip(_medians(measured), _medians(own), strict=True)
+            for known, found in zip(_means(measured), _means(own), strict=True)
             if known is not None and found is not None
         ]
         if not any(known or found for known, found in pairs):
@@ -91,13 +89,12 @@ def _errors_of_cgroup(truth: Truth, predicted: Sequence[Series], path: str) -> I
         size = max(kernel, floor)
         last, own_last = _last(measured), _last(own)
         spread = (last[-1] - last[0]) / size
-        as_distributions = spread > WIDE and len(own) == len(last)
         yield Error(
             cgroup=path,
             counter=counter,
             kernel=kernel,
             predicted=expected,
-            error=(_distance(last, own_last) if as_distributions else abs(expected - kernel)) / size,
+            error=(_distance(last, own_last) if spread > WIDE else abs(expected - kernel)) / size,
             along=max(abs(a - b) for a, b in pairs) / max(floor, *(known for known, _ in pairs)),
             spread=spread,
             predicted_spread=(own_last[-1] - own_last[0]) / size,
@@ -109,23 +106,14 @@ def _last(runs: Sequence[Sequence[int | None]]) -> list[int]:
     return sorted([value for value in values if value is not None][-1] for values in runs)
 
 
-def _distance(one: Sequence[int], other: Sequence[int]) -> float:
-    """The area between the distributions of as many numbers, each in order."""
-    return mean(abs(a - b) for a, b in zip(one, other, strict=True))
-
-
-def is_chaotic(truth: Truth) -> bool:
-    """Whether the kernel itself does not say what happens, by what the host did beside the guest: see `CHAOTIC`.
-
-    No guest since then depends on that.
-    """
-    errors = errors_of(truth, truth.runs[:1])
-    return not truth.guest and sum(error.spread > CHAOTIC for error in errors) >= max(1, len(errors) / 10)
+def _distance(one: list[int], other: list[int]) -> float:
+    """The area between the distributions of some numbers, of each as many copies as make them equally many."""
+    return fmean(abs(a - b) for a, b in zip(sorted(one * len(other)), sorted(other * len(one)), strict=True))
 
 
 def is_wide(truth: Truth) -> bool:
-    """Whether what happens hangs on when a run starts: see `WIDE`."""
-    return bool(truth.guest) and any(error.spread > WIDE for error in errors_of(truth, truth.runs[:1]))
+    """Whether what happens depends on when a run starts: see `WIDE`."""
+    return any(error.spread > WIDE for error in errors_of(truth, truth.runs[:1]))
 
 
 def summary_of(values: Sequence[float]) -> Summary:

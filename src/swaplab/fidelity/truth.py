@@ -10,6 +10,7 @@ import msgspec
 
 from swaplab.errors import InputError
 from swaplab.files import write_whole
+from swaplab.linux.release import Release
 from swaplab.result import Result
 from swaplab.result.counters import JUDGED, JUDGED_OF_FILES
 from swaplab.scenario.regular import read_regular
@@ -29,8 +30,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: of what the guest was given to run, by `swaplab.vm.fingerprint`.
-        guest: what it was made of, by `swaplab.vm.guest_version`; empty for the guests before, whose time and disk were
-            the host's.
+        guest: what it was made of, by `swaplab.vm.guest_version`.
         kernel: its release (uname -r).
         command: what measures it again.
         pace: how fast the machine is that it ran on.
@@ -41,7 +41,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     key: str
-    guest: str = ""
+    guest: str
     kernel: str
     command: str
     pace: Pace
@@ -49,6 +49,11 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     positions: list[int]
     times: list[list[int]]
     runs: list[Series]
+
+    @property
+    def release(self) -> Release:
+        """The series of its kernel."""
+        return Release.of_kernel(self.kernel)
 
 
 def series_of(result: Result) -> Series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from swaplab.fidelity.judge import CHAOTIC, FLOOR, WIDE, Error, summary_of
+from swaplab.fidelity.judge import FLOOR, WIDE, Error, summary_of
 from swaplab.fidelity.suite import Judged
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.report.parts import Chart, Part, Table
@@ -14,6 +14,10 @@ from swaplab.result.counters import BY_NAME, JUDGED, JUDGED_OF_FILES
 __all__ = ["counters_of", "fidelity_report"]
 
 NOTHING = "-"
+NOTE = (
+    f"Errors are relative to the kernel's number, the mean of its runs, or to {FLOOR} pages where it is smaller. "
+    "Counters that are 0 in both are left out."
+)
 
 
 def _share(value: float) -> str:
@@ -27,44 +31,41 @@ def _shares(values: Sequence[float]) -> list[str]:
     return [_share(summary.median), _share(summary.p90), _share(summary.worst)]
 
 
-def _scenario_table(judged: Sequence[Judged]) -> Table:
+def _scenario_table(judged: Sequence[Judged], release: str) -> Table:
     headings = ["scenario", "median", "p90", "worst", "along", "spread", "faults", "LRU"]
-    table = Table("Scenarios", headings)
-    for chaotic in (False, True):
-        for each in [each for each in judged if each.chaotic is chaotic]:
-            spread = _share(max(error.spread for error in each.errors)) if each.errors else NOTHING
-            along = _share(median(error.along for error in each.errors)) if each.errors else NOTHING
-            faults = [
-                error.error for error in each.errors if error.counter == "pgmajfault" and error.cgroup in each.lru
-            ]
-            table.add_row(
-                f"{each.name}{' *' if chaotic else ' ~' if each.wide else ''}",
-                *(["refused", "", ""] if each.refused else _shares([error.error for error in each.errors])),
-                along,
-                spread,
-                _share(median(faults)) if faults else NOTHING,
-                _share(median(each.lru.values())) if each.lru else NOTHING,
-            )
-        table.add_section()
+    table = Table(f"Scenarios on Linux {release}", headings)
+    for each in judged:
+        spread = _share(max(error.spread for error in each.errors)) if each.errors else NOTHING
+        along = _share(median(error.along for error in each.errors)) if each.errors else NOTHING
+        faults = [error.error for error in each.errors if error.counter == "pgmajfault" and error.cgroup in each.lru]
+        table.add_row(
+            f"{each.name}{' ~' if each.wide else ''}",
+            *(["refused", "", ""] if each.refused else _shares([error.error for error in each.errors])),
+            along,
+            spread,
+            _share(median(faults)) if faults else NOTHING,
+            _share(median(each.lru.values())) if each.lru else NOTHING,
+        )
     return table
 
 
-def _counter_table(errors: Sequence[Error]) -> Table:
-    table = Table("Counters, but of chaotic scenarios", ["counter", "judged", "median", "p90", "worst"])
+def _counter_table(errors: Sequence[Error], release: str) -> Table:
+    table = Table(f"Counters of Linux {release}", ["counter", "judged", "median", "p90", "worst"])
     for counter in (*JUDGED, *JUDGED_OF_FILES):
         own = [error.error for error in errors if error.counter == counter]
         if own:
             table.add_row(counter, str(len(own)), *_shares(own))
-    table.add_section()
-    table.add_row("all", str(len(errors)), *_shares([error.error for error in errors]))
-    table.add_row("along the way", str(len(errors)), *_shares([error.along for error in errors]))
+    if errors:
+        table.add_section()
+        table.add_row("all", str(len(errors)), *_shares([error.error for error in errors]))
+        table.add_row("along the way", str(len(errors)), *_shares([error.along for error in errors]))
     return table
 
 
-def _size_table(judged: Sequence[Judged]) -> Table:
+def _size_table(judged: Sequence[Judged], release: str) -> Table:
     """Bytes of a stored page and of the pool for it, where kernel and replay ended with the same number of pages."""
     headings = ["compressor", "kernel", "replay", "pool", "replay's"]
-    table = Table("Bytes a compressed page, where both have as many", headings)
+    table = Table(f"Bytes a compressed page of Linux {release}, where both have as many", headings)
     for each in judged:
         own = {error.counter: error for error in each.errors if not error.cgroup}
         stored = own.get("zswapped")
@@ -76,51 +77,45 @@ def _size_table(judged: Sequence[Judged]) -> Table:
     return table
 
 
-def _sentences(judged: Sequence[Judged], errors: Sequence[Error]) -> str:
+def _sentences(judged: Sequence[Judged], errors: Sequence[Error], release: str) -> str:
+    """What the tables of one release come to."""
     parts = []
     if errors:
         summary = summary_of([error.error for error in errors])
         parts.append(
-            f"The replay's error at the end: median {_share(summary.median)}, 90th percentile {_share(summary.p90)}, "
-            f"worst {_share(summary.worst)}, over {summary.count} counters of "
-            f"{sum(bool(each.errors) and not each.chaotic for each in judged)} scenarios."
+            f"The replay's error at the end, on Linux {release}: median {_share(summary.median)}, 90th percentile "
+            f"{_share(summary.p90)}, worst {_share(summary.worst)}, over {summary.count} counters of "
+            f"{sum(bool(each.errors) for each in judged)} scenarios."
         )
-    if lru := [error for each in judged if not each.chaotic for error in each.lru.values()]:
+    if lru := [error for each in judged for error in each.lru.values()]:
         summary = summary_of(lru)
         parts.append(
             f"An LRU cache as large as memory.max is off in pgmajfault by {_share(summary.median)}, "
             f"{_share(summary.p90)} and {_share(summary.worst)}."
         )
-    if chaotic := [each.name for each in judged if each.chaotic]:
-        parts.append(
-            f"* Apart: {', '.join(chaotic)}. There a tenth of the counters or more differ by more than {CHAOTIC:.0%} "
-            "between runs of one and the same kernel."
-        )
     if wide := [each.name for each in judged if each.wide]:
         parts.append(
-            f"~ By when they start, the kernel's runs differ by more than {WIDE:.0%}: {', '.join(wide)}. There errors "
-            "are distances between the distributions of several runs and several replays."
+            f"~ The kernel's own runs differ by more than {WIDE:.0%}, depending on when they start: {', '.join(wide)}. "
+            "There errors are distances between the distributions of several runs and several replays."
         )
-    if earlier := sum(each.of_earlier_guest for each in judged):
-        parts.append(
-            f"{earlier} of {len(judged)} are judged by what an earlier guest counted (docs/guides/fidelity.md)."
-        )
+    if other := sum(each.of_other_guest for each in judged):
+        parts.append(f"{other} of {len(judged)} are judged by what another version of the guest counted.")
     if refused := [each.name for each in judged if each.refused]:
         parts.append(f"Not modelled by the replay: {', '.join(refused)}.")
-    parts.append(
-        f"Errors are relative to the kernel's number, the median of its runs, or to {FLOOR} pages where it is smaller; "
-        "counters that are 0 in both are left out."
-    )
     return " ".join(parts)
 
 
 def fidelity_report(judged: Sequence[Judged]) -> list[Part]:
-    """All tables, and what they say."""
-    errors = [error for each in judged if not each.chaotic for error in each.errors]
-    tables = [_scenario_table(judged), *([_counter_table(errors)] if errors else []), _size_table(judged)]
+    """All tables, and what they say, a release after the other."""
+    found: list[Part] = []
+    for release in dict.fromkeys(each.release for each in judged):
+        own = [each for each in judged if each.release == release]
+        errors = [error for each in own for error in each.errors]
+        tables = [_scenario_table(own, release), _counter_table(errors, release), _size_table(own, release)]
+        found += [*(table for table in tables if table.rows), _sentences(own, errors, release)]
+    errors = [error for each in judged for error in each.errors]
     charts = [_scatter(errors, "count", 1), _scatter(errors, "bytes", PAGE_SIZE)]
-    found: list[Part] = [*(table for table in tables if table.rows), _sentences(judged, errors)]
-    return [*found, *(chart for chart in charts if chart.series)]
+    return [*found, NOTE, *(chart for chart in charts if chart.series)]
 
 
 def _scatter(errors: Sequence[Error], unit: str, scale: int) -> Chart:
@@ -135,7 +130,8 @@ def _scatter(errors: Sequence[Error], unit: str, scale: int) -> Chart:
 
 def counters_of(judged: Judged) -> Table:
     """All counters of one scenario, the largest error first."""
-    table = Table(judged.name, ["counter", "kernel", "replay", "error", "along", "spread", "replay's"])
+    headings = ["counter", "kernel", "replay", "error", "along", "spread", "replay's"]
+    table = Table(f"{judged.name} on Linux {judged.release}", headings)
     for error in sorted(judged.errors, key=lambda error: -error.error):
         name = f"{error.cgroup or 'machine'} {error.counter}"
         numbers = [f"{error.kernel:,.0f}", f"{error.predicted:,.0f}"]
