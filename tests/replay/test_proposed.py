@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.replay import replay
 from swaplab.result import Result
 from swaplab.scenario.content import SameFilled
+from swaplab.scenario.load import load_scenario
 from swaplab.scenario.model import Cgroup, Event, Machine, Proposed, Scenario, Swap, Workload, Zswap
 from swaplab.scenario.patterns import Scan
 
+EXPERIMENT = Path(__file__).parents[2] / "scenarios/proposed.toml"
 CHILDREN = 10
 PAGES = 400
 CALLS = 12
@@ -49,15 +53,15 @@ def written_back(result: Result) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("proposed", "expected"),
+    ("sets", "expected"),
     [
-        (Proposed(shrink_batch=32), [352] * 8 + [0, 0]),
-        (Proposed(shrink_batch=32, cursor=True), [320] * 6 + [288] * 4),
+        ([], [6368] * 8 + [0, 0]),
+        (["proposed.cursor=true"], [5120] * 10),
+        (["proposed.shrink_batch=128"], [25472] * 2 + [0] * 8),
     ],
 )
-def test_who_is_taken_from(proposed: Proposed, expected: list[int]) -> None:
-    """Without a cursor, the first call only takes second chances away, and later ones get to eight children."""
-    assert written_back(asked(proposed)) == expected
+def test_the_published_experiment_comes_out_to_the_page(sets: list[str], expected: list[int]) -> None:
+    assert written_back(replay(load_scenario(EXPERIMENT, sets))) == expected
 
 
 def test_what_was_written_is_dropped_at_once() -> None:
