@@ -19,11 +19,11 @@ from tests.replay.validate import states
 
 from swaplab.errors import UnsupportedError
 from swaplab.linux.page import PAGE_SIZE
-from swaplab.replay import Replay
+from swaplab.replay import Replay, replay
 from swaplab.replay.build import refuse
 from swaplab.replay.state import RESIDENT
 from swaplab.scenario.accesses import Chunk
-from swaplab.scenario.load import parse_scenario
+from swaplab.scenario.load import load_scenario, parse_scenario
 from swaplab.scenario.model import Event, Machine, Scenario, Swap, Workload
 
 FILE = Workload(pages=4, accesses=1, kind="file", advice="random", cgroup="a")
@@ -145,3 +145,10 @@ def test_what_is_not_modelled_is_refused(changed: dict[str, Any], said: str) -> 
     refuse(Scenario(workloads=(FILE,)))
     with pytest.raises(UnsupportedError, match=said):
         refuse(Scenario(**{"workloads": (FILE,), **changed}))
+
+
+def test_the_swap_cache_is_no_memory_of_files() -> None:
+    """NR_FILE_PAGES of a cgroup leaves it out (mm/swap_state.c:add_to_swap_cache)."""
+    found = replay(load_scenario(Path(__file__).parents[2] / "scenarios/fidelity/zipf.toml")).final()
+    assert found["swapcached"] > 0
+    assert found["file"] == 0

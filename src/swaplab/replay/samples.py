@@ -18,8 +18,8 @@ from swaplab.result.counters import BY_NAME, EVENTS, LEVELS, MACHINE
 __all__ = ["Samples"]
 
 OF_CGROUPS = (*EVENTS, *LEVELS)
-FILE_PAGES = ("swapcached", "shmem")
-"""What the kernel counts as file memory as well (NR_FILE_PAGES): ``file`` of a sample has them, of a record not."""
+FILE_PAGES = ("shmem",)
+"""What a cgroup's ``file`` has beside pages of files (NR_FILE_PAGES). The swap cache is in the node's only."""
 WHOLE = ("usage", "swap")
 """Fields that are of a cgroup and all below already; others are of itself, and are shown with all below."""
 WORDS = MEMCG.itemsize // 8
