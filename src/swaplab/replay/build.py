@@ -156,7 +156,6 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
     folios = _linked(FOLIO, 2 * nr_pages, LISTS_PER_MEMCG * len(order))
     folios.length[:nr_pages] = UNKNOWN
     folios.kind[:nr_pages] = np.where(np.repeat(accesses.task_file, np.diff(accesses.task_first)), FILE, kind)
-    first_node = _first_nodes(accesses)
     return State(
         linux=linux,
         has=parts_of(scenario),
@@ -166,13 +165,7 @@ def build(scenario: Scenario, accesses: Accesses, cost: Cost, contents: Compress
         memcgs=memcgs,
         rules=_rules(len(order)),
         lru_gens=_lru_gens(len(order), scenario.machine.seed),
-        file_lrus=records(FILE_LRU, len(order)),
-        descriptors=_descriptors(scenario, accesses),
-        first_node=first_node,
-        has_node=np.zeros(max(1, int(first_node[-1])), np.uint8),
-        batch_added=np.zeros(PAGEVEC_SIZE, np.int32),
-        batch_activated=np.zeros(PAGEVEC_SIZE, np.int32),
-        scan_counts=np.zeros(2 * CLASSIC_LISTS, np.int64),
+        **_page_cache(scenario, accesses, len(order)),
         gen_pages=np.zeros(len(order) * MAX_NR_GENS, np.int64),
         tiers=records(TIER, len(order) * MAX_NR_TIERS),
         filters=np.zeros(max(1, int(tables[-1])), np.uint8),
@@ -218,6 +211,20 @@ def _descriptors(scenario: Scenario, accesses: Accesses) -> Records:
     array.random = [scenario.workloads[each].advice == "random" for each in accesses.task_workload]
     array.prev = UNKNOWN
     return array
+
+
+def _page_cache(scenario: Scenario, accesses: Accesses, memcgs: int) -> dict[str, Any]:
+    """What of a machine is for files only."""
+    first_node = _first_nodes(accesses)
+    return {
+        "file_lrus": records(FILE_LRU, memcgs),
+        "descriptors": _descriptors(scenario, accesses),
+        "first_node": first_node,
+        "has_node": np.zeros(max(1, int(first_node[-1])), np.uint8),
+        "batch_added": np.zeros(PAGEVEC_SIZE, np.int32),
+        "batch_activated": np.zeros(PAGEVEC_SIZE, np.int32),
+        "scan_counts": np.zeros(2 * CLASSIC_LISTS, np.int64),
+    }
 
 
 def _first_nodes(accesses: Accesses) -> NDArray[np.int64]:
