@@ -25,11 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from swaplab.host.attach.methods import best_method
-from swaplab.host.attach.proc import holding_signals, identity
+from swaplab.host.attach.proc import identity
 from swaplab.host.attach.recording import attach
 from swaplab.host.attach.targets import of_pid
 from swaplab.host.attach.watch import watch
 from swaplab.host.record import record
+from swaplab.process import holding_signals
 from swaplab.replay.engine import replay
 from swaplab.scenario.load import load_scenario
 from swaplab.scenario.trace import Trace

@@ -27,11 +27,11 @@ WORKERS = """
 import os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from swaplab.process import become_worker, end_on_signals, starting_workers
+from swaplab.process import become_worker, end_on_signals, holding_signals
 if __name__ == "__main__":
     end_on_signals()
     with ProcessPoolExecutor(2, get_context(sys.argv[1]), become_worker, (os.getpid(),)) as pool:
-        with starting_workers():
+        with holding_signals():
             futures = [pool.submit(time.sleep, 60) for _ in range(4)]
         try:
             print("started", flush=True)

@@ -23,9 +23,9 @@ __all__ = [
     "die_with_parent",
     "end_on_signals",
     "guarded",
+    "holding_signals",
     "run",
     "signal_of",
-    "starting_workers",
     "uninterrupted",
     "with_parent",
 ]
@@ -121,8 +121,11 @@ def with_parent() -> Callable[[], None]:
 
 
 @contextmanager
-def starting_workers() -> Iterator[None]:
-    """Keep signals from processes that are started inside the block until they `become_worker`."""
+def holding_signals() -> Iterator[None]:
+    """Have signals that would end us wait until the block is left.
+
+    Processes that are started inside hold them as well, until they `become_worker`.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield

@@ -24,10 +24,10 @@ from swaplab.cli.common import (
 from swaplab.errors import InputError
 from swaplab.host.attach.idle import Idle, find_idle
 from swaplab.host.attach.methods import best_method
-from swaplab.host.attach.proc import holding_signals
 from swaplab.host.processes import Process, in_cgroup, list_processes, with_pids
 from swaplab.host.profile import Pages, with_idle, write_pages
 from swaplab.host.profile import profile as make_profile
+from swaplab.process import holding_signals
 from swaplab.report.page import write_page
 from swaplab.report.profile import profile_report
 from swaplab.scenario.profile import PROFILE_SAMPLES_MAX

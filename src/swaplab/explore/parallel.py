@@ -28,7 +28,7 @@ from swaplab.explore.program import ProgramError
 from swaplab.explore.runtime import Explorer
 from swaplab.explore.task import NOTHING, Task
 from swaplab.explore.watchdog import watchdog
-from swaplab.process import become_worker, starting_workers
+from swaplab.process import become_worker, holding_signals
 
 __all__ = ["ParallelSearch"]
 
@@ -350,7 +350,7 @@ def _helpers(explorer: Explorer, count: int) -> Iterator[list[Connection]]:
             mine, its = context.Pipe()
             ours.append(stack.enter_context(mine))
             process = context.Process(target=_begin, args=(explorer, its, [*ours], os.getpid()), daemon=True)
-            with starting_workers():
+            with holding_signals():
                 process.start()
             its.close()
             stack.callback(process.join)

@@ -17,7 +17,7 @@ import msgspec
 from swaplab import kernel, linux, races
 from swaplab.errors import InputError
 from swaplab.explore import Program, ProgramError, Verdict, Violated, explore
-from swaplab.process import become_worker, starting_workers
+from swaplab.process import become_worker, holding_signals
 from swaplab.races.exhibit import Exhibit
 from swaplab.races.museum import exhibits, suspects
 from swaplab.races.offline import matrix
@@ -204,7 +204,7 @@ def judge_all(
             step()
     else:
         with _pool(workers) as pool:
-            with starting_workers():
+            with holding_signals():
                 futures = [pool.submit(_tried, target, index, how) for target, index in wanted]
             for future in futures:
                 future.add_done_callback(lambda _: step())
@@ -216,7 +216,7 @@ def judge_all(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    with starting_workers():
+    with holding_signals():
         resource_tracker.ensure_running()  # or it would be the one to end on SIGHUP
     return ProcessPoolExecutor(workers, get_context("spawn"), become_worker, (os.getpid(),))
 
@@ -239,7 +239,7 @@ def _result(future: Future[Judgement | ProgramError], target: str, index: int, h
         pass
     with _pool(1) as pool:
         try:
-            with starting_workers():
+            with holding_signals():
                 future = pool.submit(_tried, target, index, how)
             return future.result()
         except BrokenProcessPool:

@@ -20,7 +20,7 @@ import msgspec
 import swaplab
 from swaplab.cache import read_cached, write_cached
 from swaplab.errors import SwaplabError
-from swaplab.process import become_worker, starting_workers
+from swaplab.process import become_worker, holding_signals
 from swaplab.replay import replay
 from swaplab.result import Result
 from swaplab.scenario.cost import Cost
@@ -148,7 +148,7 @@ def processes(count: int) -> Iterator[Map]:
 
         def mapped(task: Task, variants: Iterable[Variant]) -> Iterator[Summary]:
             def start(variant: Variant) -> Promise:
-                with starting_workers():
+                with holding_signals():
                     return pool.submit(task, variant)
 
             return in_order(start, variants, AHEAD * count)

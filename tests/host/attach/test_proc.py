@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from swaplab.host.attach.proc import Clock, clear, holding_signals, identity, look, parse
+from swaplab.host.attach.proc import Clock, clear, identity, look, parse
+from swaplab.process import holding_signals
 
 
 def mapping(perms: str, name: str, flags: str = "rd wr", **kib: int) -> str:

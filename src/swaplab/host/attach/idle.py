@@ -47,16 +47,16 @@ def find_idle(
     for process in processes:
         with suppress(OSError):
             kernel.clear(process.pid)
-            cleared[process] = kernel.identity(process.pid)[:3]
+            cleared[process] = kernel.identity(process.pid).program
     if not cleared:
         raise InputError("--cold", "a process that this user may look at: its own, or any as root", "none")
     while kernel.now() < began + seconds and not kernel.wait(min(kernel.now() + POLL, began + seconds)):
         told(kernel.now() - began)
     found: dict[str, Idle] = {}
-    for process, identity in cleared.items():
+    for process, program in cleared.items():
         with suppress(OSError):
             look = kernel.look(process.pid)
-            if kernel.identity(process.pid)[:3] != identity:
+            if kernel.identity(process.pid).program != program:
                 continue
             before = found.get(process.cgroup, Idle(process.cgroup, 0.0, 0.0, 0.0))
             idle = max(0.0, look.resident - look.referenced)

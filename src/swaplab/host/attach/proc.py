@@ -12,7 +12,6 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from swaplab.host.processes import PROC
 from swaplab.linux.page import PAGE_SIZE
 from swaplab.process import ENDING
 
-__all__ = ["GONE", "SHARED", "Clock", "Identity", "Look", "clear", "holding_signals", "identity", "look", "parse"]
+__all__ = ["GONE", "SHARED", "Clock", "Identity", "Look", "clear", "identity", "look", "parse"]
 
 GONE = (FileNotFoundError, ProcessLookupError)
 """What is raised when a process has ended."""
@@ -59,6 +58,11 @@ class Identity(NamedTuple):
     stack: int
     name: str
     processor: float
+
+    @property
+    def program(self) -> tuple[int, int, str]:
+        """What stays the same until it ends or executes another."""
+        return self.started, self.stack, self.name
 
 
 def clear(pid: int, proc: Path = PROC) -> None:
@@ -131,7 +135,7 @@ def identity(pid: int, proc: Path = PROC) -> Identity:
 
 
 class Clock:
-    """Time, our own processor time, and waiting, which signals end; see `holding_signals`."""
+    """Time, our own processor time, and waiting, which signals end; see `swaplab.process.holding_signals`."""
 
     def now(self) -> float:
         """Seconds of a clock that only goes on."""
@@ -148,13 +152,3 @@ class Clock:
             if found is not None:
                 return signal.Signals(found.si_signo).name
         return ""
-
-
-@contextmanager
-def holding_signals() -> Iterator[None]:
-    """Have signals that would end us wait, so that what was sampled is kept; `Clock.wait` takes them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -16,7 +16,6 @@ from swaplab.errors import InputError
 from swaplab.files import check_new_directory, write_whole, write_whole_directory
 from swaplab.host.attach.history import Part, history, whole_ages, write_histograms
 from swaplab.host.attach.methods import best_method
-from swaplab.host.attach.proc import holding_signals
 from swaplab.host.attach.samples import Attached, write_samples
 from swaplab.host.attach.trace import Sampled, sampled_lives, write_trace
 from swaplab.host.attach.watch import SECONDS_MAX, Watched, watch
@@ -26,6 +25,7 @@ from swaplab.host.processes import PROC, Process
 from swaplab.host.profile import Pages, write_pages
 from swaplab.host.settings import machine_settings
 from swaplab.host.starter import scenario_text
+from swaplab.process import holding_signals
 from swaplab.scenario.model import OwnTime
 from swaplab.scenario.trace import TraceInfo
 

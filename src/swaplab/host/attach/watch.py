@@ -206,7 +206,7 @@ class _Watch:
             now = self.kernel.identity(pid)
         except GONE:
             now = None
-        if now is None or now[:3] != known.identity[:3]:
+        if now is None or now.program != known.identity.program:
             self._end(pid)
             return False
         took = now.processor - known.identity.processor
