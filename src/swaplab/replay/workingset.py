@@ -19,6 +19,7 @@ __all__ = [
 
 AGE_MASK = (1 << 31) - 1
 REFS_WIDTH = 2
+REFAULTED, ACTIVATED, RESTORED = 1, 2, 3
 
 
 @jit
@@ -159,47 +160,46 @@ def workingset_test_recent(m: State, page: int, is_file: bool) -> bool:
     return distance <= size_without_files(m, evictor)
 
 
+@inline
+def spend_shadow(m: State, page: int, memcg: int, is_file: bool) -> int:
+    """Spend the shadow of a page coming back to `memcg`: `REFAULTED`, or more if it was evicted too early."""
+    folio = m.folios[page]
+    flags = wide(folio.bits)
+    recent = workingset_test_recent(m, page, is_file)
+    folio.bits = flags & ~(SHADOW | SHADOW_WORKINGSET)
+    if not recent:
+        return REFAULTED
+    folio.bits |= PG_ACTIVE
+    workingset_age_nonresident(m, memcg)
+    if not flags & SHADOW_WORKINGSET:
+        return ACTIVATED
+    folio.bits |= PG_WORKINGSET
+    lru_note_cost(m, memcg, is_file, 1, 0)
+    return RESTORED
+
+
 @jit
 def workingset_refault(m: State, page: int, memcg: int) -> None:
     """Spend the shadow of a page coming back to `memcg`, active if evicted too early (mm/workingset.c)."""
-    folio = m.folios[page]
-    flags = wide(folio.bits)
-    if not flags & SHADOW:
+    if not wide(m.folios[page].bits) & SHADOW:
         return
     if unlikely(m.mglru.enabled):
         lru_gen_refault(m, page, memcg)
         return
-    recent = workingset_test_recent(m, page, False)
-    folio.bits = flags & ~(SHADOW | SHADOW_WORKINGSET)
+    found = spend_shadow(m, page, memcg, False)
     lruvec = m.memcgs[memcg]
     lruvec.workingset_refault_anon += 1
-    if not recent:
-        return
-    folio.bits |= PG_ACTIVE
-    workingset_age_nonresident(m, memcg)
-    lruvec.workingset_activate_anon += 1
-    if flags & SHADOW_WORKINGSET:
-        folio.bits |= PG_WORKINGSET
-        lru_note_cost(m, memcg, False, 1, 0)
-        lruvec.workingset_restore_anon += 1
+    lruvec.workingset_activate_anon += found >= ACTIVATED
+    lruvec.workingset_restore_anon += found == RESTORED
 
 
 @jit
 def workingset_refault_file(m: State, page: int, memcg: int) -> None:
     """`workingset_refault` of a page of a file."""
-    folio, lruvec = m.folios[page], m.memcgs[memcg]
-    flags = wide(folio.bits)
-    if not flags & SHADOW:
+    if not wide(m.folios[page].bits) & SHADOW:
         return
-    recent = workingset_test_recent(m, page, True)
-    folio.bits = flags & ~(SHADOW | SHADOW_WORKINGSET)
+    found = spend_shadow(m, page, memcg, True)
+    lruvec = m.memcgs[memcg]
     lruvec.workingset_refault_file += 1
-    if not recent:
-        return
-    folio.bits |= PG_ACTIVE
-    workingset_age_nonresident(m, memcg)
-    lruvec.workingset_activate_file += 1
-    if flags & SHADOW_WORKINGSET:
-        folio.bits |= PG_WORKINGSET
-        lru_note_cost(m, memcg, True, 1, 0)
-        lruvec.workingset_restore_file += 1
+    lruvec.workingset_activate_file += found >= ACTIVATED
+    lruvec.workingset_restore_file += found == RESTORED
