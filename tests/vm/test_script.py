@@ -196,6 +196,7 @@ def test_every_cgroup_is_watched() -> None:
         ('swap.device = "zram"', "swap.device"),
         ('zswap = { enabled = true, lru = "global" }', "zswap.lru"),
         ("machine.nodes = 2", "machine.nodes"),
+        ('machine.kernel = "7.2"\nproposed.cursor = true', "no kernel has cursor = true"),
     ],
 )
 def test_what_a_guest_cannot_be_is_refused(changed: str, said: str) -> None:

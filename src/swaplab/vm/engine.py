@@ -225,13 +225,6 @@ class _Bench(NamedTuple):
     silence: float
 
 
-def _refuse(scenario: Scenario) -> None:
-    """Raise UnsupportedError for what a guest cannot be, and for what no kernel is."""
-    refuse(scenario)
-    if scenario.unreleased:
-        raise UnsupportedError(f"{scenario.source}: no kernel has {', '.join(scenario.unreleased)}")
-
-
 def run_on_kernel(
     scenarios: Sequence[Scenario],
     kernels: Sequence[Kernel],
@@ -257,7 +250,7 @@ def run_on_kernel(
         SwaplabError: QEMU or a C compiler is missing.
     """
     for scenario in scenarios:
-        _refuse(scenario)
+        refuse(scenario)
     told = progress or [lambda _done, _total: None] * len(scenarios)
     qemu = find_qemu()
     benches = [
@@ -372,7 +365,7 @@ def dry_run(scenario: Scenario, kernel: Kernel) -> list[str]:
     Raises:
         As `run_on_kernel`, as far as it can be known.
     """
-    _refuse(scenario)
+    refuse(scenario)
     qemu = find_qemu()
     bench = _Bench(0, kernel, qemu, find_accelerator(qemu, kernel.image), "", SILENCE_SECONDS)
     with scratch_directory() as directory:

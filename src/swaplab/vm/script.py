@@ -55,8 +55,10 @@ class Watched(NamedTuple):
 
 
 def refuse(scenario: Scenario) -> None:
-    """Raise UnsupportedError for what a guest cannot be, by the scenario's keys."""
+    """Raise UnsupportedError for what a guest cannot be, by the scenario's keys, and for what no kernel has."""
     where = scenario.source
+    if scenario.unreleased:
+        raise UnsupportedError(f"{where}: no kernel has {', '.join(scenario.unreleased)}")
     if scenario.swap.device == "zram":
         raise UnsupportedError(f'{where}: swap.device: the guest swaps to a disk, not to "zram"')
     if scenario.zswap.enabled and scenario.zswap.lru == "global":
